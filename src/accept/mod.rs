@@ -1,0 +1,1 @@
+//! The inbound thread: young connections, HTTP heads with deadlines, routes, admission.

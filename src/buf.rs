@@ -1,0 +1,1 @@
+//! Byte buffers between a socket and a parser.

@@ -1,0 +1,1 @@
+//! The configuration: one checked structure, from TOML and the environment.

@@ -1,0 +1,1 @@
+//! Work that may block, off the media path: log lines of calls, the figures page.

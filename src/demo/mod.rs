@@ -1,0 +1,1 @@
+//! The embedded agent for a first run without a key: a small Gemini Live server on loopback.

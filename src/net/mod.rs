@@ -1,0 +1,1 @@
+//! A non-blocking connection, plain or TLS, behind one enum.

@@ -1,0 +1,1 @@
+//! One media thread: the turn, the slots of its calls, their timers.
