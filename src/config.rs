@@ -1,1 +1,176 @@
-//! The configuration: one checked structure, from TOML and the environment.
+//! The configuration: one checked structure, from a TOML file and the environment.
+//!
+//! In:       a file's text, environment variables.
+//! Out:      a [`Config`] in which every value is possible, or every error at once.
+//! Not here: reading it again while running; what the values do.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Everything that can be set, checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The listening side.
+    pub server: Server,
+    /// How many calls, how long.
+    pub limits: Limits,
+    /// The model.
+    pub gemini: Gemini,
+    /// The carrier.
+    pub twilio: Twilio,
+    /// Browsers.
+    pub web: Web,
+    /// Log lines.
+    pub log: Log,
+    /// Who answers; never empty, the last one answers every number.
+    pub agents: Vec<Arc<Agent>>,
+}
+
+/// The listening side.
+#[derive(Clone, Debug)]
+pub struct Server {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// The `https://` origin that carriers see, without a slash at its end; `None`: taken from
+    /// each request's `Host`.
+    pub public_url: Option<String>,
+    /// Media threads; 0 is one a core.
+    pub workers: usize,
+    /// Whether each media thread stays on one core.
+    pub pin: bool,
+    /// How long calls may go on once the relay was asked to stop.
+    pub drain_timeout: Duration,
+}
+
+/// How many calls, how long.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Calls in all; 0 is `max_calls_per_worker` times the workers.
+    pub max_calls: usize,
+    /// Calls on one worker.
+    pub max_calls_per_worker: usize,
+    /// Connections from one address that have not yet become calls.
+    pub max_handshakes_per_ip: usize,
+    /// The longest call.
+    pub max_call_duration: Duration,
+}
+
+/// The model's service.
+#[derive(Clone, Debug)]
+pub struct Gemini {
+    /// `wss://host[:port]`, or `ws://` to loopback.
+    pub url: ModelUrl,
+    /// `v1beta`, `v1` or `v1alpha`.
+    pub api_version: String,
+    /// The key; `None` starts the demo agent instead.
+    pub api_key: Option<Secret>,
+    /// A PEM file with one more root.
+    pub ca_file: Option<PathBuf>,
+    /// Model for agents that name none.
+    pub model: String,
+    /// 16,000 or 8,000 Hz.
+    pub uplink_rate: u32,
+    /// Audio in one message, in milliseconds: 20, 40, 60, 80 or 100.
+    pub uplink_ms: usize,
+}
+
+/// Where the model is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelUrl {
+    /// Whether TLS is on.
+    pub tls: bool,
+    /// Name or address.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+}
+
+/// The carrier.
+#[derive(Clone, Debug)]
+pub struct Twilio {
+    /// Tokens that may have signed a request.
+    pub auth_tokens: Vec<Secret>,
+    /// What is done with a wrong or missing signature or per-call token.
+    pub signature: SignatureMode,
+    /// How far ahead of the caller's ear the carrier's buffer is kept filled.
+    pub playout_lead: Duration,
+    /// What a caller hears when the model cannot be had.
+    pub fallback: String,
+    /// What happens at capacity.
+    pub busy: Busy,
+}
+
+/// What is done with a wrong or missing signature or per-call token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SignatureMode {
+    /// Refused.
+    Require,
+    /// Logged, counted, let in.
+    Warn,
+    /// Not looked at; a per-call token that is there is still checked.
+    Off,
+}
+
+/// What a caller gets at capacity.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Busy {
+    /// The busy tone, unbilled.
+    Reject,
+    /// This sentence, then the line goes down.
+    Say(String),
+}
+
+/// Browsers.
+#[derive(Clone, Debug)]
+pub struct Web {
+    /// Whether browsers are served at all.
+    pub enabled: bool,
+}
+
+/// Log lines.
+#[derive(Clone, Debug)]
+pub struct Log {
+    /// Whether callers' numbers are shortened to their last two digits.
+    pub redact_numbers: bool,
+}
+
+/// Who answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Agent {
+    /// Its name.
+    pub name: String,
+    /// The numbers it answers; `*` is every number.
+    pub numbers: Vec<String>,
+    /// What the model is told to be.
+    pub system: String,
+    /// One of the model's voices; `None` leaves the choice to the model.
+    pub voice: Option<String>,
+    /// The model, where it is not the service's default.
+    pub model: String,
+    /// What makes the model speak first; `None`: it waits for the caller.
+    pub greeting: Option<String>,
+}
+
+/// A secret: never shown, not even in a debug print.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps `text`.
+    pub fn new(text: String) -> Secret {
+        Secret(text)
+    }
+
+    /// The text itself, for the one place that needs it.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("***")
+    }
+}

@@ -1,1 +1,126 @@
-//! Every bound that is not a setting: its name, its unit, and what happens at it.
+//! Every bound that is not a setting: its name, its unit, its working, and what happens at it.
+//!
+//! Bounds of one format alone (lengths of an HTTP head, of a WebSocket payload) stand in that
+//! format's file.
+
+use std::time::Duration;
+
+/// Frame length both ways, in milliseconds.
+pub const PTIME_MS: usize = 20;
+/// One frame of 8 kHz mu-law: one byte a sample.
+pub const FRAME_8K_BYTES: usize = 8 * PTIME_MS;
+
+/// Frames one call moves from ring to leg in one turn, each way. What is left waits for the next
+/// turn, which then comes at once, so that one call with a backlog cannot delay another.
+pub const FRAMES_PER_TURN: usize = 16;
+
+/// Bytes read from one connection in one turn. What is left is read in the next turn, which then
+/// comes at once.
+pub const READ_BYTES_PER_TURN: usize = 64 * 1024;
+
+/// A carrier's or browser's message. Their media messages stay below 10 kB; above: close 1009.
+pub const PHONE_MESSAGE_MAX_BYTES: usize = 64 * 1024;
+/// A message of the model. The official clients refuse above 1 MiB; above ours: close 1009.
+pub const AGENT_MESSAGE_MAX_BYTES: usize = 4 * 1024 * 1024;
+
+/// Caller audio not yet with the model, 10 s of 8 kHz mu-law: it waits here while the model is
+/// being dialled. At the bound the oldest is dropped and counted.
+pub const UPLINK_QUEUE_MS: usize = 10_000;
+/// Model audio not yet played, 65 s: the model speaks three to four times faster than real time.
+/// The model leg is read even when this is full, else its `interrupted` would queue behind the
+/// audio it cancels: what does not fit is dropped and counted.
+pub const DOWNLINK_QUEUE_MS: usize = 65_000;
+
+/// Silence put in for one hole in a carrier's timestamps. A longer hole is cut to this.
+pub const HOLE_MAX_MS: u64 = 10_000;
+/// A timestamp this far from the expected one is jitter of the carrier's clock, not a hole.
+pub const HOLE_TOLERANCE_MS: u64 = PTIME_MS as u64;
+
+/// Bytes waiting for the phone's socket, about 17 s of audio messages. At the bound the phone
+/// counts as stalled and its call ends.
+pub const PHONE_OUTPUT_MAX_BYTES: usize = 256 * 1024;
+/// Bytes waiting for the model's socket, about 1.4 s of audio messages. At the bound caller audio
+/// stays in the uplink ring, which then drops its oldest.
+pub const AGENT_OUTPUT_MAX_BYTES: usize = 64 * 1024;
+/// Latency stamps waiting in one send buffer. At the bound a message goes unmeasured.
+pub const STAMPS_MAX: usize = 256;
+
+/// From the upgrade to the carrier's `start` or the browser's first message. Then: close 1008.
+pub const START_TIMEOUT: Duration = Duration::from_secs(10);
+/// Without one byte from the phone, not even the answer to our ping: the call ends.
+pub const PHONE_DEAD: Duration = Duration::from_secs(45);
+/// Pings to the phone: below the 60 s at which proxies cut idle connections.
+pub const PHONE_PING: Duration = Duration::from_secs(20);
+/// Without one byte from the model while audio flows to it: the line counts as dead.
+pub const AGENT_DEAD: Duration = Duration::from_secs(20);
+/// From our close frame to the peer's. Then the socket is dropped.
+pub const CLOSE_TIMEOUT: Duration = Duration::from_millis(250);
+/// Beyond the end of what is playing, how long the last mark may take before the call ends anyway.
+pub const FAREWELL_TIMEOUT: Duration = Duration::from_secs(2);
+/// After `interrupted`, audio of the cancelled turn is dropped until the turn is complete, or for
+/// this long, so that a lost `turnComplete` cannot mute the model for ever.
+pub const VOID_MAX: Duration = Duration::from_secs(3);
+/// After an underrun inside a turn, this much audio is gathered before playing goes on.
+pub const REBUFFER_MS: usize = 60;
+/// Distance of the marks that tell how much the caller has heard.
+pub const MARK_EVERY_MS: u64 = 200;
+
+/// Letters waiting for one thread. A full box refuses: a new call is answered 503, a log line or
+/// an ending is lost and counted.
+pub const MAILBOX_LETTERS: usize = 16 * 1024;
+/// Letters one thread takes in one turn; the rest wait for the next, which then comes at once.
+pub const LETTERS_PER_TURN: usize = 256;
+
+/// Connections that have not yet become calls, in all. Above: closed at once, counted.
+pub const YOUNG_CONNECTIONS_MAX: usize = 4096;
+/// From accept to the last byte of the head. Then: 408, closed.
+pub const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+/// From the head to the last byte of the body. Then: 408, closed.
+pub const BODY_TIMEOUT: Duration = Duration::from_secs(5);
+/// From the first to the last byte of an answer. Then: closed.
+pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Between two requests on one connection. Then: closed.
+pub const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(15);
+/// Requests on one connection. The last is answered with `Connection: close`.
+pub const REQUESTS_PER_CONNECTION: usize = 1000;
+/// A request's body. Above: 413.
+pub const BODY_MAX_BYTES: usize = 64 * 1024;
+
+/// Endings kept for the `action` request that follows a closed stream. At the bound the oldest is
+/// forgotten: its caller is hung up.
+pub const ENDINGS_MAX: usize = 65_536;
+/// How long an ending is kept.
+pub const ENDINGS_KEPT: Duration = Duration::from_secs(120);
+/// Per-call tokens already used, kept until they expire. At the bound new calls are refused.
+pub const USED_TOKENS_MAX: usize = 262_144;
+
+/// TCP to the model.
+pub const DIAL_TCP_TIMEOUT: Duration = Duration::from_secs(3);
+/// TLS and the upgrade.
+pub const DIAL_UPGRADE_TIMEOUT: Duration = Duration::from_secs(3);
+/// From `setup` to `setupComplete`: a wrong field can make the model silent for ever.
+pub const DIAL_SETUP_TIMEOUT: Duration = Duration::from_secs(10);
+/// Attempts for one call. Then the caller hears the fallback.
+pub const DIAL_ATTEMPTS: u32 = 3;
+/// Before the second attempt; doubled before each further one.
+pub const DIAL_BACKOFF: Duration = Duration::from_millis(250);
+/// Lines being dialled at once. A further one waits in line until one is done.
+pub const DIALS_AT_ONCE: usize = 1024;
+/// Addresses of the model kept from one look-up.
+pub const ADDRESSES_MAX: usize = 16;
+/// How long they are used before they are looked up again.
+pub const ADDRESSES_KEPT: Duration = Duration::from_secs(60);
+
+/// How long a figures request waits for the workers. Then it is answered 503.
+pub const FIGURES_TIMEOUT: Duration = Duration::from_secs(1);
+/// Figures requests waiting at once. Above: 503.
+pub const FIGURES_WAITING_MAX: usize = 64;
+
+/// Sessions of the demo agent at once, a thread each. Above: closed 1013.
+pub const DEMO_SESSIONS_MAX: usize = 64;
+
+const _: () = {
+    assert!(AGENT_OUTPUT_MAX_BYTES >= FRAMES_PER_TURN * 1024);
+    assert!(REBUFFER_MS.is_multiple_of(PTIME_MS));
+    assert!(CLOSE_TIMEOUT.as_millis() < FAREWELL_TIMEOUT.as_millis());
+};

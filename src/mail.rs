@@ -1,1 +1,303 @@
-//! The letters between threads.
+//! The letters between threads, and the boxes they wait in.
+//!
+//! A box is a bounded queue and the bell of the thread that reads it. Posting never blocks: a
+//! full box gives the letter back, and the sender decides.
+//! Bounds:   [`MAILBOX_LETTERS`] a box.
+//! Not here: what a thread does with a letter.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, TrySendError};
+use mio::Waker;
+
+use crate::call::{CallId, Class, Door, Ending, LineFault, LineTerms, Opening, Refusal, Report};
+use crate::config::Agent;
+use crate::limits::MAILBOX_LETTERS;
+use crate::metrics::Figures;
+use crate::net::Stream;
+
+/// Which call, on which worker: stays unlike any other when its slot is used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct CallKey {
+    /// The worker's number.
+    pub worker: usize,
+    /// The slot on that worker.
+    pub slot: usize,
+    /// How often the slot had been used before.
+    pub generation: u64,
+}
+
+/// To a worker.
+#[derive(Debug)]
+pub enum WorkerLetter {
+    /// A new call: its socket has just become a WebSocket.
+    Call(Box<NewCall>),
+    /// The model is ready.
+    Line {
+        /// For which call.
+        call: CallKey,
+        /// The connection to it.
+        line: Box<Line>,
+    },
+    /// The model cannot be had.
+    NoLine {
+        /// For which call.
+        call: CallKey,
+        /// Why.
+        fault: LineFault,
+    },
+    /// The call is not let in.
+    Refused {
+        /// Which call.
+        call: CallKey,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// Fill these figures with your own and send them to control.
+    Figures(Box<Figures>),
+    /// End every call now, with [`Ending::Drained`], and stop when their close frames are out.
+    Stop,
+}
+
+/// A connection that has just become a WebSocket.
+#[derive(Debug)]
+pub struct NewCall {
+    /// Its name in the log.
+    pub id: CallId,
+    /// The socket, deregistered from the accept thread's poll.
+    pub socket: Stream,
+    /// What came behind the upgrade request.
+    pub unread: Vec<u8>,
+    /// What the upgrade request told.
+    pub door: Door,
+    /// Where it comes from.
+    pub peer: IpAddr,
+}
+
+/// A connection to a model that is ready to talk.
+#[derive(Debug)]
+pub struct Line {
+    /// The socket, deregistered from the dial thread's poll.
+    pub socket: Stream,
+    /// What came behind `setupComplete`.
+    pub unread: Vec<u8>,
+    /// What the call needs to know.
+    pub terms: LineTerms,
+    /// From the order until `setupComplete`.
+    pub dialled_in: Duration,
+}
+
+/// To the accept thread.
+#[derive(Debug)]
+pub enum AcceptLetter {
+    /// A call asks to be let in.
+    Admit {
+        /// Which call.
+        call: CallKey,
+        /// Its name in the log.
+        id: CallId,
+        /// What it says of itself.
+        opening: Opening,
+    },
+    /// A call ended: the carrier is about to ask what follows.
+    Ended {
+        /// The carrier's name of the call.
+        call_sid: String,
+        /// Why it ended.
+        ending: Ending,
+    },
+    /// The answer to a figures request, for the connection that made it.
+    Page {
+        /// The request's number.
+        ticket: u64,
+        /// The text; `None` when the figures could not be had in time.
+        text: Option<String>,
+    },
+    /// Take no more calls.
+    Drain,
+    /// Stop now.
+    Stop,
+}
+
+/// To the dial thread.
+#[derive(Debug)]
+pub enum DialLetter {
+    /// Bring a model to this call.
+    Dial {
+        /// Which call.
+        call: CallKey,
+        /// Its name in the log.
+        id: CallId,
+        /// Its class, for the log.
+        class: Class,
+        /// How the model is to be set up.
+        agent: Arc<Agent>,
+    },
+    /// Stop now.
+    Stop,
+}
+
+/// To the control thread.
+#[derive(Debug)]
+pub enum ControlLetter {
+    /// Something to say of a call.
+    Report {
+        /// Whose call.
+        id: CallId,
+        /// Its class.
+        class: Class,
+        /// What happened.
+        report: Report,
+    },
+    /// Gather the figures and send the page to the accept thread.
+    Scrape {
+        /// The request's number.
+        ticket: u64,
+    },
+    /// A worker's figures.
+    Figures {
+        /// The worker's number.
+        worker: usize,
+        /// What it measured.
+        figures: Box<Figures>,
+    },
+    /// A worker has stopped; these are its last figures.
+    Stopped {
+        /// The worker's number.
+        worker: usize,
+        /// What it measured.
+        figures: Box<Figures>,
+    },
+    /// Stop when every worker has.
+    Stop,
+}
+
+/// Where letters for one thread are posted. Cheap to clone.
+#[derive(Debug)]
+pub struct Postbox<T> {
+    letters: Sender<T>,
+    /// `None` for a thread that waits on the queue itself.
+    bell: Option<Arc<Waker>>,
+}
+
+impl<T> Clone for Postbox<T> {
+    fn clone(&self) -> Postbox<T> {
+        Postbox { letters: self.letters.clone(), bell: self.bell.clone() }
+    }
+}
+
+impl<T> Postbox<T> {
+    /// Posts a letter and wakes its reader.
+    ///
+    /// # Errors
+    /// The letter itself, if the box is full or its reader has stopped.
+    pub fn post(&self, letter: T) -> Result<(), T> {
+        self.letters.try_send(letter).map_err(TrySendError::into_inner)?;
+        if let Some(bell) = &self.bell {
+            // A bell that cannot ring is a closed eventfd: the reader has stopped.
+            let _ = bell.wake();
+        }
+        Ok(())
+    }
+}
+
+/// Where one thread takes its letters from.
+#[derive(Debug)]
+pub struct Mailbox<T> {
+    letters: Receiver<T>,
+}
+
+impl<T> Mailbox<T> {
+    /// The next letter, if one is waiting.
+    pub fn take(&self) -> Option<T> {
+        self.letters.try_recv().ok()
+    }
+
+    /// The next letter, waited for at most so long. For threads without an event loop.
+    pub fn wait(&self, at_most: Duration) -> Option<T> {
+        self.letters.recv_timeout(at_most).ok()
+    }
+
+    /// How many letters are waiting.
+    pub fn len_letters(&self) -> usize {
+        self.letters.len()
+    }
+}
+
+/// A box whose reader sleeps in an event loop and is woken by `bell`.
+pub fn mailbox<T>(bell: Arc<Waker>) -> (Postbox<T>, Mailbox<T>) {
+    let (sender, letters) = crossbeam_channel::bounded(MAILBOX_LETTERS);
+    (Postbox { letters: sender, bell: Some(bell) }, Mailbox { letters })
+}
+
+/// A box whose reader sleeps on the queue itself.
+pub fn mailbox_without_bell<T>() -> (Postbox<T>, Mailbox<T>) {
+    let (sender, letters) = crossbeam_channel::bounded(MAILBOX_LETTERS);
+    (Postbox { letters: sender, bell: None }, Mailbox { letters })
+}
+
+/// Calls on each worker: the accept thread counts up when it places one, the worker counts down
+/// when its slot is free again. The only number that decides where a call goes and whether one
+/// more is welcome.
+#[derive(Debug)]
+pub struct Load {
+    calls: Box<[AtomicUsize]>,
+}
+
+impl Load {
+    /// For so many workers.
+    pub fn new(workers: usize) -> Load {
+        Load { calls: (0..workers).map(|_| AtomicUsize::new(0)).collect() }
+    }
+
+    /// The worker with the fewest calls, and how many those are.
+    pub fn emptiest(&self) -> (usize, usize) {
+        let calls = self.calls.iter().map(|calls| calls.load(Ordering::Relaxed));
+        calls.enumerate().min_by_key(|&(_, calls)| calls).unwrap_or((0, 0))
+    }
+
+    /// Calls on all workers.
+    pub fn calls(&self) -> usize {
+        self.calls.iter().map(|calls| calls.load(Ordering::Relaxed)).sum()
+    }
+
+    /// One more call on `worker`.
+    pub fn placed(&self, worker: usize) {
+        self.calls[worker].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// One call less on `worker`.
+    pub fn freed(&self, worker: usize) {
+        self.calls[worker].fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_box_gives_the_letter_back() {
+        let (postbox, mailbox) = mailbox_without_bell();
+        for letter in 0..MAILBOX_LETTERS {
+            postbox.post(letter).unwrap();
+        }
+        assert_eq!(postbox.post(MAILBOX_LETTERS), Err(MAILBOX_LETTERS));
+        assert_eq!(mailbox.take(), Some(0));
+        assert_eq!(postbox.post(MAILBOX_LETTERS), Ok(()));
+    }
+
+    #[test]
+    fn the_emptiest_worker_is_found() {
+        let load = Load::new(3);
+        load.placed(0);
+        load.placed(2);
+        assert_eq!(load.emptiest(), (1, 0));
+        load.placed(1);
+        load.freed(2);
+        assert_eq!((load.emptiest(), load.calls()), ((2, 0), 2));
+    }
+}

@@ -1,1 +1,17 @@
 //! A non-blocking connection, plain or TLS, behind one enum.
+//!
+//! In:       readiness, told by the caller.
+//! Out:      bytes in a [`RecvBuf`], bytes of a [`SendBuf`] on the wire.
+//! Bounds:   one read of at most [`READ_BYTES_PER_TURN`] and one write a call.
+//! Not here: what the bytes mean; when to read; deadlines.
+
+pub mod stream;
+pub mod tls;
+
+#[cfg(doc)]
+use crate::{
+    buf::{RecvBuf, SendBuf},
+    limits::READ_BYTES_PER_TURN,
+};
+pub use stream::{Received, Stream};
+pub use tls::{TlsClient, TlsConfig, TlsConfigError};

@@ -1,0 +1,441 @@
+//! What crosses a call's border besides bytes and time: who it is, how it opens, what it wishes
+//! for, how it ends.
+//!
+//! Not here: how any of it is done; numbers of frames (`call::tally`).
+
+use std::fmt;
+use std::time::Duration;
+
+/// A call's name in the log, unlike any other of this process and of the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct CallId(pub u64);
+
+impl fmt::Display for CallId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+/// The two classes of client, apart in log and figures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// A carrier's media stream.
+    Twilio,
+    /// A browser, or whoever speaks its protocol.
+    Web,
+}
+
+impl Class {
+    /// Every class, in the order of their counters.
+    pub const ALL: [Class; 2] = [Class::Twilio, Class::Web];
+
+    /// The log target and the label of figures.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Class::Twilio => "twilio",
+            Class::Web => "web",
+        }
+    }
+}
+
+/// What the upgrade request told about who is calling.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// Path, query or headers are a carrier's.
+    Twilio,
+    /// The path is the browsers' own.
+    Web,
+    /// Nothing was told: the first message decides.
+    Unknown,
+}
+
+/// What a call says of itself when it asks to be let in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Opening {
+    /// From a carrier's `start`.
+    Twilio {
+        /// The carrier's name of the call.
+        call_sid: String,
+        /// The carrier's name of this stream.
+        stream_sid: String,
+        /// The per-call token of our TwiML.
+        token: Option<String>,
+        /// Who calls; any text, not always a number.
+        from: Option<String>,
+        /// Who is called.
+        to: Option<String>,
+    },
+    /// From a browser's `hello`, or its absence.
+    Web {
+        /// What the page was given to be let in.
+        token: Option<String>,
+        /// Rate of the audio it sends, in Hz.
+        rate_hz: u32,
+    },
+}
+
+/// Why a call is not let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// No per-call token where one is required.
+    NoToken,
+    /// A token that is not ours, of another call, or changed.
+    BadToken,
+    /// A token past its expiry.
+    ExpiredToken,
+    /// A token seen before.
+    UsedToken,
+    /// No more calls are taken at present.
+    Full,
+    /// The relay is about to stop.
+    Draining,
+}
+
+impl Refusal {
+    /// Every refusal, in the order of their counters.
+    pub const ALL: [Refusal; 6] = [
+        Refusal::NoToken,
+        Refusal::BadToken,
+        Refusal::ExpiredToken,
+        Refusal::UsedToken,
+        Refusal::Full,
+        Refusal::Draining,
+    ];
+
+    /// The reason in figures, in the log and in the close frame.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Refusal::NoToken => "no_token",
+            Refusal::BadToken => "bad_token",
+            Refusal::ExpiredToken => "expired_token",
+            Refusal::UsedToken => "used_token",
+            Refusal::Full => "full",
+            Refusal::Draining => "draining",
+        }
+    }
+
+    /// The close code: 1008 policy, 1013 try again later.
+    pub const fn close_code(self) -> u16 {
+        match self {
+            Refusal::Full | Refusal::Draining => 1013,
+            _ => 1008,
+        }
+    }
+}
+
+/// What a call needs to know of the model it is joined to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LineTerms {
+    /// Rate of the caller's audio on its way up, in Hz: 16,000, or 8,000.
+    pub uplink_rate_hz: u32,
+    /// Audio in one message to the model, in milliseconds: a multiple of a frame's 20.
+    pub uplink_ms: usize,
+    /// The message that makes the model speak first, as JSON; sent once in a call's life.
+    pub greeting: Option<String>,
+}
+
+/// Why there is no line to the model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LineFault {
+    /// The name has no address.
+    Resolve,
+    /// TCP was refused or timed out.
+    Connect,
+    /// TLS failed: not the right server, or no common ground.
+    Tls,
+    /// The answer to the upgrade was no 101.
+    Refused {
+        /// The HTTP status that came instead.
+        status: u16,
+    },
+    /// What came is no HTTP, no WebSocket, or no message of the model.
+    Broke,
+    /// The model closed the session before it was ready.
+    Closed {
+        /// Its close code; `None` where the connection ended without one.
+        code: Option<u16>,
+    },
+    /// No upgrade, or no `setupComplete`, in time.
+    Timeout,
+    /// Too many calls are waiting for a line.
+    Full,
+}
+
+impl LineFault {
+    /// How many labels there are.
+    pub const COUNT: usize = 8;
+
+    /// Its place among the counters.
+    pub const fn index(self) -> usize {
+        match self {
+            LineFault::Resolve => 0,
+            LineFault::Connect => 1,
+            LineFault::Tls => 2,
+            LineFault::Refused { .. } => 3,
+            LineFault::Broke => 4,
+            LineFault::Closed { .. } => 5,
+            LineFault::Timeout => 6,
+            LineFault::Full => 7,
+        }
+    }
+
+    /// The labels, by [`LineFault::index`].
+    pub const LABELS: [&'static str; LineFault::COUNT] =
+        ["resolve", "connect", "tls", "refused", "broke", "closed", "timeout", "full"];
+
+    /// Whether another attempt may help: a wrong key, model or field stays wrong.
+    pub const fn may_pass(self) -> bool {
+        match self {
+            LineFault::Resolve | LineFault::Connect | LineFault::Timeout | LineFault::Full => true,
+            LineFault::Refused { status } => status == 429 || status >= 500,
+            LineFault::Closed { code } => !matches!(code, Some(1007 | 1008)),
+            LineFault::Tls | LineFault::Broke => false,
+        }
+    }
+}
+
+impl fmt::Display for LineFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            LineFault::Refused { status } => write!(f, "refused with HTTP {status}"),
+            LineFault::Closed { code: Some(code) } => write!(f, "closed with {code}"),
+            _ => f.write_str(LineFault::LABELS[self.index()]),
+        }
+    }
+}
+
+/// Why a call ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// The carrier's `stop`, or the browser's `bye`.
+    CallerHungUp,
+    /// The phone's side closed the WebSocket without either.
+    PhoneClosed {
+        /// Its close code, if it gave one.
+        code: Option<u16>,
+    },
+    /// The phone's connection broke.
+    PhoneLost,
+    /// Nothing came from the phone for [`crate::limits::PHONE_DEAD`].
+    PhoneSilent,
+    /// The phone took nothing until [`crate::limits::PHONE_OUTPUT_MAX_BYTES`] were waiting.
+    PhoneStalled,
+    /// The phone's side sent what is no WebSocket, or nothing we can understand.
+    PhoneBroke {
+        /// The close code it got.
+        code: u16,
+    },
+    /// No `start`, or no first message, within [`crate::limits::START_TIMEOUT`].
+    NoStart,
+    /// Not let in.
+    Refused(Refusal),
+    /// The model could not be had.
+    NoModel(LineFault),
+    /// The model ended the session.
+    ModelClosed {
+        /// Its close code, if it gave one.
+        code: Option<u16>,
+    },
+    /// The model's connection broke.
+    ModelLost,
+    /// Nothing came from the model for [`crate::limits::AGENT_DEAD`].
+    ModelSilent,
+    /// The model's side sent what is no WebSocket, or nothing we can understand.
+    ModelBroke {
+        /// The close code it got.
+        code: u16,
+    },
+    /// The call was as long as calls may be.
+    TooLong,
+    /// The relay stopped, and the call outlived the time to drain.
+    Drained,
+    /// An assertion of ours failed.
+    Internal,
+}
+
+/// What the caller gets once the stream is closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Afterwards {
+    /// The call is over.
+    Hangup,
+    /// The fallback sentence first.
+    Fallback,
+}
+
+impl Ending {
+    /// How many labels there are.
+    pub const COUNT: usize = 16;
+
+    /// The labels, by [`Ending::index`].
+    pub const LABELS: [&'static str; Ending::COUNT] = [
+        "caller_hung_up",
+        "phone_closed",
+        "phone_lost",
+        "phone_silent",
+        "phone_stalled",
+        "phone_broke",
+        "no_start",
+        "refused",
+        "no_model",
+        "model_closed",
+        "model_lost",
+        "model_silent",
+        "model_broke",
+        "too_long",
+        "drained",
+        "internal",
+    ];
+
+    /// Its place among the counters.
+    pub const fn index(self) -> usize {
+        match self {
+            Ending::CallerHungUp => 0,
+            Ending::PhoneClosed { .. } => 1,
+            Ending::PhoneLost => 2,
+            Ending::PhoneSilent => 3,
+            Ending::PhoneStalled => 4,
+            Ending::PhoneBroke { .. } => 5,
+            Ending::NoStart => 6,
+            Ending::Refused(_) => 7,
+            Ending::NoModel(_) => 8,
+            Ending::ModelClosed { .. } => 9,
+            Ending::ModelLost => 10,
+            Ending::ModelSilent => 11,
+            Ending::ModelBroke { .. } => 12,
+            Ending::TooLong => 13,
+            Ending::Drained => 14,
+            Ending::Internal => 15,
+        }
+    }
+
+    /// The reason in figures and in the log.
+    pub const fn label(self) -> &'static str {
+        Ending::LABELS[self.index()]
+    }
+
+    /// The close code the phone's side gets. A carrier hears 1000 wherever the stream itself was
+    /// in order: any other code is an error in its own books.
+    pub const fn phone_close_code(self) -> u16 {
+        match self {
+            Ending::NoStart => 1008,
+            Ending::PhoneBroke { code } => code,
+            Ending::Refused(refusal) => refusal.close_code(),
+            Ending::Internal => 1011,
+            _ => 1000,
+        }
+    }
+
+    /// What the caller gets once the stream is closed. The caller is told when it was our side
+    /// that failed, and hung up on when the conversation was over.
+    pub const fn afterwards(self) -> Afterwards {
+        match self {
+            Ending::NoModel(_)
+            | Ending::ModelClosed { .. }
+            | Ending::ModelLost
+            | Ending::ModelSilent
+            | Ending::ModelBroke { .. }
+            | Ending::PhoneStalled
+            | Ending::PhoneBroke { .. }
+            | Ending::Refused(_)
+            | Ending::Drained
+            | Ending::Internal => Afterwards::Fallback,
+            _ => Afterwards::Hangup,
+        }
+    }
+}
+
+impl fmt::Display for Ending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Ending::PhoneClosed { code: Some(code) }
+            | Ending::ModelClosed { code: Some(code) }
+            | Ending::PhoneBroke { code }
+            | Ending::ModelBroke { code } => write!(f, "{} ({code})", self.label()),
+            Ending::Refused(refusal) => write!(f, "refused ({})", refusal.label()),
+            Ending::NoModel(fault) => write!(f, "no_model ({fault})"),
+            _ => f.write_str(self.label()),
+        }
+    }
+}
+
+/// What a call wants done outside itself.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Request {
+    /// To be let in, and then a line to the model.
+    Admit(Opening),
+    /// To have this said of it in the log.
+    Report(Report),
+    /// To be told apart from a call that is still going: it has ended, and this is why. The close
+    /// frames are written already; the sockets may go when they have left.
+    Ended(Ending),
+}
+
+/// One event of a call's life.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Report {
+    /// Its class is known, and how it opened.
+    Opened {
+        /// Carrier's or browser's.
+        class: Class,
+        /// The carrier's name of the call, where there is one.
+        call_sid: Option<String>,
+        /// Who calls.
+        from: Option<String>,
+        /// Who is called.
+        to: Option<String>,
+        /// The audio's rate, in Hz.
+        rate_hz: u32,
+    },
+    /// The model is ready.
+    Joined {
+        /// Since the call opened.
+        after: Duration,
+    },
+    /// The caller spoke over the model.
+    BargeIn {
+        /// Model audio that was dropped here, in milliseconds.
+        dropped_ms: u64,
+    },
+    /// The model says that it will close the connection.
+    GoAway {
+        /// When, from now.
+        time_left: Duration,
+    },
+    /// A key tone.
+    Dtmf,
+    /// It is over.
+    Ended {
+        /// Why.
+        ending: Ending,
+        /// Since it opened.
+        lasted: Duration,
+        /// Caller audio that reached the model, in milliseconds.
+        uplink_ms: u64,
+        /// Model audio that left for the caller, in milliseconds.
+        downlink_ms: u64,
+        /// How often the caller spoke over the model.
+        barge_ins: u64,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_key_is_not_tried_again_but_an_overload_is() {
+        assert!(!LineFault::Closed { code: Some(1007) }.may_pass());
+        assert!(!LineFault::Closed { code: Some(1008) }.may_pass());
+        assert!(!LineFault::Refused { status: 403 }.may_pass());
+        assert!(LineFault::Refused { status: 429 }.may_pass());
+        assert!(LineFault::Closed { code: Some(1011) }.may_pass());
+    }
+
+    #[test]
+    fn a_caller_whose_model_failed_hears_the_fallback() {
+        assert_eq!(Ending::ModelLost.afterwards(), Afterwards::Fallback);
+        assert_eq!(Ending::NoModel(LineFault::Timeout).afterwards(), Afterwards::Fallback);
+        assert_eq!(Ending::CallerHungUp.afterwards(), Afterwards::Hangup);
+        assert_eq!(Ending::TooLong.afterwards(), Afterwards::Hangup);
+    }
+}

@@ -1,0 +1,180 @@
+//! What became of every audio sample of a call.
+//!
+//! The law, at any moment and in both directions:
+//! `samples_in + silence_in = samples_out + dropped + queued`.
+//! Samples count at the rate they came in with: uplink that of the phone, downlink the model's.
+//! Silence put in for holes is `silence_in`; silence that fills up the last frame of a turn is
+//! `padding_out`, which stands outside the law.
+
+/// Why samples that were accepted did not go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dropped {
+    /// The ring was full.
+    Overrun,
+    /// The caller spoke over it.
+    BargeIn,
+    /// It belonged to a turn that had been cancelled.
+    Late,
+    /// The call ended first.
+    Ended,
+    /// The phone's own track of what it plays, which nobody asked for.
+    OtherTrack,
+    /// Half a sample at the end of a turn.
+    Odd,
+}
+
+impl Dropped {
+    /// How many reasons there are.
+    pub const COUNT: usize = 6;
+
+    /// The labels, in the order of the counters.
+    pub const LABELS: [&'static str; Dropped::COUNT] =
+        ["overrun", "barge_in", "late", "ended", "other_track", "odd"];
+}
+
+/// One direction's account.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flow {
+    /// Audio messages that came in.
+    pub messages_in: u64,
+    /// Bytes of audio in them, decoded.
+    pub bytes_in: u64,
+    /// Samples in them.
+    pub samples_in: u64,
+    /// Samples of silence put in for holes.
+    pub silence_in: u64,
+    /// Audio messages that went out.
+    pub messages_out: u64,
+    /// Bytes of audio in them, before base64.
+    pub bytes_out: u64,
+    /// Samples that went out, counted as they came in.
+    pub samples_out: u64,
+    /// Samples of silence that filled up a last frame.
+    pub padding_out: u64,
+    /// Samples dropped, by [`Dropped`].
+    pub dropped: [u64; Dropped::COUNT],
+    /// Samples that wait.
+    pub queued: u64,
+}
+
+impl Flow {
+    /// Counts `samples` as dropped.
+    pub fn drop_samples(&mut self, why: Dropped, samples: u64) {
+        self.dropped[why as usize] += samples;
+    }
+
+    /// Samples dropped for any reason.
+    pub fn dropped_samples(&self) -> u64 {
+        self.dropped.iter().sum()
+    }
+
+    /// Whether every sample that came in is accounted for.
+    pub fn balances(&self) -> bool {
+        self.samples_in + self.silence_in == self.samples_out + self.dropped_samples() + self.queued
+    }
+
+    /// Adds another account to this one.
+    pub fn add(&mut self, other: &Flow) {
+        self.messages_in += other.messages_in;
+        self.bytes_in += other.bytes_in;
+        self.samples_in += other.samples_in;
+        self.silence_in += other.silence_in;
+        self.messages_out += other.messages_out;
+        self.bytes_out += other.bytes_out;
+        self.samples_out += other.samples_out;
+        self.padding_out += other.padding_out;
+        for (sum, part) in self.dropped.iter_mut().zip(other.dropped) {
+            *sum += part;
+        }
+        self.queued += other.queued;
+    }
+}
+
+/// What a peer sent that was refused or passed over, message by message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Oddity {
+    /// Phone: no JSON, or not of the carrier's shape.
+    PhoneMessage,
+    /// Phone: base64 that is none.
+    PhoneBase64,
+    /// Phone: an event or message type we do not know.
+    PhoneUnknown,
+    /// Phone: audio or a mark before `start`, a second `start`.
+    PhoneOrder,
+    /// Phone: what is no WebSocket; the call ended.
+    PhoneFraming,
+    /// Phone: binary where text is due, or the reverse.
+    PhoneOpcode,
+    /// Phone: a hole in the timestamps, filled with silence.
+    PhoneHole,
+    /// Phone: a timestamp that went backwards.
+    PhoneBackwards,
+    /// Phone: a mark we did not send, or of a turn that was cancelled.
+    PhoneMark,
+    /// Model: no JSON, or not of the model's shape.
+    AgentMessage,
+    /// Model: base64 that is none.
+    AgentBase64,
+    /// Model: audio at a rate we do not know.
+    AgentRate,
+    /// Model: what is no WebSocket; the session ended.
+    AgentFraming,
+    /// Model: a tool call though no tool was declared.
+    AgentTool,
+}
+
+impl Oddity {
+    /// How many kinds there are.
+    pub const COUNT: usize = 14;
+
+    /// The labels, in the order of the counters.
+    pub const LABELS: [&'static str; Oddity::COUNT] = [
+        "phone_message",
+        "phone_base64",
+        "phone_unknown",
+        "phone_order",
+        "phone_framing",
+        "phone_opcode",
+        "phone_hole",
+        "phone_backwards",
+        "phone_mark",
+        "agent_message",
+        "agent_base64",
+        "agent_rate",
+        "agent_framing",
+        "agent_tool",
+    ];
+}
+
+/// The whole account of a call, or of many.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Caller to model.
+    pub uplink: Flow,
+    /// Model to caller.
+    pub downlink: Flow,
+    /// How often the caller spoke over the model.
+    pub barge_ins: u64,
+    /// Messages refused or passed over, by [`Oddity`].
+    pub oddities: [u64; Oddity::COUNT],
+    /// Messages whose latency was not measured.
+    pub unmeasured: u64,
+}
+
+impl Tally {
+    /// Counts one oddity.
+    pub fn note(&mut self, oddity: Oddity) {
+        self.oddities[oddity as usize] += 1;
+    }
+
+    /// Adds another account to this one.
+    pub fn add(&mut self, other: &Tally) {
+        self.uplink.add(&other.uplink);
+        self.downlink.add(&other.downlink);
+        self.barge_ins += other.barge_ins;
+        for (sum, part) in self.oddities.iter_mut().zip(other.oddities) {
+            *sum += part;
+        }
+        self.unmeasured += other.unmeasured;
+    }
+}

@@ -1,0 +1,134 @@
+//! What one worker measured: the accounts of its calls, and histograms of latency.
+//!
+//! A worker fills its own [`Figures`] without lock or atomic, and hands them over between two
+//! turns, so that every copy is whole: `in = out + dropped + queued` holds in each.
+
+use hdrhistogram::Histogram;
+
+use crate::call::{Class, Ending, Tally};
+
+/// What is measured, each with a histogram.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// From the read that completed the carrier's message until its last byte is with the kernel.
+    Uplink,
+    /// From the read that completed the model's message, or the moment its audio was due, until
+    /// its first audio byte is with the kernel.
+    Downlink,
+    /// From the read that brought `interrupted` until `clear` is with the kernel.
+    BargeIn,
+    /// From the carrier's `start` until the model is ready.
+    Setup,
+    /// From the carrier's `start` until the first audio of the model is with the kernel.
+    FirstAudio,
+    /// One turn of a worker's loop, without the wait.
+    Loop,
+}
+
+impl Stage {
+    /// Every stage, in the order of their histograms.
+    pub const ALL: [Stage; 6] = [
+        Stage::Uplink,
+        Stage::Downlink,
+        Stage::BargeIn,
+        Stage::Setup,
+        Stage::FirstAudio,
+        Stage::Loop,
+    ];
+
+    /// The label in figures.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Stage::Uplink => "uplink",
+            Stage::Downlink => "downlink",
+            Stage::BargeIn => "barge_in",
+            Stage::Setup => "setup",
+            Stage::FirstAudio => "first_audio",
+            Stage::Loop => "loop",
+        }
+    }
+}
+
+/// The shortest latency told apart, in nanoseconds.
+const LOWEST_NS: u64 = 1_000;
+/// The longest latency recorded as it is; a longer one counts as this.
+const HIGHEST_NS: u64 = 60_000_000_000;
+
+/// One histogram a stage, three significant digits.
+#[derive(Clone, Debug)]
+pub struct Histograms {
+    of: [Histogram<u64>; Stage::ALL.len()],
+}
+
+impl Default for Histograms {
+    fn default() -> Histograms {
+        Histograms {
+            of: Stage::ALL.map(|_| {
+                Histogram::new_with_bounds(LOWEST_NS, HIGHEST_NS, 3).expect("constant bounds")
+            }),
+        }
+    }
+}
+
+impl Histograms {
+    /// Records one latency. Never allocates: the histograms span their whole range from the start.
+    pub fn record(&mut self, stage: Stage, latency: std::time::Duration) {
+        let ns = u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX);
+        self.of[stage as usize].saturating_record(ns);
+    }
+
+    /// The histogram of one stage.
+    pub fn of(&self, stage: Stage) -> &Histogram<u64> {
+        &self.of[stage as usize]
+    }
+
+    /// Adds another set to this one.
+    pub fn add(&mut self, other: &Histograms) {
+        for (sum, part) in self.of.iter_mut().zip(&other.of) {
+            sum.add(part).expect("equal bounds");
+        }
+    }
+
+    /// Empties every histogram.
+    pub fn clear(&mut self) {
+        for histogram in &mut self.of {
+            histogram.reset();
+        }
+    }
+}
+
+/// What one worker measured.
+///
+/// Everything but `histograms` counts from the worker's start; `histograms` holds what was
+/// recorded since they were last handed over.
+#[derive(Clone, Debug, Default)]
+pub struct Figures {
+    /// The account of all calls of each [`Class`], ended and going on.
+    pub tally: [Tally; Class::ALL.len()],
+    /// Calls taken over from the accept thread, of each class once it is known.
+    pub started: [u64; Class::ALL.len()],
+    /// Calls ended, by class and [`Ending`]; those whose class never became known count as web.
+    pub ended: [[u64; Ending::COUNT]; Class::ALL.len()],
+    /// Calls going on now, by class; those whose class is not yet known count as web.
+    pub active: [u64; Class::ALL.len()],
+    /// Letters to other threads lost because their box was full.
+    pub letters_lost: u64,
+    /// Latency since the last hand-over.
+    pub histograms: Histograms,
+}
+
+impl Figures {
+    /// Adds another worker's figures to these.
+    pub fn add(&mut self, other: &Figures) {
+        for class in 0..Class::ALL.len() {
+            self.tally[class].add(&other.tally[class]);
+            self.started[class] += other.started[class];
+            self.active[class] += other.active[class];
+            for (sum, part) in self.ended[class].iter_mut().zip(other.ended[class]) {
+                *sum += part;
+            }
+        }
+        self.letters_lost += other.letters_lost;
+        self.histograms.add(&other.histograms);
+    }
+}

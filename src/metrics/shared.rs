@@ -1,0 +1,53 @@
+//! Counters of the threads that see no frame: connections, answers, refusals, dials.
+//!
+//! Counted a few times a call, so a lock is in nobody's way; never touched by a worker.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+/// A family of counters, one a label. Labels are words of the program, never of a peer, so their
+/// number is bounded.
+#[derive(Debug, Default)]
+pub struct Labelled {
+    counts: Mutex<BTreeMap<&'static str, u64>>,
+}
+
+impl Labelled {
+    /// Counts one `label`.
+    pub fn count(&self, label: &'static str) {
+        *self.counts.lock().unwrap_or_else(PoisonError::into_inner).entry(label).or_default() += 1;
+    }
+
+    /// Every label counted so far, in alphabetical order.
+    pub fn all(&self) -> Vec<(&'static str, u64)> {
+        let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.iter().map(|(&label, &count)| (label, count)).collect()
+    }
+
+    /// How often `label` was counted.
+    pub fn of(&self, label: &str) -> u64 {
+        let counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.get(label).copied().unwrap_or(0)
+    }
+}
+
+/// What the accept and dial threads count.
+#[derive(Debug, Default)]
+pub struct Shared {
+    /// Connections: `accepted`, and why others were closed at once or cut.
+    pub connections: Labelled,
+    /// Answers by status, as digits.
+    pub answers: Labelled,
+    /// Requests that were no HTTP, or none that we take, by fault.
+    pub http_faults: Labelled,
+    /// Webhook and handshake signatures: `valid`, `wrong`, `missing`, `not_checked`.
+    pub signatures: Labelled,
+    /// Calls not let in, by [`crate::call::Refusal::label`].
+    pub refusals: Labelled,
+    /// Upgrades, by what was told of the class: `twilio`, `web`, `unknown`.
+    pub upgrades: Labelled,
+    /// Lines: `ready`, and the faults by [`crate::call::LineFault::LABELS`], one an attempt.
+    pub dials: Labelled,
+    /// Closes by the model before it was ready, by class of reason.
+    pub dial_closes: Labelled,
+}
