@@ -27,9 +27,9 @@ pub struct Arrivals {
 impl Arrivals {
     /// The bytes at `start..end` arrived at `at`.
     pub fn note(&mut self, start: u64, end: u64, at: Nanos) {
+        let full = self.messages.len() == ARRIVALS_MAX;
         match self.messages.back_mut() {
-            Some(last) if last.at == at && last.end == start => last.end = end,
-            Some(last) if self.messages.len() == ARRIVALS_MAX => last.end = end,
+            Some(last) if full || (last.at == at && last.end == start) => last.end = end,
             _ => self.messages.push_back(Arrival { start, end, at }),
         }
     }

@@ -22,7 +22,6 @@ pub const MODEL_RATE_HZ: u32 = 24_000;
 const BLOCK_SAMPLES: usize = 4_800;
 
 /// Model audio on its way to the caller.
-#[derive(Debug)]
 pub struct Downlink {
     format: Format,
     producer: Producer,

@@ -17,7 +17,6 @@ use crate::clock::Nanos;
 use crate::limits::{HOLE_MAX_MS, HOLE_TOLERANCE_MS, UPLINK_QUEUE_MS};
 
 /// Caller audio on its way to the model.
-#[derive(Debug)]
 pub struct Uplink {
     format: Format,
     producer: Producer,
@@ -33,7 +32,6 @@ pub struct Uplink {
 }
 
 /// How audio leaves.
-#[derive(Debug)]
 struct Route {
     /// `None` where phone and model agree on the rate.
     resampler: Option<Resampler>,
