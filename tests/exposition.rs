@@ -30,7 +30,6 @@ fn busy_figures() -> Figures {
             flow.messages_out = next();
             flow.bytes_out = next();
             flow.samples_out = next();
-            flow.padding_out = next();
             flow.dropped = std::array::from_fn(|_| next());
             flow.queued = next();
             flow.samples_in =
@@ -193,7 +192,6 @@ fn every_count_is_told_under_its_own_name() {
             assert_eq!(of("vocaris_audio_out_messages_total"), flow.messages_out);
             assert_eq!(of("vocaris_audio_out_bytes_total"), flow.bytes_out);
             assert_eq!(of("vocaris_audio_out_samples_total"), flow.samples_out);
-            assert_eq!(of("vocaris_audio_padding_samples_total"), flow.padding_out);
             assert_eq!(of("vocaris_audio_queued_samples"), flow.queued);
             for (reason, dropped) in Dropped::LABELS.into_iter().zip(flow.dropped) {
                 let labels = [class, direction, ("reason", reason)];

@@ -204,7 +204,7 @@ struct Account {
     of: fn(&Flow) -> u64,
 }
 
-const ACCOUNTS: [Account; 9] = [
+const ACCOUNTS: [Account; 8] = [
     Account {
         name: "audio_in_messages_total",
         kind: Kind::Counter,
@@ -226,7 +226,7 @@ const ACCOUNTS: [Account; 9] = [
     Account {
         name: "audio_silence_samples_total",
         kind: Kind::Counter,
-        help: "Samples of silence put in for holes.",
+        help: "Samples of silence put in for holes and last frames.",
         of: |flow| flow.silence_in,
     },
     Account {
@@ -246,12 +246,6 @@ const ACCOUNTS: [Account; 9] = [
         kind: Kind::Counter,
         help: "Samples that went out, counted as they came in.",
         of: |flow| flow.samples_out,
-    },
-    Account {
-        name: "audio_padding_samples_total",
-        kind: Kind::Counter,
-        help: "Samples of silence that filled up a last frame; outside the account.",
-        of: |flow| flow.padding_out,
     },
     Account {
         name: "audio_queued_samples",
