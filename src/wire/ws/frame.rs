@@ -37,9 +37,9 @@ pub enum Decoded<'b> {
 
 /// Decodes the frame at the front of `buf`, sent by `from`.
 ///
-/// `payload_max`, in bytes, and every rule of the header are checked as soon as the header's bytes
-/// are there, before the payload has arrived. A masked payload is unmasked in place once, when it
-/// is whole.
+/// `payload_max`, in bytes, of all but control frames, and every rule of the header are checked as
+/// soon as the header's bytes are there, before the payload has arrived. A masked payload is
+/// unmasked in place once, when it is whole.
 ///
 /// # Errors
 /// Those of a single frame: reserved bits and opcodes, the mask, the length, a control frame in
@@ -139,6 +139,8 @@ pub(super) fn decode_header(
         },
         short => u64::from(short),
     };
+    // A control frame is short by a rule of its own; a caller's limit is about messages.
+    let payload_max = if opcode.is_control() { CONTROL_PAYLOAD_MAX } else { payload_max };
     let payload_bytes = check_length(short, length, payload_max)?;
     let mask = match behind.get(length_bytes..).and_then(|rest| rest.first_chunk::<4>()) {
         Some(key) if masked => Some(*key),
