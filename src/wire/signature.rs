@@ -283,3 +283,313 @@ impl<'a> Origin<'a> {
         [self.host.into(), format!("{}:{own}", self.host), format!("{}:{default}", self.host)]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::form;
+    use super::*;
+
+    const TOKEN: &str = "test_auth_token_0123456789abcdef";
+    const URL: &str = "https://voice.example.com/twilio/incoming";
+    const BODY: &str = "AccountSid=AC00000000000000000000000000000001&ApiVersion=2010-04-01&\
+        CallSid=CA00000000000000000000000000000002&CallStatus=ringing&Called=%2B18005550100&\
+        Caller=%2B18005550199&Direction=inbound&From=%2B18005550199&To=%2B18005550100";
+    const V1: &str = "kH9VMUYMS7ngCllZMvrqpoS1QFc=";
+    const V10: &str = "nZ7QpA48f8ARQUO0JAc8AU5mOMpaiN6lBMb5taJ/Z20=";
+
+    fn params(body: &str) -> Vec<(String, String)> {
+        form::parse(body.as_bytes()).unwrap()
+    }
+
+    fn sha1(token: &str, url: &str, body: &str) -> String {
+        sign(Algorithm::HmacSha1, token, url, &params(body))
+    }
+
+    fn one(url: &str) -> Vec<String> {
+        vec![url.into()]
+    }
+
+    /// Names, addresses, bodies and signatures computed with the official libraries.
+    fn vectors() -> Vec<(&'static str, String, String, &'static str)> {
+        let with = |more: &str| format!("{BODY}{more}");
+        let url = |more: &str| format!("{URL}{more}");
+        let plain = |url: &str| url.to_string();
+        let handshake = |tail: &str| format!("wss://voice.example.com{tail}");
+        let none = String::new;
+        vec![
+            ("V1", url(""), with(""), V1),
+            (
+                "V2 unicode",
+                url(""),
+                with(
+                    "&FromCity=S%C3%A3o+Paulo&CallerName=Zo%C3%AB+%F0%9F%8E%A7+%CE%A9\
+                     &FromState=%E6%97%A5%E6%9C%AC",
+                ),
+                "KzU+FlWA5d6bg/4W/3QpJbKpJTg=",
+            ),
+            (
+                "V3 empty values",
+                url(""),
+                with("&FromCity=&FromZip=&Z="),
+                "NPh8ueBSi9hP+5LnCZjtm34xJhI=",
+            ),
+            (
+                "V4 duplicates",
+                url(""),
+                with("&Tag=b&Tag=a&Tag=b&Tag=B"),
+                "UDgtGOE+iq4D/gyWeU55qSDP+6s=",
+            ),
+            ("V5 query", url("?tenant=a%20b&x=1"), with(""), "VK9KzsKiUMTe8XseeOobt8bA+Jc="),
+            (
+                "V6 port kept",
+                plain("https://voice.example.com:8443/twilio/incoming"),
+                with(""),
+                "OQReu++Gx1MVqjFecQxzzB7kOf8=",
+            ),
+            (
+                "V7 GET",
+                url("?CallSid=CA00000000000000000000000000000002&From=%2B18005550199\
+                     &To=%2B18005550100"),
+                none(),
+                "atDROBDjn4+MXdawJNkYUOOkUe8=",
+            ),
+            ("V8", handshake("/twilio/media"), none(), "PSHKZdRBsp/HJd8JQTizTsmtv48="),
+            ("V8b", handshake("/twilio/media/"), none(), "SgkXo9QzOez8fr6zYy4GGWAW8N4="),
+            ("V8c", handshake(""), none(), "oGaPNaroMZE9BqmXqeL6e/CISxA="),
+            ("V8d", handshake("/"), none(), "l8RgIWYYmLRVjVCz8LcsLNTDw7Y="),
+            ("V8e", handshake(":443/twilio/media"), none(), "prFckHlJiHQS5zQvNQZc2mG0HUU="),
+            (
+                "V8f",
+                plain("https://voice.example.com/twilio/media"),
+                none(),
+                "ml1tO6xQN4oknYhwshqGnlktTsk=",
+            ),
+            ("V8g", handshake("?source=twilio"), none(), "i0hkwtLQZ4bDLszvKMTM9bhvAQY="),
+            ("V8h", handshake("/?source=twilio"), none(), "XecfauY0Qq0GJKPAnmb6ZiqBhjA="),
+            ("V9 order", url(""), plain("b=1&B=2&a=3&_x=4&A=5"), "t9Ey9MH9Cl8OqaD2cAMFgqbIOx4="),
+            ("V11 JSON", plain(JSON_URL), none(), "T35vuulPFK8pHRmZPPaMhTKPNJQ="),
+            (
+                "V12 spaces",
+                url(""),
+                plain("A=+x+&B=a%2Bb+c%26d%3De%25"),
+                "4zgV7fnmpxbHF39HyIJPzuSktpw=",
+            ),
+        ]
+    }
+
+    const JSON_URL: &str = "https://voice.example.com/twilio/status?bodySHA256=\
+        5ccde7145dfb8f56479710896586cb9d5911809d83afbe34627818790db0aec9";
+
+    #[test]
+    fn every_signature_of_the_official_libraries_is_ours_too() {
+        for (name, url, body, signature) in vectors() {
+            assert_eq!(sha1(TOKEN, &url, &body), signature, "{name}");
+            assert!(verify(&[TOKEN.into()], &[url], &params(&body), signature), "{name}");
+        }
+        let walk_through = "Digits=1234&To=%2B18005551212&From=%2B14158675310&\
+            Caller=%2B14158675310&CallSid=CA1234567890ABCDE";
+        assert_eq!(
+            sha1("12345", "https://example.com/myapp.php?foo=1&bar=2", walk_through),
+            "L/OH5YylLD5NRKLltdqwSvS0BnU="
+        );
+    }
+
+    #[test]
+    fn a_signature_holds_for_nothing_but_what_was_signed() {
+        let tokens = [TOKEN.to_string()];
+        let good = params(BODY);
+        assert!(verify(&tokens, &one(URL), &good, V1));
+        for url in [
+            "http://voice.example.com/twilio/incoming",
+            "https://voice.example.com/twilio/incoming/",
+            "https://VOICE.example.com/twilio/incoming",
+            "https://voice.example.com/twilio/incoming?",
+            "",
+        ] {
+            assert!(!verify(&tokens, &one(url), &good, V1), "{url}");
+        }
+        for at in 0..good.len() {
+            let mut changed = good.clone();
+            changed[at].1.replace_range(..1, "~");
+            assert!(!verify(&tokens, &one(URL), &changed, V1));
+            let mut fewer = good.clone();
+            fewer.remove(at);
+            assert!(!verify(&tokens, &one(URL), &fewer, V1));
+        }
+        let mut more = good.clone();
+        more.push(("Extra".into(), String::new()));
+        assert!(!verify(&tokens, &one(URL), &more, V1));
+    }
+
+    #[test]
+    fn a_signature_changed_or_cut_anywhere_is_refused() {
+        let (tokens, urls, fields) = ([TOKEN.to_string()], one(URL), params(BODY));
+        for at in 0..V1.len() {
+            assert!(!verify(&tokens, &urls, &fields, &V1[..at]));
+            let mut changed = V1.to_string();
+            changed.replace_range(at..=at, "!");
+            assert!(!verify(&tokens, &urls, &fields, &changed));
+        }
+        assert!(!verify(&tokens, &urls, &fields, &format!("{V1}=")));
+        assert!(!verify(&tokens, &[], &fields, V1));
+        assert!(!verify(&[], &urls, &fields, V1));
+    }
+
+    #[test]
+    fn any_of_several_tokens_will_do_and_an_empty_one_never() {
+        let fields = params(BODY);
+        assert!(verify(&["old".into(), TOKEN.into()], &one(URL), &fields, V1));
+        let forged = sha1("", URL, BODY);
+        assert!(!verify(&[String::new()], &one(URL), &fields, &forged));
+    }
+
+    fn shared_keys() -> Vec<SharedKey> {
+        let key = |id: &str, secret: &str| SharedKey { id: id.into(), secret: secret.into() };
+        vec![key("KA", "another"), key("KX", "shared_key_secret_xyz"), key("KE", "")]
+    }
+
+    #[test]
+    fn a_shared_key_is_picked_by_its_id_among_the_configured_ones() {
+        let (tokens, shared, fields) = ([TOKEN.to_string()], shared_keys(), params(BODY));
+        let keys = Keys { tokens: &tokens, shared: &shared, require_shared: false };
+        let check = |settings, signature| {
+            let claim = Claim { signature: Some(signature), settings: Some(settings) };
+            keys.verify(claim, &one(URL), &fields)
+        };
+        assert_eq!(check("key=KX,algorithm=HMAC_SHA256", V10), Ok(()));
+        assert_eq!(check("algorithm=HMAC_SHA256, key=KX", V10), Ok(()));
+        let by_sha1 = sha1("shared_key_secret_xyz", URL, BODY);
+        assert_eq!(check("key=KX,algorithm=HMAC_SHA1", &by_sha1), Ok(()));
+        assert_eq!(check("key=KX,algorithm=HMAC_SHA1", V10), Err(SignatureError::Mismatch));
+        assert_eq!(check("key=KA,algorithm=HMAC_SHA256", V10), Err(SignatureError::Mismatch));
+        assert_eq!(check("key=KZ,algorithm=HMAC_SHA256", V10), Err(SignatureError::UnknownKey));
+        for settings in ["", "key=KX", "algorithm=HMAC_SHA256", "key=KX,algorithm=none", "{}"] {
+            assert_eq!(check(settings, V10), Err(SignatureError::BadSettings), "{settings}");
+        }
+        // The settings are the sender's: they cannot turn to the token, nor to an empty secret.
+        assert_eq!(check("key=KX,algorithm=HMAC_SHA1", V1), Err(SignatureError::Mismatch));
+        let empty = sign(Algorithm::HmacSha256, "", URL, &fields);
+        assert_eq!(check("key=KE,algorithm=HMAC_SHA256", &empty), Err(SignatureError::Mismatch));
+    }
+
+    #[test]
+    fn without_settings_the_token_signs_unless_a_shared_key_is_required() {
+        let (tokens, shared, fields) = ([TOKEN.to_string()], shared_keys(), params(BODY));
+        let mut keys = Keys { tokens: &tokens, shared: &shared, require_shared: false };
+        let claim = Claim { signature: Some(V1), settings: None };
+        assert_eq!(keys.verify(claim, &one(URL), &fields), Ok(()));
+        assert_eq!(keys.verify(Claim::default(), &one(URL), &fields), Err(SignatureError::Missing));
+        keys.require_shared = true;
+        assert_eq!(keys.verify(claim, &one(URL), &fields), Err(SignatureError::SharedKeyRequired));
+    }
+
+    #[test]
+    fn a_webhook_is_known_behind_a_proxy_whatever_port_was_signed() {
+        let tokens = [TOKEN.to_string()];
+        let (_, with_port, _, kept) = vectors().remove(5);
+        assert_eq!(with_port, "https://voice.example.com:8443/twilio/incoming");
+        let candidates =
+            webhook_candidates("https://voice.example.com:8443", "/twilio/incoming", &[]);
+        for signature in [V1, kept] {
+            assert!(verify(&tokens, &candidates, &params(BODY), signature));
+        }
+        assert_eq!(
+            webhook_candidates("https://u:p@voice.example.com", "/a?b#c", &[]),
+            ["https://voice.example.com/a?b", "https://voice.example.com:443/a?b"]
+        );
+        assert_eq!(
+            webhook_candidates("http://[::1]:8080/", "/a", &one("https://x/y#rc=2")),
+            ["https://x/y#rc=2", "http://[::1]/a", "http://[::1]:8080/a", "http://[::1]:80/a"]
+        );
+        assert_eq!(webhook_candidates("", "/a", &[]), [""; 0]);
+    }
+
+    #[test]
+    fn a_webhook_is_not_known_under_another_scheme_or_path() {
+        let tokens = [TOKEN.to_string()];
+        for (origin, target) in [
+            ("http://voice.example.com", "/twilio/incoming"),
+            ("https://voice.example.com", "/twilio/incoming/"),
+            ("https://voice.example.org", "/twilio/incoming"),
+        ] {
+            let candidates = webhook_candidates(origin, target, &[]);
+            assert!(!verify(&tokens, &candidates, &params(BODY), V1), "{origin}{target}");
+        }
+    }
+
+    #[test]
+    fn a_query_signed_unescaped_is_known_as_well() {
+        let signed = "https://voice.example.com/twilio/incoming?name=O'Neil&at=a@b&t=1:2";
+        let signature = sha1(TOKEN, signed, BODY);
+        for sent in ["?name=O%27Neil&at=a%40b&t=1%3A2", "?name=O%27Neil&at=a%40b&t=1%3a2"] {
+            let target = format!("/twilio/incoming{sent}");
+            let candidates = webhook_candidates("https://voice.example.com", &target, &[]);
+            assert!(verify(&[TOKEN.into()], &candidates, &params(BODY), &signature));
+        }
+        // Only in the query: a path is signed as it is.
+        let candidates = webhook_candidates("https://h", "/a%40b", &[]);
+        assert!(candidates.iter().all(|url| url.contains("/a%40b")));
+    }
+
+    #[test]
+    fn a_handshake_is_known_in_every_form_the_carrier_may_have_signed() {
+        let tokens = [TOKEN.to_string()];
+        let vectors = vectors();
+        let signature_of = |name: &str| {
+            vectors.iter().find(|vector| vector.0 == name).map(|vector| vector.3).unwrap()
+        };
+        for (target, names) in [
+            ("/twilio/media", &["V8", "V8b", "V8e", "V8f"][..]),
+            ("/twilio/media/", &["V8", "V8b", "V8e", "V8f"]),
+            ("/", &["V8c", "V8d"]),
+            ("/?source=twilio", &["V8g", "V8h"]),
+        ] {
+            let candidates = handshake_candidates("https://voice.example.com", target, &[]);
+            for name in names {
+                let known = verify(&tokens, &candidates, &[], signature_of(name));
+                assert!(known, "{name} for {target}");
+            }
+            assert!(!verify(&tokens, &candidates, &[], V1));
+        }
+        // The query was dropped on the way: the text of our TwiML stands for it.
+        let verbatim = one("wss://voice.example.com?source=twilio");
+        let candidates = handshake_candidates("https://voice.example.com", "/", &verbatim);
+        assert!(verify(&tokens, &candidates, &[], signature_of("V8g")));
+    }
+
+    #[test]
+    fn the_handshake_set_is_two_schemes_three_ports_two_paths() {
+        let candidates = handshake_candidates("https://h:8443", "/m", &[]);
+        let mut expected = Vec::new();
+        for scheme in ["wss", "https"] {
+            for path in ["/m", "/m/"] {
+                for port in ["", ":8443", ":443"] {
+                    expected.push(format!("{scheme}://h{port}{path}"));
+                }
+            }
+        }
+        assert_eq!(candidates, expected);
+        assert_eq!(
+            handshake_candidates("http://h:8080", "/m", &[])[1],
+            "ws://h:8080/m",
+            "without TLS it is ws and http"
+        );
+    }
+
+    #[test]
+    fn the_set_is_bounded_whatever_is_configured() {
+        let verbatim: Vec<String> = (0..1000).map(|n| format!("wss://h/{n}")).collect();
+        assert_eq!(handshake_candidates("https://h", "/", &verbatim).len(), CANDIDATES_MAX);
+    }
+
+    #[test]
+    fn a_body_that_is_no_form_is_covered_by_its_hash() {
+        let body = br#"{"CallSid":"CA1234567890ABCDE","Caller":"+12349013030"}"#;
+        let target = JSON_URL.strip_prefix("https://voice.example.com").unwrap();
+        assert!(body_hash_matches(target, body));
+        assert!(!body_hash_matches(target, &body[1..]));
+        assert!(!body_hash_matches("/twilio/status", body));
+        assert!(!body_hash_matches("/twilio/status?bodySHA256=", body));
+        assert!(!body_hash_matches(&target[..target.len() - 1], body));
+    }
+}
