@@ -137,8 +137,8 @@ pub fn decode(text: &str) -> Result<Inbound<'_>, MessageError> {
         "connected" => Ok(Inbound::Connected),
         "start" => read_start(&outline).map(Inbound::Start),
         "media" => read_media(&outline).map(Inbound::Media),
-        "mark" => read_one(outline.mark, "mark", "name").map(|name| Inbound::Mark { name }),
-        "dtmf" => read_one(outline.dtmf, "dtmf", "digit").map(|digit| Inbound::Dtmf { digit }),
+        "mark" => read_one(outline.mark, "mark", "mark.name").map(|name| Inbound::Mark { name }),
+        "dtmf" => read_one(outline.dtmf, "dtmf", "dtmf.digit").map(|digit| Inbound::Dtmf { digit }),
         "stop" => Ok(Inbound::Stop),
         _ => Ok(Inbound::Unknown),
     }
@@ -288,23 +288,24 @@ fn small_unsigned(scanner: &mut Scanner<'_>) -> Result<u32, JsonError> {
     u32::try_from(scanner.unsigned()?).map_err(|_| JsonError::BadNumber { at })
 }
 
-/// The one text `field` of the object `raw`, which is the message's `object`.
+/// The text of the field `path`, `object.name`, in the object `raw`.
 fn read_one<'b>(
     raw: Option<&'b str>,
     object: &'static str,
-    field: &'static str,
+    path: &'static str,
 ) -> Result<Text<'b>, MessageError> {
     let mut scanner = Scanner::new(raw.ok_or(MessageError::Missing { field: object })?);
+    let name = path.rsplit('.').next().unwrap_or(path);
     let mut value = None;
     scanner.enter_object()?;
     while let Some(key) = scanner.next_key()? {
-        if key == field {
+        if key == name {
             value = scanner.optional(Scanner::text)?;
         } else {
             scanner.skip()?;
         }
     }
-    value.ok_or(MessageError::Missing { field })
+    value.ok_or(MessageError::Missing { field: path })
 }
 
 /// `start.customParameters`: names and values, all texts; empty where the message has none.

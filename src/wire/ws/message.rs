@@ -23,7 +23,8 @@ const LOOK_AHEAD_BYTES: usize = 256;
 /// What came in, borrowed from the bytes shown or from the reader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event<'b> {
-    /// No whole frame; nothing consumed, nothing changed. At least `missing` more bytes are needed.
+    /// No whole frame: nothing consumed, nothing changed; at least `missing` more bytes are needed.
+    /// After a close: everything consumed, nothing more is needed.
     NeedMore {
         /// 1 or more.
         missing: usize,
