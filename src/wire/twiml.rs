@@ -1,1 +1,145 @@
-//! twiml.
+//! TwiML: the XML documents that answer the carrier's webhooks.
+//!
+//! In:       addresses, parameters, words to say; hostile text among them.
+//! Out:      one document that Twilio accepts: UTF-8, prolog first, every value escaped.
+//! Bounds:   [`PARAMETER_BYTES_MAX`], [`SAY_BYTES_MAX`]; the whole stays far below the 64 kB that
+//!           Twilio reads (error 11750).
+//! Not here: which document is due (`accept`), the token among the parameters (`wire::token`).
+//!
+//! A query on the stream's address never arrives, and a `track` under `<Connect>` kills the call
+//! (error 31941): neither is ever written.
+
+/// Bytes of a parameter's name and value together: Twilio wants fewer than 500 characters. A value
+/// that is too long is cut at a character, so that an odd caller id costs its tail, not the call.
+pub const PARAMETER_BYTES_MAX: usize = 499;
+
+/// Bytes of text spoken by one `<Say>`; more is cut at a character.
+pub const SAY_BYTES_MAX: usize = 3000;
+
+/// The parameter that marks the stream of [`ConnectFacts::fork_both_tracks`], so that the far end
+/// tells the one-way copy from the call itself.
+pub const FORK_PARAMETER: (&str, &str) = ("fork", "both_tracks");
+
+/// What `<Connect><Stream>` needs to know.
+#[derive(Clone, Copy, Debug)]
+pub struct ConnectFacts<'a> {
+    /// `wss://HOST/twilio/media`: absolute, without a query.
+    pub stream_url: &'a str,
+    /// Where Twilio reports on the stream: the only place where failed handshakes show.
+    pub status_callback: &'a str,
+    /// What Twilio asks once the stream has ended from our side. Nothing may follow `<Connect>`
+    /// in the document: it would be spoken after every hang-up of ours.
+    pub action: &'a str,
+    /// Names and values that come back in `start.customParameters`.
+    pub parameters: &'a [(&'a str, &'a str)],
+    /// Before the call is connected, starts a one-way copy of both tracks: a second WebSocket,
+    /// with the same parameters and [`FORK_PARAMETER`].
+    pub fork_both_tracks: bool,
+}
+
+/// Joins the call to our stream, in both directions.
+pub fn connect(facts: &ConnectFacts<'_>) -> String {
+    debug_assert!(!facts.stream_url.contains('?'), "a query on the stream's address is dropped");
+    let mut xml = String::from(HEAD);
+    if facts.fork_both_tracks {
+        xml.push_str("  <Start>\n");
+        push_stream(&mut xml, facts, true);
+        xml.push_str("  </Start>\n");
+    }
+    xml.push_str("  <Connect");
+    push_attribute(&mut xml, "action", facts.action);
+    xml.push_str(">\n");
+    push_stream(&mut xml, facts, false);
+    xml.push_str("  </Connect>\n");
+    xml.push_str(TAIL);
+    xml
+}
+
+/// Refuses the call before it is answered: the caller hears the busy tone and nothing is billed.
+pub fn busy() -> String {
+    document("  <Reject reason=\"busy\"/>\n")
+}
+
+/// Says `text`, in `language` (BCP 47) or the account's own, and hangs up.
+pub fn say_and_hangup(text: &str, language: Option<&str>) -> String {
+    let mut xml = String::from("  <Say");
+    if let Some(language) = language {
+        push_attribute(&mut xml, "language", language);
+    }
+    xml.push('>');
+    xml.push_str(&escape(cut(text, SAY_BYTES_MAX)));
+    xml.push_str("</Say>\n  <Hangup/>\n");
+    document(&xml)
+}
+
+/// Hangs up.
+pub fn hangup() -> String {
+    document("  <Hangup/>\n")
+}
+
+/// Nothing to do: the answer to reports, and the end of a call that has nothing left to run.
+pub fn empty() -> String {
+    document("")
+}
+
+/// `text` for the inside of an element or an attribute in double quotes.
+///
+/// Tab and line ends are written as references, or an attribute would lose them (XML 1.0 section
+/// 3.3.3). Characters that XML cannot carry at all (section 2.2) become U+FFFD.
+pub fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\t' => escaped.push_str("&#9;"),
+            '\n' => escaped.push_str("&#10;"),
+            '\r' => escaped.push_str("&#13;"),
+            '\0'..' ' | '\u{fffe}' | '\u{ffff}' => escaped.push(char::REPLACEMENT_CHARACTER),
+            itself => escaped.push(itself),
+        }
+    }
+    escaped
+}
+
+const HEAD: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Response>\n";
+const TAIL: &str = "</Response>\n";
+
+fn document(verbs: &str) -> String {
+    [HEAD, verbs, TAIL].concat()
+}
+
+fn push_stream(xml: &mut String, facts: &ConnectFacts<'_>, fork: bool) {
+    xml.push_str("    <Stream");
+    push_attribute(xml, "url", facts.stream_url);
+    if fork {
+        push_attribute(xml, "track", "both_tracks");
+    }
+    push_attribute(xml, "statusCallback", facts.status_callback);
+    xml.push_str(">\n");
+    let mark = if fork { &[FORK_PARAMETER][..] } else { &[] };
+    for (name, value) in facts.parameters.iter().chain(mark) {
+        let name = cut(name, PARAMETER_BYTES_MAX);
+        let value = cut(value, PARAMETER_BYTES_MAX - name.len());
+        xml.push_str("      <Parameter");
+        push_attribute(xml, "name", name);
+        push_attribute(xml, "value", value);
+        xml.push_str("/>\n");
+    }
+    xml.push_str("    </Stream>\n");
+}
+
+fn push_attribute(xml: &mut String, name: &str, value: &str) {
+    xml.push(' ');
+    xml.push_str(name);
+    xml.push_str("=\"");
+    xml.push_str(&escape(value));
+    xml.push('"');
+}
+
+/// As much of `text` as fits into `bytes`, whole characters only.
+fn cut(text: &str, bytes: usize) -> &str {
+    &text[..text.floor_char_boundary(bytes)]
+}

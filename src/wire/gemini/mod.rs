@@ -1,0 +1,31 @@
+//! The Gemini Live API (BidiGenerateContent): ProtoJSON messages both ways.
+//!
+//! | room | what it is for |
+//! |---|---|
+//! | `setup` | the first message, and what each model takes in it |
+//! | `client` | everything we say afterwards; audio is written in place |
+//! | `server` | everything the model says |
+//!
+//! Not here: WebSocket frames (`wire::ws`), connecting (`dial`), sessions and turns (`call`).
+//!
+//! What we send is strict, for an unknown field closes the connection with 1007; what we read is
+//! tolerant of everything new.
+
+mod client;
+mod server;
+mod setup;
+
+pub use client::{
+    TOOL_RESPONSE_BYTES_MAX, audio_json_len, audio_stream_end_json, greeting_json, request_target,
+    text_json, tool_error_json, tool_output_json, write_audio_json,
+};
+pub use server::{
+    AudioPart, DEFAULT_AUDIO_RATE_HZ, Interaction, Resumption, ServerError, ServerMessage,
+    SpeechEdge, ToolCall, Transcription, Usage, decode,
+};
+pub use setup::{
+    Behavior, Function, Greeting, ModelRules, Resume, Scheduling, Sensitivity, SetupFacts,
+    Thinking, ThinkingLevel, Vad, setup_json,
+};
+
+pub use super::json::MessageError;
