@@ -3,14 +3,14 @@
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::channel;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use serde_json::Value;
-use tungstenite::handshake::server::{ErrorResponse, Request, Response};
-use tungstenite::protocol::CloseFrame;
+use tungstenite::handshake::derive_accept_key;
 use tungstenite::protocol::frame::coding::CloseCode;
+use tungstenite::protocol::{CloseFrame, Role};
 use tungstenite::{Message, WebSocket};
 use vocaris::call::{CallId, Class, LineFault};
 use vocaris::clock::Clock;
@@ -145,6 +145,12 @@ fn read_head(socket: &mut TcpStream) -> String {
     String::from_utf8(head).unwrap()
 }
 
+/// The value of a header field.
+fn field<'h>(head: &'h str, name: &str) -> Option<&'h str> {
+    let fields = head.lines().filter_map(|line| line.split_once(": "));
+    fields.filter(|(field, _)| field.eq_ignore_ascii_case(name)).map(|(_, value)| value).next()
+}
+
 /// A server that answers every request with these bytes.
 fn serve_bytes(answer: &'static [u8]) -> ModelUrl {
     serve(move |_, mut socket| {
@@ -168,17 +174,18 @@ fn read_line(line: Line, bytes: usize) -> Vec<u8> {
 
 #[test]
 fn a_call_gets_a_model_that_was_set_up_as_the_service_wants_it() {
-    let (seen, requests): (Sender<(String, Vec<(String, String)>)>, Receiver<_>) = channel();
-    let url = serve(move |_, socket| {
-        let mut head = None;
-        let look = |request: &Request, response: Response| -> Result<Response, ErrorResponse> {
-            let fields = request.headers().iter();
-            let fields = fields.map(|(n, v)| (n.to_string(), v.to_str().unwrap().to_owned()));
-            head = Some((request.uri().to_string(), fields.collect()));
-            Ok(response)
-        };
-        let mut session = tungstenite::accept_hdr(socket, look).unwrap();
-        seen.send(head.unwrap()).unwrap();
+    let (seen, requests) = channel();
+    let url = serve(move |_, mut socket| {
+        let head = read_head(&mut socket);
+        let accept = derive_accept_key(field(&head, "Sec-WebSocket-Key").unwrap().as_bytes());
+        seen.send(head).unwrap();
+        write!(
+            socket,
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
+             Connection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n\r\n"
+        )
+        .unwrap();
+        let mut session = WebSocket::from_raw_socket(socket, Role::Server, None);
         let setup = session.read().unwrap();
         assert!(setup.is_text());
         let setup: Value = serde_json::from_str(setup.to_text().unwrap()).unwrap();
@@ -194,15 +201,16 @@ fn a_call_gets_a_model_that_was_set_up_as_the_service_wants_it() {
     let line = outbound.line();
     assert_eq!((line.terms.uplink_rate_hz, line.terms.uplink_ms), (16_000, 20));
     assert!(line.terms.greeting.as_ref().unwrap().starts_with(r#"{"clientContent":"#));
-    let (target, fields) = requests.recv().unwrap();
+    let head = requests.recv().unwrap();
     assert_eq!(
-        target,
-        "/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent"
+        head.lines().next().unwrap(),
+        "GET /ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent HTTP/1.1"
     );
-    let field =
-        |name: &str| fields.iter().find(|(field, _)| field == name).map(|(_, v)| v.as_str());
-    assert_eq!(field("x-goog-api-key"), Some("key-of-the-test"));
-    assert_eq!((field("origin"), field("sec-websocket-extensions")), (None, None));
+    assert_eq!(field(&head, "x-goog-api-key"), Some("key-of-the-test"));
+    assert_eq!(head.matches("key-of-the-test").count(), 1);
+    for unwanted in ["Origin", "Sec-WebSocket-Extensions", "Sec-WebSocket-Protocol"] {
+        assert_eq!(field(&head, unwanted), None);
+    }
     assert_eq!(outbound.shared.dials.of("ready"), 1);
 }
 

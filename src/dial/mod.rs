@@ -503,12 +503,15 @@ impl Dial {
     fn tell(&self, order: Order, failure: &Failure, now: Nanos, workers: &[Postbox<WorkerLetter>]) {
         let (id, attempts) = (order.id, order.attempts);
         let advice = failure.close.and_then(CloseClass::advice).or(advice(failure.fault));
+        let said = match failure.reason.as_str() {
+            "" => String::new(),
+            reason => format!(" ({reason})"),
+        };
         log::warn!(
             target: order.class.label(),
-            "{id} no model after {attempts} attempts in {} ms: {}{}{}",
+            "{id} no model after {attempts} attempts in {} ms: {}{said}{}",
             now.since(order.ordered_at).as_millis(),
             failure.fault,
-            if failure.reason.is_empty() { String::new() } else { format!(" \"{}\"", failure.reason) },
             advice.map(|advice| format!("; {advice}")).unwrap_or_default(),
         );
         let letter = WorkerLetter::NoLine { call: order.call, fault: failure.fault };
