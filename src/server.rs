@@ -2,8 +2,8 @@
 //!
 //! In:       a checked configuration; SIGINT and SIGTERM.
 //! Out:      a running relay; when it stops, the totals.
-//! Bounds:   `server.drain_timeout` for calls that are still going on, [`STOP_TIMEOUT`] for each
-//!           group of threads.
+//! Bounds:   `server.drain_timeout` for calls that are still going on, [`AFTERWARDS`] for their
+//!           carriers, [`STOP_TIMEOUT`] for each group of threads.
 //! Not here: what any thread does.
 
 mod summary;
@@ -39,6 +39,9 @@ use threads::{Ended, Event, Threads};
 pub const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often a draining relay looks whether its last call has ended.
 const DRAIN_LOOK: Duration = Duration::from_millis(20);
+/// How long a relay that ended or outlived calls still answers HTTP once they are over: their
+/// carrier is about to ask what follows.
+const AFTERWARDS: Duration = Duration::from_secs(1);
 /// How long a thread's full box is tried again when it is told to stop.
 const POST_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -161,6 +164,7 @@ impl Server {
             control: control_post,
             figures,
             drain_timeout: config.server.drain_timeout,
+            calls_when_asked: 0,
             threads,
             demo,
         })
@@ -179,6 +183,8 @@ pub struct Running {
     /// The totals, once the control thread has ended.
     figures: Receiver<Figures>,
     drain_timeout: Duration,
+    /// Calls that were going on when it was asked to stop.
+    calls_when_asked: usize,
     threads: Threads,
     /// The agent that answers without a key; it lives as long as the relay.
     demo: Option<Demo>,
@@ -221,6 +227,7 @@ impl Running {
 
     fn drain(&mut self) -> Drained {
         post(&self.accept, AcceptLetter::Drain);
+        self.calls_when_asked = self.load.calls();
         let deadline = Instant::now() + self.drain_timeout;
         while self.load.calls() > 0 {
             let look = Instant::now() + DRAIN_LOOK;
@@ -241,6 +248,12 @@ impl Running {
             post(worker, WorkerLetter::Stop);
         }
         self.wait_for(|name| name.starts_with("worker"))?;
+        if self.calls_when_asked > 0 {
+            match self.threads.next_event(Some(Instant::now() + AFTERWARDS)) {
+                Some(Event::Ended(ended)) => return Err(ended),
+                Some(Event::Signal) | None => {}
+            }
+        }
         post(&self.accept, AcceptLetter::Stop);
         post(&self.dial, DialLetter::Stop);
         self.wait_for(|name| name == "accept" || name == "dial")?;
@@ -401,5 +414,77 @@ impl fmt::Display for Fallen<'_> {
         let Ended { thread, fault } = self.0;
         let fault = fault.as_deref().unwrap_or("ended though nobody asked it to");
         write!(f, "the relay cannot go on: thread {thread}: {fault}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpStream;
+
+    use super::*;
+
+    /// A relay on a port of its own, with a model that nobody dials.
+    fn relay() -> Running {
+        let settings = [
+            ("VOCARIS_SERVER_LISTEN", "127.0.0.1:0"),
+            ("VOCARIS_SERVER_WORKERS", "2"),
+            ("VOCARIS_SERVER_PIN", "false"),
+            ("VOCARIS_GEMINI_URL", "ws://127.0.0.1:9"),
+        ];
+        let settings = settings.map(|(name, value)| (name.into(), value.into()));
+        Server::start(Config::read(None, settings).unwrap()).unwrap()
+    }
+
+    fn ask(relay: &Running, path: &str) -> String {
+        let mut socket = TcpStream::connect(relay.local_addr()).unwrap();
+        let host = relay.local_addr();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        socket.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
+    #[test]
+    fn a_relay_is_ready_when_it_has_started_and_shows_every_workers_figures() {
+        let relay = relay();
+        assert!(!relay.is_demo());
+        assert!(ask(&relay, "/readyz").starts_with("HTTP/1.1 200 "));
+        let page = ask(&relay, "/metrics");
+        assert!(page.starts_with("HTTP/1.1 200 "), "{page}");
+        assert!(page.contains("\nvocaris_workers 2\n"), "{page}");
+        relay.stop();
+    }
+
+    #[test]
+    fn a_relay_without_calls_stops_at_once_and_returns_its_figures() {
+        let figures = relay().stop();
+        assert_eq!(figures.active, [0, 0]);
+        assert!(!figures.histograms.of(crate::metrics::Stage::Loop).is_empty());
+    }
+
+    #[test]
+    fn an_address_in_use_is_told_with_its_key() {
+        let first = relay();
+        let address = first.local_addr().to_string();
+        let settings = [
+            ("VOCARIS_SERVER_LISTEN", address.as_str()),
+            ("VOCARIS_GEMINI_URL", "ws://127.0.0.1:9"),
+        ];
+        let settings = settings.map(|(name, value)| (name.into(), value.into()));
+        let error = Server::start(Config::read(None, settings).unwrap()).unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains(&address) && text.contains("server.listen"), "{text}");
+        first.stop();
+    }
+
+    #[test]
+    fn workers_are_pinned_only_where_each_has_a_core_of_its_own() {
+        let cores = || (0..2).map(|id| CoreId { id }).collect::<Vec<_>>();
+        assert_eq!(pins(true, 2, cores()), cores().into_iter().map(Some).collect::<Vec<_>>());
+        assert_eq!(pins(true, 1, cores()), [Some(CoreId { id: 0 })]);
+        assert_eq!(pins(true, 3, cores()), [None; 3]);
+        assert_eq!(pins(false, 2, cores()), [None; 2]);
     }
 }
