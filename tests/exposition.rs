@@ -56,7 +56,7 @@ fn render(totals: &Figures, window: &Histograms) -> String {
         descriptors: Some(42),
         descriptors_max: Some(1_024),
         workers: 2,
-        control_letters: 3,
+        letters: vec![("accept".into(), 3), ("worker-0".into(), 4)],
     };
     let build = Build {
         version: "1.2.3",
@@ -203,6 +203,7 @@ fn every_count_is_told_under_its_own_name() {
     assert_eq!(sum(&samples, "vocaris_http_answers_total", &[("status", "200")]), 1);
     assert_eq!(sum(&samples, "vocaris_dials_total", &[("outcome", "timeout")]), 1);
     assert_eq!(sum(&samples, "vocaris_open_descriptors", &[]), 42);
+    assert_eq!(sum(&samples, "vocaris_queue_letters", &[("thread", "worker-0")]), 4);
     let build = samples.iter().find(|sample| sample.metric == "vocaris_build_info").unwrap();
     assert_eq!(build.labels.get("revision"), Some("0123456789ab"));
 }

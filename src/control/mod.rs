@@ -129,7 +129,7 @@ impl Control {
             Outcome::Waiting => return,
             Outcome::Failed { tickets } => (tickets, None),
             Outcome::Whole { tickets, totals, window } => {
-                (tickets, Some(self.page(now, &totals, &window)))
+                (tickets, Some(self.page(now, &totals, &window, neighbours)))
             }
         };
         for ticket in tickets {
@@ -140,13 +140,25 @@ impl Control {
         }
     }
 
-    fn page(&self, now: Nanos, totals: &Figures, window: &Histograms) -> String {
+    fn page(
+        &self,
+        now: Nanos,
+        totals: &Figures,
+        window: &Histograms,
+        neighbours: &Neighbours,
+    ) -> String {
+        let workers = neighbours.workers.iter().enumerate();
+        let of_workers = workers.map(|(at, post)| (format!("worker-{at}"), post.len_letters()));
+        let of_others = [
+            ("accept".to_owned(), neighbours.accept.len_letters()),
+            ("control".to_owned(), self.mailbox.len_letters()),
+        ];
         let process = Process {
             uptime: now.since(Nanos::ZERO),
             descriptors: open_descriptors(),
             descriptors_max: rlimit::Resource::NOFILE.get_soft().ok(),
             workers: self.rounds.workers(),
-            control_letters: self.mailbox.len_letters(),
+            letters: of_others.into_iter().chain(of_workers).collect(),
         };
         Page { totals, window, shared: &self.shared, process, build: &self.build }.render()
     }

@@ -28,7 +28,7 @@ pub struct Build {
 }
 
 /// What the process itself holds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Process {
     /// Since it started.
     pub uptime: Duration,
@@ -38,12 +38,12 @@ pub struct Process {
     pub descriptors_max: Option<u64>,
     /// Media threads.
     pub workers: usize,
-    /// Letters waiting for the control thread.
-    pub control_letters: usize,
+    /// Letters waiting, by the thread they wait for.
+    pub letters: Vec<(String, usize)>,
 }
 
 /// Everything a page shows.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Page<'f> {
     /// Counts of all workers, and their histograms since the start.
     pub totals: &'f Figures,
@@ -166,11 +166,13 @@ impl Page<'_> {
     }
 
     fn process(&self, text: &mut Text) {
-        let process = self.process;
+        let process = &self.process;
         text.family("workers", Kind::Gauge, "Media threads.");
         text.sample("workers", &[], process.workers);
         text.family("queue_letters", Kind::Gauge, "Letters waiting for a thread.");
-        text.sample("queue_letters", &[("thread", "control")], process.control_letters);
+        for (thread, letters) in &process.letters {
+            text.sample("queue_letters", &[("thread", thread)], letters);
+        }
         text.family("open_descriptors", Kind::Gauge, "Descriptors open.");
         if let Some(descriptors) = process.descriptors {
             text.sample("open_descriptors", &[], descriptors);
