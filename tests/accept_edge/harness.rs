@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use vocaris::accept::{Accept, Deadlines, Neighbours};
 use vocaris::call::{CallId, Opening};
@@ -104,11 +104,10 @@ impl Relay {
         self.letters.post(letter).unwrap();
     }
 
-    /// A letter that was posted has been taken when something posted behind it has.
+    /// Asks the relay to take no more calls, and waits until it takes none.
     pub(crate) fn drain(&self) {
         self.post_letter(AcceptLetter::Drain);
-        let answered = |_: &u32| self.get("/readyz").status == 503;
-        assert!((0..1000).any(|n| answered(&n)), "the relay never drained");
+        until(|| self.get("/readyz").status == 503);
     }
 
     pub(crate) fn worker_letter(&self, worker: usize) -> WorkerLetter {
@@ -222,6 +221,15 @@ pub(crate) fn post(target: &str, fields: &str, form: &str) -> String {
          Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{form}",
         form.len()
     )
+}
+
+/// Waits for what the relay's thread does on its own.
+pub(crate) fn until(mut holds: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !holds() {
+        assert!(start.elapsed() < PATIENCE, "it never came to pass");
+        std::thread::yield_now();
+    }
 }
 
 /// One connection to the relay.

@@ -6,7 +6,7 @@ use vocaris::accept::Deadlines;
 use vocaris::limits::{BODY_MAX_BYTES, FIGURES_WAITING_MAX, REQUESTS_PER_CONNECTION};
 use vocaris::mail::AcceptLetter;
 
-use crate::harness::{Relay, SHORT, get, post};
+use crate::harness::{Relay, SHORT, get, post, until};
 
 const FORM: &str = "From=%2B1234567890&To=%2B0987654321";
 
@@ -283,7 +283,7 @@ fn a_slow_head_is_cut_with_408_however_steadily_it_drips() {
         client.send("x");
     }
     assert_eq!(&answer, b"HTTP/1.1 408");
-    assert_eq!(relay.get("/healthz").status, 200);
+    assert_eq!(relay.shared.connections.of("slow_head"), 2);
 }
 
 #[test]
@@ -300,14 +300,17 @@ fn a_slow_body_is_cut_with_408() {
 
 #[test]
 fn a_connection_that_says_nothing_is_closed_without_a_word() {
-    let deadlines = Deadlines { head: SHORT, keep_alive: SHORT, ..Deadlines::default() };
+    let deadlines = Deadlines { head: SHORT, ..Deadlines::default() };
     let relay = Relay::with_deadlines(deadlines, |_| {});
     assert!(relay.connect().is_closed());
+    assert_eq!(relay.shared.connections.of("idle"), 1);
+    let deadlines = Deadlines { keep_alive: SHORT, ..Deadlines::default() };
+    let relay = Relay::with_deadlines(deadlines, |_| {});
     let mut client = relay.connect();
     client.send(get("/healthz"));
     assert_eq!(client.response().status, 200);
     assert!(client.is_closed());
-    assert_eq!(relay.shared.connections.of("idle"), 2);
+    assert_eq!(relay.shared.connections.of("idle"), 1);
 }
 
 #[test]
@@ -320,9 +323,7 @@ fn a_peer_that_does_not_read_its_answer_is_cut() {
     // More than both sockets' buffers hold.
     let text = Some("x".repeat(64 << 20));
     relay.post_letter(AcceptLetter::Page { ticket, text });
-    while relay.shared.connections.of("slow_reader") == 0 {
-        std::thread::yield_now();
-    }
+    until(|| relay.shared.connections.of("slow_reader") == 1);
     assert_eq!(relay.get("/healthz").status, 200);
 }
 
@@ -355,7 +356,7 @@ fn one_address_has_only_its_share_of_connections() {
     assert_eq!(relay.shared.connections.of("too_many_of_one_address"), 1);
     drop(held);
     // The relay notices the closed ones a moment later.
-    while relay.connect().response_or_closed(&get("/healthz")) != Some(200) {}
+    until(|| relay.connect().response_or_closed(&get("/healthz")) == Some(200));
 }
 
 #[test]
