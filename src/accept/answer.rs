@@ -7,6 +7,8 @@
 
 use std::borrow::Cow;
 
+use super::date::imf_fixdate;
+use crate::clock::unix_seconds;
 use crate::wire::http;
 
 /// One answer.
@@ -81,7 +83,9 @@ impl Answer {
 
     /// Appends the response.
     pub(super) fn write(&self, out: &mut Vec<u8>, terms: Terms) {
-        let fields: Vec<_> = self.fields.iter().map(|(name, value)| (*name, &**value)).collect();
+        let date = imf_fixdate(unix_seconds());
+        let mut fields = vec![("Date", date.as_str())];
+        fields.extend(self.fields.iter().map(|(name, value)| (*name, &**value)));
         let Terms { keep_alive, head_only } = terms;
         http::write_response(
             out,

@@ -207,7 +207,8 @@ impl Desk {
         self.shared.signatures.count(label);
         if self.strangers.may_speak(now) {
             let path = request.path();
-            log::warn!(target: "twilio", "{path}: {why}; tried {}", List(candidates));
+            let tried = Tried { urls: candidates, with_query: !self.config.log.redact_numbers };
+            log::warn!(target: "twilio", "{path}: {why}; tried {tried}");
         }
         match mode {
             SignatureMode::Require => Err(Answer::error(403, why)),
@@ -266,16 +267,23 @@ impl fmt::Display for Shown<'_> {
     }
 }
 
-/// Addresses in a log line.
-struct List<'a>(&'a [String]);
+/// The addresses a signature was tried with, in a log line.
+struct Tried<'a> {
+    urls: &'a [String],
+    /// A query can hold callers' numbers.
+    with_query: bool,
+}
 
-impl fmt::Display for List<'_> {
+impl fmt::Display for Tried<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const URLS_MAX: usize = 4;
-        for url in self.0.iter().take(URLS_MAX) {
-            write!(f, "{url} ")?;
+        for url in self.urls.iter().take(URLS_MAX) {
+            match url.split_once('?') {
+                Some((url, _)) if !self.with_query => write!(f, "{url}?… ")?,
+                _ => write!(f, "{url} ")?,
+            }
         }
-        write!(f, "({} in all)", self.0.len())
+        write!(f, "({} in all)", self.urls.len())
     }
 }
 
@@ -292,6 +300,14 @@ mod tests {
         assert_eq!(spoke(&mut strangers, 5), 10);
         assert_eq!(spoke(&mut strangers, 999), 0);
         assert_eq!(spoke(&mut strangers, 1000), 10);
+    }
+
+    #[test]
+    fn numbers_in_a_query_stay_out_of_the_log_unless_it_may_have_them() {
+        let urls = ["https://h/incoming?From=%2B1800".to_owned(), "https://h:443/x".to_owned()];
+        let tried = |with_query| Tried { urls: &urls, with_query }.to_string();
+        assert_eq!(tried(false), "https://h/incoming?… https://h:443/x (2 in all)");
+        assert_eq!(tried(true), "https://h/incoming?From=%2B1800 https://h:443/x (2 in all)");
     }
 
     #[test]

@@ -42,6 +42,8 @@ use crate::wire::http::{
 const STEPS_PER_TURN: usize = 32;
 /// Bytes thrown away of a peer that goes on sending after the last answer. Then: closed.
 const LINGER_BYTES_MAX: usize = 256 * 1024;
+/// From the last answer until the peer has read it and closes. Then: closed.
+const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How long each part of a connection's life may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +71,7 @@ impl Default for Deadlines {
             figures: 2 * FIGURES_TIMEOUT,
             answer: ANSWER_TIMEOUT,
             keep_alive: KEEP_ALIVE_TIMEOUT,
-            linger: Duration::from_secs(1),
+            linger: LINGER_TIMEOUT,
         }
     }
 }

@@ -22,7 +22,7 @@ use super::{Accept, Neighbours};
 use crate::buf::RecvBuf;
 use crate::call::CallId;
 use crate::clock::{Clock, Nanos};
-use crate::limits::LETTERS_PER_TURN;
+use crate::limits::{LETTERS_PER_TURN, YOUNG_CONNECTIONS_MAX};
 use crate::mail::{AcceptLetter, Mailbox, NewCall, WorkerLetter};
 use crate::net::Stream;
 
@@ -82,7 +82,7 @@ impl Inbound {
             mailbox,
             clock,
             deadlines,
-            young: Young::new(config.limits.max_handshakes_per_ip),
+            young: Young::new(YOUNG_CONNECTIONS_MAX, config.limits.max_handshakes_per_ip),
             desk: Desk::new(config, load, shared, neighbours),
             scratch: RecvBuf::new(),
             ciphertext: RecvBuf::new(),

@@ -11,15 +11,30 @@
 //! | `inbound` | the loop |
 //! | `young` | the slots of the connections |
 //! | `connection` | one connection's life |
-//! | `request`, `answer` | what comes out of a head, what goes back |
+//! | `request`, `answer`, `date` | what comes out of a head, what goes back |
 //! | `desk` | what is known while answering; capacity; the verdict on a call |
 //! | `routes`, `carrier`, `doors`, `page` | the answers, by kind of request |
 //! | `admission`, `endings`, `origin` | who is let in, what follows a call, where we are reached |
+//!
+//! Connections are counted under these labels:
+//!
+//! | label | meaning |
+//! |---|---|
+//! | `accepted` | got a slot |
+//! | `too_many`, `too_many_of_one_address` | got none: closed at once |
+//! | `accept_failed` | the kernel gave none, mostly for lack of descriptors |
+//! | `idle` | closed: no request in time |
+//! | `slow_head`, `slow_body`, `slow_figures` | answered 408 or 503 at a deadline |
+//! | `slow_reader` | closed: did not read its answer |
+//! | `lost` | the peer left in the middle |
+//! | `not_watched` | the poll instance refused the socket |
+//! | `worker_box_full`, `dial_box_full` | a letter was lost, or a line could not be ordered |
 
 mod admission;
 mod answer;
 mod carrier;
 mod connection;
+mod date;
 mod desk;
 mod doors;
 mod endings;

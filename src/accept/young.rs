@@ -2,14 +2,13 @@
 //!
 //! In:       connections.
 //! Out:      the same, by slot.
-//! Bounds:   [`YOUNG_CONNECTIONS_MAX`] in all, and the settings' number for one address.
+//! Bounds:   so many in all, so many of one address.
 //! Not here: what a connection does (`accept::connection`).
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 
 use super::connection::Connection;
-use crate::limits::YOUNG_CONNECTIONS_MAX;
 
 /// Connections that are not calls yet.
 #[derive(Debug)]
@@ -18,6 +17,7 @@ pub(super) struct Young {
     free: Vec<usize>,
     /// Connections of each neighbourhood that has any.
     by_neighbourhood: HashMap<IpAddr, usize>,
+    max: usize,
     per_neighbourhood_max: usize,
 }
 
@@ -31,12 +31,13 @@ pub(super) enum NoSlot {
 }
 
 impl Young {
-    /// No connections; later at most so many of one address.
-    pub(super) fn new(per_address_max: usize) -> Young {
+    /// No connections; later at most `max`, of one address at most `per_address_max`.
+    pub(super) fn new(max: usize, per_address_max: usize) -> Young {
         Young {
             slots: Vec::new(),
             free: Vec::new(),
             by_neighbourhood: HashMap::new(),
+            max,
             per_neighbourhood_max: per_address_max,
         }
     }
@@ -46,7 +47,7 @@ impl Young {
     /// # Errors
     /// If it has none.
     pub(super) fn has_slot(&self, peer: IpAddr) -> Result<(), NoSlot> {
-        if self.len() == YOUNG_CONNECTIONS_MAX {
+        if self.len() >= self.max {
             return Err(NoSlot::Full);
         }
         let here = self.by_neighbourhood.get(&neighbourhood(peer)).copied().unwrap_or(0);
@@ -125,13 +126,16 @@ mod tests {
             let peer = peer.parse().unwrap();
             Connection::new(Stream::Plain(socket), peer, Nanos::ZERO, Deadlines::default())
         };
-        let mut young = Young::new(2);
+        let mut young = Young::new(3, 2);
         let first = young.insert(connection("2001:db8::1"));
         let second = young.insert(connection("2001:db8::2"));
         let peer = |text: &str| text.parse().unwrap();
         assert_eq!(young.has_slot(peer("2001:db8::3")), Err(NoSlot::FullForAddress));
         assert_eq!(young.has_slot(peer("2001:db8:0:1::3")), Ok(()));
         assert_eq!(young.has_slot(peer("192.0.2.1")), Ok(()));
+        let third = young.insert(connection("192.0.2.1"));
+        assert_eq!(young.has_slot(peer("192.0.2.2")), Err(NoSlot::Full));
+        assert!(young.remove(third).is_some());
         assert!(young.remove(first).is_some() && young.remove(first).is_none());
         assert_eq!(young.has_slot(peer("2001:db8::3")), Ok(()));
         assert_eq!(young.insert(connection("192.0.2.1")), first);
