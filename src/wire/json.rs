@@ -11,6 +11,7 @@
 //! comes twice the last one counts, which each reader keeps by assigning as it goes.
 
 use std::borrow::Cow;
+use std::fmt::{self, Write};
 
 use super::base64::{self, Base64Error};
 
@@ -204,7 +205,7 @@ impl<'b> Scanner<'b> {
         u64::try_from(self.integer()?).map_err(|_| JsonError::BadNumber { at })
     }
 
-    /// What `read` makes of the next value, or `None` for `null`, which stands for a field left out.
+    /// What `read` makes of the next value, or `None` for `null`: a field left out.
     pub fn optional<T>(
         &mut self,
         read: impl FnOnce(&mut Self) -> Result<T, JsonError>,
@@ -593,6 +594,15 @@ impl<'b> Text<'b> {
                 self.chars().map(|character| u8::try_from(character).unwrap_or(0)),
                 out,
             ),
+        }
+    }
+}
+
+impl fmt::Display for Text<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.as_plain() {
+            Some(plain) => f.write_str(plain),
+            None => self.chars().try_for_each(|character| f.write_char(character)),
         }
     }
 }
