@@ -168,7 +168,8 @@ fn of_equal_keys_the_last_counts() {
     let message = decode(text);
     assert!(!message.interrupted && !message.turn_complete && !message.model_turn);
     let text = parts(
-        r#"{"inlineData":{"data":"AAA=","data":"AQID","mimeType":"image/png","mimeType":"audio/pcm"}}"#,
+        r#"{"inlineData":{"data":"AAA=","data":"AQID",
+            "mimeType":"image/png","mimeType":"audio/pcm"}}"#,
     );
     assert_eq!(audio(&text), [(24_000, vec![1, 2, 3])]);
 }
