@@ -1,6 +1,5 @@
 //! The program: reads the command line and the configuration, and runs the relay.
 
-use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -40,7 +39,7 @@ fn main() -> ExitCode {
     match Config::load(serve.config.as_deref(), std::env::vars_os()) {
         Ok(config) => server::run(config),
         Err(errors) => {
-            let _ = io::Write::write_fmt(&mut io::stderr(), format_args!("{errors}\n"));
+            eprintln!("{errors}");
             ExitCode::FAILURE
         }
     }

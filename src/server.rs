@@ -316,7 +316,7 @@ pub fn run(config: Config) -> ExitCode {
     match serve(config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(fault) => {
-            log::error!("{fault}");
+            eprintln!("vocaris: {fault}");
             ExitCode::FAILURE
         }
     }
@@ -365,15 +365,12 @@ fn serve(config: Config) -> Result<(), String> {
 fn announce(running: &Running) {
     let address = running.local_addr;
     if running.is_demo() {
-        let page = SocketAddr::new([127, 0, 0, 1].into(), address.port());
-        let page = if address.ip().is_unspecified() || address.ip().is_loopback() {
-            format!("http://localhost:{}", page.port())
-        } else {
-            format!("http://{address}")
-        };
+        let is_here = address.ip().is_unspecified() || address.ip().is_loopback();
+        let host = if is_here { "localhost".to_owned() } else { address.ip().to_string() };
         print(format_args!(
             "This is a demo: no GEMINI_API_KEY is set, so the embedded agent answers and repeats \
-             what it hears.\nTalk to it on {page}\n"
+             what it hears.\nTalk to it on http://{host}:{}\n",
+            address.port()
         ));
     }
     let build = build();
