@@ -239,7 +239,7 @@ fn a_chunk_ends_with_its_line_end_and_nothing_else() {
 
 #[test]
 fn trailers_of_another_shape_are_refused() {
-    for trailer in ["no colon", "X : y", " folded", ": no name"] {
+    for trailer in ["no colon", "nocolon", "X : y", " folded", ": no name"] {
         let bytes = format!("0\r\n{trailer}\r\n\r\n");
         assert_eq!(chunked(bytes.as_bytes()), Err(HttpError::BadHeader), "{trailer:?}");
     }
@@ -264,6 +264,12 @@ fn framing_that_is_longer_than_its_limits_is_refused() {
     assert_eq!(
         read(Body::Chunked, format!("0\r\n{many}\r\n").as_bytes(), &[700]).map(|b| b.is_some()),
         Ok(true)
+    );
+    let endless = format!("0\r\n{many}X: ");
+    assert_eq!(
+        read(Body::Chunked, endless.as_bytes(), &[]),
+        Err(HttpError::TrailersTooLong),
+        "before its line ends"
     );
     let one_more = format!("0\r\n{many}X: y\r\n\r\n");
     for pieces in [&[][..], &[1], &[700]] {

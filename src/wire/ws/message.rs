@@ -247,7 +247,6 @@ impl MessageReader {
     /// Hands out the collected message; it is forgotten at the next call.
     fn deliver(&mut self) -> Result<Event<'_>, FrameError> {
         self.delivered = true;
-        self.text = Utf8Check::default();
         match self.under_way.take() {
             // Every byte has passed `text` by now: this cannot fail, and costs one more look.
             Some(Kind::Text) => std::str::from_utf8(&self.fragments)
