@@ -209,26 +209,62 @@ fn a_recorded_message_cut_at_any_byte_is_refused() {
     }
 }
 
+/// The base64 of every part that is audio to be heard, from serde_json's tree.
+fn audio_in(tree: &Value) -> Vec<&str> {
+    let parts = tree.pointer("/serverContent/modelTurn/parts").and_then(Value::as_array);
+    let heard = |part: &&Value| {
+        let mime_type = part["inlineData"]["mimeType"].as_str().unwrap_or("audio/pcm");
+        let kind = mime_type.split(';').next().unwrap_or("").trim();
+        kind.eq_ignore_ascii_case("audio/pcm") && part["thought"] != json!(true)
+    };
+    let parts = parts.map_or(&[][..], Vec::as_slice);
+    parts.iter().filter(heard).filter_map(|part| part["inlineData"]["data"].as_str()).collect()
+}
+
 #[test]
-fn a_recorded_message_changed_in_any_byte_does_no_harm() {
+fn a_recorded_message_changed_in_any_byte_is_refused_or_means_what_a_full_parser_reads() {
     let seed = 0x6e31;
     let mut random = fastrand::Rng::with_seed(seed);
+    let mut taken = 0;
     for event in recorded("js3", "s2c") {
         for _ in 0..2_000 {
             let mut bytes = event.payload.clone().into_bytes();
             for _ in 0..random.usize(1..4) {
                 let at = random.usize(..bytes.len());
-                bytes[at] = random.u8(..);
+                bytes[at] = if random.bool() { random.u8(..) } else { random.u8(b' '..0x7f) };
             }
             let Ok(changed) = String::from_utf8(bytes) else { continue };
-            if let Ok(message) = gemini::decode(&changed) {
-                assert!(serde_json::from_str::<Value>(&changed).is_ok(), "seed {seed}: {changed}");
-                message.audio_parts().for_each(drop);
-                message.tool_calls().for_each(drop);
-                message.tool_cancellations().for_each(drop);
+            let Ok(message) = gemini::decode(&changed) else { continue };
+            let tree: Value = serde_json::from_str(&changed).unwrap();
+            let about = format!("seed {seed}: {changed}");
+            let content = &tree["serverContent"];
+            for (flag, name) in [
+                (message.interrupted, "interrupted"),
+                (message.generation_complete, "generationComplete"),
+                (message.turn_complete, "turnComplete"),
+                (message.waiting_for_input, "waitingForInput"),
+            ] {
+                assert_eq!(flag, content[name] == json!(true), "{about}");
             }
+            assert_eq!(message.setup_complete, tree["setupComplete"].is_object(), "{about}");
+            assert_eq!(message.go_away.is_some(), tree["goAway"].is_object(), "{about}");
+            let said = message.output_transcription.map(|piece| piece.text.to_string());
+            let told = &content["outputTranscription"];
+            let told = told.is_object().then(|| told["text"].as_str().unwrap_or("").to_string());
+            assert_eq!(said, told, "{about}");
+            let heard: Vec<String> =
+                message.audio_parts().map(|part| part.base64.to_string()).collect();
+            assert_eq!(heard, audio_in(&tree), "{about}");
+            let calls = tree.pointer("/toolCall/functionCalls").and_then(Value::as_array);
+            let named = calls
+                .map_or(0, |calls| calls.iter().filter(|call| call["name"].is_string()).count());
+            assert_eq!(message.tool_calls().count(), named, "{about}");
+            let ids = tree.pointer("/toolCallCancellation/ids").and_then(Value::as_array);
+            assert_eq!(message.tool_cancellations().count(), ids.map_or(0, Vec::len), "{about}");
+            taken += 1;
         }
     }
+    assert!(taken > 5_000, "only {taken} were taken: this would show little");
 }
 
 #[test]
