@@ -6,7 +6,7 @@ use vocaris::call::{Door, Ending};
 
 use crate::harness::{STREAM, Stage, encode64, media, speech, start, voice};
 
-const CALLS: u64 = 1_000;
+const CALLS: u64 = 500;
 
 #[test]
 fn whatever_the_peers_do_every_sample_is_accounted_for_and_the_call_ends() {
