@@ -421,7 +421,7 @@ fn a_silent_phone_is_pinged_and_then_given_up() {
         stage.agent.say(json!({"sessionResumptionUpdate": {}}));
         stage.pass(1_000);
     }
-    assert!(stage.now >= vocaris::clock::Nanos::from_millis(54_000));
+    assert!(stage.now >= vocaris::clock::Nanos::from_millis(45_000));
     assert_eq!(stage.ending, Some(Ending::PhoneSilent));
     let pings = stage.phone.heard.iter().filter(|message| message.is_ping()).count();
     assert_eq!(pings, 2);
