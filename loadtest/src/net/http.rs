@@ -167,9 +167,7 @@ impl Answering {
         let eof = read_into(stream, &mut self.input)?;
         let parsed = Request::try_parse(&self.input).map_err(|_| HttpError::Malformed)?;
         match parsed {
-            Some((head_bytes, request)) => {
-                Ok(Some((request, self.input.split_off(head_bytes))))
-            }
+            Some((head_bytes, request)) => Ok(Some((request, self.input.split_off(head_bytes)))),
             None if eof => Err(HttpError::Cut),
             None => Ok(None),
         }

@@ -48,11 +48,7 @@ impl Reactor {
             TimerfdClockId::Monotonic,
             TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC,
         )?;
-        poll.registry().register(
-            &mut SourceFd(&timer.as_raw_fd()),
-            TIMER,
-            Interest::READABLE,
-        )?;
+        poll.registry().register(&mut SourceFd(&timer.as_raw_fd()), TIMER, Interest::READABLE)?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKE)?);
         Ok(Reactor {
             poll,
@@ -116,8 +112,7 @@ impl Reactor {
         }
         let left = deadline - now;
         let never = Timespec { tv_sec: 0, tv_nsec: 0 };
-        let value =
-            Timespec { tv_sec: (left / SECONDS) as _, tv_nsec: (left % SECONDS) as _ };
+        let value = Timespec { tv_sec: (left / SECONDS) as _, tv_nsec: (left % SECONDS) as _ };
         timerfd_settime(
             &self.timer,
             TimerfdTimerFlags::empty(),
