@@ -14,6 +14,7 @@
 //! | [`twilio`] | the callers |
 
 pub mod clock;
+pub mod gemini;
 pub mod net;
 pub mod schedule;
 pub mod signal;

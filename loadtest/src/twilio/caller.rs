@@ -299,7 +299,11 @@ impl Caller {
             },
             Phase::Dialling { stream, exchange, .. } => match exchange.poll(stream) {
                 Ok(None) => {}
-                Ok(Some(response)) => self.upgraded(response),
+                Ok(Some(response)) => {
+                    self.upgraded(response);
+                    // What came right behind the 101 has been read already.
+                    self.listen(reactor);
+                }
                 Err(error) => self.fail(Failure::Handshake(error)),
             },
             Phase::Talking { .. } | Phase::Lingering { .. } | Phase::Leaving { .. } => {
