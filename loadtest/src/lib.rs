@@ -19,3 +19,4 @@ pub mod net;
 pub mod schedule;
 pub mod signal;
 pub mod twilio;
+pub mod verify;
