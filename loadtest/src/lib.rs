@@ -11,11 +11,20 @@
 //! |---|---|
 //! | [`clock`], [`schedule`], [`signal`] | times, planned times, audio |
 //! | [`net`] | non-blocking sockets, TLS, WebSocket, HTTP, the event loop |
-//! | [`twilio`] | the callers |
+//! | [`twilio`], [`gemini`] | the two peers; strangers to each other |
+//! | [`relay`], [`process`] | the relay as a child process, and what it uses |
+//! | [`verify`], [`judge`], [`report`] | what was heard against what was said; verdict; figures |
+//! | [`harness`], [`run`] | all of it together: for a test, and for the command line |
 
 pub mod clock;
 pub mod gemini;
+pub mod harness;
+pub mod judge;
 pub mod net;
+pub mod process;
+pub mod relay;
+pub mod report;
+pub mod run;
 pub mod schedule;
 pub mod signal;
 pub mod twilio;

@@ -105,7 +105,10 @@ pub fn align<T: Copy + Eq + Hash>(expected: &[T], heard: &[T]) -> Alignment {
 /// The places of every [`STRIDE`]th window that is not monotonous.
 fn index_places<T: Copy + Eq + Hash>(audio: &[T]) -> HashMap<&[T], usize> {
     let windows = audio.windows(WINDOW).enumerate().step_by(STRIDE);
-    windows.filter(|(_, window)| is_distinct(window)).map(|(place, window)| (window, place)).collect()
+    windows
+        .filter(|(_, window)| is_distinct(window))
+        .map(|(place, window)| (window, place))
+        .collect()
 }
 
 fn is_distinct<T: Eq>(window: &[T]) -> bool {
@@ -477,8 +480,7 @@ mod tests {
         let turns = [turn(0, 24_000, false), turn(1, 4800, true)];
         let codes = [turn_code(7, 5, &turns[0]), turn_code(7, 5, &turns[1])];
         let [first, second] = turns.map(Spoken::Turn);
-        let record =
-            session(5, Vec::new(), vec![first, Spoken::Interrupted { at: 0 }, second]);
+        let record = session(5, Vec::new(), vec![first, Spoken::Interrupted { at: 0 }, second]);
         let heard = [&codes[0][..1600], &codes[1]].concat();
         let good = downlink(7, &record, &call(heard.clone(), &[1600])).alignment;
         assert!(good.is_whole());
@@ -492,9 +494,8 @@ mod tests {
 
     #[test]
     fn chunks_further_ahead_than_the_lead_are_not_called_late() {
-        let chunks = (1..=10)
-            .map(|n| Chunk { planned: 100, sent: 101, to_sample: n * 960 })
-            .collect();
+        let chunks =
+            (1..=10).map(|n| Chunk { planned: 100, sent: 101, to_sample: n * 960 }).collect();
         let burst = Turn { number: 0, samples: 9600, chunks, complete: true };
         let code = turn_code(7, 5, &burst);
         let record = session(5, Vec::new(), vec![Spoken::Turn(burst)]);
