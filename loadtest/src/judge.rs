@@ -147,12 +147,16 @@ fn judge_downlinks(
 ) {
     let mut total = Alignment::default();
     let mut latencies = Latencies::default();
+    let mut barge_ins = Vec::new();
     for (call, session) in calls.iter().zip(session_of) {
         let heard = call.record.heard.audio.len() as u64;
         let Some(session) = session.map(|place| &sessions[place]) else {
             total.add(&Alignment { foreign: heard, ..Alignment::default() });
             continue;
         };
+        let answers = verify::barge_ins(session, &call.record);
+        barge_ins.extend(answers.answered);
+        report.interruptions_unanswered += answers.unanswered;
         let downlink = verify::downlink(seed, session, &call.record);
         total.add(&downlink.alignment);
         if downlink.alignment.is_whole() {
@@ -163,6 +167,7 @@ fn judge_downlinks(
     }
     report.downlink.set_samples(&total);
     set_latencies(&mut report.downlink, &latencies);
+    report.barge_in = Percentiles::of(&barge_ins);
     summarize(&mut report.problems);
 }
 

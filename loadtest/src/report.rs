@@ -132,6 +132,10 @@ pub struct Report {
     pub violations: BTreeMap<u16, usize>,
     /// What the model's service would have objected to, and how often.
     pub complaints: BTreeMap<String, usize>,
+    /// From `interrupted` leaving the model to `clear` reaching the phone.
+    pub barge_in: Percentiles,
+    /// Interruptions that no `clear` followed while old speech went on playing.
+    pub interruptions_unanswered: u64,
     /// Marks sent back.
     pub marks_returned: u64,
     /// Times a phone's queue ran dry within speech.
@@ -168,6 +172,10 @@ impl Report {
                     self.problems.push(format!("{name}: {count} samples {what}"));
                 }
             }
+        }
+        if self.interruptions_unanswered > 0 {
+            let count = self.interruptions_unanswered;
+            self.problems.push(format!("{count} interruptions without a clear"));
         }
         for (code, count) in &self.violations {
             self.problems.push(format!("{count} messages Twilio warns about ({code})"));
@@ -223,6 +231,9 @@ impl fmt::Display for Report {
             row(f, &format!("{name} from plan"), &direction.corrected)?;
             row(f, &format!("{name} from send"), &direction.uncorrected)?;
             row(f, &format!("{name} own late"), &direction.own_lateness)?;
+        }
+        if self.barge_in.count > 0 {
+            row(f, "interrupted to clear", &self.barge_in)?;
         }
         let [up, down] = [&self.uplink, &self.downlink];
         writeln!(

@@ -19,6 +19,7 @@ use crate::gemini::session::{SessionRecord, Spoken, Turn};
 use crate::schedule::MediaPlan;
 use crate::signal::{self, CallerVoice, MULAW_SILENCE, ModelVoice};
 use crate::twilio::caller::CallRecord;
+use crate::twilio::playout::Playout;
 
 /// Samples that identify a place in the audio.
 const WINDOW: usize = 16;
@@ -316,6 +317,54 @@ pub fn downlink_latency(downlink: &Downlink, call: &CallRecord, lead: Nanos) -> 
     latencies
 }
 
+/// How the relay answered the interruptions of one session.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BargeIns {
+    /// From `interrupted` leaving the model to `clear` reaching the phone.
+    pub answered: Vec<Nanos>,
+    /// Interruptions that no `clear` followed although the phone went on playing old speech.
+    pub unanswered: u64,
+}
+
+/// Looks for the `clear` of every interruption. Where the phone had no more than
+/// [`PLAYED_OUT`] left to play a `clear` may be missing.
+pub fn barge_ins(session: &SessionRecord, call: &CallRecord) -> BargeIns {
+    let mut result = BargeIns::default();
+    let mut clears = call.heard.clears.iter().peekable();
+    for spoken in &session.spoken {
+        let &Spoken::Interrupted { at } = spoken else { continue };
+        while clears.next_if(|clear| clear.at < at).is_some() {}
+        let left = left_to_play(call, at);
+        match clears.next() {
+            Some(clear) => result.answered.push(clear.at - at),
+            None if left > PLAYED_OUT => result.unanswered += 1,
+            None => {}
+        }
+    }
+    result
+}
+
+/// What the phone had left to play at a time, as a time.
+fn left_to_play(call: &CallRecord, at: Nanos) -> Nanos {
+    let mut playout = Playout::default();
+    let mut clears = call.heard.clears.iter().filter(|clear| clear.at <= at).peekable();
+    let mut before = 0;
+    for &(arrived, bytes) in call.heard.arrivals.iter().take_while(|(arrived, _)| *arrived <= at) {
+        while let Some(clear) = clears.next_if(|clear| clear.at <= arrived) {
+            playout.clear(clear.at);
+        }
+        playout.push(arrived, (bytes - before) as usize);
+        before = bytes;
+    }
+    for clear in clears {
+        playout.clear(clear.at);
+    }
+    playout.dry_at().saturating_sub(at)
+}
+
+/// Speech this short may end before a `clear` would arrive.
+const PLAYED_OUT: Nanos = 40 * MILLIS;
+
 /// The lead a relay is expected to keep at the phone at least.
 pub const LEAD: Nanos = 240 * MILLIS;
 
@@ -490,6 +539,27 @@ mod tests {
         // Old speech after the clear.
         let stale = [&codes[0][..1600], &codes[0][1600..1760], &codes[1]].concat();
         assert!(!downlink(7, &record, &call(stale, &[1600])).alignment.is_whole());
+    }
+
+    #[test]
+    fn an_interruption_of_audible_speech_asks_for_a_clear() {
+        let spoken = vec![Spoken::Interrupted { at: 100 * MILLIS }];
+        let record = session(0, Vec::new(), spoken);
+        let mut phone = call(vec![0; 8000], &[]);
+        phone.heard.arrivals = vec![(0, 8000)];
+        assert_eq!(barge_ins(&record, &phone).unanswered, 1);
+        let cleared = Cleared { at: 101 * MILLIS, after_bytes: 8000, unplayed_bytes: 1 };
+        phone.heard.clears = vec![cleared];
+        let answered = BargeIns { answered: vec![MILLIS], unanswered: 0 };
+        assert_eq!(barge_ins(&record, &phone), answered);
+        // All was played before: nothing to clear.
+        phone.heard.clears.clear();
+        phone.heard.arrivals = vec![(0, 320)];
+        assert_eq!(barge_ins(&record, &phone), BargeIns::default());
+        // A clear of an earlier interruption is not an answer to this one.
+        phone.heard.arrivals = vec![(60 * MILLIS, 8000)];
+        phone.heard.clears = vec![Cleared { at: 50 * MILLIS, ..cleared }];
+        assert_eq!(barge_ins(&record, &phone).unanswered, 1);
     }
 
     #[test]
