@@ -253,6 +253,9 @@ mod tests {
 
     const COMPLETE: &str = r#"{"setupComplete":{}}"#;
 
+    /// Payloads by opcode.
+    type Frames = Vec<(Opcode, Vec<u8>)>;
+
     /// An attempt that has just been begun, and the request it wrote.
     fn begun(api_key: Option<&str>) -> (Attempt, SendBuf, String) {
         let address = Address {
@@ -286,8 +289,8 @@ mod tests {
         frame
     }
 
-    /// What the client sent behind its request: payloads by opcode.
-    fn sent(output: &SendBuf) -> Vec<(Opcode, Vec<u8>)> {
+    /// What the client sent behind its request.
+    fn sent(output: &SendBuf) -> Frames {
         let mut bytes = output.waiting().to_vec();
         let (mut rest, mut frames) = (&mut bytes[..], Vec::new());
         while let ws::Decoded::Frame { frame, used } =
@@ -300,7 +303,7 @@ mod tests {
     }
 
     /// What a whole conversation comes to, and what is left unused.
-    fn after(frames: &[Vec<u8>]) -> (Step, Vec<(Opcode, Vec<u8>)>, Vec<u8>) {
+    fn after(frames: &[Vec<u8>]) -> (Step, Frames, Vec<u8>) {
         let (mut attempt, mut output, request) = begun(Some("secret-key-1"));
         let mut input = RecvBuf::starting_with(accepted(&request));
         input.extend(&frames.concat());
