@@ -120,24 +120,28 @@ fn parse(head: &[u8]) -> Result<RequestHead<'_>, HttpError> {
     Ok(head)
 }
 
-/// Whose rule a token broke. A version is unknown only if it has the shape of one.
+/// Whose rule a token broke.
 fn from_tokens(error: httparse::Error, head: &[u8]) -> HttpError {
     match error {
         httparse::Error::HeaderName | httparse::Error::HeaderValue => HttpError::BadHeader,
         httparse::Error::TooManyHeaders => HttpError::TooManyHeaders,
-        httparse::Error::Version => {
-            let line = head.split(|&byte| byte == b'\r').next().unwrap_or(head);
-            match line.rsplit(|&byte| byte == b' ').next() {
-                Some([b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9']) => {
-                    HttpError::UnknownVersion
-                }
-                _ => HttpError::BadRequestLine,
-            }
-        }
-        httparse::Error::NewLine | httparse::Error::Status | httparse::Error::Token => {
-            HttpError::BadRequestLine
-        }
+        httparse::Error::Version if has_version(head) => HttpError::UnknownVersion,
+        httparse::Error::Version
+        | httparse::Error::NewLine
+        | httparse::Error::Status
+        | httparse::Error::Token => HttpError::BadRequestLine,
     }
+}
+
+/// Whether the first line is three words of which the last has the shape of a version.
+fn has_version(head: &[u8]) -> bool {
+    let line = head.split(|&byte| byte == b'\r').next().unwrap_or(head);
+    let mut words = line.split(|&byte| byte == b' ').skip(2);
+    let shape = matches!(
+        words.next(),
+        Some([b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9'])
+    );
+    shape && words.next().is_none()
 }
 
 /// What a request is about (section 3.2).

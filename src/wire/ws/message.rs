@@ -23,7 +23,8 @@ const LOOK_AHEAD_BYTES: usize = 256;
 /// What came in, borrowed from the bytes shown or from the reader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event<'b> {
-    /// No whole frame; nothing consumed, nothing changed. At least `missing` more bytes are needed.
+    /// No whole frame: nothing consumed, nothing changed; at least `missing` more bytes are needed.
+    /// After a close: everything consumed, nothing more is needed.
     NeedMore {
         /// 1 or more.
         missing: usize,
@@ -246,7 +247,6 @@ impl MessageReader {
     /// Hands out the collected message; it is forgotten at the next call.
     fn deliver(&mut self) -> Result<Event<'_>, FrameError> {
         self.delivered = true;
-        self.text = Utf8Check::default();
         match self.under_way.take() {
             // Every byte has passed `text` by now: this cannot fail, and costs one more look.
             Some(Kind::Text) => std::str::from_utf8(&self.fragments)
@@ -270,5 +270,58 @@ impl MessageReader {
         self.end = Some(End::Failed(error));
         self.fragments = Vec::new();
         Err(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::write_frame;
+    use super::*;
+
+    const MESSAGE_MAX: usize = 100_000;
+
+    fn reader_with_fragment(bytes: usize) -> MessageReader {
+        let mut reader = MessageReader::new(Role::Server, MESSAGE_MAX);
+        push(&mut reader, 0x02, bytes);
+        reader
+    }
+
+    /// Shows one binary frame of so many bytes, with this first byte.
+    fn push(reader: &mut MessageReader, first: u8, bytes: usize) {
+        let mut frame = Vec::new();
+        write_frame(Role::Server, Opcode::Binary, &vec![7; bytes], [0; 4], &mut frame);
+        frame[0] = first;
+        reader.next(&mut frame).expect("a good frame");
+    }
+
+    #[test]
+    fn the_memory_of_a_long_message_is_given_back_and_of_a_short_one_kept() {
+        for (bytes, kept) in [(100, true), (FRAGMENTS_KEPT_BYTES, true), (50_000, false)] {
+            let mut reader = reader_with_fragment(bytes);
+            push(&mut reader, 0x80, 0);
+            assert_eq!(reader.fragments.len(), bytes, "lent out until the next call");
+            assert_eq!(reader.next(&mut []), Ok((Event::NeedMore { missing: 2 }, 0)));
+            assert_eq!(reader.fragments.capacity() > 0, kept, "{bytes} bytes");
+            assert!(reader.fragments.is_empty());
+        }
+    }
+
+    #[test]
+    fn collecting_never_takes_more_memory_than_the_limit() {
+        let mut reader = reader_with_fragment(1);
+        for _ in 1..MESSAGE_MAX / 999 {
+            push(&mut reader, 0x00, 999);
+            assert!(reader.fragments.capacity() <= MESSAGE_MAX);
+        }
+        assert!(reader.fragments.len() > MESSAGE_MAX - 2_000);
+    }
+
+    #[test]
+    fn an_error_or_a_close_gives_the_memory_back() {
+        for mut last in [[0x8f, 0x00], [0x88, 0x00]] {
+            let mut reader = reader_with_fragment(5_000);
+            reader.next(&mut last).ok();
+            assert_eq!(reader.fragments.capacity(), 0);
+        }
     }
 }
