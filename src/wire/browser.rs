@@ -192,3 +192,126 @@ fn put_field(sink: &mut impl Sink, name: &str, value: &str) {
     sink.put_escaped(value);
     sink.put(br#"""#);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::json::Kind;
+    use super::*;
+    use serde_json::{Value, json};
+
+    #[test]
+    fn the_messages_of_a_browser_are_read() {
+        let hello = r#"{"type":"hello","rate":48000,"token":"a\u002eb"}"#;
+        let Ok(FromBrowser::Hello { rate_hz: 48_000, token: Some(token) }) = decode(hello) else {
+            panic!("{:?}", decode(hello));
+        };
+        assert_eq!(token.to_cow(), "a.b");
+        assert_eq!(decode(r#" {"type":"bye"} "#), Ok(FromBrowser::Bye));
+        let Ok(FromBrowser::Text { text }) =
+            decode(r#"{"text":"h\u00e9 \ud83d\ude00","type":"text"}"#)
+        else {
+            panic!("a text message, its keys in any order");
+        };
+        assert_eq!(text.to_cow(), "hé 😀");
+    }
+
+    #[test]
+    fn a_hello_may_leave_out_rate_and_token() {
+        let plain = FromBrowser::Hello { rate_hz: DEFAULT_RATE_HZ, token: None };
+        for text in [
+            r#"{"type":"hello"}"#,
+            r#"{"type":"hello","rate":null,"token":null}"#,
+            r#"{"type":"hello","rate":"16000","later":[{}]}"#,
+        ] {
+            assert_eq!(decode(text), Ok(plain), "{text}");
+        }
+    }
+
+    #[test]
+    fn other_types_are_unknown_and_not_an_error() {
+        for text in ["{}", r#"{"type":"wave"}"#, r#"{"type":null}"#, r#"{"event":"connected"}"#] {
+            assert_eq!(decode(text), Ok(FromBrowser::Unknown), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_message_that_is_none_is_refused() {
+        let missing = MessageError::Missing { field: "text" };
+        assert_eq!(decode(r#"{"type":"text"}"#), Err(missing));
+        for (text, wanted) in [
+            ("[]", Kind::Object),
+            (r#"{"type":1}"#, Kind::Text),
+            (r#"{"type":"text","text":{}}"#, Kind::Text),
+            (r#"{"type":"hello","token":5}"#, Kind::Text),
+            (r#"{"type":"hello","rate":true}"#, Kind::Number),
+        ] {
+            let error = decode(text).unwrap_err();
+            let wrong = matches!(
+                error,
+                MessageError::Json(JsonError::WrongKind { wanted: told, .. }) if told == wanted
+            );
+            assert!(wrong, "{error:?} for {text}");
+        }
+        for rate in ["-1", "4294967296", "1.5", "\"x\"", "1e300"] {
+            let error = decode(&format!(r#"{{"type":"hello","rate":{rate}}}"#)).unwrap_err();
+            assert!(matches!(error, MessageError::Json(JsonError::BadNumber { .. })), "{rate}");
+        }
+        let whole = r#"{"type":"text","text":"hé \ud83d\ude00"}"#;
+        for end in (0..whole.len()).filter(|end| whole.is_char_boundary(*end)) {
+            assert!(decode(&whole[..end]).is_err());
+        }
+    }
+
+    #[test]
+    fn every_message_down_is_json_with_the_fields_of_the_protocol() {
+        let hostile = "\"quoted\" \\ back\u{0}\u{1f}\n\r\t</script>\u{2028}é😀";
+        let (who, is_final) = (Who::Agent, false);
+        for (message, value) in [
+            (
+                ToBrowser::Ready { call: hostile, rate_hz: 24_000 },
+                json!({"type": "ready", "call": hostile, "rate": 24000}),
+            ),
+            (ToBrowser::Clear, json!({"type": "clear"})),
+            (
+                ToBrowser::Transcript { who, text: hostile, is_final },
+                json!({"type": "transcript", "who": "agent", "text": hostile, "final": false}),
+            ),
+            (
+                ToBrowser::Transcript { who: Who::Caller, text: "", is_final: true },
+                json!({"type": "transcript", "who": "caller", "text": "", "final": true}),
+            ),
+            (ToBrowser::Turn { who }, json!({"type": "turn", "who": "agent"})),
+            (
+                ToBrowser::Tool { name: hostile, state: "running" },
+                json!({"type": "tool", "name": hostile, "state": "running"}),
+            ),
+            (
+                ToBrowser::Error { code: "busy", message: hostile },
+                json!({"type": "error", "code": "busy", "message": hostile}),
+            ),
+            (ToBrowser::End { reason: hostile }, json!({"type": "end", "reason": hostile})),
+        ] {
+            let mut out = b"before".to_vec();
+            message.write_json(&mut out);
+            let written = &out[6..];
+            assert_eq!(serde_json::from_slice::<Value>(written).unwrap(), value);
+            assert_eq!(written.len(), message.json_len());
+        }
+    }
+
+    #[test]
+    fn every_character_survives_a_message_down() {
+        for code in 0..0x11_0000 {
+            let Some(character) = char::from_u32(code) else { continue };
+            // Beyond the ones that are escaped, a step keeps the test short.
+            if code > 0x300 && code % 97 != 0 {
+                continue;
+            }
+            let text = character.to_string();
+            let mut out = Vec::new();
+            ToBrowser::End { reason: &text }.write_json(&mut out);
+            let value: Value = serde_json::from_slice(&out).unwrap();
+            assert_eq!(value["reason"], text);
+        }
+    }
+}
