@@ -202,6 +202,16 @@ impl<T> Postbox<T> {
         }
         Ok(())
     }
+
+    /// How many letters are waiting.
+    pub fn len_letters(&self) -> usize {
+        self.letters.len()
+    }
+
+    /// Whether the box has no room for one more letter at present.
+    pub fn is_full(&self) -> bool {
+        self.letters.is_full()
+    }
 }
 
 /// Where one thread takes its letters from.
@@ -285,8 +295,10 @@ mod tests {
         for letter in 0..MAILBOX_LETTERS {
             postbox.post(letter).unwrap();
         }
+        assert!(postbox.is_full());
         assert_eq!(postbox.post(MAILBOX_LETTERS), Err(MAILBOX_LETTERS));
         assert_eq!(mailbox.take(), Some(0));
+        assert!(!postbox.is_full());
         assert_eq!(postbox.post(MAILBOX_LETTERS), Ok(()));
     }
 

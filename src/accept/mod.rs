@@ -1,1 +1,145 @@
-//! The inbound thread: young connections, HTTP heads with deadlines, routes, admission.
+//! The inbound thread: its own event loop over connections that are not calls yet.
+//!
+//! In:       TCP connections; letters ([`AcceptLetter`]).
+//! Out:      answers to HTTP requests; each connection that becomes a WebSocket, by letter to the
+//!           emptiest worker; orders for lines to the model.
+//! Bounds:   [`YOUNG_CONNECTIONS_MAX`] connections, each with deadlines ([`Deadlines`]).
+//! Not here: frames of a WebSocket, audio: a connection leaves with its 101.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `inbound` | the loop |
+//! | `young` | the slots of the connections |
+//! | `connection` | one connection's life |
+//! | `request`, `answer`, `date` | what comes out of a head, what goes back |
+//! | `desk` | what is known while answering; capacity; the verdict on a call |
+//! | `routes`, `carrier`, `doors`, `page` | the answers, by kind of request |
+//! | `admission`, `endings`, `origin` | who is let in, what follows a call, where we are reached |
+//!
+//! Connections are counted under these labels:
+//!
+//! | label | meaning |
+//! |---|---|
+//! | `accepted` | got a slot |
+//! | `too_many`, `too_many_of_one_address` | got none: closed at once |
+//! | `accept_failed` | the kernel gave none, mostly for lack of descriptors |
+//! | `idle` | closed: no request in time |
+//! | `slow_head`, `slow_body`, `slow_figures` | answered 408 or 503 at a deadline |
+//! | `slow_reader` | closed: did not read its answer |
+//! | `lost` | the peer left in the middle |
+//! | `not_watched` | the poll instance refused the socket |
+//! | `worker_box_full`, `dial_box_full` | a letter was lost, or a line could not be ordered |
+
+mod admission;
+mod answer;
+mod carrier;
+mod connection;
+mod date;
+mod desk;
+mod doors;
+mod endings;
+mod inbound;
+mod origin;
+mod page;
+mod request;
+mod routes;
+mod young;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use mio::net::TcpListener;
+use mio::{Events, Interest, Poll, Waker};
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::clock::Clock;
+use crate::config::Config;
+#[cfg(doc)]
+use crate::limits::YOUNG_CONNECTIONS_MAX;
+use crate::mail::{
+    AcceptLetter, ControlLetter, DialLetter, Load, Mailbox, Postbox, WorkerLetter, mailbox,
+};
+use crate::metrics::Shared;
+pub use connection::Deadlines;
+
+/// Connections the kernel completes before we accept them. At the bound it drops the SYN, and the
+/// peer tries again.
+const BACKLOG: i32 = 4096;
+/// Sockets that one wait may tell of; the next wait tells of the rest.
+const EVENTS_PER_TURN: usize = 1024;
+
+/// The inbound thread before it runs: it listens already.
+#[derive(Debug)]
+pub struct Accept {
+    poll: Poll,
+    listener: TcpListener,
+    local_addr: SocketAddr,
+    mailbox: Mailbox<AcceptLetter>,
+    config: Arc<Config>,
+    clock: Clock,
+    load: Arc<Load>,
+    shared: Arc<Shared>,
+    deadlines: Deadlines,
+}
+
+/// The threads that the inbound thread writes to.
+#[derive(Debug)]
+pub struct Neighbours {
+    /// The workers, by number.
+    pub workers: Vec<Postbox<WorkerLetter>>,
+    /// Brings the lines to the model.
+    pub dial: Postbox<DialLetter>,
+    /// Gathers the figures.
+    pub control: Postbox<ControlLetter>,
+}
+
+impl Accept {
+    /// Listens where the settings say.
+    ///
+    /// # Errors
+    /// Those of the socket, above all an address in use, and of the poll instance.
+    pub fn bind(
+        config: Arc<Config>,
+        clock: Clock,
+        load: Arc<Load>,
+        shared: Arc<Shared>,
+    ) -> io::Result<(Accept, Postbox<AcceptLetter>)> {
+        let poll = Poll::new()?;
+        let mut listener = listen(config.server.listen)?;
+        let local_addr = listener.local_addr()?;
+        poll.registry().register(&mut listener, inbound::LISTENER, Interest::READABLE)?;
+        let bell = Arc::new(Waker::new(poll.registry(), inbound::BELL)?);
+        let (postbox, mailbox) = mailbox(bell);
+        let deadlines = Deadlines::default();
+        let accept =
+            Accept { poll, listener, local_addr, mailbox, config, clock, load, shared, deadlines };
+        Ok((accept, postbox))
+    }
+
+    /// With other deadlines than those of `limits`.
+    #[must_use]
+    pub fn with_deadlines(self, deadlines: Deadlines) -> Accept {
+        Accept { deadlines, ..self }
+    }
+
+    /// Where it listens; the port is the real one also where 0 was asked for.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    /// Serves until [`AcceptLetter::Stop`].
+    pub fn run(self, neighbours: Neighbours) {
+        inbound::Inbound::new(self, neighbours).run(&mut Events::with_capacity(EVENTS_PER_TURN));
+    }
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // A restart must not wait for the last process's connections to time out.
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(TcpListener::from_std(socket.into()))
+}

@@ -1,0 +1,281 @@
+//! Who is let in: one pure function from facts to a verdict, and the tokens already used.
+//!
+//! | token | `require` | `warn` | `off` |
+//! |---|---|---|---|
+//! | good | in | in | in |
+//! | none | no | in | in |
+//! | not ours, of another call, changed, expired, used | no | in | no |
+//! | ours, of a webhook that named no call | no | in | in |
+//!
+//! The last row is a simulator's: a webhook tried by hand has no `CallSid`, and the stream that
+//! follows it has one that nobody could have known. The carrier itself always names the call.
+//!
+//! While the relay drains, only a good token lets in: its webhook was answered before.
+//!
+//! In:       settings, a token's check, whether the relay drains.
+//! Out:      in, in with a remark, or refused and why.
+//! Bounds:   [`USED_TOKENS_MAX`]; at it a call that shows a token is refused as full.
+//! Not here: making and checking tokens (`wire::token`), signatures (`accept::carrier`).
+
+use std::collections::{HashSet, VecDeque};
+
+use crate::call::Refusal;
+use crate::config::SignatureMode;
+use crate::limits::USED_TOKENS_MAX;
+use crate::wire::token::TOKEN_TTL_SECONDS;
+
+/// What a per-call token turned out to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum TokenCheck {
+    /// Ours, of this call, in time, for the first time.
+    Good,
+    /// Ours, in time, for the first time, of a webhook that named no call.
+    OfNoCall,
+    /// There is none.
+    Missing,
+    /// Not ours, of another call, or changed.
+    Wrong,
+    /// Past its expiry.
+    Expired,
+    /// Seen before.
+    Used,
+    /// Good, but there is no room to remember that it was used.
+    NoRoom,
+}
+
+impl TokenCheck {
+    /// The label in figures.
+    pub(super) const fn label(self) -> &'static str {
+        match self {
+            TokenCheck::Good => "token_valid",
+            TokenCheck::OfNoCall => "token_of_no_call",
+            TokenCheck::Missing => "token_missing",
+            TokenCheck::Wrong => "token_wrong",
+            TokenCheck::Expired => "token_expired",
+            TokenCheck::Used => "token_used",
+            TokenCheck::NoRoom => "token_no_room",
+        }
+    }
+
+    /// Why it does not let in, where it is looked at strictly.
+    const fn refusal(self) -> Option<Refusal> {
+        match self {
+            TokenCheck::Good => None,
+            TokenCheck::Missing => Some(Refusal::NoToken),
+            TokenCheck::OfNoCall | TokenCheck::Wrong => Some(Refusal::BadToken),
+            TokenCheck::Expired => Some(Refusal::ExpiredToken),
+            TokenCheck::Used => Some(Refusal::UsedToken),
+            TokenCheck::NoRoom => Some(Refusal::Full),
+        }
+    }
+}
+
+/// What the verdict rests on.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Facts {
+    /// A carrier's stream.
+    Twilio {
+        /// The setting.
+        mode: SignatureMode,
+        /// What became of its token.
+        token: TokenCheck,
+        /// Whether new calls are no longer taken.
+        draining: bool,
+    },
+    /// A browser.
+    Web {
+        /// Whether browsers are served at all.
+        enabled: bool,
+        /// Whether new calls are no longer taken.
+        draining: bool,
+    },
+}
+
+/// Whether a call is let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It is.
+    In,
+    /// It is, though strictly it should have been refused for this.
+    InDespite(Refusal),
+    /// It is not.
+    Refused(Refusal),
+}
+
+/// Decides.
+pub(super) fn verdict(facts: Facts) -> Verdict {
+    let (mode, token) = match facts {
+        Facts::Web { draining: true, .. } => return Verdict::Refused(Refusal::Draining),
+        // A browser that came in by the unmarked door: there is nothing it could show.
+        Facts::Web { enabled: false, .. } => return Verdict::Refused(Refusal::NoToken),
+        Facts::Web { .. } => return Verdict::In,
+        Facts::Twilio { token, draining: true, .. } if token != TokenCheck::Good => {
+            return Verdict::Refused(Refusal::Draining);
+        }
+        Facts::Twilio { mode, token, .. } => (mode, token),
+    };
+    let Some(refusal) = token.refusal() else { return Verdict::In };
+    match (mode, token) {
+        (_, TokenCheck::NoRoom) => Verdict::Refused(refusal),
+        (SignatureMode::Require, _) => Verdict::Refused(refusal),
+        (SignatureMode::Warn, _) => Verdict::InDespite(refusal),
+        (SignatureMode::Off, TokenCheck::Missing | TokenCheck::OfNoCall) => Verdict::In,
+        (SignatureMode::Off, _) => Verdict::Refused(refusal),
+    }
+}
+
+/// A token as it is remembered: the first half of its authentication code, 128 bits.
+pub(super) type Mark = [u8; 32];
+
+/// What a token that is otherwise good is remembered by: no two tokens share it. `None` if it is
+/// too short to be one of ours.
+pub(super) fn mark_of(token: &str) -> Option<Mark> {
+    let mac = token.rsplit('.').next()?;
+    mac.as_bytes().first_chunk().copied()
+}
+
+/// Tokens already used, each until it has certainly expired.
+#[derive(Debug, Default)]
+pub(super) struct UsedTokens {
+    seen: HashSet<Mark>,
+    /// Until which second, and which.
+    oldest_first: VecDeque<(u64, Mark)>,
+}
+
+/// What became of a token that was to be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Use {
+    /// Used now, for the first time.
+    First,
+    /// It had been used before.
+    Again,
+    /// Too many to remember.
+    NoRoom,
+}
+
+impl UsedTokens {
+    /// Uses a token that is in time at the second `now_unix`.
+    pub(super) fn take(&mut self, now_unix: u64, mark: Mark) -> Use {
+        while self.oldest_first.front().is_some_and(|&(until, _)| until < now_unix) {
+            if let Some((_, old)) = self.oldest_first.pop_front() {
+                self.seen.remove(&old);
+            }
+        }
+        if self.seen.contains(&mark) {
+            return Use::Again;
+        }
+        if self.seen.len() == USED_TOKENS_MAX {
+            return Use::NoRoom;
+        }
+        self.seen.insert(mark);
+        // Whatever is in time now has expired by then.
+        self.oldest_first.push_back((now_unix.saturating_add(TOKEN_TTL_SECONDS), mark));
+        Use::First
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MODES: [SignatureMode; 3] =
+        [SignatureMode::Require, SignatureMode::Warn, SignatureMode::Off];
+    const CHECKS: [TokenCheck; 7] = [
+        TokenCheck::Good,
+        TokenCheck::OfNoCall,
+        TokenCheck::Missing,
+        TokenCheck::Wrong,
+        TokenCheck::Expired,
+        TokenCheck::Used,
+        TokenCheck::NoRoom,
+    ];
+
+    #[test]
+    fn a_good_token_always_opens_and_a_full_memory_never_does() {
+        for mode in MODES {
+            for draining in [false, true] {
+                let of = |token| verdict(Facts::Twilio { mode, token, draining });
+                assert_eq!(of(TokenCheck::Good), Verdict::In);
+                assert!(matches!(of(TokenCheck::NoRoom), Verdict::Refused(_)));
+            }
+        }
+    }
+
+    #[test]
+    fn every_other_token_is_judged_by_the_table() {
+        use Verdict::{In, InDespite, Refused};
+        let table = [
+            (TokenCheck::Missing, Refusal::NoToken, In),
+            (TokenCheck::OfNoCall, Refusal::BadToken, In),
+            (TokenCheck::Wrong, Refusal::BadToken, Refused(Refusal::BadToken)),
+            (TokenCheck::Expired, Refusal::ExpiredToken, Refused(Refusal::ExpiredToken)),
+            (TokenCheck::Used, Refusal::UsedToken, Refused(Refusal::UsedToken)),
+        ];
+        for (token, refusal, off) in table {
+            let of = |mode| verdict(Facts::Twilio { mode, token, draining: false });
+            assert_eq!(of(SignatureMode::Require), Refused(refusal), "{token:?}");
+            assert_eq!(of(SignatureMode::Warn), InDespite(refusal), "{token:?}");
+            assert_eq!(of(SignatureMode::Off), off, "{token:?}");
+        }
+    }
+
+    #[test]
+    fn while_draining_only_a_call_answered_before_is_let_in() {
+        for mode in MODES {
+            for token in CHECKS {
+                let verdict = verdict(Facts::Twilio { mode, token, draining: true });
+                let expected = match token {
+                    TokenCheck::Good => Verdict::In,
+                    _ => Verdict::Refused(Refusal::Draining),
+                };
+                assert_eq!(verdict, expected, "{mode:?} {token:?}");
+            }
+        }
+        for enabled in [false, true] {
+            let facts = Facts::Web { enabled, draining: true };
+            assert_eq!(verdict(facts), Verdict::Refused(Refusal::Draining));
+        }
+    }
+
+    #[test]
+    fn a_browser_is_let_in_where_browsers_are_served() {
+        let of = |enabled| verdict(Facts::Web { enabled, draining: false });
+        assert_eq!(of(true), Verdict::In);
+        assert_eq!(of(false), Verdict::Refused(Refusal::NoToken));
+    }
+
+    #[test]
+    fn a_token_is_used_once_for_as_long_as_it_could_be_good() {
+        let mut used = UsedTokens::default();
+        assert_eq!(used.take(100, [1; 32]), Use::First);
+        assert_eq!(used.take(100, [1; 32]), Use::Again);
+        assert_eq!(used.take(100, [2; 32]), Use::First);
+        assert_eq!(used.take(100 + TOKEN_TTL_SECONDS, [1; 32]), Use::Again);
+        assert_eq!(used.take(101 + TOKEN_TTL_SECONDS, [3; 32]), Use::First);
+        assert_eq!((used.seen.len(), used.oldest_first.len()), (1, 1));
+    }
+
+    #[test]
+    fn at_the_bound_no_further_token_is_taken_until_one_has_expired() {
+        let mut used = UsedTokens::default();
+        let mark = |n: usize| {
+            let mut mark = [0; 32];
+            mark[..8].copy_from_slice(&n.to_le_bytes());
+            mark
+        };
+        for n in 0..USED_TOKENS_MAX {
+            assert_eq!(used.take(100, mark(n)), Use::First);
+        }
+        assert_eq!(used.take(100, mark(USED_TOKENS_MAX)), Use::NoRoom);
+        assert_eq!(used.take(100, mark(0)), Use::Again);
+        assert_eq!(used.take(101 + TOKEN_TTL_SECONDS, mark(USED_TOKENS_MAX)), Use::First);
+    }
+
+    #[test]
+    fn a_token_is_remembered_by_its_authentication_code() {
+        let token = format!("v1.CA1.160.{}{}", "a".repeat(32), "b".repeat(32));
+        assert_eq!(mark_of(&token), Some([b'a'; 32]));
+        assert_eq!(mark_of("v1.CA1.160.abc"), None);
+        assert_eq!(mark_of(""), None);
+    }
+}

@@ -1,0 +1,319 @@
+//! The carrier's routes: its webhook, its question of what follows, its reports of streams.
+//!
+//! Every one of them is signed, and the signature is checked as the settings say: refused with 403,
+//! logged and let in, or not looked at.
+//!
+//! In:       requests with their forms.
+//! Out:      TwiML, 204, or an error.
+//! Bounds:   [`CALL_SID_MAX_BYTES`]; a form's by `wire::form`; [`STRANGERS_LINES_PER_SECOND`].
+//! Not here: how a form, a signature, a token or TwiML is spelled (`wire`), who is let in at the
+//!           stream's `start` (`accept::admission`).
+
+use std::fmt;
+use std::fmt::Write as _;
+
+use super::answer::Answer;
+use super::desk::{Desk, Welcome};
+use super::endings::CALL_SID_MAX_BYTES;
+use super::origin::Origin;
+use super::request::Request;
+use crate::call::Afterwards;
+use crate::clock::{Nanos, unix_seconds};
+use crate::config::{Busy, SignatureMode};
+use crate::wire::http::Method;
+use crate::wire::signature::{Claim, Keys, SignatureError, webhook_candidates};
+use crate::wire::token::{TOKEN_TTL_SECONDS, mint};
+use crate::wire::{form, twiml};
+
+/// How the name begins that a token is minted for when the webhook named no call. Random digits
+/// follow it, so that two such tokens of one second are two.
+pub(super) const NO_CALL: &str = "no-call-";
+/// Log lines a second about requests that nobody vouches for; beyond it they are only counted.
+const STRANGERS_LINES_PER_SECOND: u32 = 10;
+
+/// Fields of a form or query, decoded.
+type Fields = Vec<(String, String)>;
+
+impl Desk {
+    /// The webhook: TwiML that leads the call to our stream. The same call asked for twice gets
+    /// two good answers.
+    pub(super) fn incoming(&mut self, now: Nanos, request: &Request, body: &[u8]) -> Answer {
+        let fields = match fields(request, body) {
+            Ok(fields) => fields,
+            Err(answer) => return answer,
+        };
+        let call_sid = form::value(&fields, "CallSid");
+        if request.method != Method::Post && call_sid.is_none() {
+            return self.health(now);
+        }
+        let Some(origin) = self.origin(request) else {
+            return Answer::error(400, "no Host, and no server.public_url is set");
+        };
+        if let Err(answer) = self.check_webhook(now, request, &fields, &origin) {
+            return answer;
+        }
+        let call_sid = call_sid.filter(|call_sid| !call_sid.is_empty());
+        if call_sid.is_some_and(|call_sid| call_sid.len() > CALL_SID_MAX_BYTES) {
+            return Answer::error(400, "CallSid is too long");
+        }
+        let shown = Shown(call_sid.unwrap_or("of no name"));
+        match self.welcome(now) {
+            Welcome::Yes { .. } => {
+                log::info!(target: "twilio", "webhook: call {shown} is sent to our stream");
+                Answer::twiml(self.connect(&fields, call_sid, &origin))
+            }
+            Welcome::Full | Welcome::Draining { .. } => {
+                log::warn!(target: "twilio", "webhook: call {shown} is turned away, no room");
+                Answer::twiml(match &self.config.twilio.busy {
+                    Busy::Reject => twiml::busy(),
+                    Busy::Say(sentence) => twiml::say_and_hangup(sentence, None),
+                })
+            }
+        }
+    }
+
+    fn health(&self, now: Nanos) -> Answer {
+        let status = match self.welcome(now) {
+            Welcome::Yes { .. } => "ok",
+            Welcome::Full => "full",
+            Welcome::Draining { .. } => "draining",
+        };
+        let (calls, version) = (self.load.calls(), env!("CARGO_PKG_VERSION"));
+        Answer::json(
+            200,
+            format!(
+                "{{\"status\":\"{status}\",\"service\":\"vocaris\",\"version\":\"{version}\",\
+                 \"calls\":{calls}}}"
+            ),
+        )
+    }
+
+    fn connect(&self, fields: &Fields, call_sid: Option<&str>, origin: &Origin) -> String {
+        let nobody;
+        let bound_to = match call_sid {
+            Some(call_sid) => call_sid,
+            None => {
+                nobody = format!("{NO_CALL}{:016x}", fastrand::u64(..));
+                &nobody
+            }
+        };
+        let token = mint(&self.token_key, bound_to, unix_seconds(), TOKEN_TTL_SECONDS);
+        let mut parameters = vec![("source", "twilio"), ("token", token.as_str())];
+        for (name, field) in [("from", "From"), ("to", "To")] {
+            parameters.extend(form::value(fields, field).map(|value| (name, value)));
+        }
+        twiml::connect(&twiml::ConnectFacts {
+            stream_url: &origin.stream_url(),
+            status_callback: &origin.status_callback(),
+            action: &origin.action(),
+            parameters: &parameters,
+            fork_both_tracks: false,
+        })
+    }
+
+    /// What follows a closed stream, by the reason it was closed for.
+    pub(super) fn after(&mut self, now: Nanos, request: &Request, body: &[u8]) -> Answer {
+        let fields = match self.signed_fields(now, request, body) {
+            Ok(fields) => fields,
+            Err(answer) => return answer,
+        };
+        let call_sid = form::value(&fields, "CallSid").unwrap_or_default();
+        Answer::twiml(match self.endings.afterwards(now, call_sid) {
+            Afterwards::Hangup => twiml::hangup(),
+            Afterwards::Fallback => twiml::say_and_hangup(&self.config.twilio.fallback, None),
+        })
+    }
+
+    /// The carrier's report of a stream: the only place where a handshake that failed on its way
+    /// to us shows.
+    pub(super) fn stream_status(&mut self, now: Nanos, request: &Request, body: &[u8]) -> Answer {
+        let fields = match self.signed_fields(now, request, body) {
+            Ok(fields) => fields,
+            Err(answer) => return answer,
+        };
+        let value = |name| Shown(form::value(&fields, name).unwrap_or_default());
+        let (call, event) = (value("CallSid"), value("StreamEvent"));
+        if event.0 == "stream-error" {
+            let error = value("StreamError");
+            if self.strangers.may_speak(now) {
+                log::warn!(target: "twilio", "call {call}: the carrier's stream failed: {error}");
+            }
+        } else {
+            log::debug!(target: "twilio", "call {call}: {event}");
+        }
+        Answer::no_content()
+    }
+
+    /// Where the carrier reaches us; `None` if neither settings nor request say it.
+    pub(super) fn origin(&self, request: &Request) -> Option<Origin> {
+        Origin::new(self.config.server.public_url.as_deref(), request.host.as_deref())
+    }
+
+    fn signed_fields(
+        &mut self,
+        now: Nanos,
+        request: &Request,
+        body: &[u8],
+    ) -> Result<Fields, Answer> {
+        let fields = fields(request, body)?;
+        let no_host = || Answer::error(400, "no Host, and no server.public_url is set");
+        let origin = self.origin(request).ok_or_else(no_host)?;
+        self.check_webhook(now, request, &fields, &origin)?;
+        Ok(fields)
+    }
+
+    fn check_webhook(
+        &mut self,
+        now: Nanos,
+        request: &Request,
+        fields: &Fields,
+        origin: &Origin,
+    ) -> Result<(), Answer> {
+        let candidates = webhook_candidates(&origin.http(), request.target(), &[]);
+        // What stands in a query is signed as part of the address.
+        let signed = if request.method == Method::Post { &fields[..] } else { &[] };
+        self.check_signature(now, request, &candidates, signed)
+    }
+
+    /// Checks the signature as the settings say.
+    ///
+    /// # Errors
+    /// The 403, where a signature is required and this is none.
+    pub(super) fn check_signature(
+        &mut self,
+        now: Nanos,
+        request: &Request,
+        candidates: &[String],
+        fields: &[(String, String)],
+    ) -> Result<(), Answer> {
+        let mode = self.config.twilio.signature;
+        if mode == SignatureMode::Off {
+            self.shared.signatures.count("not_checked");
+            return Ok(());
+        }
+        let keys = Keys { tokens: &self.auth_tokens, ..Keys::default() };
+        let claim = Claim {
+            signature: request.signature.as_deref(),
+            settings: request.signature_settings.as_deref(),
+        };
+        let (label, why) = match keys.verify(claim, candidates, fields) {
+            Ok(()) => {
+                self.shared.signatures.count("valid");
+                return Ok(());
+            }
+            Err(SignatureError::Missing) => ("missing", "no signature"),
+            Err(_) => ("wrong", "the signature does not fit"),
+        };
+        self.shared.signatures.count(label);
+        if self.strangers.may_speak(now) {
+            let path = request.path();
+            let tried = Tried { urls: candidates, with_query: !self.config.log.redact_numbers };
+            log::warn!(target: "twilio", "{path}: {why}; tried {tried}");
+        }
+        match mode {
+            SignatureMode::Require => Err(Answer::error(403, why)),
+            SignatureMode::Warn | SignatureMode::Off => Ok(()),
+        }
+    }
+}
+
+/// The fields of a request: of its form, or of its query where it is no POST.
+fn fields(request: &Request, body: &[u8]) -> Result<Fields, Answer> {
+    let text = if request.method == Method::Post { body } else { request.query().as_bytes() };
+    form::parse(text).map_err(|fault| {
+        Answer::error(
+            400,
+            match fault {
+                form::FormError::BadEscape { .. } => "a broken escape in the form",
+                form::FormError::NotUtf8 { .. } => "the form is not UTF-8",
+                form::FormError::TooMany => "too many fields in the form",
+            },
+        )
+    })
+}
+
+/// Keeps requests of strangers from filling the log.
+#[derive(Debug, Default)]
+pub(super) struct Strangers {
+    /// Which second is being counted.
+    second: u64,
+    lines: u32,
+}
+
+impl Strangers {
+    /// Whether one more line may be written now.
+    pub(super) fn may_speak(&mut self, now: Nanos) -> bool {
+        let second = now.0 / 1_000_000_000;
+        if second != self.second {
+            (self.second, self.lines) = (second, 0);
+        }
+        self.lines += 1;
+        self.lines <= STRANGERS_LINES_PER_SECOND
+    }
+}
+
+/// A stranger's text in a log line: short, on one line, nothing a terminal obeys.
+#[derive(Clone, Copy)]
+struct Shown<'a>(&'a str);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const CHARS_MAX: usize = 80;
+        self.0
+            .chars()
+            .take(CHARS_MAX)
+            .flat_map(char::escape_debug)
+            .try_for_each(|c| f.write_char(c))
+    }
+}
+
+/// The addresses a signature was tried with, in a log line.
+struct Tried<'a> {
+    urls: &'a [String],
+    /// A query can hold callers' numbers.
+    with_query: bool,
+}
+
+impl fmt::Display for Tried<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const URLS_MAX: usize = 4;
+        for url in self.urls.iter().take(URLS_MAX) {
+            match url.split_once('?') {
+                Some((url, _)) if !self.with_query => write!(f, "{url}?… ")?,
+                _ => write!(f, "{url} ")?,
+            }
+        }
+        write!(f, "({} in all)", self.urls.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_of_strangers_writes_few_log_lines() {
+        let mut strangers = Strangers::default();
+        let spoke = |strangers: &mut Strangers, ms| {
+            (0..1000).filter(|_| strangers.may_speak(Nanos::from_millis(ms))).count()
+        };
+        assert_eq!(spoke(&mut strangers, 5), 10);
+        assert_eq!(spoke(&mut strangers, 999), 0);
+        assert_eq!(spoke(&mut strangers, 1000), 10);
+    }
+
+    #[test]
+    fn numbers_in_a_query_stay_out_of_the_log_unless_it_may_have_them() {
+        let urls = ["https://h/incoming?From=%2B1800".to_owned(), "https://h:443/x".to_owned()];
+        let tried = |with_query| Tried { urls: &urls, with_query }.to_string();
+        assert_eq!(tried(false), "https://h/incoming?… https://h:443/x (2 in all)");
+        assert_eq!(tried(true), "https://h/incoming?From=%2B1800 https://h:443/x (2 in all)");
+    }
+
+    #[test]
+    fn a_strangers_text_stays_on_its_line() {
+        let shown = Shown("CA1\r\n\u{1b}[31mERROR").to_string();
+        assert_eq!(shown, "CA1\\r\\n\\u{1b}[31mERROR");
+        assert_eq!(Shown(&"x".repeat(500)).to_string().len(), 80);
+    }
+}

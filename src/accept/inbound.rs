@@ -1,0 +1,324 @@
+//! The inbound thread's loop.
+//!
+//! In:       events of the poll, letters, the time.
+//! Out:      connections served, calls posted to workers.
+//! Bounds:   a turn takes [`LETTERS_PER_TURN`] letters and [`ACCEPTS_PER_TURN`] connections, and
+//!           serves each connection its share; what is left comes in the next turn, at once.
+//! Not here: what a connection is served (`accept::connection`), what a letter means
+//!           (`accept::desk`).
+
+use std::io::{ErrorKind, Write};
+use std::net::IpAddr;
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use mio::net::{TcpListener, TcpStream};
+use mio::{Events, Poll, Token};
+
+use super::connection::{BecomeCall, Connection, Context, Deadlines, End, Served};
+use super::desk::Desk;
+use super::young::{NoSlot, Young};
+use super::{Accept, Neighbours};
+use crate::buf::RecvBuf;
+use crate::call::CallId;
+use crate::clock::{Clock, Nanos};
+use crate::limits::{LETTERS_PER_TURN, YOUNG_CONNECTIONS_MAX};
+use crate::mail::{AcceptLetter, Mailbox, NewCall, WorkerLetter};
+use crate::net::Stream;
+
+/// Letters are waiting.
+pub(super) const BELL: Token = Token(0);
+/// Connections are waiting outside.
+pub(super) const LISTENER: Token = Token(1);
+/// The connection in slot 0; the others follow.
+const FIRST_SLOT: usize = 2;
+
+/// Connections accepted in one turn.
+const ACCEPTS_PER_TURN: usize = 64;
+/// After a failed accept, mostly for lack of descriptors: only time gives any back.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How long a passed deadline may go unnoticed, so that a crowd of deadlines is not looked through
+/// for each of them.
+const DEADLINE_GRAIN: Duration = Duration::from_millis(10);
+
+/// What a client over its share of connections is sent, if the kernel takes it at once.
+const TOO_MANY: &[u8] = b"HTTP/1.1 429 Too Many Requests\r\nContent-Type: application/json\r\n\
+    Content-Length: 50\r\nConnection: close\r\n\r\n\
+    {\"error\":\"too many connections from this address\"}";
+
+/// The running thread.
+pub(super) struct Inbound {
+    poll: Poll,
+    listener: TcpListener,
+    mailbox: Mailbox<AcceptLetter>,
+    clock: Clock,
+    deadlines: Deadlines,
+    desk: Desk,
+    young: Young,
+    scratch: RecvBuf,
+    ciphertext: RecvBuf,
+    /// The time this turn sees.
+    now: Nanos,
+    /// Connections may be waiting outside: the poll tells of new ones only.
+    may_accept: bool,
+    /// Not before this.
+    accept_after: Nanos,
+    /// Letters may be waiting.
+    may_have_mail: bool,
+    /// Slots to be served in this turn.
+    ready: Vec<usize>,
+    /// Slots that had their share and could go on.
+    again: Vec<usize>,
+    /// No deadline passes before this.
+    expire_after: Nanos,
+}
+
+impl Inbound {
+    pub(super) fn new(accept: Accept, neighbours: Neighbours) -> Inbound {
+        let Accept { poll, listener, mailbox, config, clock, load, shared, deadlines, .. } = accept;
+        Inbound {
+            poll,
+            listener,
+            mailbox,
+            clock,
+            deadlines,
+            young: Young::new(YOUNG_CONNECTIONS_MAX, config.limits.max_handshakes_per_ip),
+            desk: Desk::new(config, load, shared, neighbours),
+            scratch: RecvBuf::new(),
+            ciphertext: RecvBuf::new(),
+            now: clock.now(),
+            may_accept: true,
+            accept_after: Nanos::ZERO,
+            may_have_mail: true,
+            ready: Vec::new(),
+            again: Vec::new(),
+            expire_after: Nanos::NEVER,
+        }
+    }
+
+    pub(super) fn run(mut self, events: &mut Events) {
+        while self.turn(events).is_continue() {}
+    }
+
+    fn turn(&mut self, events: &mut Events) -> ControlFlow<()> {
+        self.wait_for_events(events)?;
+        self.now = self.clock.now();
+        self.take_mail()?;
+        self.accept();
+        self.serve_ready();
+        self.expire();
+        ControlFlow::Continue(())
+    }
+
+    fn wait_for_events(&mut self, events: &mut Events) -> ControlFlow<()> {
+        match self.poll.poll(events, self.wait_at_most()) {
+            Ok(()) => {}
+            Err(error) if error.kind() == ErrorKind::Interrupted => events.clear(),
+            Err(error) => {
+                log::error!("the inbound thread cannot wait for its sockets: {error}");
+                return ControlFlow::Break(());
+            }
+        }
+        self.ready.append(&mut self.again);
+        for event in events.iter() {
+            match event.token() {
+                BELL => self.may_have_mail = true,
+                LISTENER => self.may_accept = true,
+                Token(token) => {
+                    let slot = token - FIRST_SLOT;
+                    if let Some(connection) = self.young.at(slot) {
+                        if event.is_readable() || event.is_read_closed() || event.is_error() {
+                            connection.handle_readable();
+                        }
+                        self.ready.push(slot);
+                    }
+                }
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn wait_at_most(&self) -> Option<Duration> {
+        if self.may_have_mail || !self.again.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        let accept = if self.may_accept { self.accept_after } else { Nanos::NEVER };
+        match accept.min(self.expire_after) {
+            Nanos::NEVER => None,
+            // The poll counts whole milliseconds: without one more it would wake too early.
+            until => match until.since(self.clock.now()) {
+                Duration::ZERO => Some(Duration::ZERO),
+                left => Some(left + Duration::from_millis(1)),
+            },
+        }
+    }
+
+    fn take_mail(&mut self) -> ControlFlow<()> {
+        for _ in 0..LETTERS_PER_TURN {
+            let Some(letter) = self.mailbox.take() else {
+                self.may_have_mail = false;
+                return ControlFlow::Continue(());
+            };
+            match letter {
+                AcceptLetter::Admit { call, id, opening } => self.desk.admit(call, id, &opening),
+                AcceptLetter::Ended { call_sid, ending } => {
+                    self.desk.endings.keep(self.now, call_sid, ending);
+                }
+                AcceptLetter::Page { ticket, text } => self.hand_out_figures(ticket, text),
+                AcceptLetter::Drain => self.desk.drain(self.now),
+                AcceptLetter::Stop => return ControlFlow::Break(()),
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Accepts what waits outside, up to a turn's share.
+    fn accept(&mut self) {
+        if !self.may_accept || self.now < self.accept_after {
+            return;
+        }
+        for _ in 0..ACCEPTS_PER_TURN {
+            match self.listener.accept() {
+                Ok((socket, peer)) => self.welcome(socket, peer.ip().to_canonical()),
+                Err(error) => match error.kind() {
+                    ErrorKind::WouldBlock => {
+                        self.may_accept = false;
+                        return;
+                    }
+                    ErrorKind::Interrupted | ErrorKind::ConnectionAborted => {}
+                    _ => {
+                        self.desk.shared.connections.count("accept_failed");
+                        if self.desk.strangers.may_speak(self.now) {
+                            log::warn!("no connections are accepted for a moment: {error}");
+                        }
+                        self.accept_after = self.now.plus(ACCEPT_PAUSE);
+                        return;
+                    }
+                },
+            }
+        }
+    }
+
+    /// Gives a new connection a slot, or shows it out.
+    fn welcome(&mut self, mut socket: TcpStream, peer: IpAddr) {
+        let connections = &self.desk.shared.connections;
+        match self.young.has_slot(peer) {
+            Ok(()) => {}
+            Err(NoSlot::Full) => return connections.count("too_many"),
+            Err(NoSlot::FullForAddress) => {
+                // Whether he reads it is his affair.
+                let _ = socket.write(TOO_MANY);
+                return connections.count("too_many_of_one_address");
+            }
+        }
+        // Answers are written whole: nothing would ever fill the rest of a segment.
+        let _ = socket.set_nodelay(true);
+        let connection = Connection::new(Stream::Plain(socket), peer, self.now, self.deadlines);
+        let slot = self.young.insert(connection);
+        let token = Token(FIRST_SLOT + slot);
+        let registered = self
+            .young
+            .at(slot)
+            .is_some_and(|connection| connection.register(self.poll.registry(), token).is_ok());
+        if !registered {
+            self.young.remove(slot);
+            return connections.count("not_watched");
+        }
+        connections.count("accepted");
+        self.ready.push(slot);
+    }
+
+    fn serve_ready(&mut self) {
+        let mut ready = std::mem::take(&mut self.ready);
+        for &slot in &ready {
+            self.serve(slot, Connection::serve);
+        }
+        ready.clear();
+        self.ready = ready;
+    }
+
+    /// Lets the connection in `slot` do something, and sees to what became of it.
+    fn serve(
+        &mut self,
+        slot: usize,
+        what: impl FnOnce(&mut Connection, &mut Context<'_>) -> Served,
+    ) {
+        let Some(connection) = self.young.at(slot) else { return };
+        let mut context = Context {
+            now: self.now,
+            deadlines: self.deadlines,
+            desk: &mut self.desk,
+            scratch: &mut self.scratch,
+            ciphertext: &mut self.ciphertext,
+        };
+        let served = what(connection, &mut context);
+        self.expire_after = self.expire_after.min(connection.deadline());
+        match served {
+            Served::Waiting => {}
+            Served::Again => self.again.push(slot),
+            Served::Over(end) => self.part_with(slot, end),
+        }
+    }
+
+    fn part_with(&mut self, slot: usize, end: End) {
+        let Some(connection) = self.young.remove(slot) else { return };
+        match end {
+            End::Closed | End::TooSlow => {}
+            End::Lost => self.desk.shared.connections.count("lost"),
+            End::Call => match connection.into_call(self.poll.registry()) {
+                Some(call) => self.post_call(call),
+                None => self.desk.shared.connections.count("not_watched"),
+            },
+        }
+    }
+
+    /// The socket has become a WebSocket: its worker takes it over.
+    fn post_call(&self, call: BecomeCall) {
+        let BecomeCall { socket, unread, peer, placed } = call;
+        let id = CallId(fastrand::u64(..));
+        let worker = placed.place.worker();
+        let new_call = NewCall { id, socket, unread, door: placed.door, peer };
+        match self.desk.neighbours.workers[worker].post(WorkerLetter::Call(Box::new(new_call))) {
+            Ok(()) => placed.place.hand_over(),
+            // There was room when the place was taken: the worker has stopped, or is swamped.
+            Err(_) => self.desk.shared.connections.count("worker_box_full"),
+        }
+    }
+
+    fn hand_out_figures(&mut self, ticket: u64, text: Option<String>) {
+        let waiting = self.young.all().find(|(_, connection)| connection.ticket() == Some(ticket));
+        let Some((slot, _)) = waiting else { return };
+        self.serve(slot, |connection, context| {
+            connection.handle_figures(context, text);
+            connection.serve(context)
+        });
+    }
+
+    /// Sees to the connections whose deadline has passed.
+    fn expire(&mut self) {
+        if self.now < self.expire_after {
+            return;
+        }
+        let due = |connection: &Connection| connection.deadline() <= self.now;
+        let expired: Vec<usize> =
+            self.young.all().filter(|(_, c)| due(c)).map(|(slot, _)| slot).collect();
+        for slot in expired {
+            self.serve(slot, Connection::expire);
+        }
+        let next = self.young.all().map(|(_, connection)| connection.deadline()).min();
+        self.expire_after =
+            next.map_or(Nanos::NEVER, |deadline| deadline.max(self.now.plus(DEADLINE_GRAIN)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_answer_to_one_connection_too_many_has_the_length_it_says() {
+        let text = std::str::from_utf8(TOO_MANY).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        assert!(head.contains(&format!("Content-Length: {}\r\n", body.len())), "{}", body.len());
+    }
+}

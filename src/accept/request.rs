@@ -1,0 +1,111 @@
+//! A request as the routes see it: what its head told, owned, so that the bytes may go.
+//!
+//! In:       a [`RequestHead`].
+//! Out:      a [`Request`].
+//! Bounds:   those of a head (`wire::http`).
+//! Not here: what a path means (`accept::routes`).
+
+use crate::wire::http::{Body, HttpError, Method, RequestHead, body};
+use crate::wire::upgrade::{ACCEPT_BYTES, UpgradeError, accept_value, check_request};
+
+/// The subprotocol of browsers.
+pub(super) const SUBPROTOCOL: &str = "vocaris.v1";
+
+/// One request, without its body.
+#[derive(Debug)]
+pub(super) struct Request {
+    pub(super) method: Method,
+    /// Path and query, as sent.
+    target: String,
+    /// Of `target`, how much is path.
+    path_bytes: usize,
+    /// Host and port; `None` only where HTTP/1.0 named none.
+    pub(super) host: Option<String>,
+    /// The media type without its parameters.
+    pub(super) content_type: Option<String>,
+    /// `X-Twilio-Signature`.
+    pub(super) signature: Option<String>,
+    /// `X-Twilio-Webhooks-Signature-Settings`.
+    pub(super) signature_settings: Option<String>,
+    /// Whether a browser's page sent it: only they say `Origin`.
+    pub(super) has_origin: bool,
+    /// Whether it says to be the carrier's WebSocket client.
+    pub(super) is_carriers_client: bool,
+    /// The WebSocket it asks for, or why there is none.
+    pub(super) upgrade: Result<Upgrade, UpgradeError>,
+    pub(super) body: Body,
+    pub(super) keep_alive: bool,
+    pub(super) expects_continue: bool,
+}
+
+/// A WebSocket that may be answered 101.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Upgrade {
+    /// `Sec-WebSocket-Accept`.
+    pub(super) accept: [u8; ACCEPT_BYTES],
+    /// Whether [`SUBPROTOCOL`] is among those it offers.
+    pub(super) offers_ours: bool,
+}
+
+impl Request {
+    /// Keeps what the routes need of `head`.
+    ///
+    /// # Errors
+    /// If its body has no certain length.
+    pub(super) fn new(head: &RequestHead<'_>) -> Result<Request, HttpError> {
+        let owned = |name| head.header(name).map(str::to_owned);
+        let mut target = head.path.to_owned();
+        if let Some(query) = head.query {
+            target.push('?');
+            target.push_str(query);
+        }
+        let agent = head.header("user-agent").unwrap_or_default();
+        Ok(Request {
+            method: head.method,
+            target,
+            path_bytes: head.path.len(),
+            host: head.host().map(str::to_owned),
+            content_type: head.header("content-type").map(media_type),
+            signature: owned("x-twilio-signature"),
+            signature_settings: owned("x-twilio-webhooks-signature-settings"),
+            has_origin: head.values("origin").next().is_some(),
+            is_carriers_client: agent.starts_with("Twilio.TmeWs"),
+            upgrade: check_request(head).map(|request| Upgrade {
+                accept: accept_value(request.key),
+                offers_ours: request.subprotocols().any(|name| name == SUBPROTOCOL),
+            }),
+            body: body(head)?,
+            keep_alive: head.keep_alive(),
+            expects_continue: head.expects_continue(),
+        })
+    }
+
+    /// Path and query, as sent: what the carrier signs behind our origin.
+    pub(super) fn target(&self) -> &str {
+        &self.target
+    }
+
+    pub(super) fn path(&self) -> &str {
+        &self.target[..self.path_bytes]
+    }
+
+    /// What follows the `?`; empty without one.
+    pub(super) fn query(&self) -> &str {
+        self.target.get(self.path_bytes + 1..).unwrap_or("")
+    }
+
+    /// Whether the query has this pair, spelled just so.
+    pub(super) fn query_has(&self, pair: &str) -> bool {
+        self.query().split('&').any(|piece| piece == pair)
+    }
+
+    /// Whether something follows the head.
+    pub(super) fn has_body(&self) -> bool {
+        !matches!(self.body, Body::None | Body::Length(0))
+    }
+}
+
+/// `type/subtype` in lower case.
+fn media_type(value: &str) -> String {
+    value.split(';').next().unwrap_or("").trim().to_ascii_lowercase()
+}

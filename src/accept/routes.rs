@@ -1,0 +1,176 @@
+//! Which request goes where, and the answers that have nothing to do with a carrier.
+//!
+//! | path | methods | route |
+//! |---|---|---|
+//! | `/twilio/incoming` | GET, HEAD, POST | [`Route::Incoming`] |
+//! | `/twilio/after` | GET, HEAD, POST | [`Route::After`] |
+//! | `/twilio/stream-status` | GET, HEAD, POST | [`Route::StreamStatus`] |
+//! | `/healthz`, `/readyz`, `/metrics` | GET, HEAD | the like-named |
+//! | `/` | GET, HEAD | [`Route::Page`] where browsers are served |
+//! | `/`, `/web`, `/twilio/media` | GET with an upgrade | [`Route::Upgrade`] |
+//!
+//! In:       a request without its body; later the same with it.
+//! Out:      a route, or the answer that refuses; later the answer.
+//! Not here: the carrier's routes (`accept::carrier`), upgrades (`accept::doors`).
+
+use super::answer::Answer;
+use super::desk::{Desk, Outcome, Welcome};
+use super::request::Request;
+use crate::call::Door;
+use crate::clock::Nanos;
+use crate::limits::FIGURES_WAITING_MAX;
+use crate::mail::ControlLetter;
+use crate::wire::http::Method;
+use crate::wire::upgrade::{UpgradeError, required};
+
+/// Where a request goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Route {
+    /// The carrier's webhook.
+    Incoming,
+    /// The carrier asks what follows a closed stream.
+    After,
+    /// The carrier tells of a stream.
+    StreamStatus,
+    /// Whether the process lives.
+    Healthz,
+    /// Whether new calls are welcome.
+    Readyz,
+    /// The figures.
+    Metrics,
+    /// The browsers' page.
+    Page,
+    /// A WebSocket.
+    Upgrade(Door),
+}
+
+/// The media type of forms.
+const FORM: &str = "application/x-www-form-urlencoded";
+
+impl Desk {
+    /// Where `request` goes; decided before its body is read.
+    ///
+    /// # Errors
+    /// The answer to a request that goes nowhere.
+    pub(super) fn route(&self, request: &Request) -> Result<Route, Answer> {
+        if let Some(door) = self.door(request) {
+            return Desk::route_upgrade(request, door);
+        }
+        let (route, allow) = match request.path() {
+            "/twilio/incoming" => (Route::Incoming, "GET, HEAD, POST"),
+            "/twilio/after" => (Route::After, "GET, HEAD, POST"),
+            "/twilio/stream-status" => (Route::StreamStatus, "GET, HEAD, POST"),
+            "/healthz" => (Route::Healthz, "GET, HEAD"),
+            "/readyz" => (Route::Readyz, "GET, HEAD"),
+            "/metrics" => (Route::Metrics, "GET, HEAD"),
+            "/" if self.config.web.enabled => (Route::Page, "GET, HEAD"),
+            _ => return Err(Answer::error(404, "no such path")),
+        };
+        match request.method {
+            Method::Get | Method::Head => Ok(route),
+            Method::Post if allow.ends_with("POST") => check_form(request).map(|()| route),
+            _ => Err(Answer::error(405, "no such method here").with("Allow", allow)),
+        }
+    }
+
+    /// A path that only speaks WebSocket, or an upgrade on the page's.
+    fn route_upgrade(request: &Request, door: Door) -> Result<Route, Answer> {
+        match request.upgrade {
+            Ok(_) => Ok(Route::Upgrade(door)),
+            Err(fault) => {
+                let answer = Answer::error(fault.status(), fault.label());
+                let fields = required(fault.status()).iter();
+                Err(fields.fold(answer, |answer, &(name, value)| answer.with(name, value)))
+            }
+        }
+    }
+
+    /// Which door a request for a WebSocket comes to; `None` for any other request.
+    ///
+    /// Strongest sign first: the path, the query where it arrives, the carrier's headers where no
+    /// page's `Origin` speaks against them. What is left is decided by the first message, unless
+    /// browsers are not served: then it can only be a carrier.
+    pub(super) fn door(&self, request: &Request) -> Option<Door> {
+        let web = self.config.web.enabled;
+        match request.path() {
+            "/twilio/media" | "/twilio/media/" => return Some(Door::Twilio),
+            "/web" if web => return Some(Door::Web),
+            "/" => {}
+            _ => return None,
+        }
+        if matches!(request.upgrade, Err(UpgradeError::NotWebSocket)) {
+            return None;
+        }
+        let has_carriers_headers = request.signature.is_some() || request.is_carriers_client;
+        if request.query_has("source=twilio") || (has_carriers_headers && !request.has_origin) {
+            return Some(Door::Twilio);
+        }
+        match (web, request.has_origin) {
+            (true, _) => Some(Door::Unknown),
+            (false, false) => Some(Door::Twilio),
+            (false, true) => None,
+        }
+    }
+
+    /// What `request` gets, now that its body is whole.
+    pub(super) fn respond(
+        &mut self,
+        now: Nanos,
+        route: Route,
+        request: &Request,
+        body: &[u8],
+    ) -> Outcome {
+        let answer = match route {
+            Route::Incoming => self.incoming(now, request, body),
+            Route::After => self.after(now, request, body),
+            Route::StreamStatus => self.stream_status(now, request, body),
+            Route::Healthz => Answer::text(200, "ok"),
+            Route::Readyz => self.readyz(now),
+            Route::Metrics => return self.ask_for_figures(),
+            Route::Page => self.page.answer(),
+            Route::Upgrade(door) => return self.upgrade(now, request, door),
+        };
+        Outcome::Answer(answer)
+    }
+
+    fn readyz(&self, now: Nanos) -> Answer {
+        match self.welcome(now) {
+            Welcome::Yes { .. } => Answer::text(200, "ready"),
+            Welcome::Full => Answer::error(503, "full"),
+            Welcome::Draining { .. } => Answer::error(503, "draining"),
+        }
+    }
+
+    fn ask_for_figures(&mut self) -> Outcome {
+        let ticket = self.next_ticket;
+        let control = &self.neighbours.control;
+        if self.tickets_waiting == FIGURES_WAITING_MAX
+            || control.post(ControlLetter::Scrape { ticket }).is_err()
+        {
+            return Outcome::Answer(Answer::error(503, "too many figures requests"));
+        }
+        self.next_ticket += 1;
+        self.tickets_waiting += 1;
+        Outcome::Figures { ticket }
+    }
+
+    /// The answer to one figures request, which waits no longer.
+    pub(super) fn figures_answer(&mut self, text: Option<String>) -> Answer {
+        self.tickets_waiting -= 1;
+        match text {
+            Some(text) => {
+                Answer::new(200, "text/plain; version=0.0.4; charset=utf-8", text.into_bytes())
+            }
+            None => Answer::error(503, "the figures did not come in time"),
+        }
+    }
+}
+
+/// A body must say that it is a form. No body at all is an empty form.
+fn check_form(request: &Request) -> Result<(), Answer> {
+    match request.content_type.as_deref() {
+        Some(FORM) => Ok(()),
+        None if !request.has_body() => Ok(()),
+        _ => Err(Answer::error(415, "not application/x-www-form-urlencoded")),
+    }
+}

@@ -1,0 +1,340 @@
+//! A running inbound thread between sockets and mailboxes that belong to the test.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use vocaris::accept::{Accept, Deadlines, Neighbours};
+use vocaris::call::{CallId, Opening};
+use vocaris::clock::Clock;
+use vocaris::config::{
+    Agent, Busy, Config, Gemini, Limits, Log, ModelUrl, Secret, Server, SignatureMode, Twilio, Web,
+};
+use vocaris::mail::{
+    AcceptLetter, CallKey, ControlLetter, DialLetter, Load, Mailbox, Postbox, WorkerLetter,
+    mailbox_without_bell,
+};
+use vocaris::metrics::Shared;
+
+/// Longer than anything here takes on a busy machine; waiting for it is a failure.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// What a deadline is set to where a test waits for it to pass.
+pub(crate) const SHORT: Duration = Duration::from_millis(40);
+
+pub(crate) struct Relay {
+    pub(crate) address: SocketAddr,
+    pub(crate) letters: Postbox<AcceptLetter>,
+    pub(crate) workers: Vec<Mailbox<WorkerLetter>>,
+    /// The other ends of `workers` and `dial`, to fill them.
+    pub(crate) to_workers: Vec<Postbox<WorkerLetter>>,
+    pub(crate) to_dial: Postbox<DialLetter>,
+    pub(crate) dial: Mailbox<DialLetter>,
+    pub(crate) control: Mailbox<ControlLetter>,
+    pub(crate) load: Arc<Load>,
+    pub(crate) shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Relay {
+    /// With settings of a relay that has just been unpacked.
+    pub(crate) fn start() -> Relay {
+        Relay::with(|_| {})
+    }
+
+    pub(crate) fn with(change: impl FnOnce(&mut Config)) -> Relay {
+        Relay::with_deadlines(Deadlines::default(), change)
+    }
+
+    pub(crate) fn with_deadlines(deadlines: Deadlines, change: impl FnOnce(&mut Config)) -> Relay {
+        const WORKERS: usize = 2;
+        let mut config = config();
+        change(&mut config);
+        let load = Arc::new(Load::new(WORKERS));
+        let shared = Arc::new(Shared::default());
+        let (accept, letters) =
+            Accept::bind(Arc::new(config), Clock::start(), load.clone(), shared.clone()).unwrap();
+        let accept = accept.with_deadlines(deadlines);
+        let address = accept.local_addr();
+        let (to_workers, workers): (Vec<_>, Vec<_>) =
+            (0..WORKERS).map(|_| mailbox_without_bell()).unzip();
+        let (to_dial, dial) = mailbox_without_bell();
+        let (to_control, control) = mailbox_without_bell();
+        let neighbours =
+            Neighbours { workers: to_workers.clone(), dial: to_dial.clone(), control: to_control };
+        let thread = Some(std::thread::spawn(move || accept.run(neighbours)));
+        Relay {
+            address,
+            letters,
+            workers,
+            to_workers,
+            to_dial,
+            dial,
+            control,
+            load,
+            shared,
+            thread,
+        }
+    }
+
+    pub(crate) fn connect(&self) -> Client {
+        let socket = TcpStream::connect(self.address).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        Client { socket, unread: Vec::new() }
+    }
+
+    /// One request on a connection of its own.
+    pub(crate) fn ask(&self, request: impl AsRef<[u8]>) -> Response {
+        let mut client = self.connect();
+        client.send(request);
+        client.response()
+    }
+
+    pub(crate) fn get(&self, target: &str) -> Response {
+        self.ask(get(target))
+    }
+
+    pub(crate) fn post_form(&self, target: &str, form: &str) -> Response {
+        self.ask(post(target, "", form))
+    }
+
+    pub(crate) fn post_letter(&self, letter: AcceptLetter) {
+        self.letters.post(letter).unwrap();
+    }
+
+    /// Asks the relay to take no more calls, and waits until it takes none.
+    pub(crate) fn drain(&self) {
+        self.post_letter(AcceptLetter::Drain);
+        until(|| self.get("/readyz").status == 503);
+    }
+
+    pub(crate) fn worker_letter(&self, worker: usize) -> WorkerLetter {
+        self.workers[worker].wait(PATIENCE).expect("a letter to the worker")
+    }
+
+    pub(crate) fn dial_letter(&self) -> DialLetter {
+        self.dial.wait(PATIENCE).expect("a letter to dial")
+    }
+
+    pub(crate) fn scrape(&self) -> u64 {
+        match self.control.wait(PATIENCE) {
+            Some(ControlLetter::Scrape { ticket }) => ticket,
+            other => panic!("no figures request but {other:?}"),
+        }
+    }
+
+    /// Asks for a carrier's stream to be let in, as a worker would.
+    pub(crate) fn admit(&self, call_sid: &str, token: Option<&str>, to: Option<&str>) -> CallKey {
+        let call = CallKey { worker: 1, slot: 7, generation: 3 };
+        let opening = Opening::Twilio {
+            call_sid: call_sid.into(),
+            stream_sid: "MZ1".into(),
+            token: token.map(str::to_owned),
+            from: None,
+            to: to.map(str::to_owned),
+        };
+        self.post_letter(AcceptLetter::Admit { call, id: CallId(5), opening });
+        call
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        let _ = self.letters.post(AcceptLetter::Stop);
+        let ended = self.thread.take().map(JoinHandle::join);
+        if !std::thread::panicking() {
+            assert!(matches!(ended, Some(Ok(()))), "the inbound thread failed");
+        }
+    }
+}
+
+fn config() -> Config {
+    Config {
+        server: Server {
+            listen: "127.0.0.1:0".parse().unwrap(),
+            public_url: None,
+            workers: 2,
+            pin: false,
+            drain_timeout: Duration::from_secs(1),
+        },
+        limits: Limits {
+            max_calls: 0,
+            max_calls_per_worker: 100,
+            max_handshakes_per_ip: 1000,
+            max_call_duration: Duration::from_secs(3600),
+        },
+        gemini: Gemini {
+            url: ModelUrl { tls: false, host: "127.0.0.1".into(), port: 1 },
+            api_version: "v1beta".into(),
+            api_key: None,
+            ca_file: None::<PathBuf>,
+            model: "models/m".into(),
+            uplink_rate: 16_000,
+            uplink_ms: 20,
+        },
+        twilio: Twilio {
+            auth_tokens: Vec::new(),
+            signature: SignatureMode::Off,
+            playout_lead: Duration::from_millis(300),
+            fallback: "We are <sorry> & silent.".into(),
+            busy: Busy::Reject,
+        },
+        web: Web { enabled: true },
+        log: Log { redact_numbers: true },
+        agents: vec![agent("sales", "+18005550100"), agent("everybody", "*")],
+    }
+}
+
+fn agent(name: &str, number: &str) -> Arc<Agent> {
+    Arc::new(Agent {
+        name: name.into(),
+        numbers: vec![number.into()],
+        system: "Be kind.".into(),
+        voice: None,
+        model: "models/m".into(),
+        greeting: None,
+    })
+}
+
+/// Settings of a relay that knows its carrier's secret.
+pub(crate) fn signed(mode: SignatureMode) -> impl FnOnce(&mut Config) {
+    move |config| {
+        config.server.public_url = Some("https://voice.example.com".into());
+        config.twilio.auth_tokens = vec![
+            Secret::new("an older token".into()),
+            Secret::new("test_auth_token_0123456789abcdef".into()),
+        ];
+        config.twilio.signature = mode;
+    }
+}
+
+pub(crate) fn get(target: &str) -> String {
+    format!("GET {target} HTTP/1.1\r\nHost: voice.example.com\r\n\r\n")
+}
+
+/// A form; `fields`: more header lines, each with its line end.
+pub(crate) fn post(target: &str, fields: &str, form: &str) -> String {
+    format!(
+        "POST {target} HTTP/1.1\r\nHost: voice.example.com\r\n{fields}\
+         Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{form}",
+        form.len()
+    )
+}
+
+/// Waits for what the relay's thread does on its own.
+pub(crate) fn until(mut holds: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !holds() {
+        assert!(start.elapsed() < PATIENCE, "it never came to pass");
+        std::thread::yield_now();
+    }
+}
+
+/// One connection to the relay.
+pub(crate) struct Client {
+    pub(crate) socket: TcpStream,
+    /// Behind the last response.
+    pub(crate) unread: Vec<u8>,
+}
+
+impl Client {
+    /// Sends, unless the relay has already closed.
+    pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        let _ = self.socket.write_all(bytes.as_ref());
+    }
+
+    /// The next response.
+    pub(crate) fn response(&mut self) -> Response {
+        self.response_to(false)
+    }
+
+    /// The next response; that to HEAD has no body whatever its length says.
+    pub(crate) fn response_to(&mut self, is_head: bool) -> Response {
+        let head_bytes = loop {
+            if let Some(at) = self.unread.windows(4).position(|four| four == b"\r\n\r\n") {
+                break at + 4;
+            }
+            assert!(self.read(), "closed without a response: {:?}", self.unread_text());
+        };
+        let head: Vec<u8> = self.unread.drain(..head_bytes).collect();
+        let head = String::from_utf8(head).unwrap();
+        let length = field(&head, "content-length").map_or(0, |length| length.parse().unwrap());
+        let length = if is_head { 0 } else { length };
+        while self.unread.len() < length {
+            assert!(self.read(), "closed within a body: {head}{}", self.unread_text());
+        }
+        let body: Vec<u8> = self.unread.drain(..length).collect();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        Response { status, head, body: String::from_utf8(body).unwrap() }
+    }
+
+    /// Whether the relay closes now, with nothing more said.
+    pub(crate) fn is_closed(&mut self) -> bool {
+        while self.read() {}
+        self.unread.is_empty()
+    }
+
+    fn unread_text(&self) -> String {
+        String::from_utf8_lossy(&self.unread).into_owned()
+    }
+
+    /// Reads once; `false` at the end.
+    pub(crate) fn read(&mut self) -> bool {
+        let mut bytes = [0; 16 * 1024];
+        match self.socket.read(&mut bytes) {
+            Ok(n) => {
+                self.unread.extend_from_slice(&bytes[..n]);
+                n > 0
+            }
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => false,
+            Err(error) => panic!("nothing came: {error}; so far {:?}", self.unread_text()),
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Response {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: String,
+}
+
+impl Response {
+    pub(crate) fn field(&self, name: &str) -> Option<&str> {
+        field(&self.head, name)
+    }
+}
+
+fn field<'h>(head: &'h str, name: &str) -> Option<&'h str> {
+    head.lines()
+        .filter_map(|line| line.split_once(": "))
+        .find_map(|(known, value)| known.eq_ignore_ascii_case(name).then_some(value))
+}
+
+/// The value of an attribute, as it stands in the document.
+pub(crate) fn attribute<'x>(xml: &'x str, element: &str, name: &str) -> &'x str {
+    let element = xml.split(element).nth(1).unwrap_or_else(|| panic!("no {element} in {xml}"));
+    let value = element.split(&format!(" {name}=\"")).nth(1);
+    let value = value.unwrap_or_else(|| panic!("no {name} in {element}"));
+    value.split('"').next().unwrap()
+}
+
+/// The token in a `<Connect>` document.
+pub(crate) fn token_in(xml: &str) -> String {
+    attribute(xml, "<Parameter name=\"token\"", "value").to_owned()
+}
+
+impl Client {
+    /// The status of one request, or `None` if the relay hung up first.
+    pub(crate) fn response_or_closed(&mut self, request: &str) -> Option<u16> {
+        self.send(request);
+        while !self.unread.windows(4).any(|four| four == b"\r\n\r\n") {
+            if !self.read() {
+                return None;
+            }
+        }
+        Some(self.response().status)
+    }
+}

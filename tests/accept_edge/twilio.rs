@@ -1,0 +1,328 @@
+//! The carrier's webhooks, their signatures, and who is let in at the stream's start.
+
+use vocaris::call::{Ending, LineFault, Refusal};
+use vocaris::config::{Busy, SignatureMode};
+use vocaris::limits::MAILBOX_LETTERS;
+use vocaris::mail::{AcceptLetter, CallKey, DialLetter, WorkerLetter};
+
+use crate::harness::{Relay, attribute, get, post, signed, token_in};
+
+const SID: &str = "CA00000000000000000000000000000002";
+/// The form of the published vectors.
+const B: &str = "AccountSid=AC00000000000000000000000000000001&ApiVersion=2010-04-01&\
+                 CallSid=CA00000000000000000000000000000002&CallStatus=ringing&\
+                 Called=%2B18005550100&Caller=%2B18005550199&Direction=inbound&\
+                 From=%2B18005550199&To=%2B18005550100";
+const V1: &str = "kH9VMUYMS7ngCllZMvrqpoS1QFc=";
+
+fn signature(value: &str) -> String {
+    format!("X-Twilio-Signature: {value}\r\n")
+}
+
+#[test]
+fn the_documents_own_two_tries_work() {
+    let relay = Relay::start();
+    let health = relay.get("/twilio/incoming");
+    assert_eq!(health.field("content-type"), Some("application/json"));
+    assert!(health.body.starts_with("{\"status\":\"ok\",\"service\":\"vocaris\""), "{health:?}");
+    let twiml = relay.post_form("/twilio/incoming", "From=%2B1234567890&To=%2B0987654321");
+    assert_eq!(twiml.status, 200);
+    assert_eq!(twiml.field("content-type"), Some("text/xml; charset=utf-8"));
+    let xml = &twiml.body;
+    assert!(xml.starts_with("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Response>"), "{xml}");
+    let host = "voice.example.com";
+    assert_eq!(attribute(xml, "<Stream", "url"), format!("wss://{host}/twilio/media"));
+    assert_eq!(attribute(xml, "<Connect", "action"), format!("https://{host}/twilio/after"));
+    assert_eq!(
+        attribute(xml, "<Stream", "statusCallback"),
+        format!("https://{host}/twilio/stream-status")
+    );
+    assert!(xml.contains("<Parameter name=\"source\" value=\"twilio\"/>"), "{xml}");
+    assert!(xml.contains("<Parameter name=\"from\" value=\"+1234567890\"/>"), "{xml}");
+    assert!(xml.contains("<Parameter name=\"to\" value=\"+0987654321\"/>"), "{xml}");
+    // What would kill the call, and what would never arrive.
+    assert!(!xml.contains("track") && !attribute(xml, "<Stream", "url").contains('?'), "{xml}");
+}
+
+#[test]
+fn on_one_machine_the_stream_needs_no_certificate() {
+    let relay = Relay::start();
+    let port = relay.address.port();
+    for host in [format!("127.0.0.1:{port}"), format!("localhost:{port}"), "[::1]".into()] {
+        let request = format!("GET /twilio/incoming?CallSid=CA1 HTTP/1.1\r\nHost: {host}\r\n\r\n");
+        let xml = relay.ask(request).body;
+        assert_eq!(attribute(&xml, "<Stream", "url"), format!("ws://{host}/twilio/media"));
+        assert_eq!(attribute(&xml, "<Connect", "action"), format!("http://{host}/twilio/after"));
+    }
+    // Nobody said where we are.
+    let nameless = relay.ask("GET /twilio/incoming?CallSid=CA1 HTTP/1.0\r\n\r\n");
+    assert_eq!(nameless.status, 400);
+}
+
+#[test]
+fn hostile_numbers_stay_inside_their_attributes() {
+    let relay = Relay::start();
+    let evil = "%22%2F%3E%3CDial%3E%2B1900%3C%2FDial%3E%26%0A%00";
+    let long = "9".repeat(5_000);
+    let xml = relay.post_form("/twilio/incoming", &format!("From={evil}&To={long}")).body;
+    assert!(!xml.contains("<Dial>"), "{xml}");
+    assert!(xml.contains("&quot;/&gt;&lt;Dial&gt;+1900&lt;/Dial&gt;&amp;"), "{xml}");
+    let to = attribute(&xml, "<Parameter name=\"to\"", "value");
+    assert_eq!("to".len() + to.len(), 499);
+    let too_long = relay.post_form("/twilio/incoming", &format!("CallSid={}", "C".repeat(65)));
+    assert_eq!(too_long.status, 400);
+}
+
+#[test]
+fn signed_webhooks_are_let_in_and_others_are_not() {
+    let relay = Relay::with(signed(SignatureMode::Require));
+    let unicode = format!(
+        "{B}&FromCity=S%C3%A3o+Paulo&CallerName=Zo%C3%AB+%F0%9F%8E%A7+%CE%A9&\
+         FromState=%E6%97%A5%E6%9C%AC"
+    );
+    let empty = format!("{B}&FromCity=&FromZip=&Z=");
+    let doubled = format!("{B}&Tag=b&Tag=a&Tag=b&Tag=B");
+    let good = [
+        ("/twilio/incoming", B, V1),
+        ("/twilio/incoming", &unicode, "KzU+FlWA5d6bg/4W/3QpJbKpJTg="),
+        ("/twilio/incoming", &empty, "NPh8ueBSi9hP+5LnCZjtm34xJhI="),
+        ("/twilio/incoming", &doubled, "UDgtGOE+iq4D/gyWeU55qSDP+6s="),
+        ("/twilio/incoming?tenant=a%20b&x=1", B, "VK9KzsKiUMTe8XseeOobt8bA+Jc="),
+        ("/twilio/incoming", "b=1&B=2&a=3&_x=4&A=5", "t9Ey9MH9Cl8OqaD2cAMFgqbIOx4="),
+        ("/twilio/incoming", "A=+x+&B=a%2Bb+c%26d%3De%25", "4zgV7fnmpxbHF39HyIJPzuSktpw="),
+    ];
+    for (target, form, value) in good {
+        let response = relay.ask(post(target, &signature(value), form));
+        assert_eq!(response.status, 200, "{target} {form}");
+        assert!(response.body.contains("<Stream"), "{}", response.body);
+    }
+    assert_eq!(relay.shared.signatures.of("valid"), good.len() as u64);
+    let by_get = "/twilio/incoming?CallSid=CA00000000000000000000000000000002&\
+                  From=%2B18005550199&To=%2B18005550100";
+    let head = format!("GET {by_get} HTTP/1.1\r\nHost: whatever\r\n");
+    let signed = signature("atDROBDjn4+MXdawJNkYUOOkUe8=");
+    assert_eq!(relay.ask(format!("{head}{signed}\r\n")).status, 200);
+    let bad = [
+        ("/twilio/incoming/", V1, B.to_owned(), 404),
+        ("/twilio/incoming", V1, B.replace("0199", "0198"), 403),
+        ("/twilio/incoming", V1, format!("{B}&a="), 403),
+        ("/twilio/incoming?a=1", V1, B.to_owned(), 403),
+        ("/twilio/incoming", "", B.to_owned(), 403),
+        ("/twilio/incoming", "kH9VMUYMS7ngCllZMvrqpoS1QFc", B.to_owned(), 403),
+        ("/twilio/after", V1, B.to_owned(), 403),
+        ("/twilio/stream-status", V1, B.to_owned(), 403),
+    ];
+    for (target, value, form, status) in bad {
+        let response = relay.ask(post(target, &signature(value), &form));
+        assert_eq!(response.status, status, "{target} {value} {form}");
+    }
+    assert_eq!(relay.ask(format!("{head}{}\r\n", signature(V1))).status, 403);
+    for target in ["/twilio/incoming", "/twilio/after", "/twilio/stream-status"] {
+        assert_eq!(relay.post_form(target, B).status, 403, "{target}");
+    }
+    assert_eq!(relay.get(by_get).status, 403);
+    assert_eq!(relay.shared.signatures.of("missing"), 4);
+    assert_eq!(relay.shared.signatures.of("wrong"), 8);
+    // A prober needs no signature.
+    assert_eq!(relay.get("/twilio/incoming").status, 200);
+}
+
+#[test]
+fn the_carrier_leaves_the_port_out_of_what_it_signs() {
+    let relay = Relay::with(|config| {
+        signed(SignatureMode::Require)(config);
+        config.server.public_url = Some("https://voice.example.com:8443".into());
+    });
+    for value in [V1, "OQReu++Gx1MVqjFecQxzzB7kOf8="] {
+        assert_eq!(relay.ask(post("/twilio/incoming", &signature(value), B)).status, 200);
+    }
+}
+
+#[test]
+fn softer_modes_let_unsigned_requests_in_and_count_them() {
+    let relay = Relay::with(signed(SignatureMode::Warn));
+    assert_eq!(relay.post_form("/twilio/incoming", B).status, 200);
+    assert_eq!(relay.ask(post("/twilio/incoming", &signature("AAAA"), B)).status, 200);
+    assert_eq!(relay.ask(post("/twilio/incoming", &signature(V1), B)).status, 200);
+    let counts = |label| relay.shared.signatures.of(label);
+    assert_eq!((counts("missing"), counts("wrong"), counts("valid")), (1, 1, 1));
+    let relay = Relay::with(signed(SignatureMode::Off));
+    assert_eq!(relay.ask(post("/twilio/incoming", &signature("AAAA"), B)).status, 200);
+    assert_eq!(relay.shared.signatures.of("not_checked"), 1);
+}
+
+#[test]
+fn at_capacity_the_caller_hears_busy() {
+    let relay = Relay::with(|config| config.limits.max_calls_per_worker = 1);
+    relay.load.placed(0);
+    assert!(relay.post_form("/twilio/incoming", B).body.contains("<Stream"));
+    relay.load.placed(1);
+    let busy = relay.post_form("/twilio/incoming", B);
+    assert_eq!(busy.status, 200);
+    assert!(busy.body.contains("<Reject reason=\"busy\"/>"), "{}", busy.body);
+    assert!(relay.get("/twilio/incoming").body.contains("\"status\":\"full\""));
+    let relay = Relay::with(|config| {
+        config.limits.max_calls = 1;
+        config.twilio.busy = Busy::Say("All <lines> are busy.".into());
+    });
+    relay.load.placed(0);
+    let busy = relay.post_form("/twilio/incoming", B).body;
+    assert!(busy.contains("<Say>All &lt;lines&gt; are busy.</Say>\n  <Hangup/>"), "{busy}");
+}
+
+#[test]
+fn while_draining_new_callers_hear_busy() {
+    let relay = Relay::start();
+    relay.drain();
+    let busy = relay.post_form("/twilio/incoming", B);
+    assert_eq!(busy.status, 200);
+    assert!(busy.body.contains("<Reject"), "{}", busy.body);
+    assert!(relay.get("/twilio/incoming").body.contains("\"status\":\"draining\""));
+}
+
+#[test]
+fn what_follows_a_closed_stream_depends_on_why_it_closed() {
+    let relay = Relay::start();
+    let ended = |call_sid: &str, ending| AcceptLetter::Ended { call_sid: call_sid.into(), ending };
+    relay.post_letter(ended("CA1", Ending::ModelLost));
+    relay.post_letter(ended("CA2", Ending::CallerHungUp));
+    let after = |call_sid| relay.post_form("/twilio/after", &format!("CallSid={call_sid}")).body;
+    let fallback = "<Say>We are &lt;sorry&gt; &amp; silent.</Say>\n  <Hangup/>";
+    for _ in 0..2 {
+        assert!(after("CA1").contains(fallback), "{}", after("CA1"));
+    }
+    assert!(relay.get("/twilio/after?CallSid=CA1").body.contains(fallback));
+    for call_sid in ["CA2", "CA3", ""] {
+        assert!(!after(call_sid).contains("<Say>"));
+        assert!(after(call_sid).contains("<Hangup/>"));
+    }
+}
+
+#[test]
+fn reports_of_streams_need_no_answer() {
+    let relay = Relay::start();
+    for event in ["stream-started", "stream-stopped", "stream-error&StreamError=31920%0A", ""] {
+        let form = format!("CallSid={SID}&StreamSid=MZ1&StreamEvent={event}");
+        let response = relay.post_form("/twilio/stream-status", &form);
+        assert_eq!((response.status, response.body.as_str()), (204, ""));
+    }
+}
+
+/// The token of a fresh webhook for `SID`.
+fn fresh_token(relay: &Relay) -> String {
+    let response = relay.ask(post("/twilio/incoming", &signature(V1), B));
+    assert_eq!(response.status, 200);
+    token_in(&response.body)
+}
+
+fn refusal(relay: &Relay, call: CallKey) -> Refusal {
+    match relay.worker_letter(call.worker) {
+        WorkerLetter::Refused { call: refused, refusal } if refused == call => refusal,
+        other => panic!("not refused but {other:?}"),
+    }
+}
+
+fn agent_dialled(relay: &Relay, call: CallKey) -> String {
+    match relay.dial_letter() {
+        DialLetter::Dial { call: dialled, agent, .. } if dialled == call => agent.name.clone(),
+        other => panic!("not dialled but {other:?}"),
+    }
+}
+
+#[test]
+fn a_token_opens_its_own_call_once() {
+    let relay = Relay::with(signed(SignatureMode::Require));
+    let token = fresh_token(&relay);
+    let other = relay.admit("CA9", Some(&token), None);
+    assert_eq!(refusal(&relay, other), Refusal::BadToken);
+    let call = relay.admit(SID, Some(&token), Some("+18005550100"));
+    assert_eq!(agent_dialled(&relay, call), "sales");
+    let again = relay.admit(SID, Some(&token), None);
+    assert_eq!(refusal(&relay, again), Refusal::UsedToken);
+    let without = relay.admit(SID, None, None);
+    assert_eq!(refusal(&relay, without), Refusal::NoToken);
+    let empty = relay.admit(SID, Some(""), None);
+    assert_eq!(refusal(&relay, empty), Refusal::NoToken);
+    for forged in ["v1", "v1.CA.1.00", &format!("{token}0"), &token.replace("v1", "v2")] {
+        let call = relay.admit(SID, Some(forged), None);
+        assert_eq!(refusal(&relay, call), Refusal::BadToken, "{forged}");
+    }
+    assert_eq!(relay.shared.refusals.of("used_token"), 1);
+    assert_eq!(relay.shared.refusals.of("bad_token"), 5);
+    assert_eq!(relay.shared.signatures.of("token_valid"), 1);
+}
+
+#[test]
+fn a_webhook_that_named_no_call_opens_one_only_where_signatures_are_not_required() {
+    let off = Relay::start();
+    let tries = "From=%2B1234567890&To=%2B0987654321";
+    let tokens: Vec<String> =
+        (0..3).map(|_| token_in(&off.post_form("/twilio/incoming", tries).body)).collect();
+    for token in &tokens {
+        let call = off.admit("CA-of-a-simulator", Some(token), Some("+1"));
+        assert_eq!(agent_dialled(&off, call), "everybody");
+    }
+    let again = off.admit("CA-of-a-simulator", Some(&tokens[0]), None);
+    assert_eq!(refusal(&off, again), Refusal::UsedToken);
+    let require = Relay::with(signed(SignatureMode::Require));
+    let form = "A=+x+&B=a%2Bb+c%26d%3De%25";
+    let signed = signature("4zgV7fnmpxbHF39HyIJPzuSktpw=");
+    let token = token_in(&require.ask(post("/twilio/incoming", &signed, form)).body);
+    let call = require.admit("CA-of-a-simulator", Some(&token), None);
+    assert_eq!(refusal(&require, call), Refusal::BadToken);
+}
+
+#[test]
+fn softer_modes_judge_tokens_by_their_table() {
+    let off = Relay::start();
+    let call = off.admit(SID, None, None);
+    assert_eq!(agent_dialled(&off, call), "everybody");
+    let call = off.admit(SID, Some("v1.forged"), None);
+    assert_eq!(refusal(&off, call), Refusal::BadToken);
+    let warn = Relay::with(signed(SignatureMode::Warn));
+    for token in [None, Some("v1.forged")] {
+        let call = warn.admit(SID, token, None);
+        assert_eq!(agent_dialled(&warn, call), "everybody");
+    }
+    assert_eq!(warn.shared.signatures.of("token_missing"), 1);
+    assert_eq!(warn.shared.signatures.of("token_wrong"), 1);
+    assert_eq!(warn.shared.refusals.all(), []);
+}
+
+#[test]
+fn while_draining_a_call_answered_before_is_still_let_in() {
+    let relay = Relay::with(signed(SignatureMode::Require));
+    let token = fresh_token(&relay);
+    relay.drain();
+    let call = relay.admit(SID, Some(&token), None);
+    assert_eq!(agent_dialled(&relay, call), "everybody");
+    let call = relay.admit(SID, None, None);
+    assert_eq!(refusal(&relay, call), Refusal::Draining);
+}
+
+#[test]
+fn a_call_is_told_when_no_line_can_be_ordered() {
+    let relay = Relay::start();
+    for _ in 0..MAILBOX_LETTERS {
+        relay.to_dial.post(DialLetter::Stop).unwrap();
+    }
+    let call = relay.admit(SID, None, None);
+    match relay.worker_letter(call.worker) {
+        WorkerLetter::NoLine { call: told, fault: LineFault::Full } => assert_eq!(told, call),
+        other => panic!("not told but {other:?}"),
+    }
+}
+
+#[test]
+fn the_same_call_asked_for_twice_gets_two_good_answers() {
+    let relay = Relay::with(signed(SignatureMode::Require));
+    let mut client = relay.connect();
+    let request = post("/twilio/incoming", &signature(V1), B);
+    client.send([request.as_str(), &request].concat());
+    let answers = [client.response(), client.response()];
+    let token = token_in(&answers[1].body);
+    assert!(answers.iter().all(|answer| answer.status == 200));
+    let call = relay.admit(SID, Some(&token), None);
+    assert_eq!(agent_dialled(&relay, call), "everybody");
+    assert_eq!(relay.ask(get("/healthz")).status, 200);
+}

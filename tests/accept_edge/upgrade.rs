@@ -1,0 +1,251 @@
+//! Requests that become WebSockets, and those that do not.
+
+use tungstenite::client::IntoClientRequest;
+use vocaris::call::Door;
+use vocaris::config::SignatureMode;
+use vocaris::limits::MAILBOX_LETTERS;
+use vocaris::mail::{NewCall, WorkerLetter};
+
+use crate::harness::{Relay, Response, signed};
+
+/// The sample key of RFC 6455 section 1.3, and what it is answered with.
+const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+
+/// `fields`: more header lines, each with its line end.
+fn upgrade(target: &str, fields: &str) -> String {
+    format!(
+        "GET {target} HTTP/1.1\r\nHost: voice.example.com\r\nConnection: keep-alive, Upgrade\r\n\
+         Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n\
+         {fields}\r\n"
+    )
+}
+
+fn new_call(relay: &Relay, worker: usize) -> Box<NewCall> {
+    match relay.worker_letter(worker) {
+        WorkerLetter::Call(call) => call,
+        other => panic!("no call but {other:?}"),
+    }
+}
+
+fn try_upgrade(relay: &Relay, target: &str, fields: &str) -> Response {
+    relay.ask(upgrade(target, fields))
+}
+
+#[test]
+fn each_door_is_known_by_its_path_its_query_or_its_headers() {
+    let relay = Relay::start();
+    let table = [
+        ("/twilio/media", "", Door::Twilio),
+        ("/twilio/media/", "", Door::Twilio),
+        ("/twilio/media?x=1", "", Door::Twilio),
+        ("/twilio/media", "Origin: https://o\r\n", Door::Twilio),
+        ("/?source=twilio", "", Door::Twilio),
+        ("/?a=b&source=twilio", "Origin: https://o\r\n", Door::Twilio),
+        ("/", "x-twilio-signature: AAAA\r\n", Door::Twilio),
+        ("/", "user-agent: Twilio.TmeWs/1.0\r\n", Door::Twilio),
+        ("/", "user-agent: Twilio.TmeWs/1.0\r\nOrigin: https://o\r\n", Door::Unknown),
+        ("/", "user-agent: curl Twilio.TmeWs\r\n", Door::Unknown),
+        ("/", "", Door::Unknown),
+        ("/", "Origin: https://o\r\n", Door::Unknown),
+        ("/?source=other", "", Door::Unknown),
+        ("/?xsource=twilio", "", Door::Unknown),
+        ("/web", "Origin: https://o\r\n", Door::Web),
+        ("/web?source=twilio", "", Door::Web),
+    ];
+    for (target, fields, door) in table {
+        let response = try_upgrade(&relay, target, fields);
+        assert_eq!(response.status, 101, "{target} {fields}");
+        assert_eq!(response.field("sec-websocket-accept"), Some(ACCEPT));
+        assert_eq!(response.field("sec-websocket-protocol"), None);
+        assert_eq!(response.field("sec-websocket-extensions"), None);
+        let (worker, _) = relay.load.emptiest();
+        let other = 1 - worker;
+        let call = relay.workers[worker].take().or_else(|| relay.workers[other].take());
+        let call = call.or_else(|| Some(relay.worker_letter(other)));
+        let Some(WorkerLetter::Call(call)) = call else { panic!("no call for {target}") };
+        assert_eq!(call.door, door, "{target} {fields}");
+        assert!(call.peer.is_loopback());
+    }
+    for target in ["/nowhere", "/twilio", "/twilio/media/x", "/web/", "/healthz/ws"] {
+        assert_eq!(try_upgrade(&relay, target, "").status, 404, "{target}");
+    }
+    assert_eq!(relay.shared.upgrades.of("twilio"), 8);
+    assert_eq!(relay.shared.upgrades.of("web"), 2);
+    assert_eq!(relay.shared.upgrades.of("unknown"), 6);
+}
+
+#[test]
+fn an_independent_client_gets_its_websocket() {
+    let relay = Relay::start();
+    let url = format!("ws://{}/web", relay.address);
+    let mut request = url.into_client_request().unwrap();
+    let offer = "other, vocaris.v1".parse().unwrap();
+    request.headers_mut().insert("Sec-WebSocket-Protocol", offer);
+    let socket = std::net::TcpStream::connect(relay.address).unwrap();
+    let (_websocket, response) = tungstenite::client(request, socket).unwrap();
+    assert_eq!(response.headers()["Sec-WebSocket-Protocol"], "vocaris.v1");
+    assert_eq!(new_call(&relay, 0).door, Door::Web);
+}
+
+#[test]
+fn a_carrier_is_never_answered_a_subprotocol_or_an_extension() {
+    let relay = Relay::start();
+    let offer = "Sec-WebSocket-Protocol: vocaris.v1\r\n\
+                 Sec-WebSocket-Extensions: permessage-deflate\r\n";
+    let response = try_upgrade(&relay, "/twilio/media", offer);
+    assert_eq!(response.status, 101);
+    assert_eq!(response.field("sec-websocket-protocol"), None);
+    assert_eq!(response.field("sec-websocket-extensions"), None);
+    let response = try_upgrade(&relay, "/web", offer);
+    assert_eq!(response.field("sec-websocket-protocol"), Some("vocaris.v1"));
+    assert_eq!(response.field("sec-websocket-extensions"), None);
+}
+
+#[test]
+fn what_came_behind_the_request_goes_with_the_call() {
+    let relay = Relay::start();
+    let mut client = relay.connect();
+    let early: Vec<u8> = (0..=255).cycle().take(5_000).collect();
+    client.send([upgrade("/twilio/media", "").into_bytes(), early.clone()].concat());
+    assert_eq!(client.response().status, 101);
+    let mut call = new_call(&relay, 0);
+    // What was not read with the head is still in the socket, which is the worker's now.
+    let (mut poll, mut ciphertext, mut rest) = (
+        mio::Poll::new().unwrap(),
+        vocaris::buf::RecvBuf::new(),
+        vocaris::buf::RecvBuf::starting_with(std::mem::take(&mut call.unread)),
+    );
+    call.socket.register(poll.registry(), mio::Token(0)).unwrap();
+    let mut events = mio::Events::with_capacity(8);
+    while rest.len_bytes() < early.len() {
+        poll.poll(&mut events, None).unwrap();
+        call.socket.receive(&mut ciphertext, &mut rest).unwrap();
+    }
+    assert_eq!(rest.unused(), early);
+}
+
+#[test]
+fn an_upgrade_follows_other_requests_on_its_connection() {
+    let relay = Relay::start();
+    let mut client = relay.connect();
+    client.send([crate::harness::get("/healthz"), upgrade("/web", "")].concat());
+    assert_eq!(client.response().status, 200);
+    assert_eq!(client.response().status, 101);
+    assert!(new_call(&relay, 0).unread.is_empty());
+}
+
+#[test]
+fn an_upgrade_without_what_it_needs_is_told_what_is_missing() {
+    let relay = Relay::start();
+    let whole = upgrade("/web", "");
+    let without = |line: &str| whole.replace(line, "");
+    let version = "Sec-WebSocket-Version: 13\r\n";
+    let key = format!("Sec-WebSocket-Key: {KEY}\r\n");
+    let table = [
+        (without(&key), 400, "bad_key"),
+        (whole.replace(KEY, "c2hvcnQ="), 400, "bad_key"),
+        (whole.replace(&key, &key.repeat(2)), 400, "bad_key"),
+        (without(version), 400, "no_version"),
+        (whole.replace(version, "Sec-WebSocket-Version: 8\r\n"), 426, "wrong_version"),
+        (without("Connection: keep-alive, Upgrade\r\n"), 400, "not_hop_by_hop"),
+        (without("Upgrade: websocket\r\n"), 426, "not_websocket"),
+        (whole.replace("websocket\r\n", "h2c\r\n"), 426, "not_websocket"),
+        (whole.replace("GET", "POST"), 405, "not_get"),
+        (whole.replace("HTTP/1.1", "HTTP/1.0"), 400, "old_http"),
+        (whole.replace(version, &format!("{version}Content-Length: 1\r\n")), 400, "has_body"),
+    ];
+    for (request, status, label) in table {
+        let response = relay.ask(&request);
+        assert_eq!(response.status, status, "{request}");
+        assert_eq!(response.body, format!("{{\"error\":\"{label}\"}}"), "{request}");
+        if status == 426 {
+            assert_eq!(response.field("sec-websocket-version"), Some("13"));
+            assert_eq!(response.field("upgrade"), Some("websocket"));
+        }
+    }
+    assert_eq!(relay.load.calls(), 0);
+}
+
+#[test]
+fn a_carriers_handshake_is_signed() {
+    let relay = Relay::with(signed(SignatureMode::Require));
+    let signature = |value: &str| format!("x-twilio-signature: {value}\r\n");
+    let good = [
+        ("/twilio/media", "PSHKZdRBsp/HJd8JQTizTsmtv48="),
+        ("/twilio/media", "SgkXo9QzOez8fr6zYy4GGWAW8N4="),
+        ("/twilio/media/", "PSHKZdRBsp/HJd8JQTizTsmtv48="),
+        ("/twilio/media", "prFckHlJiHQS5zQvNQZc2mG0HUU="),
+        ("/twilio/media", "ml1tO6xQN4oknYhwshqGnlktTsk="),
+        ("/", "oGaPNaroMZE9BqmXqeL6e/CISxA="),
+        ("/", "l8RgIWYYmLRVjVCz8LcsLNTDw7Y="),
+        ("/?source=twilio", "XecfauY0Qq0GJKPAnmb6ZiqBhjA="),
+    ];
+    for (target, value) in good {
+        assert_eq!(try_upgrade(&relay, target, &signature(value)).status, 101, "{target} {value}");
+    }
+    assert_eq!(relay.shared.signatures.of("valid"), good.len() as u64);
+    assert_eq!(try_upgrade(&relay, "/twilio/media", "").status, 403);
+    assert_eq!(try_upgrade(&relay, "/twilio/media", &signature("AAAA")).status, 403);
+    assert_eq!(try_upgrade(&relay, "/?source=twilio", "").status, 403);
+    // V1, of a webhook.
+    let webhooks = signature("kH9VMUYMS7ngCllZMvrqpoS1QFc=");
+    assert_eq!(try_upgrade(&relay, "/twilio/media", &webhooks).status, 403);
+    assert_eq!(relay.load.calls(), good.len());
+    // A browser signs nothing.
+    assert_eq!(try_upgrade(&relay, "/web", "").status, 101);
+    assert_eq!(try_upgrade(&relay, "/", "Origin: https://o\r\n").status, 101);
+    let relay = Relay::with(signed(SignatureMode::Warn));
+    assert_eq!(try_upgrade(&relay, "/twilio/media", "").status, 101);
+    assert_eq!(relay.shared.signatures.of("missing"), 1);
+}
+
+#[test]
+fn calls_go_to_the_emptiest_worker_until_there_is_no_room() {
+    let relay = Relay::with(|config| config.limits.max_calls = 3);
+    relay.load.placed(0);
+    assert_eq!(try_upgrade(&relay, "/web", "").status, 101);
+    let first = new_call(&relay, 1);
+    assert_eq!(try_upgrade(&relay, "/web", "").status, 101);
+    let second = new_call(&relay, 0);
+    assert_ne!(first.id, second.id);
+    let full = try_upgrade(&relay, "/twilio/media", "");
+    assert_eq!((full.status, full.body.as_str()), (503, "{\"error\":\"full\"}"));
+    assert_eq!((relay.load.calls(), relay.shared.refusals.of("full")), (3, 1));
+    relay.load.freed(0);
+    assert_eq!(try_upgrade(&relay, "/web", "").status, 101);
+    assert_eq!(relay.load.calls(), 3);
+}
+
+#[test]
+fn a_worker_that_reads_no_mail_gets_no_calls() {
+    let relay = Relay::start();
+    for postbox in &relay.to_workers {
+        for _ in 0..MAILBOX_LETTERS {
+            postbox.post(WorkerLetter::Stop).unwrap();
+        }
+    }
+    assert_eq!(try_upgrade(&relay, "/web", "").status, 503);
+    assert_eq!(relay.load.calls(), 0);
+}
+
+#[test]
+fn while_draining_only_a_carriers_stream_that_was_promised_comes_in() {
+    let relay = Relay::start();
+    relay.drain();
+    for target in ["/web", "/"] {
+        let response = try_upgrade(&relay, target, "");
+        assert_eq!((response.status, response.body.as_str()), (503, "{\"error\":\"draining\"}"));
+    }
+    assert_eq!(try_upgrade(&relay, "/twilio/media", "").status, 101);
+    assert_eq!(new_call(&relay, 0).door, Door::Twilio);
+}
+
+#[test]
+fn where_browsers_are_not_served_only_carriers_come_in() {
+    let relay = Relay::with(|config| config.web.enabled = false);
+    assert_eq!(try_upgrade(&relay, "/web", "").status, 404);
+    assert_eq!(try_upgrade(&relay, "/", "Origin: https://o\r\n").status, 404);
+    assert_eq!(try_upgrade(&relay, "/", "").status, 101);
+    assert_eq!(new_call(&relay, 0).door, Door::Twilio);
+}
