@@ -104,66 +104,23 @@ impl Server {
         raise_descriptor_limit();
         let (config, demo) = with_demo(config)?;
         let config = Arc::new(config);
-        let clock = Clock::start();
-        let shared: Arc<Shared> = Arc::default();
         let cores = core_affinity::get_core_ids().unwrap_or_default();
         let count = match config.server.workers {
             0 => cores.len().max(1),
             count => count,
         };
         let load = Arc::new(Load::new(count));
-        let settings = call::Settings::from(&*config);
-        let kernels = Kernels::detect(Isa::Avx512);
-        let (workers, worker_posts): (Vec<Worker>, Vec<_>) = (0..count)
-            .map(|number| Worker::new(number, settings.clone(), kernels, clock))
-            .collect::<io::Result<Vec<_>>>()
-            .map_err(StartError::Thread)?
-            .into_iter()
-            .unzip();
-        let address = config.server.listen;
-        let (accept, accept_post) =
-            Accept::bind(config.clone(), clock, load.clone(), shared.clone())
-                .map_err(|error| StartError::Listen { address, error })?;
-        let (dial, dial_post) =
-            Dial::new(config.clone(), clock, shared.clone()).map_err(StartError::Dial)?;
-        let redact = config.log.redact_numbers;
-        let (control, control_post) = Control::new(count, clock, shared, build(), redact);
-        let local_addr = accept.local_addr();
-
-        let mut threads = Threads::new();
-        let (totals, figures) = bounded(1);
-        let for_control =
-            control::Neighbours { workers: worker_posts.clone(), accept: accept_post.clone() };
-        start(&mut threads, "control", None, move || {
-            let _ = totals.send(control.run(for_control));
-        })?;
+        let (rooms, posts) = build_rooms(&config, count, &load)?;
+        let local_addr = rooms.accept.local_addr();
         let pins = pins(config.server.pin, count, cores);
-        for (number, (worker, core)) in workers.into_iter().zip(pins).enumerate() {
-            let neighbours = worker::Neighbours {
-                accept: accept_post.clone(),
-                control: control_post.clone(),
-                load: load.clone(),
-            };
-            let name = format!("worker-{number}");
-            start(&mut threads, &name, core, move || worker.run(&neighbours))?;
-        }
-        let for_dial = worker_posts.clone();
-        start(&mut threads, "dial", None, move || dial.run(for_dial))?;
-        let for_accept = accept::Neighbours {
-            workers: worker_posts.clone(),
-            dial: dial_post.clone(),
-            control: control_post.clone(),
-        };
-        start(&mut threads, "accept", None, move || accept.run(for_accept))?;
+        let (threads, figures) = start_threads(rooms, &posts, &load, pins)?;
+        let drain_timeout = config.server.drain_timeout;
         Ok(Running {
             local_addr,
             load,
-            workers: worker_posts,
-            accept: accept_post,
-            dial: dial_post,
-            control: control_post,
+            posts,
             figures,
-            drain_timeout: config.server.drain_timeout,
+            drain_timeout,
             calls_when_asked: 0,
             threads,
             demo,
@@ -171,15 +128,98 @@ impl Server {
     }
 }
 
+/// What each thread will run.
+struct Rooms {
+    accept: Accept,
+    dial: Dial,
+    workers: Vec<Worker>,
+    control: Control,
+}
+
+/// Where each thread's letters are posted.
+#[derive(Debug)]
+struct Posts {
+    accept: Postbox<AcceptLetter>,
+    dial: Postbox<DialLetter>,
+    /// By number.
+    workers: Vec<Postbox<WorkerLetter>>,
+    control: Postbox<ControlLetter>,
+}
+
+fn build_rooms(
+    config: &Arc<Config>,
+    count: usize,
+    load: &Arc<Load>,
+) -> Result<(Rooms, Posts), StartError> {
+    let clock = Clock::start();
+    let shared: Arc<Shared> = Arc::default();
+    let settings = call::Settings::from(&**config);
+    let kernels = Kernels::detect(Isa::Avx512);
+    let (workers, worker_posts) = (0..count)
+        .map(|number| Worker::new(number, settings.clone(), kernels, clock))
+        .collect::<io::Result<Vec<_>>>()
+        .map_err(StartError::Thread)?
+        .into_iter()
+        .unzip();
+    let address = config.server.listen;
+    let (accept, accept_post) = Accept::bind(config.clone(), clock, load.clone(), shared.clone())
+        .map_err(|error| StartError::Listen { address, error })?;
+    let (dial, dial_post) =
+        Dial::new(config.clone(), clock, shared.clone()).map_err(StartError::Dial)?;
+    let redact = config.log.redact_numbers;
+    let (control, control_post) = Control::new(count, clock, shared, build(), redact);
+    let rooms = Rooms { accept, dial, workers, control };
+    let posts = Posts {
+        accept: accept_post,
+        dial: dial_post,
+        workers: worker_posts,
+        control: control_post,
+    };
+    Ok((rooms, posts))
+}
+
+/// Starts the thread of each room: whoever is written to before whoever writes. The totals come
+/// when the control thread ends.
+fn start_threads(
+    rooms: Rooms,
+    posts: &Posts,
+    load: &Arc<Load>,
+    pins: Vec<Option<CoreId>>,
+) -> Result<(Threads, Receiver<Figures>), StartError> {
+    let mut threads = Threads::new();
+    let (totals, figures) = bounded(1);
+    let Rooms { accept, dial, workers, control } = rooms;
+    let neighbours =
+        control::Neighbours { workers: posts.workers.clone(), accept: posts.accept.clone() };
+    start(&mut threads, "control", None, move || {
+        let _ = totals.send(control.run(neighbours));
+    })?;
+    for (number, (worker, core)) in workers.into_iter().zip(pins).enumerate() {
+        let neighbours = worker::Neighbours {
+            accept: posts.accept.clone(),
+            control: posts.control.clone(),
+            load: load.clone(),
+        };
+        let name = format!("worker-{number}");
+        start(&mut threads, &name, core, move || worker.run(&neighbours))?;
+    }
+    let workers = posts.workers.clone();
+    start(&mut threads, "dial", None, move || dial.run(workers))?;
+    let neighbours = accept::Neighbours {
+        workers: posts.workers.clone(),
+        dial: posts.dial.clone(),
+        control: posts.control.clone(),
+    };
+    start(&mut threads, "accept", None, move || accept.run(neighbours))?;
+    Ok((threads, figures))
+}
+
 /// A relay that takes calls.
 #[derive(Debug)]
 pub struct Running {
     local_addr: SocketAddr,
     load: Arc<Load>,
-    workers: Vec<Postbox<WorkerLetter>>,
-    accept: Postbox<AcceptLetter>,
-    dial: Postbox<DialLetter>,
-    control: Postbox<ControlLetter>,
+    posts: Posts,
     /// The totals, once the control thread has ended.
     figures: Receiver<Figures>,
     drain_timeout: Duration,
@@ -226,7 +266,7 @@ impl Running {
     }
 
     fn drain(&mut self) -> Drained {
-        post(&self.accept, AcceptLetter::Drain);
+        post(&self.posts.accept, AcceptLetter::Drain);
         self.calls_when_asked = self.load.calls();
         let deadline = Instant::now() + self.drain_timeout;
         while self.load.calls() > 0 {
@@ -244,7 +284,7 @@ impl Running {
     /// Ends every call and every thread. The workers first, so that whatever they still have to
     /// say is read; the control thread last, so that it has read everything.
     fn halt(mut self) -> Result<Figures, Ended> {
-        for worker in &self.workers {
+        for worker in &self.posts.workers {
             post(worker, WorkerLetter::Stop);
         }
         self.wait_for(|name| name.starts_with("worker"))?;
@@ -254,10 +294,10 @@ impl Running {
                 Some(Event::Signal) | None => {}
             }
         }
-        post(&self.accept, AcceptLetter::Stop);
-        post(&self.dial, DialLetter::Stop);
+        post(&self.posts.accept, AcceptLetter::Stop);
+        post(&self.posts.dial, DialLetter::Stop);
         self.wait_for(|name| name == "accept" || name == "dial")?;
-        post(&self.control, ControlLetter::Stop);
+        post(&self.posts.control, ControlLetter::Stop);
         self.wait_for(|name| name == "control")?;
         Ok(self.figures.try_recv().unwrap_or_default())
     }
@@ -337,7 +377,7 @@ fn announce(running: &Running) {
         ));
     }
     let build = build();
-    let workers = running.workers.len();
+    let workers = running.posts.workers.len();
     log::info!(
         "vocaris {} ({}), {workers} workers, {} kernels",
         build.version,
