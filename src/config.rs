@@ -2,12 +2,31 @@
 //!
 //! In:       a file's text, environment variables.
 //! Out:      a [`Config`] in which every value is possible, or every error at once.
+//! Bounds:   [`FILE_MAX_BYTES`].
 //! Not here: reading it again while running; what the values do.
 
+mod agents;
+mod errors;
+mod sections;
+mod settings;
+mod values;
+
+use std::ffi::OsString;
+use std::fmt;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+
+pub use errors::{ConfigError, ConfigErrors, Place};
+pub use settings::SourceFile;
+use settings::{CONFIG_VARIABLE, Settings};
+pub use values::{VOICES, parse_duration};
+
+/// The longest configuration file. Above: an error.
+pub const FILE_MAX_BYTES: u64 = 1024 * 1024;
+/// Read where neither the command line nor a variable names a file, if it is there.
+pub const DEFAULT_FILE: &str = "vocaris.toml";
 
 /// Everything that can be set, checked.
 #[derive(Clone, Debug)]
@@ -26,6 +45,81 @@ pub struct Config {
     pub log: Log,
     /// Who answers; never empty, the last one answers every number.
     pub agents: Vec<Arc<Agent>>,
+}
+
+impl Config {
+    /// Reads the file at `path`, else the one that `VOCARIS_CONFIG` names, else `./vocaris.toml` if
+    /// there is one; then `environment`, whose variables go before the file.
+    ///
+    /// A key is set by `VOCARIS_<SECTION>_<KEY>`; `GEMINI_API_KEY`, `TWILIO_AUTH_TOKEN` and `PORT`
+    /// go before the file, and behind that. An empty variable is one that is not set.
+    ///
+    /// # Errors
+    /// Everything that is wrong, at once.
+    pub fn load(
+        path: Option<&Path>,
+        environment: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Result<Config, ConfigErrors> {
+        let environment: Vec<_> = environment.into_iter().collect();
+        let named = environment
+            .iter()
+            .find(|(name, value)| name.as_os_str() == CONFIG_VARIABLE && !value.is_empty());
+        let file = match path.or(named.map(|(_, value)| Path::new(value))) {
+            Some(path) => Some(read_file(path)?),
+            None if Path::new(DEFAULT_FILE).exists() => Some(read_file(Path::new(DEFAULT_FILE))?),
+            None => None,
+        };
+        Config::read(file.as_ref(), environment)
+    }
+
+    /// The configuration that `file` and `environment` make, as [`Config::load`] reads it.
+    ///
+    /// # Errors
+    /// Everything that is wrong, at once.
+    pub fn read(
+        file: Option<&SourceFile>,
+        environment: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Result<Config, ConfigErrors> {
+        let none = SourceFile { path: PathBuf::from(DEFAULT_FILE), text: String::new() };
+        let file = file.unwrap_or(&none);
+        let (parsed, faults) = settings::parse(file);
+        let settings = &mut Settings::new(file, parsed.get_ref(), faults, environment);
+        let gemini = sections::gemini(settings);
+        let config = Config {
+            server: sections::server(settings),
+            limits: sections::limits(settings),
+            twilio: sections::twilio(settings),
+            web: sections::web(settings),
+            log: sections::log(settings),
+            agents: agents::read(settings, &gemini.model),
+            gemini,
+        };
+        settings.finish().map(|()| config)
+    }
+
+    /// Who answers the number that was called; `None` where no number was.
+    pub fn agent_for(&self, number: Option<&str>) -> &Arc<Agent> {
+        let answers = |agent: &&Arc<Agent>| {
+            agent.numbers.iter().any(|listed| Some(listed.as_str()) == number)
+        };
+        let last = self.agents.len() - 1;
+        self.agents.iter().find(answers).unwrap_or(&self.agents[last])
+    }
+}
+
+fn read_file(path: &Path) -> Result<SourceFile, ConfigErrors> {
+    let failed = |advice: String| {
+        let place = Place::File(path.to_owned());
+        ConfigErrors::new(vec![ConfigError { place, key: None, value: None, advice }])
+    };
+    let unreadable = |why: std::io::Error| failed(format!("cannot be read: {why}"));
+    if std::fs::metadata(path).map_err(unreadable)?.len() > FILE_MAX_BYTES {
+        return Err(failed(format!(
+            "is longer than {FILE_MAX_BYTES} bytes: is it the right file?"
+        )));
+    }
+    let text = std::fs::read_to_string(path).map_err(unreadable)?;
+    Ok(SourceFile { path: path.to_owned(), text })
 }
 
 /// The listening side.
@@ -85,6 +179,24 @@ pub struct ModelUrl {
     pub host: String,
     /// Port.
     pub port: u16,
+}
+
+impl ModelUrl {
+    /// Host and port as a `Host` header names them: no port where it is the scheme's own.
+    pub fn authority(&self) -> String {
+        let bracketed = self.host.contains(':');
+        let host = if bracketed { format!("[{}]", self.host) } else { self.host.clone() };
+        match (self.tls, self.port) {
+            (true, 443) | (false, 80) => host,
+            (_, port) => format!("{host}:{port}"),
+        }
+    }
+}
+
+impl fmt::Display for ModelUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}", if self.tls { "wss" } else { "ws" }, self.authority())
+    }
 }
 
 /// The carrier.
@@ -169,8 +281,8 @@ impl Secret {
     }
 }
 
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("***")
     }
 }

@@ -47,6 +47,16 @@ pub const STAMPS_MAX: usize = 256;
 
 /// From the upgrade to the carrier's `start` or the browser's first message. Then: close 1008.
 pub const START_TIMEOUT: Duration = Duration::from_secs(10);
+/// From the opening until the model is ready, all attempts together. Then: the fallback.
+pub const JOIN_TIMEOUT: Duration = Duration::from_secs(25);
+/// Messages of one leg that were refused or passed over, in one call. At the bound its peer counts
+/// as broken: the phone is closed with 1008, the model left.
+pub const ODDITIES_MAX: u32 = 256;
+/// Wishes of one call that wait to be collected. At the bound reports go unsaid; being let in and
+/// having ended are never lost.
+pub const REQUESTS_MAX: usize = 32;
+/// Audio in one message of a browser, in milliseconds. A longer message is refused.
+pub const BROWSER_MESSAGE_MAX_MS: usize = 100;
 /// Without one byte from the phone, not even the answer to our ping: the call ends.
 pub const PHONE_DEAD: Duration = Duration::from_secs(45);
 /// Pings to the phone: below the 60 s at which proxies cut idle connections.

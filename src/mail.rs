@@ -203,6 +203,11 @@ impl<T> Postbox<T> {
         Ok(())
     }
 
+    /// How many letters are waiting.
+    pub fn len_letters(&self) -> usize {
+        self.letters.len()
+    }
+
     /// Whether the box has no room for one more letter at present.
     pub fn is_full(&self) -> bool {
         self.letters.is_full()

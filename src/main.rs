@@ -1,1 +1,67 @@
-fn main() {}
+//! The program: reads the command line and the configuration, and runs the relay.
+
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use env_logger::Env;
+use vocaris::config::Config;
+use vocaris::server;
+
+/// Joins phone calls and browsers to Google's Gemini Live API.
+#[derive(Parser)]
+#[command(name = "vocaris", args_conflicts_with_subcommands = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    serve: Serve,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the relay; this is what happens without a command, too.
+    Serve(Serve),
+}
+
+#[derive(clap::Args)]
+struct Serve {
+    /// Configuration file; else the one VOCARIS_CONFIG names, else ./vocaris.toml if there is one.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    let serve = arguments();
+    env_logger::Builder::from_env(Env::default().default_filter_or("info"))
+        .format_timestamp_millis()
+        .init();
+    match Config::load(serve.config.as_deref(), std::env::vars_os()) {
+        Ok(config) => server::run(config),
+        Err(errors) => {
+            let _ = io::Write::write_fmt(&mut io::stderr(), format_args!("{errors}\n"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Reads the command line; a wrong one, `--help` and `--version` end the program here.
+fn arguments() -> Serve {
+    let build = server::build();
+    let version = format!(
+        "{} ({})\ntarget: {}\nkernels: {}",
+        build.version,
+        build.revision.unwrap_or("unknown revision"),
+        build.target,
+        build.kernels
+    );
+    // The program prints it once and ends.
+    let version: &'static str = version.leak();
+    let matches = Arguments::command().version(version).get_matches();
+    let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    match arguments.command {
+        Some(Command::Serve(serve)) => serve,
+        None => arguments.serve,
+    }
+}

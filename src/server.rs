@@ -1,1 +1,490 @@
 //! Builds everything once, pins and starts the threads, drains and stops on a signal.
+//!
+//! In:       a checked configuration; SIGINT and SIGTERM.
+//! Out:      a running relay; when it stops, the totals.
+//! Bounds:   `server.drain_timeout` for calls that are still going on, [`AFTERWARDS`] for their
+//!           carriers, [`STOP_TIMEOUT`] for each group of threads.
+//! Not here: what any thread does.
+
+mod summary;
+mod threads;
+
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use std::{fmt, iter, thread};
+
+use core_affinity::CoreId;
+use crossbeam_channel::{Receiver, bounded};
+use dsp::kernels::{Isa, Kernels};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use crate::accept::{self, Accept};
+use crate::call;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::control::{self, Control};
+use crate::demo::{self, Demo};
+use crate::dial::{Dial, DialError};
+use crate::mail::{AcceptLetter, ControlLetter, DialLetter, Load, Postbox, WorkerLetter};
+use crate::metrics::{Build, Figures, Shared};
+use crate::worker::{self, Worker};
+use summary::Summary;
+use threads::{Ended, Event, Threads};
+
+/// How long a group of threads may take to stop. Then the relay ends without it, and says so.
+pub const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often a draining relay looks whether its last call has ended.
+const DRAIN_LOOK: Duration = Duration::from_millis(20);
+/// How long a relay that ended or outlived calls still answers HTTP once they are over: their
+/// carrier is about to ask what follows.
+const AFTERWARDS: Duration = Duration::from_secs(1);
+/// How long a thread's full box is tried again when it is told to stop.
+const POST_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Why the relay could not start.
+#[derive(Debug)]
+pub enum StartError {
+    /// The listening address cannot be had.
+    Listen {
+        /// Which.
+        address: SocketAddr,
+        /// Why.
+        error: io::Error,
+    },
+    /// The model cannot be dialled with this configuration.
+    Dial(DialError),
+    /// The demo agent cannot be started.
+    Demo(io::Error),
+    /// A thread, its poll instance, or the watch for signals cannot be had.
+    Thread(io::Error),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StartError::Listen { address, error } => {
+                write!(f, "cannot listen on {address} (server.listen): {error}")
+            }
+            StartError::Dial(error) => write!(f, "cannot dial the model: {error}"),
+            StartError::Demo(error) => write!(f, "cannot start the demo agent: {error}"),
+            StartError::Thread(error) => write!(f, "cannot start a thread: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// What this program is, on this machine.
+pub fn build() -> Build {
+    Build {
+        version: env!("CARGO_PKG_VERSION"),
+        revision: option_env!("VOCARIS_REVISION"),
+        target: option_env!("VOCARIS_TARGET").unwrap_or(std::env::consts::ARCH),
+        kernels: Kernels::detect(Isa::Avx512).isa().to_string(),
+    }
+}
+
+/// The relay.
+#[derive(Debug)]
+pub struct Server;
+
+impl Server {
+    /// Builds and starts the relay. It is ready for calls when this returns.
+    ///
+    /// Without a key, and with the service's own address, the demo agent answers instead of it.
+    ///
+    /// # Errors
+    /// What could not be had; nothing is left running then but threads that wait for the end of
+    /// the process.
+    pub fn start(config: Config) -> Result<Running, StartError> {
+        raise_descriptor_limit();
+        let (config, demo) = with_demo(config)?;
+        let config = Arc::new(config);
+        let clock = Clock::start();
+        let shared: Arc<Shared> = Arc::default();
+        let cores = core_affinity::get_core_ids().unwrap_or_default();
+        let count = match config.server.workers {
+            0 => cores.len().max(1),
+            count => count,
+        };
+        let load = Arc::new(Load::new(count));
+        let settings = call::Settings::from(&*config);
+        let kernels = Kernels::detect(Isa::Avx512);
+        let (workers, worker_posts): (Vec<Worker>, Vec<_>) = (0..count)
+            .map(|number| Worker::new(number, settings.clone(), kernels, clock))
+            .collect::<io::Result<Vec<_>>>()
+            .map_err(StartError::Thread)?
+            .into_iter()
+            .unzip();
+        let address = config.server.listen;
+        let (accept, accept_post) =
+            Accept::bind(config.clone(), clock, load.clone(), shared.clone())
+                .map_err(|error| StartError::Listen { address, error })?;
+        let (dial, dial_post) =
+            Dial::new(config.clone(), clock, shared.clone()).map_err(StartError::Dial)?;
+        let redact = config.log.redact_numbers;
+        let (control, control_post) = Control::new(count, clock, shared, build(), redact);
+        let local_addr = accept.local_addr();
+
+        let mut threads = Threads::new();
+        let (totals, figures) = bounded(1);
+        let for_control =
+            control::Neighbours { workers: worker_posts.clone(), accept: accept_post.clone() };
+        start(&mut threads, "control", None, move || {
+            let _ = totals.send(control.run(for_control));
+        })?;
+        let pins = pins(config.server.pin, count, cores);
+        for (number, (worker, core)) in workers.into_iter().zip(pins).enumerate() {
+            let neighbours = worker::Neighbours {
+                accept: accept_post.clone(),
+                control: control_post.clone(),
+                load: load.clone(),
+            };
+            let name = format!("worker-{number}");
+            start(&mut threads, &name, core, move || worker.run(&neighbours))?;
+        }
+        let for_dial = worker_posts.clone();
+        start(&mut threads, "dial", None, move || dial.run(for_dial))?;
+        let for_accept = accept::Neighbours {
+            workers: worker_posts.clone(),
+            dial: dial_post.clone(),
+            control: control_post.clone(),
+        };
+        start(&mut threads, "accept", None, move || accept.run(for_accept))?;
+        Ok(Running {
+            local_addr,
+            load,
+            workers: worker_posts,
+            accept: accept_post,
+            dial: dial_post,
+            control: control_post,
+            figures,
+            drain_timeout: config.server.drain_timeout,
+            calls_when_asked: 0,
+            threads,
+            demo,
+        })
+    }
+}
+
+/// A relay that takes calls.
+#[derive(Debug)]
+pub struct Running {
+    local_addr: SocketAddr,
+    load: Arc<Load>,
+    workers: Vec<Postbox<WorkerLetter>>,
+    accept: Postbox<AcceptLetter>,
+    dial: Postbox<DialLetter>,
+    control: Postbox<ControlLetter>,
+    /// The totals, once the control thread has ended.
+    figures: Receiver<Figures>,
+    drain_timeout: Duration,
+    /// Calls that were going on when it was asked to stop.
+    calls_when_asked: usize,
+    threads: Threads,
+    /// The agent that answers without a key; it lives as long as the relay.
+    demo: Option<Demo>,
+}
+
+/// Why draining is over.
+enum Drained {
+    /// No call is left.
+    Empty,
+    /// Calls are left, and their time is over.
+    TimedOut,
+    /// The operator will not wait.
+    Signal,
+    /// A thread ended.
+    Broken(Ended),
+}
+
+impl Running {
+    /// Where it listens.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    /// Whether the demo agent answers.
+    pub fn is_demo(&self) -> bool {
+        self.demo.is_some()
+    }
+
+    /// Takes no more calls, lets those that go on end by themselves for `server.drain_timeout`,
+    /// ends the rest and every thread. Returns the totals since the start.
+    ///
+    /// # Panics
+    /// If a thread of the relay has panicked, failed, or does not stop.
+    pub fn stop(mut self) -> Figures {
+        if let Drained::Broken(ended) = self.drain() {
+            panic!("{}", Fallen(&ended));
+        }
+        self.halt().unwrap_or_else(|ended| panic!("{}", Fallen(&ended)))
+    }
+
+    fn drain(&mut self) -> Drained {
+        post(&self.accept, AcceptLetter::Drain);
+        self.calls_when_asked = self.load.calls();
+        let deadline = Instant::now() + self.drain_timeout;
+        while self.load.calls() > 0 {
+            let look = Instant::now() + DRAIN_LOOK;
+            match self.threads.next_event(Some(look.min(deadline))) {
+                Some(Event::Signal) => return Drained::Signal,
+                Some(Event::Ended(ended)) => return Drained::Broken(ended),
+                None if Instant::now() >= deadline => return Drained::TimedOut,
+                None => {}
+            }
+        }
+        Drained::Empty
+    }
+
+    /// Ends every call and every thread. The workers first, so that whatever they still have to
+    /// say is read; the control thread last, so that it has read everything.
+    fn halt(mut self) -> Result<Figures, Ended> {
+        for worker in &self.workers {
+            post(worker, WorkerLetter::Stop);
+        }
+        self.wait_for(|name| name.starts_with("worker"))?;
+        if self.calls_when_asked > 0 {
+            match self.threads.next_event(Some(Instant::now() + AFTERWARDS)) {
+                Some(Event::Ended(ended)) => return Err(ended),
+                Some(Event::Signal) | None => {}
+            }
+        }
+        post(&self.accept, AcceptLetter::Stop);
+        post(&self.dial, DialLetter::Stop);
+        self.wait_for(|name| name == "accept" || name == "dial")?;
+        post(&self.control, ControlLetter::Stop);
+        self.wait_for(|name| name == "control")?;
+        Ok(self.figures.try_recv().unwrap_or_default())
+    }
+
+    fn wait_for(&mut self, chosen: impl Fn(&str) -> bool) -> Result<(), Ended> {
+        let faults = self.threads.wait_for(chosen, Instant::now() + STOP_TIMEOUT);
+        faults.into_iter().next().map_or(Ok(()), Err)
+    }
+}
+
+/// Runs the relay until a signal ends it, and says on standard output what a person needs to
+/// know: where it listens, that it is a demo, what it measured.
+///
+/// SIGINT or SIGTERM drains; a second one ends the calls that are left at once.
+pub fn run(config: Config) -> ExitCode {
+    match serve(config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(fault) => {
+            log::error!("{fault}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(config: Config) -> Result<(), String> {
+    // Before the first line is printed: whoever reads it may send a signal.
+    let signals = Signals::new([SIGINT, SIGTERM]);
+    let mut signals = signals.map_err(|error| StartError::Thread(error).to_string())?;
+    let mut running = Server::start(config).map_err(|error| error.to_string())?;
+    let events = running.threads.sender();
+    let handle = signals.handle();
+    let watch = thread::Builder::new().name("signals".into()).spawn(move || {
+        // The relay stops listening only when it is over.
+        signals.forever().take_while(|_| events.send(Event::Signal).is_ok()).for_each(drop);
+    });
+    watch.map_err(|error| StartError::Thread(error).to_string())?;
+    announce(&running);
+
+    let broken = match running.threads.next_event(None) {
+        Some(Event::Ended(ended)) => Some(ended),
+        Some(Event::Signal) | None => {
+            let calls = running.load.calls();
+            log::info!("draining: no more calls are taken, {calls} are going on");
+            match running.drain() {
+                Drained::Empty => None,
+                Drained::Broken(ended) => Some(ended),
+                Drained::TimedOut | Drained::Signal => {
+                    log::warn!("ending {} calls", running.load.calls());
+                    None
+                }
+            }
+        }
+    };
+    if let Some(ended) = broken {
+        return Err(Fallen(&ended).to_string());
+    }
+    let figures = running.halt().map_err(|ended| Fallen(&ended).to_string())?;
+    handle.close();
+    print(format_args!("{}", Summary(&figures)));
+    log::info!("stopped");
+    Ok(())
+}
+
+/// Says that the relay is ready.
+fn announce(running: &Running) {
+    let address = running.local_addr;
+    if running.is_demo() {
+        let page = SocketAddr::new([127, 0, 0, 1].into(), address.port());
+        let page = if address.ip().is_unspecified() || address.ip().is_loopback() {
+            format!("http://localhost:{}", page.port())
+        } else {
+            format!("http://{address}")
+        };
+        print(format_args!(
+            "This is a demo: no GEMINI_API_KEY is set, so the embedded agent answers and repeats \
+             what it hears.\nTalk to it on {page}\n"
+        ));
+    }
+    let build = build();
+    let workers = running.workers.len();
+    log::info!(
+        "vocaris {} ({}), {workers} workers, {} kernels",
+        build.version,
+        build.revision.unwrap_or("unknown revision"),
+        build.kernels
+    );
+    log::info!("listening on {address}");
+    print(format_args!("listening on {address}\n"));
+}
+
+/// Writes to standard output; a reader that has gone is no reason to stop taking calls.
+fn print(text: fmt::Arguments<'_>) {
+    let mut out = io::stdout().lock();
+    let _ = out.write_fmt(text).and_then(|()| out.flush());
+}
+
+/// Posts a letter that must arrive, and waits a little for room in a full box. A reader that has
+/// stopped needs no letter.
+fn post<T>(postbox: &Postbox<T>, mut letter: T) {
+    let deadline = Instant::now() + POST_TIMEOUT;
+    while let Err(refused) = postbox.post(letter) {
+        if Instant::now() >= deadline {
+            return;
+        }
+        letter = refused;
+        thread::yield_now();
+    }
+}
+
+fn start(
+    threads: &mut Threads,
+    name: &str,
+    core: Option<CoreId>,
+    body: impl FnOnce() + Send + 'static,
+) -> Result<(), StartError> {
+    threads.start(name.to_owned(), core, body).map_err(StartError::Thread)
+}
+
+/// A core for each worker, or none where pinning is off or there are fewer cores than workers.
+fn pins(pin: bool, workers: usize, cores: Vec<CoreId>) -> Vec<Option<CoreId>> {
+    if pin && workers <= cores.len() {
+        return cores.into_iter().take(workers).map(Some).collect();
+    }
+    if pin {
+        log::warn!("{workers} workers on {} cores: none is pinned", cores.len());
+    }
+    vec![None; workers]
+}
+
+/// The configuration with the demo agent's address in it, if it is to answer.
+fn with_demo(mut config: Config) -> Result<(Config, Option<Demo>), StartError> {
+    let defaults = Config::read(None, iter::empty()).expect("the defaults are valid");
+    if config.gemini.api_key.is_some() || config.gemini.url != defaults.gemini.url {
+        return Ok((config, None));
+    }
+    let demo = demo::start().map_err(StartError::Demo)?;
+    config.gemini.url = demo.url();
+    Ok((config, Some(demo)))
+}
+
+/// Two descriptors a call: as many as the system allows.
+fn raise_descriptor_limit() {
+    match rlimit::increase_nofile_limit(u64::MAX) {
+        Ok(limit) => log::debug!("{limit} descriptors may be open"),
+        Err(error) => log::warn!("the limit of open descriptors stays as it is: {error}"),
+    }
+}
+
+/// A thread that ended when it should not have, in a sentence.
+struct Fallen<'e>(&'e Ended);
+
+impl fmt::Display for Fallen<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Ended { thread, fault } = self.0;
+        let fault = fault.as_deref().unwrap_or("ended though nobody asked it to");
+        write!(f, "the relay cannot go on: thread {thread}: {fault}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpStream;
+
+    use super::*;
+
+    /// A relay on a port of its own, with a model that nobody dials.
+    fn relay() -> Running {
+        let settings = [
+            ("VOCARIS_SERVER_LISTEN", "127.0.0.1:0"),
+            ("VOCARIS_SERVER_WORKERS", "2"),
+            ("VOCARIS_SERVER_PIN", "false"),
+            ("VOCARIS_GEMINI_URL", "ws://127.0.0.1:9"),
+        ];
+        let settings = settings.map(|(name, value)| (name.into(), value.into()));
+        Server::start(Config::read(None, settings).unwrap()).unwrap()
+    }
+
+    fn ask(relay: &Running, path: &str) -> String {
+        let mut socket = TcpStream::connect(relay.local_addr()).unwrap();
+        let host = relay.local_addr();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        socket.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
+    #[test]
+    fn a_relay_is_ready_when_it_has_started_and_shows_every_workers_figures() {
+        let relay = relay();
+        assert!(!relay.is_demo());
+        assert!(ask(&relay, "/readyz").starts_with("HTTP/1.1 200 "));
+        let page = ask(&relay, "/metrics");
+        assert!(page.starts_with("HTTP/1.1 200 "), "{page}");
+        assert!(page.contains("\nvocaris_workers 2\n"), "{page}");
+        relay.stop();
+    }
+
+    #[test]
+    fn a_relay_without_calls_stops_at_once_and_returns_its_figures() {
+        let figures = relay().stop();
+        assert_eq!(figures.active, [0, 0]);
+        assert!(!figures.histograms.of(crate::metrics::Stage::Loop).is_empty());
+    }
+
+    #[test]
+    fn an_address_in_use_is_told_with_its_key() {
+        let first = relay();
+        let address = first.local_addr().to_string();
+        let settings = [
+            ("VOCARIS_SERVER_LISTEN", address.as_str()),
+            ("VOCARIS_GEMINI_URL", "ws://127.0.0.1:9"),
+        ];
+        let settings = settings.map(|(name, value)| (name.into(), value.into()));
+        let error = Server::start(Config::read(None, settings).unwrap()).unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains(&address) && text.contains("server.listen"), "{text}");
+        first.stop();
+    }
+
+    #[test]
+    fn workers_are_pinned_only_where_each_has_a_core_of_its_own() {
+        let cores = || (0..2).map(|id| CoreId { id }).collect::<Vec<_>>();
+        assert_eq!(pins(true, 2, cores()), cores().into_iter().map(Some).collect::<Vec<_>>());
+        assert_eq!(pins(true, 1, cores()), [Some(CoreId { id: 0 })]);
+        assert_eq!(pins(true, 3, cores()), [None; 3]);
+        assert_eq!(pins(false, 2, cores()), [None; 2]);
+    }
+}

@@ -9,6 +9,10 @@ use vocaris::wire::http::{
 
 const BODY_MAX: u64 = 1_000;
 
+/// The bytes of a body and what is left behind it, `None` while it has not ended, or why it is
+/// refused.
+type Ending = Result<Option<(Vec<u8>, Vec<u8>)>, HttpError>;
+
 /// How long the body behind a POST with these header lines is.
 fn framing(version: &str, lines: &str) -> Result<Body, HttpError> {
     let bytes = format!("POST / HTTP/{version}\r\nHost: a\r\n{lines}\r\n");
@@ -18,13 +22,8 @@ fn framing(version: &str, lines: &str) -> Result<Body, HttpError> {
     }
 }
 
-/// Reads a body that comes in such pieces: its bytes and what is left behind it, `None` if it has
-/// not ended, or why it is refused.
-fn read(
-    body: Body,
-    bytes: &[u8],
-    pieces: &[usize],
-) -> Result<Option<(Vec<u8>, Vec<u8>)>, HttpError> {
+/// Reads a body that comes in such pieces.
+fn read(body: Body, bytes: &[u8], pieces: &[usize]) -> Ending {
     let mut reader = BodyReader::new(body, BODY_MAX)?;
     let (mut buf, mut rest, mut content) = (Vec::new(), bytes, Vec::new());
     let mut pieces = pieces.iter().cycle();
@@ -63,7 +62,7 @@ fn read(
 
 /// Reads chunks whole, cut in two at every position and byte by byte, always with the same end.
 #[track_caller]
-fn chunked(bytes: &[u8]) -> Result<Option<(Vec<u8>, Vec<u8>)>, HttpError> {
+fn chunked(bytes: &[u8]) -> Ending {
     let whole = read(Body::Chunked, bytes, &[]);
     for cut in 1..bytes.len() {
         assert_eq!(read(Body::Chunked, bytes, &[cut, bytes.len()]), whole, "cut at {cut}");
@@ -240,7 +239,7 @@ fn a_chunk_ends_with_its_line_end_and_nothing_else() {
 
 #[test]
 fn trailers_of_another_shape_are_refused() {
-    for trailer in ["no colon", "X : y", " folded", ": no name"] {
+    for trailer in ["no colon", "nocolon", "X : y", " folded", ": no name"] {
         let bytes = format!("0\r\n{trailer}\r\n\r\n");
         assert_eq!(chunked(bytes.as_bytes()), Err(HttpError::BadHeader), "{trailer:?}");
     }
@@ -265,6 +264,12 @@ fn framing_that_is_longer_than_its_limits_is_refused() {
     assert_eq!(
         read(Body::Chunked, format!("0\r\n{many}\r\n").as_bytes(), &[700]).map(|b| b.is_some()),
         Ok(true)
+    );
+    let endless = format!("0\r\n{many}X: ");
+    assert_eq!(
+        read(Body::Chunked, endless.as_bytes(), &[]),
+        Err(HttpError::TrailersTooLong),
+        "before its line ends"
     );
     let one_more = format!("0\r\n{many}X: y\r\n\r\n");
     for pieces in [&[][..], &[1], &[700]] {
@@ -298,7 +303,8 @@ proptest! {
         byte in any::<u8>(),
         pieces in prop::collection::vec(1_usize..20, 1..10),
     ) {
-        let mut bytes = b"5;x=y\r\nhello\r\n1a\r\nabcdefghijklmnopqrstuvwxyz\r\n0\r\nT: u\r\n\r\nnext".to_vec();
+        let good = "5;x=y\r\nhello\r\n1a\r\nabcdefghijklmnopqrstuvwxyz\r\n0\r\nT: u\r\n\r\nnext";
+        let mut bytes = good.as_bytes().to_vec();
         let at = at.index(bytes.len());
         bytes[at] = byte;
         prop_assert_eq!(read(Body::Chunked, &bytes, &pieces), read(Body::Chunked, &bytes, &[]));

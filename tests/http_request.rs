@@ -1,9 +1,10 @@
 //! Heads of requests as senders, attackers and scanners write them: what is read, what is refused
 //! and with which status, however the bytes are cut.
 
+use proptest::prelude::*;
 use vocaris::wire::http::{
     HEAD_MAX, HEADERS_MAX, HeadDecoded, HttpError, Method, REQUEST_LINE_MAX, RequestHead, Version,
-    decode_request,
+    body, decode_request,
 };
 
 /// The whole head at the front of `bytes`, which is there in full.
@@ -403,4 +404,41 @@ fn every_error_has_a_status_and_a_label_of_its_own() {
     labels.sort_unstable();
     labels.dedup();
     assert_eq!(labels.len(), errors.len());
+}
+
+/// What a server would do with these bytes, as text: wait, answer, or refuse.
+fn verdict(bytes: &[u8]) -> String {
+    match decode_request(bytes) {
+        Ok(HeadDecoded::NeedMore) => "wait".to_owned(),
+        Ok(HeadDecoded::Head { head, used }) => {
+            format!("{used} {:?} {:?} {:?}", head.method, head.target, body(&head))
+        }
+        Err(error) => format!("{error:?}"),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1_000))]
+
+    #[test]
+    fn a_damaged_head_is_judged_once_and_for_good(
+        damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+        behind in prop::collection::vec(any::<u8>(), 0..20),
+    ) {
+        let mut bytes = WEBHOOK.as_bytes().to_vec();
+        for (at, byte) in damage {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+        }
+        bytes.extend(behind);
+        let mut judged = None;
+        for cut in 0..=bytes.len() {
+            let now = verdict(&bytes[..cut]);
+            match &judged {
+                None if now == "wait" => {}
+                None => judged = Some(now),
+                Some(judged) => prop_assert_eq!(&now, judged, "cut at {}", cut),
+            }
+        }
+    }
 }

@@ -175,7 +175,7 @@ fn pieces() -> impl Strategy<Value = String> {
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: 2000,
+        cases: 1000,
         failure_persistence: None,
         ..ProptestConfig::default()
     })]
@@ -234,10 +234,10 @@ fn pieces_that_can_be_json_are_often_json() {
     use proptest::strategy::ValueTree;
     use proptest::test_runner::TestRunner;
     let mut runner = TestRunner::deterministic();
-    let taken = (0..2000)
+    let taken = (0..500)
         .filter(|_| agree(&format!("[{}]", pieces().new_tree(&mut runner).unwrap().current())))
         .count();
-    assert!(taken > 50, "only {taken} of 2000 were JSON: the property above would show little");
+    assert!(taken > 20, "only {taken} of 500 were JSON: the property above would show little");
 }
 
 #[test]

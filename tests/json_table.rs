@@ -324,6 +324,7 @@ fn an_escaped_text_is_what_it_stands_for() {
     let plain = "a/b😀\n\"\\\u{8}\u{c}\r\té";
     assert_eq!(escaped.as_plain(), None);
     assert_eq!(escaped.to_cow(), plain);
+    assert_eq!(escaped.to_string(), plain);
     assert!(escaped == *plain);
     assert!(escaped != *"a/b");
     assert_eq!(escaped.name(&mut NameSpare::new()), plain);

@@ -1,1 +1,23 @@
-//! The kernels of Vocaris.
+//! The kernels of Vocaris: G.711, polyphase resampling, masking, and the ring audio waits in.
+//!
+//! In:       mu-law or A-law bytes, 16-bit linear samples, WebSocket payload bytes.
+//! Out:      the same audio in another code or at another rate; the same bytes later.
+//! Bounds:   state lies inside the types and never grows, but for the ring, which grows to the
+//!           capacity it was built with; see each room.
+//! Not here: calls, protocols, sockets, clocks, base64 (a published crate serves).
+//!
+//! The rooms, top down: [`kernels`] chooses once which code this CPU runs; [`resample`] keeps the
+//! state of a rate conversion; [`ring`] lets bytes wait between two threads or two moments;
+//! [`g711`] is the formula and the tables everything else is judged by.
+//!
+//! This is the only crate of the project that holds `unsafe`, for two reasons: calling code that
+//! was compiled for a CPU feature, and the ring. Each block names what makes it sound.
+
+pub mod g711;
+pub mod kernels;
+pub mod resample;
+pub mod ring;
+
+mod scalar;
+mod sync;
+mod taps;

@@ -1,10 +1,527 @@
-//! One call: bytes and time in, bytes and wishes out. No socket, clock, thread or log line.
+//! One call: bytes and time in, bytes and wishes out. No socket, clock, thread or log line, so the
+//! same code runs under the event loop, the benches and a simulation.
+//!
+//! In:       bytes of either leg, the moment they came, the line to the model, timers.
+//! Out:      bytes for either leg, [`Request`]s, the next moment to be called at.
+//! Bounds:   those of `limits`; at most [`FRAMES_PER_TURN`] frames each way in one
+//! [`Call::transcode`].
+//! Not here: sockets and their ends (`worker` tells), being let in (`accept`), dialling (`dial`).
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `events` | what crosses the border besides bytes |
+//! | `from_phone`, `from_agent` | what each side says, and what follows |
+//! | `phone`, `agent` | what is said to each side |
+//! | `uplink`, `downlink` | the audio between them |
+//! | `playout` | when audio leaves for the phone |
+//! | `turns` | whose turn it is |
+//! | `tally` | what became of every sample |
 
+pub mod agent;
+pub mod arrivals;
+pub mod audio;
+pub mod downlink;
 pub mod events;
+mod from_agent;
+mod from_phone;
+pub mod phone;
+pub mod playout;
 pub mod tally;
+pub mod turns;
+pub mod uplink;
 
+use std::collections::VecDeque;
+use std::time::Duration;
+
+pub use audio::Workbench;
 pub use events::{
     Afterwards, CallId, Class, Door, Ending, LineFault, LineTerms, Opening, Refusal, Report,
     Request,
 };
 pub use tally::{Dropped, Flow, Oddity, Tally};
+
+use agent::AgentLeg;
+use audio::Format;
+use downlink::Downlink;
+use phone::PhoneLeg;
+use turns::Turns;
+use uplink::Uplink;
+
+use crate::buf::{SendBuf, Stamped};
+use crate::clock::Nanos;
+use crate::config::Config;
+use crate::limits::{
+    AGENT_DEAD, AGENT_MESSAGE_MAX_BYTES, CLOSE_TIMEOUT, FAREWELL_TIMEOUT, FRAMES_PER_TURN,
+    JOIN_TIMEOUT, ODDITIES_MAX, PHONE_DEAD, PHONE_MESSAGE_MAX_BYTES, PHONE_PING, PTIME_MS,
+    REQUESTS_MAX, START_TIMEOUT,
+};
+use crate::wire::browser::{ToBrowser, Who};
+use crate::wire::ws::{CloseCode, MessageReader, Role};
+
+/// What every call is told once.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// How far ahead of the caller's ear the phone is kept filled.
+    pub playout_lead: Duration,
+    /// The longest call.
+    pub max_duration: Duration,
+}
+
+impl From<&Config> for Settings {
+    fn from(config: &Config) -> Settings {
+        Settings {
+            playout_lead: config.twilio.playout_lead,
+            max_duration: config.limits.max_call_duration,
+        }
+    }
+}
+
+/// One call: the phone's leg, the model's leg, and the audio between them.
+pub struct Call {
+    id: CallId,
+    settings: Settings,
+    /// The latest time we were told. It never goes back.
+    now: Nanos,
+    life: Life,
+    /// Decided by the door, or by the first message.
+    class: Option<Class>,
+    /// The carrier's name of the call, from its `start`.
+    call_sid: Option<String>,
+    phone: PhoneLeg,
+    phone_reader: MessageReader,
+    phone_life: LegLife,
+    phone_heard_at: Nanos,
+    phone_pinged_at: Nanos,
+    agent: AgentLeg,
+    agent_reader: MessageReader,
+    agent_life: LegLife,
+    agent_heard_at: Nanos,
+    /// The two directions, once the phone's format is known.
+    audio: Option<Audio>,
+    turns: Turns,
+    /// Whether the caller has heard the model at all.
+    spoken_to: bool,
+    /// Messages refused or passed over, of each leg.
+    phone_oddities: u32,
+    agent_oddities: u32,
+    /// Set once, [`CLOSE_TIMEOUT`] after the close frames.
+    given_up: bool,
+    tally: Tally,
+    requests: VecDeque<Request>,
+}
+
+/// The audio between the legs.
+struct Audio {
+    format: Format,
+    uplink: Uplink,
+    downlink: Downlink,
+}
+
+/// Where a call is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Life {
+    /// The phone has not yet said who it is.
+    Opening { since: Nanos },
+    /// It asked to be let in, and for a line to the model.
+    Waiting { opened_at: Nanos },
+    /// Phone and model are joined.
+    Live { opened_at: Nanos },
+    /// The model is gone; what it said is played to its end.
+    Leaving { opened_at: Nanos, ending: Ending },
+    /// The close frames are written.
+    Over { since: Nanos },
+}
+
+/// Where one leg is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum LegLife {
+    /// Not there yet: the model, before its line.
+    Absent,
+    /// Bytes flow.
+    Open,
+    /// Our close frame is written; the peer's has not come.
+    Closing,
+    /// Nothing more will come.
+    Gone,
+}
+
+impl Call {
+    /// A call whose socket has just become a WebSocket. `seed` decides its mask keys.
+    pub fn new(now: Nanos, id: CallId, door: Door, settings: Settings, seed: u64) -> Call {
+        Call {
+            id,
+            settings,
+            now,
+            life: Life::Opening { since: now },
+            class: match door {
+                Door::Twilio => Some(Class::Twilio),
+                Door::Web => Some(Class::Web),
+                Door::Unknown => None,
+            },
+            call_sid: None,
+            phone: PhoneLeg::default(),
+            phone_reader: MessageReader::new(Role::Client, PHONE_MESSAGE_MAX_BYTES),
+            phone_life: LegLife::Open,
+            phone_heard_at: now,
+            phone_pinged_at: now,
+            agent: AgentLeg::new(seed),
+            agent_reader: MessageReader::new(Role::Server, AGENT_MESSAGE_MAX_BYTES),
+            agent_life: LegLife::Absent,
+            agent_heard_at: now,
+            audio: None,
+            turns: Turns::default(),
+            spoken_to: false,
+            phone_oddities: 0,
+            agent_oddities: 0,
+            given_up: false,
+            tally: Tally::default(),
+            requests: VecDeque::new(),
+        }
+    }
+
+    /// Its name in the log.
+    pub fn id(&self) -> CallId {
+        self.id
+    }
+
+    /// Its class, once known.
+    pub fn class(&self) -> Option<Class> {
+        self.class
+    }
+
+    /// The carrier's name of the call, once known.
+    pub fn call_sid(&self) -> Option<&str> {
+        self.call_sid.as_deref()
+    }
+
+    /// What became of its samples so far.
+    pub fn tally(&self) -> Tally {
+        let unmeasured = self.phone.output.unmeasured() + self.agent.output.unmeasured();
+        Tally { unmeasured, ..self.tally }
+    }
+
+    /// The line to the model is there: it has taken our `setup`.
+    pub fn handle_line(&mut self, now: Nanos, terms: &LineTerms) {
+        self.now = self.now.max(now);
+        let (Life::Waiting { opened_at }, Some(audio)) = (self.life, &mut self.audio) else {
+            // The call ended while its line was being dialled.
+            self.agent_life = LegLife::Open;
+            self.close_agent(CloseCode::NORMAL);
+            return;
+        };
+        self.life = Life::Live { opened_at };
+        self.agent_life = LegLife::Open;
+        self.agent_heard_at = self.now;
+        audio.uplink.open(self.now, terms);
+        if let Some(greeting) = &terms.greeting {
+            self.agent.send_json(greeting);
+        }
+        let id = self.id.to_string();
+        self.phone.tell(&ToBrowser::Ready { call: &id, rate_hz: downlink::MODEL_RATE_HZ });
+        self.report(Report::Joined { after: self.now.since(opened_at) });
+    }
+
+    /// The model cannot be had.
+    pub fn handle_no_line(&mut self, now: Nanos, fault: LineFault) {
+        self.now = self.now.max(now);
+        if let Life::Waiting { .. } = self.life {
+            self.end(Ending::NoModel(fault));
+        }
+    }
+
+    /// The call is not let in.
+    pub fn handle_refusal(&mut self, now: Nanos, refusal: Refusal) {
+        self.now = self.now.max(now);
+        if let Life::Waiting { .. } = self.life {
+            self.end(Ending::Refused(refusal));
+        }
+    }
+
+    /// The phone's connection has ended, in order or not.
+    pub fn handle_phone_gone(&mut self, now: Nanos) {
+        self.now = self.now.max(now);
+        self.phone_life = LegLife::Gone;
+        self.end(Ending::PhoneLost);
+    }
+
+    /// The model's connection has ended, in order or not.
+    pub fn handle_agent_gone(&mut self, now: Nanos) {
+        self.now = self.now.max(now);
+        self.agent_life = LegLife::Gone;
+        self.leave(Ending::ModelLost);
+    }
+
+    /// The relay stops.
+    pub fn handle_stop(&mut self, now: Nanos) {
+        self.now = self.now.max(now);
+        self.end(Ending::Drained);
+    }
+
+    /// An assertion of ours failed in this call: it ends, whatever state it is in.
+    pub fn handle_failure(&mut self, now: Nanos) {
+        self.now = self.now.max(now);
+        self.end(Ending::Internal);
+    }
+
+    /// A moment that [`Call::next_timeout`] named has come.
+    pub fn handle_timeout(&mut self, now: Nanos) {
+        self.now = self.now.max(now);
+        if let Life::Over { since } = self.life {
+            if self.now >= since.plus(CLOSE_TIMEOUT) {
+                (self.phone_life, self.agent_life) = (LegLife::Gone, LegLife::Gone);
+                (self.phone.output, self.agent.output) = (SendBuf::new(), SendBuf::new());
+                self.given_up = true;
+            }
+            return;
+        }
+        if self.now >= self.phone_heard_at.plus(PHONE_DEAD) {
+            return self.end(Ending::PhoneSilent);
+        }
+        if self.now >= self.phone_pinged_at.plus(PHONE_PING) {
+            self.phone_pinged_at = self.now;
+            self.phone.send_ping();
+        }
+        match self.life {
+            Life::Opening { since } if self.now >= since.plus(START_TIMEOUT) => {
+                self.end(Ending::NoStart);
+            }
+            Life::Waiting { opened_at } if self.now >= opened_at.plus(JOIN_TIMEOUT) => {
+                self.end(Ending::NoModel(LineFault::Timeout));
+            }
+            Life::Live { opened_at } if self.now >= opened_at.plus(self.settings.max_duration) => {
+                self.end(Ending::TooLong);
+            }
+            Life::Live { .. } if self.now >= self.agent_heard_at.plus(AGENT_DEAD) => {
+                self.close_agent(CloseCode::NORMAL);
+                self.leave(Ending::ModelSilent);
+            }
+            Life::Leaving { ending, .. } => self.end_if_played(ending),
+            _ => {}
+        }
+    }
+
+    /// When [`Call::handle_timeout`] or [`Call::transcode`] is to be called next, whatever else
+    /// happens.
+    pub fn next_timeout(&self) -> Nanos {
+        let phone = self.phone_heard_at.plus(PHONE_DEAD).min(self.phone_pinged_at.plus(PHONE_PING));
+        let playout = self.audio.as_ref().map_or(Nanos::NEVER, |audio| audio.downlink.next_due());
+        match self.life {
+            Life::Opening { since } => since.plus(START_TIMEOUT).min(phone),
+            Life::Waiting { opened_at } => opened_at.plus(JOIN_TIMEOUT).min(phone),
+            Life::Live { opened_at } => opened_at
+                .plus(self.settings.max_duration)
+                .min(self.agent_heard_at.plus(AGENT_DEAD))
+                .min(playout)
+                .min(phone),
+            Life::Leaving { .. } => self.played_by().min(playout).min(phone),
+            Life::Over { since } => since.plus(CLOSE_TIMEOUT),
+        }
+    }
+
+    /// Moves audio on, both ways, at most [`FRAMES_PER_TURN`] frames each. Returns whether more
+    /// could be moved at once.
+    pub fn transcode(&mut self, now: Nanos, bench: &mut Workbench) -> bool {
+        self.now = self.now.max(now);
+        let more_up = matches!(self.life, Life::Live { .. }) && self.send_uplink(bench);
+        let live = matches!(self.life, Life::Live { .. } | Life::Leaving { .. });
+        let more_down = live && self.send_downlink(bench);
+        if self.phone.is_stalled() {
+            self.end(Ending::PhoneStalled);
+        }
+        if let Life::Leaving { ending, .. } = self.life {
+            self.end_if_played(ending);
+        }
+        more_up || more_down
+    }
+
+    fn send_uplink(&mut self, bench: &mut Workbench) -> bool {
+        let Some(Audio { uplink, .. }) = &mut self.audio else { return false };
+        let Some(rate_hz) = uplink.target_hz() else { return false };
+        for _ in 0..FRAMES_PER_TURN {
+            let has_room = self.agent.has_room(rate_hz, uplink.group_pcm_bytes());
+            if uplink.groups_waiting() == 0 || !has_room {
+                return false;
+            }
+            let since = uplink.take_group(bench, &mut self.tally.uplink);
+            self.agent.send_audio(rate_hz, &bench.target_bytes);
+            if let Some(since) = since {
+                self.agent.output.stamp(Stamped::Frame, since);
+            }
+        }
+        uplink.groups_waiting() > 0
+    }
+
+    fn send_downlink(&mut self, bench: &mut Workbench) -> bool {
+        let Some(Audio { downlink, .. }) = &mut self.audio else { return false };
+        let Some(frames) = downlink.take_frames(self.now, bench, &mut self.tally) else {
+            return false;
+        };
+        self.phone.send_audio(&bench.bytes);
+        if let Some(since) = frames.since {
+            self.phone.output.stamp(Stamped::Frame, since);
+        }
+        if let (false, Life::Live { opened_at }) = (self.spoken_to, self.life) {
+            self.spoken_to = true;
+            self.phone.output.stamp(Stamped::FirstAudio, opened_at);
+        }
+        let ms = (frames.count * PTIME_MS) as u64;
+        if let Some(mark) = self.turns.audio_left(ms, frames.last) {
+            self.phone.send_mark(mark);
+        }
+        downlink.next_due() <= self.now
+    }
+
+    /// What waits for the phone's socket.
+    pub fn phone_output(&mut self) -> &mut SendBuf {
+        &mut self.phone.output
+    }
+
+    /// What waits for the model's socket.
+    pub fn agent_output(&mut self) -> &mut SendBuf {
+        &mut self.agent.output
+    }
+
+    /// What the call wants done outside itself, oldest first. Drain after every event.
+    pub fn poll_request(&mut self) -> Option<Request> {
+        self.requests.pop_front()
+    }
+
+    /// Whether the phone's socket is still needed once its output has gone.
+    pub fn needs_phone(&self) -> bool {
+        self.phone_life != LegLife::Gone
+    }
+
+    /// Whether the model's socket is still needed once its output has gone.
+    pub fn needs_agent(&self) -> bool {
+        self.agent_life != LegLife::Gone
+    }
+
+    /// Whether the time for goodbyes is up: what a socket still holds is lost with it.
+    pub fn has_given_up(&self) -> bool {
+        self.given_up
+    }
+
+    /// Whether the call is over; its sockets may still have something to send.
+    pub fn is_over(&self) -> bool {
+        matches!(self.life, Life::Over { .. })
+    }
+
+    fn report(&mut self, report: Report) {
+        if self.requests.len() < REQUESTS_MAX {
+            self.requests.push_back(Request::Report(report));
+        }
+    }
+
+    /// Counts what one leg sent and was refused or passed over; ends what goes on too long.
+    fn note_phone(&mut self, oddity: Oddity) {
+        self.tally.note(oddity);
+        self.phone_oddities += 1;
+        if self.phone_oddities >= ODDITIES_MAX {
+            self.end(Ending::PhoneBroke { code: CloseCode::POLICY.number() });
+        }
+    }
+
+    fn note_agent(&mut self, oddity: Oddity) {
+        self.tally.note(oddity);
+        self.agent_oddities += 1;
+        if self.agent_oddities >= ODDITIES_MAX {
+            self.close_agent(CloseCode::POLICY);
+            self.leave(Ending::ModelBroke { code: CloseCode::POLICY.number() });
+        }
+    }
+
+    /// The model is gone: what it said is played to its end, then the call is over.
+    fn leave(&mut self, ending: Ending) {
+        match self.life {
+            Life::Live { opened_at } => {
+                if let Some(audio) = &mut self.audio {
+                    audio.downlink.end_turn(&mut self.tally);
+                }
+                self.life = Life::Leaving { opened_at, ending };
+                self.end_if_played(ending);
+            }
+            Life::Opening { .. } | Life::Waiting { .. } => self.end(ending),
+            Life::Leaving { .. } | Life::Over { .. } => {}
+        }
+    }
+
+    /// Ends a call that is being left, once its caller has heard all there was.
+    fn end_if_played(&mut self, ending: Ending) {
+        let Some(audio) = &self.audio else { return self.end(ending) };
+        let heard = self.phone.returns_marks() && self.turns.all_heard();
+        if audio.downlink.is_empty() && (heard || self.now >= self.played_by()) {
+            self.end(ending);
+        }
+    }
+
+    /// When everything sent must have been played: a carrier gets time to say so itself.
+    fn played_by(&self) -> Nanos {
+        let dry_at = self.audio.as_ref().map_or(self.now, |audio| audio.downlink.dry_at());
+        if self.phone.returns_marks() { dry_at.plus(FAREWELL_TIMEOUT) } else { dry_at }
+    }
+
+    /// The call is over: both legs are told, what still waits is counted, nothing more is taken.
+    fn end(&mut self, ending: Ending) {
+        let opened_at = match self.life {
+            Life::Over { .. } => return,
+            Life::Opening { since } => since,
+            Life::Waiting { opened_at }
+            | Life::Live { opened_at }
+            | Life::Leaving { opened_at, .. } => opened_at,
+        };
+        self.life = Life::Over { since: self.now };
+        if let Some(Audio { uplink, downlink, .. }) = &mut self.audio {
+            uplink.end(&mut self.tally.uplink);
+            downlink.clear(self.now, Dropped::Ended, &mut self.tally);
+        }
+        self.close_phone(ending);
+        self.close_agent(CloseCode::NORMAL);
+        let (uplink, downlink) = (&self.tally.uplink, &self.tally.downlink);
+        let format = self.audio.as_ref().map_or(Format::Mulaw8k, |audio| audio.format);
+        self.requests.push_back(Request::Report(Report::Ended {
+            ending,
+            lasted: self.now.since(opened_at),
+            uplink_ms: uplink.samples_out * 1_000 / u64::from(format.rate_hz()),
+            downlink_ms: downlink.samples_out * 1_000 / u64::from(downlink::MODEL_RATE_HZ),
+            barge_ins: self.tally.barge_ins,
+        }));
+        self.requests.push_back(Request::Ended(ending));
+    }
+
+    fn close_phone(&mut self, ending: Ending) {
+        if self.phone_life != LegLife::Open {
+            return;
+        }
+        if let Some(message) = from_phone::sentence_for(ending) {
+            self.phone.tell(&ToBrowser::Error { code: ending.label(), message });
+        }
+        self.phone.tell(&ToBrowser::End { reason: ending.label() });
+        let code = CloseCode::new(ending.phone_close_code()).unwrap_or(CloseCode::INTERNAL);
+        self.phone.send_close(code, ending.label());
+        self.phone_life = LegLife::Closing;
+    }
+
+    fn close_agent(&mut self, code: CloseCode) {
+        match self.agent_life {
+            LegLife::Open => {
+                self.agent.send_close(code);
+                self.agent_life = LegLife::Closing;
+            }
+            LegLife::Absent => self.agent_life = LegLife::Gone,
+            LegLife::Closing | LegLife::Gone => {}
+        }
+    }
+
+    /// The caller spoke over the model.
+    fn barge_in(&mut self, with_audio: bool) {
+        self.turns.interrupted(self.now, with_audio);
+        let Some(Audio { downlink, .. }) = &mut self.audio else { return };
+        let dropped = downlink.clear(self.now, Dropped::BargeIn, &mut self.tally);
+        let dropped_ms = downlink.ms_of(dropped);
+        self.phone.send_clear();
+        self.phone.output.stamp(Stamped::BargeIn, self.now);
+        self.phone.tell_turn(Who::Caller);
+        self.tally.barge_ins += 1;
+        self.report(Report::BargeIn { dropped_ms });
+    }
+}

@@ -3,8 +3,7 @@
 //! The law, at any moment and in both directions:
 //! `samples_in + silence_in = samples_out + dropped + queued`.
 //! Samples count at the rate they came in with: uplink that of the phone, downlink the model's.
-//! Silence put in for holes is `silence_in`; silence that fills up the last frame of a turn is
-//! `padding_out`, which stands outside the law.
+//! Silence put in for holes, and to fill up the last frame of a turn, is `silence_in`.
 
 /// Why samples that were accepted did not go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,8 +18,8 @@ pub enum Dropped {
     Ended,
     /// The phone's own track of what it plays, which nobody asked for.
     OtherTrack,
-    /// Half a sample at the end of a turn.
-    Odd,
+    /// The end of a turn, too short for one more sample at the phone's rate.
+    Tail,
 }
 
 impl Dropped {
@@ -29,7 +28,7 @@ impl Dropped {
 
     /// The labels, in the order of the counters.
     pub const LABELS: [&'static str; Dropped::COUNT] =
-        ["overrun", "barge_in", "late", "ended", "other_track", "odd"];
+        ["overrun", "barge_in", "late", "ended", "other_track", "tail"];
 }
 
 /// One direction's account.
@@ -41,7 +40,7 @@ pub struct Flow {
     pub bytes_in: u64,
     /// Samples in them.
     pub samples_in: u64,
-    /// Samples of silence put in for holes.
+    /// Samples of silence put in for holes and last frames.
     pub silence_in: u64,
     /// Audio messages that went out.
     pub messages_out: u64,
@@ -49,8 +48,6 @@ pub struct Flow {
     pub bytes_out: u64,
     /// Samples that went out, counted as they came in.
     pub samples_out: u64,
-    /// Samples of silence that filled up a last frame.
-    pub padding_out: u64,
     /// Samples dropped, by [`Dropped`].
     pub dropped: [u64; Dropped::COUNT],
     /// Samples that wait.
@@ -82,7 +79,6 @@ impl Flow {
         self.messages_out += other.messages_out;
         self.bytes_out += other.bytes_out;
         self.samples_out += other.samples_out;
-        self.padding_out += other.padding_out;
         for (sum, part) in self.dropped.iter_mut().zip(other.dropped) {
             *sum += part;
         }
@@ -109,14 +105,18 @@ pub enum Oddity {
     PhoneHole,
     /// Phone: a timestamp that went backwards.
     PhoneBackwards,
-    /// Phone: a mark we did not send, or of a turn that was cancelled.
+    /// Phone: a mark we did not send.
     PhoneMark,
+    /// Phone: half a sample at the end of a message.
+    PhoneOdd,
     /// Model: no JSON, or not of the model's shape.
     AgentMessage,
     /// Model: base64 that is none.
     AgentBase64,
     /// Model: audio at a rate we do not know.
     AgentRate,
+    /// Model: half a sample at the end of a turn.
+    AgentOdd,
     /// Model: what is no WebSocket; the session ended.
     AgentFraming,
     /// Model: a tool call though no tool was declared.
@@ -125,7 +125,7 @@ pub enum Oddity {
 
 impl Oddity {
     /// How many kinds there are.
-    pub const COUNT: usize = 14;
+    pub const COUNT: usize = 16;
 
     /// The labels, in the order of the counters.
     pub const LABELS: [&'static str; Oddity::COUNT] = [
@@ -138,9 +138,11 @@ impl Oddity {
         "phone_hole",
         "phone_backwards",
         "phone_mark",
+        "phone_odd",
         "agent_message",
         "agent_base64",
         "agent_rate",
+        "agent_odd",
         "agent_framing",
         "agent_tool",
     ];

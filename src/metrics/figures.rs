@@ -120,6 +120,12 @@ pub struct Figures {
 impl Figures {
     /// Adds another worker's figures to these.
     pub fn add(&mut self, other: &Figures) {
+        self.add_counts(other);
+        self.histograms.add(&other.histograms);
+    }
+
+    /// Adds another worker's figures to these, all but the histograms.
+    pub fn add_counts(&mut self, other: &Figures) {
         for class in 0..Class::ALL.len() {
             self.tally[class].add(&other.tally[class]);
             self.started[class] += other.started[class];
@@ -129,6 +135,5 @@ impl Figures {
             }
         }
         self.letters_lost += other.letters_lost;
-        self.histograms.add(&other.histograms);
     }
 }

@@ -1,7 +1,9 @@
 //! Counters, latency histograms, exposition text.
 
+pub mod exposition;
 pub mod figures;
 pub mod shared;
 
+pub use exposition::{Build, Page, Process};
 pub use figures::{Figures, Histograms, Stage};
 pub use shared::{Labelled, Shared};

@@ -10,6 +10,8 @@
 //! byte, then each form field's name and value, sorted by name. Nobody can see the address that was
 //! signed, so a set of candidates is tried. A request's own `Host` takes no part.
 
+use std::fmt;
+
 use aws_lc_rs::{constant_time, digest, hmac};
 
 use super::base64;
@@ -27,7 +29,7 @@ pub enum Algorithm {
 }
 
 /// A secret the customer made at the carrier, picked by its id.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct SharedKey {
     /// The id the request names.
     pub id: String,
@@ -35,8 +37,15 @@ pub struct SharedKey {
     pub secret: String,
 }
 
+impl fmt::Debug for SharedKey {
+    /// The id; a secret is never printed.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SharedKey").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
 /// The secrets a request may be signed with.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Default)]
 pub struct Keys<'a> {
     /// Auth tokens. Several while one is being replaced: the carrier signs with its primary one.
     pub tokens: &'a [String],
@@ -44,6 +53,17 @@ pub struct Keys<'a> {
     pub shared: &'a [SharedKey],
     /// Auth tokens count no longer.
     pub require_shared: bool,
+}
+
+impl fmt::Debug for Keys<'_> {
+    /// How many there are, and the ids of the shared ones; a secret is never printed.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Keys")
+            .field("tokens", &self.tokens.len())
+            .field("shared", &self.shared)
+            .field("require_shared", &self.require_shared)
+            .finish()
+    }
 }
 
 /// What the request says of its signature.
@@ -574,6 +594,14 @@ mod tests {
             "ws://h:8080/m",
             "without TLS it is ws and http"
         );
+    }
+
+    #[test]
+    fn secrets_are_never_printed() {
+        let (tokens, shared) = ([TOKEN.to_string()], shared_keys());
+        let keys = Keys { tokens: &tokens, shared: &shared, require_shared: false };
+        let printed = format!("{keys:?}");
+        assert!(printed.contains("KX") && !printed.contains("secret") && !printed.contains(TOKEN));
     }
 
     #[test]

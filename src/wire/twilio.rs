@@ -131,30 +131,43 @@ pub enum Track {
 /// event means nothing: `event`, `start.streamSid`, `start.callSid`, `media.payload`, `mark.name`,
 /// `dtmf.digit`, and the object that holds it.
 pub fn decode(text: &str) -> Result<Inbound<'_>, MessageError> {
-    let outline = Outline::read(text)?;
+    let mut outline = Outline::read(text)?;
     let event = outline.event.ok_or(MessageError::Missing { field: "event" })?;
+    let missing = |field| MessageError::Missing { field };
     match event.name(&mut NameSpare::new()) {
         "connected" => Ok(Inbound::Connected),
-        "start" => read_start(&outline).map(Inbound::Start),
-        "media" => read_media(&outline).map(Inbound::Media),
-        "mark" => read_one(outline.mark, "mark", "mark.name").map(|name| Inbound::Mark { name }),
-        "dtmf" => read_one(outline.dtmf, "dtmf", "dtmf.digit").map(|digit| Inbound::Dtmf { digit }),
+        "start" => {
+            let mut start = outline.start.take().ok_or(missing("start"))??;
+            if start.stream_sid.is_empty() {
+                start.stream_sid = outline.stream_sid.unwrap_or_default();
+            }
+            if start.stream_sid.is_empty() {
+                return Err(missing("start.streamSid"));
+            }
+            Ok(Inbound::Start(start))
+        }
+        "media" => {
+            let media = outline.media.take().ok_or(missing("media"))??;
+            Ok(Inbound::Media(Media { sequence: outline.sequence, ..media }))
+        }
+        "mark" => Ok(Inbound::Mark { name: outline.mark.take().ok_or(missing("mark"))?? }),
+        "dtmf" => Ok(Inbound::Dtmf { digit: outline.dtmf.take().ok_or(missing("dtmf"))?? }),
         "stop" => Ok(Inbound::Stop),
         _ => Ok(Inbound::Unknown),
     }
 }
 
-/// The top level of a message: what each event has, and the objects by name, not yet looked into.
-/// Only the one that belongs to the event is read, whichever comes first.
+/// The top level of a message. The object of each event is read where it stands, before or after
+/// `event`; what is wrong with one matters only if the event is its own.
 #[derive(Default)]
 struct Outline<'b> {
     event: Option<Text<'b>>,
     stream_sid: Option<Text<'b>>,
     sequence: Option<u64>,
-    start: Option<&'b str>,
-    media: Option<&'b str>,
-    mark: Option<&'b str>,
-    dtmf: Option<&'b str>,
+    start: Option<Result<Start<'b>, MessageError>>,
+    media: Option<Result<Media<'b>, MessageError>>,
+    mark: Option<Result<Text<'b>, MessageError>>,
+    dtmf: Option<Result<Text<'b>, MessageError>>,
 }
 
 impl<'b> Outline<'b> {
@@ -167,10 +180,15 @@ impl<'b> Outline<'b> {
                 "event" => outline.event = scanner.optional(Scanner::text)?,
                 "streamSid" => outline.stream_sid = scanner.optional(Scanner::text)?,
                 "sequenceNumber" => outline.sequence = scanner.optional(Scanner::unsigned)?,
-                "start" => outline.start = Some(scanner.skip()?),
-                "media" => outline.media = Some(scanner.skip()?),
-                "mark" => outline.mark = Some(scanner.skip()?),
-                "dtmf" => outline.dtmf = Some(scanner.skip()?),
+                "start" => outline.start = Some(scanner.attempt(read_start)?),
+                "media" => outline.media = Some(scanner.attempt(read_media)?),
+                "mark" => {
+                    outline.mark = Some(scanner.attempt(|scanner| read_one(scanner, "mark.name"))?);
+                }
+                "dtmf" => {
+                    outline.dtmf =
+                        Some(scanner.attempt(|scanner| read_one(scanner, "dtmf.digit"))?);
+                }
                 _ => drop(scanner.skip()?),
             }
         }
@@ -179,10 +197,9 @@ impl<'b> Outline<'b> {
     }
 }
 
-fn read_media<'b>(outline: &Outline<'b>) -> Result<Media<'b>, MessageError> {
-    let raw = outline.media.ok_or(MessageError::Missing { field: "media" })?;
+/// The object `media`, without the counter that stands beside it.
+fn read_media<'b>(scanner: &mut Scanner<'b>) -> Result<Media<'b>, MessageError> {
     let (mut track, mut chunk, mut timestamp_ms, mut payload) = (Track::Inbound, None, None, None);
-    let mut scanner = Scanner::new(raw);
     scanner.enter_object()?;
     while let Some(key) = scanner.next_key()? {
         match key.name(&mut NameSpare::new()) {
@@ -202,16 +219,15 @@ fn read_media<'b>(outline: &Outline<'b>) -> Result<Media<'b>, MessageError> {
         }
     }
     let payload = payload.ok_or(MessageError::Missing { field: "media.payload" })?;
-    Ok(Media { track, chunk, timestamp_ms, payload, sequence: outline.sequence })
+    Ok(Media { track, chunk, timestamp_ms, payload, sequence: None })
 }
 
-fn read_start<'b>(outline: &Outline<'b>) -> Result<Start<'b>, MessageError> {
-    let raw = outline.start.ok_or(MessageError::Missing { field: "start" })?;
+/// The object `start`; its stream id may be empty, as it stands beside the object too.
+fn read_start<'b>(scanner: &mut Scanner<'b>) -> Result<Start<'b>, MessageError> {
     let (mut stream_sid, mut call_sid, mut account_sid) = (None, None, None);
     let mut tracks = Tracks { inbound: true, outbound: false };
     let mut format = MediaFormat::MULAW_8K;
     let mut parameters = Parameters::default();
-    let mut scanner = Scanner::new(raw);
     scanner.enter_object()?;
     while let Some(key) = scanner.next_key()? {
         match key.name(&mut NameSpare::new()) {
@@ -229,9 +245,7 @@ fn read_start<'b>(outline: &Outline<'b>) -> Result<Start<'b>, MessageError> {
             _ => drop(scanner.skip()?),
         }
     }
-    let stream_sid = stream_sid
-        .or(outline.stream_sid)
-        .ok_or(MessageError::Missing { field: "start.streamSid" })?;
+    let stream_sid = stream_sid.unwrap_or_default();
     let call_sid = call_sid.ok_or(MessageError::Missing { field: "start.callSid" })?;
     Ok(Start { stream_sid, call_sid, account_sid, tracks, format, parameters })
 }
@@ -288,13 +302,8 @@ fn small_unsigned(scanner: &mut Scanner<'_>) -> Result<u32, JsonError> {
     u32::try_from(scanner.unsigned()?).map_err(|_| JsonError::BadNumber { at })
 }
 
-/// The text of the field `path`, `object.name`, in the object `raw`.
-fn read_one<'b>(
-    raw: Option<&'b str>,
-    object: &'static str,
-    path: &'static str,
-) -> Result<Text<'b>, MessageError> {
-    let mut scanner = Scanner::new(raw.ok_or(MessageError::Missing { field: object })?);
+/// The text of the field `path`, `object.name`, of the object that comes next.
+fn read_one<'b>(scanner: &mut Scanner<'b>, path: &'static str) -> Result<Text<'b>, MessageError> {
     let name = path.rsplit('.').next().unwrap_or(path);
     let mut value = None;
     scanner.enter_object()?;

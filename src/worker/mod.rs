@@ -1,1 +1,523 @@
 //! One media thread: the turn, the slots of its calls, their timers.
+//!
+//! In:       letters (new calls, lines, requests for figures), readiness, time.
+//! Out:      letters (wishes of the calls), bytes on sockets, [`Figures`].
+//! Bounds:   one read and at most one round of writes a leg and turn; [`LETTERS_PER_TURN`];
+//! [`EVENTS_PER_TURN`].
+//! Not here: HTTP, DNS, certificates, log lines; what any message means: the worker moves bytes
+//! and time into calls.
+
+mod connection;
+mod slots;
+mod timers;
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use dsp::kernels::Kernels;
+use mio::{Events, Poll, Token, Waker};
+
+use connection::{Brought, Connection};
+use slots::Slots;
+use timers::{Entry, Timers};
+
+use crate::buf::{RecvBuf, SendBuf, Stamped};
+use crate::call::{Call, Class, Report, Request, Settings, Tally, Workbench};
+
+use crate::clock::{Clock, Nanos};
+use crate::limits::LETTERS_PER_TURN;
+use crate::mail::{
+    AcceptLetter, CallKey, ControlLetter, Line, Load, Mailbox, NewCall, Postbox, WorkerLetter,
+    mailbox,
+};
+use crate::metrics::{Figures, Stage};
+use crate::wire::ws::{CloseCode, Role, write_close};
+
+/// Events taken from the kernel in one turn; the rest come in the next.
+const EVENTS_PER_TURN: usize = 1024;
+/// The bell's token; a leg's is twice its slot, plus one for the model's.
+const BELL: Token = Token(usize::MAX);
+
+/// Whom a worker writes to.
+#[derive(Debug)]
+pub struct Neighbours {
+    /// Lets calls in, and hears of their ends.
+    pub accept: Postbox<AcceptLetter>,
+    /// Says things in the log, and gathers figures.
+    pub control: Postbox<ControlLetter>,
+    /// Calls on each worker.
+    pub load: Arc<Load>,
+}
+
+/// Which socket of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Leg {
+    Phone,
+    Agent,
+}
+
+/// One call and its sockets.
+struct Slot {
+    generation: u64,
+    call: Call,
+    phone: Option<Connection>,
+    agent: Option<Connection>,
+    /// The timer that counts; entries for other moments are stale.
+    armed: Nanos,
+    /// Whether the slot is on this turn's list.
+    touched: bool,
+}
+
+/// One media thread.
+pub struct Worker {
+    number: usize,
+    settings: Settings,
+    clock: Clock,
+    poll: Poll,
+    events: Events,
+    mailbox: Mailbox<WorkerLetter>,
+    slots: Slots<Slot>,
+    timers: Timers,
+    bench: Workbench,
+    /// Reading room for connections that hold nothing unread.
+    reading_room: RecvBuf,
+    ciphertext: RecvBuf,
+    /// Slots to see to in this turn, and those that need the next one at once.
+    touched: Vec<usize>,
+    again: Vec<usize>,
+    expired: Vec<Entry>,
+    figures: Figures,
+    /// The accounts of calls whose slot is free again.
+    past: [Tally; Class::ALL.len()],
+    masks: fastrand::Rng,
+    stopping: bool,
+}
+
+impl Worker {
+    /// A worker and the box its letters go to.
+    ///
+    /// # Errors
+    /// When the kernel gives no poll instance.
+    pub fn new(
+        number: usize,
+        settings: Settings,
+        kernels: Kernels,
+        clock: Clock,
+    ) -> io::Result<(Worker, Postbox<WorkerLetter>)> {
+        let poll = Poll::new()?;
+        let bell = Arc::new(Waker::new(poll.registry(), BELL)?);
+        let (postbox, mailbox) = mailbox(bell);
+        let worker = Worker {
+            number,
+            settings,
+            clock,
+            poll,
+            events: Events::with_capacity(EVENTS_PER_TURN),
+            mailbox,
+            slots: Slots::new(),
+            timers: Timers::new(),
+            bench: Workbench::new(kernels),
+            reading_room: RecvBuf::new(),
+            ciphertext: RecvBuf::new(),
+            touched: Vec::new(),
+            again: Vec::new(),
+            expired: Vec::new(),
+            figures: Figures::default(),
+            past: [Tally::default(); Class::ALL.len()],
+            masks: fastrand::Rng::new(),
+            stopping: false,
+        };
+        Ok((worker, postbox))
+    }
+
+    /// Runs until told to stop and the last call's goodbye has been said.
+    ///
+    /// # Panics
+    /// If the kernel refuses to wait for events: nothing could be relayed any more.
+    pub fn run(mut self, neighbours: &Neighbours) {
+        while !(self.stopping && self.slots.len() == 0) {
+            self.turn(neighbours).expect("the poll instance waits for events");
+        }
+        self.fill_figures();
+        let figures = Box::new(std::mem::take(&mut self.figures));
+        let _ = neighbours.control.post(ControlLetter::Stopped { worker: self.number, figures });
+    }
+
+    fn turn(&mut self, neighbours: &Neighbours) -> io::Result<()> {
+        self.wait_for_events()?; // epoll, at most until the next timer
+        let now = self.clock.now(); // the time every call sees in this turn
+        self.take_mail(now, neighbours); // new calls, ready lines
+        self.receive(now); // sockets -> TLS -> calls: frames, messages, rings
+        self.expire(now); // timers -> calls
+        self.transcode(now); // rings -> kernels -> messages, bounded work per call
+        self.grant(neighbours); // wishes of the calls -> letters
+        self.send(); // calls -> TLS -> sockets; clock read again, for frame latency only
+        self.tidy(&neighbours.load); // timers set, slots of ended calls freed
+        self.figures.histograms.record(Stage::Loop, self.clock.now().since(now));
+        Ok(())
+    }
+
+    fn wait_for_events(&mut self) -> io::Result<()> {
+        let at_once = !self.again.is_empty() || self.mailbox.len_letters() > 0;
+        let timeout = if at_once {
+            Some(Duration::ZERO)
+        } else {
+            self.timers.next_due().map(|due| due.since(self.clock.now()))
+        };
+        match self.poll.poll(&mut self.events, timeout) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => self.events.clear(),
+            outcome => outcome?,
+        }
+        std::mem::swap(&mut self.touched, &mut self.again);
+        for event in &self.events {
+            if event.token() == BELL {
+                continue;
+            }
+            let (number, leg) = slot_of(event.token());
+            let Some(slot) = self.slots.at(number) else { continue };
+            let Some(connection) = slot.connection(leg) else { continue };
+            connection.note(event);
+            touch(slot, number, &mut self.touched);
+        }
+        Ok(())
+    }
+
+    fn take_mail(&mut self, now: Nanos, neighbours: &Neighbours) {
+        for _ in 0..LETTERS_PER_TURN {
+            let Some(letter) = self.mailbox.take() else { return };
+            match letter {
+                WorkerLetter::Call(call) => self.add_call(now, *call, &neighbours.load),
+                WorkerLetter::Line { call, line } => self.add_line(now, call, *line),
+                WorkerLetter::NoLine { call, fault } => {
+                    self.tell(call, |call| call.handle_no_line(now, fault));
+                }
+                WorkerLetter::Refused { call, refusal } => {
+                    self.tell(call, |call| call.handle_refusal(now, refusal));
+                }
+                WorkerLetter::Figures(figures) => self.hand_over(figures, neighbours),
+                WorkerLetter::Stop => self.stop(now),
+            }
+        }
+    }
+
+    fn add_call(&mut self, now: Nanos, new: NewCall, load: &Load) {
+        let NewCall { id, mut socket, unread, door, .. } = new;
+        let (registry, settings) = (self.poll.registry(), self.settings.clone());
+        let seed = self.masks.u64(..);
+        let mut registered = Ok(());
+        let number = self.slots.insert(|number, generation| {
+            registered = socket.register(registry, token_of(number, Leg::Phone));
+            Slot {
+                generation,
+                call: Call::new(now, id, door, settings, seed),
+                phone: Some(Connection::new(socket, unread)),
+                agent: None,
+                armed: Nanos::NEVER,
+                touched: false,
+            }
+        });
+        let slot = self.slots.at(number).expect("just put in");
+        if registered.is_err() || self.stopping {
+            // No descriptor left to watch it with, or no time left to serve it.
+            self.slots.remove(number);
+            load.freed(self.number);
+            return;
+        }
+        touch(slot, number, &mut self.touched);
+    }
+
+    fn add_line(&mut self, now: Nanos, key: CallKey, line: Line) {
+        let Line { mut socket, unread, terms, .. } = line;
+        let Some(slot) = self.slots.of(key.slot, key.generation).filter(|s| !s.call.is_over())
+        else {
+            return self.dismiss(socket);
+        };
+        if socket.register(self.poll.registry(), token_of(key.slot, Leg::Agent)).is_err() {
+            guard(&mut slot.call, now, |call| call.handle_agent_gone(now));
+        } else {
+            slot.agent = Some(Connection::new(socket, unread));
+            guard(&mut slot.call, now, |call| call.handle_line(now, &terms));
+        }
+        touch(slot, key.slot, &mut self.touched);
+    }
+
+    /// Says goodbye to a model whose call has gone, so that the service frees the session.
+    fn dismiss(&mut self, mut socket: crate::net::Stream) {
+        let mut goodbye = SendBuf::new();
+        let mask = self.masks.u32(..).to_ne_bytes();
+        write_close(Role::Client, CloseCode::NORMAL, "", mask, goodbye.tail());
+        // One attempt: a socket that just spoke takes these few bytes, and a dead one needs none.
+        let _ = socket.send(&mut goodbye);
+    }
+
+    fn tell(&mut self, key: CallKey, event: impl FnOnce(&mut Call)) {
+        let Some(slot) = self.slots.of(key.slot, key.generation) else { return };
+        let now = self.clock.now();
+        guard(&mut slot.call, now, event);
+        touch(slot, key.slot, &mut self.touched);
+    }
+
+    fn stop(&mut self, now: Nanos) {
+        self.stopping = true;
+        for number in self.slots.numbers() {
+            if let Some(slot) = self.slots.at(number) {
+                guard(&mut slot.call, now, |call| call.handle_stop(now));
+                touch(slot, number, &mut self.touched);
+            }
+        }
+    }
+
+    fn receive(&mut self, now: Nanos) {
+        for at in 0..self.touched.len() {
+            let number = self.touched[at];
+            let Some(slot) = self.slots.at(number) else { continue };
+            let rooms = (&mut self.ciphertext, &mut self.reading_room, &mut self.bench);
+            let more_phone = receive_leg(slot, Leg::Phone, now, rooms);
+            let rooms = (&mut self.ciphertext, &mut self.reading_room, &mut self.bench);
+            let more_agent = receive_leg(slot, Leg::Agent, now, rooms);
+            if more_phone || more_agent {
+                self.again.push(number);
+            }
+        }
+    }
+
+    fn expire(&mut self, now: Nanos) {
+        self.timers.expire(now, &mut self.expired);
+        for entry in self.expired.drain(..) {
+            let Some(slot) = self.slots.of(entry.slot, entry.generation) else { continue };
+            if slot.armed != entry.due {
+                continue;
+            }
+            slot.armed = Nanos::NEVER;
+            guard(&mut slot.call, now, |call| call.handle_timeout(now));
+            touch(slot, entry.slot, &mut self.touched);
+        }
+    }
+
+    fn transcode(&mut self, now: Nanos) {
+        for &number in &self.touched {
+            let Some(slot) = self.slots.at(number) else { continue };
+            let mut more = false;
+            guard(&mut slot.call, now, |call| more = call.transcode(now, &mut self.bench));
+            if more {
+                self.again.push(number);
+            }
+        }
+    }
+
+    fn grant(&mut self, neighbours: &Neighbours) {
+        for &number in &self.touched {
+            let Some(slot) = self.slots.at(number) else { continue };
+            while let Some(request) = slot.call.poll_request() {
+                let key =
+                    CallKey { worker: self.number, slot: number, generation: slot.generation };
+                if !grant_one(&slot.call, key, request, neighbours, &mut self.figures) {
+                    self.figures.letters_lost += 1;
+                }
+            }
+        }
+    }
+
+    fn send(&mut self) {
+        for &number in &self.touched {
+            let Some(slot) = self.slots.at(number) else { continue };
+            let Slot { call, phone, agent, .. } = slot;
+            let (clock, histograms) = (&self.clock, &mut self.figures.histograms);
+            if let Some(connection) = phone {
+                let sent = connection.send(call.phone_output(), |stamps| {
+                    let now = clock.now();
+                    stamps.settle(|what, since| {
+                        let stage = match what {
+                            Stamped::Frame => Stage::Downlink,
+                            Stamped::BargeIn => Stage::BargeIn,
+                            Stamped::FirstAudio => Stage::FirstAudio,
+                        };
+                        histograms.record(stage, now.since(since));
+                    });
+                });
+                if sent.is_err() {
+                    slot.phone = None;
+                    call.handle_phone_gone(clock.now());
+                    self.again.push(number);
+                }
+            }
+            if let Some(connection) = agent {
+                let sent = connection.send(call.agent_output(), |stamps| {
+                    let now = clock.now();
+                    stamps.settle(|_, since| histograms.record(Stage::Uplink, now.since(since)));
+                });
+                if sent.is_err() {
+                    slot.agent = None;
+                    call.handle_agent_gone(clock.now());
+                    self.again.push(number);
+                }
+            }
+        }
+    }
+
+    /// Sets the timers of the calls seen to, and frees the slots of those that are over.
+    fn tidy(&mut self, load: &Load) {
+        while let Some(number) = self.touched.pop() {
+            let Some(slot) = self.slots.at(number) else { continue };
+            slot.touched = false;
+            slot.drop_finished_legs();
+            if slot.call.is_over() && slot.phone.is_none() && slot.agent.is_none() {
+                let slot = self.slots.remove(number).expect("looked at above");
+                self.past[class_index(&slot.call)].add(&slot.call.tally());
+                load.freed(self.number);
+                continue;
+            }
+            let due = slot.call.next_timeout();
+            if due < slot.armed {
+                slot.armed = due;
+                self.timers.arm(Entry { slot: number, generation: slot.generation, due });
+            }
+        }
+        for number in &self.again {
+            if let Some(slot) = self.slots.at(*number) {
+                slot.touched = true;
+            }
+        }
+        self.again.sort_unstable();
+        self.again.dedup();
+    }
+
+    fn hand_over(&mut self, mut figures: Box<Figures>, neighbours: &Neighbours) {
+        self.fill_figures();
+        std::mem::swap(&mut self.figures.histograms, &mut figures.histograms);
+        figures.tally = self.figures.tally;
+        figures.started = self.figures.started;
+        figures.ended = self.figures.ended;
+        figures.active = self.figures.active;
+        figures.letters_lost = self.figures.letters_lost;
+        let letter = ControlLetter::Figures { worker: self.number, figures };
+        if let Err(ControlLetter::Figures { figures, .. }) = neighbours.control.post(letter) {
+            self.figures.histograms.add(&figures.histograms);
+            self.figures.letters_lost += 1;
+        }
+    }
+
+    /// Between two calls' work every account balances: the sum is taken here and nowhere else.
+    fn fill_figures(&mut self) {
+        self.figures.tally = self.past;
+        self.figures.active = [0; Class::ALL.len()];
+        for slot in self.slots.iter() {
+            let class = class_index(&slot.call);
+            self.figures.tally[class].add(&slot.call.tally());
+            self.figures.active[class] += u64::from(!slot.call.is_over());
+        }
+    }
+}
+
+impl Slot {
+    fn connection(&mut self, leg: Leg) -> Option<&mut Connection> {
+        match leg {
+            Leg::Phone => self.phone.as_mut(),
+            Leg::Agent => self.agent.as_mut(),
+        }
+    }
+
+    /// Lets go of sockets that are needed no more and have sent what they had.
+    fn drop_finished_legs(&mut self) {
+        let Slot { call, phone, agent, .. } = self;
+        if !call.needs_phone() && call.phone_output().is_empty() {
+            phone.take_if(|phone| phone.has_sent_all() || call.has_given_up());
+        }
+        if !call.needs_agent() && call.agent_output().is_empty() {
+            agent.take_if(|agent| agent.has_sent_all() || call.has_given_up());
+        }
+    }
+}
+
+/// Reads one leg once and shows the call what came. Returns whether more may come at once.
+fn receive_leg(
+    slot: &mut Slot,
+    leg: Leg,
+    now: Nanos,
+    (ciphertext, reading_room, bench): (&mut RecvBuf, &mut RecvBuf, &mut Workbench),
+) -> bool {
+    let Slot { call, phone, agent, .. } = slot;
+    let socket = match leg {
+        Leg::Phone => phone,
+        Leg::Agent => agent,
+    };
+    let Some(connection) = socket.as_mut().filter(|connection| connection.is_readable()) else {
+        return false;
+    };
+    let brought = connection.receive(ciphertext, reading_room, |bytes| {
+        let all = bytes.len();
+        let mut used = all;
+        guard(call, now, |call| {
+            used = match leg {
+                Leg::Phone => call.handle_phone_bytes(now, bytes, bench),
+                Leg::Agent => call.handle_agent_bytes(now, bytes, bench),
+            }
+        });
+        used
+    });
+    if brought == Brought::End {
+        *socket = None;
+        guard(call, now, |call| match leg {
+            Leg::Phone => call.handle_phone_gone(now),
+            Leg::Agent => call.handle_agent_gone(now),
+        });
+    }
+    brought == Brought::More
+}
+
+/// Runs one event of a call. An assertion that fails in it ends that call; the worker goes on.
+fn guard(call: &mut Call, now: Nanos, event: impl FnOnce(&mut Call)) {
+    if catch_unwind(AssertUnwindSafe(|| event(call))).is_err() {
+        call.handle_failure(now);
+    }
+}
+
+/// Fulfils one wish. False if the letter for it was lost because a box was full.
+fn grant_one(
+    call: &Call,
+    key: CallKey,
+    request: Request,
+    neighbours: &Neighbours,
+    figures: &mut Figures,
+) -> bool {
+    let (id, class) = (call.id(), call.class().unwrap_or(Class::Web));
+    match request {
+        Request::Admit(opening) => {
+            figures.started[class as usize] += 1;
+            neighbours.accept.post(AcceptLetter::Admit { call: key, id, opening }).is_ok()
+        }
+        Request::Report(report) => {
+            if let Report::Joined { after } = report {
+                figures.histograms.record(Stage::Setup, after);
+            }
+            neighbours.control.post(ControlLetter::Report { id, class, report }).is_ok()
+        }
+        Request::Ended(ending) => {
+            figures.ended[class as usize][ending.index()] += 1;
+            let Some(call_sid) = call.call_sid().map(str::to_owned) else { return true };
+            neighbours.accept.post(AcceptLetter::Ended { call_sid, ending }).is_ok()
+        }
+    }
+}
+
+/// Puts the slot on this turn's list, once.
+fn touch(slot: &mut Slot, number: usize, touched: &mut Vec<usize>) {
+    if !slot.touched {
+        slot.touched = true;
+        touched.push(number);
+    }
+}
+
+fn class_index(call: &Call) -> usize {
+    call.class().unwrap_or(Class::Web) as usize
+}
+
+fn token_of(slot: usize, leg: Leg) -> Token {
+    Token(slot * 2 + usize::from(leg == Leg::Agent))
+}
+
+fn slot_of(token: Token) -> (usize, Leg) {
+    (token.0 / 2, if token.0 % 2 == 1 { Leg::Agent } else { Leg::Phone })
+}

@@ -51,7 +51,7 @@ pub struct ServerMessage<'b> {
     /// Fatal for this attempt.
     pub error: Option<ServerError<'b>>,
     /// `serverContent.modelTurn.parts`, read through.
-    parts: Option<&'b str>,
+    parts: Parts<'b>,
     /// `toolCall.functionCalls`, read through.
     function_calls: Option<&'b str>,
     /// `toolCallCancellation.ids`, read through.
@@ -151,7 +151,8 @@ impl<'b> ServerMessage<'b> {
     /// Every piece of audio of the message, in order. Text, thoughts and whatever else a part may
     /// be are left out.
     pub fn audio_parts(&self) -> impl Iterator<Item = AudioPart<'b>> + use<'b> {
-        items(self.parts, read_part).flatten()
+        let rest = self.parts.rest.clone().into_iter().flat_map(|rest| items_from(rest, read_part));
+        self.parts.first_audio.into_iter().chain(rest.flatten())
     }
 
     /// The functions to run.
@@ -163,6 +164,20 @@ impl<'b> ServerMessage<'b> {
     pub fn tool_cancellations(&self) -> impl Iterator<Item = Text<'b>> + use<'b> {
         items(self.cancelled_ids, Scanner::text)
     }
+
+    /// As if the message had no `serverContent`.
+    fn forget_content(&mut self) {
+        self.model_turn = false;
+        self.parts = Parts::default();
+        self.interrupted = false;
+        self.generation_complete = false;
+        self.turn_complete = false;
+        self.turn_complete_reason = None;
+        self.waiting_for_input = false;
+        self.interaction = None;
+        self.input_transcription = None;
+        self.output_transcription = None;
+    }
 }
 
 /// Reads one message.
@@ -171,14 +186,18 @@ impl<'b> ServerMessage<'b> {
 /// Text that is not JSON, not an object, or a field we use of another kind than it has.
 pub fn decode(text: &str) -> Result<ServerMessage<'_>, MessageError> {
     let mut message = ServerMessage::default();
-    let mut content = Content::default();
+    let mut has_content = false;
     let mut bare_error = ServerError::default();
     let mut scanner = Scanner::new(text);
     scanner.enter_object()?;
     while let Some(key) = scanner.next_key()? {
         match key.name(&mut NameSpare::new()) {
             "serverContent" => {
-                content = scanner.optional(read_content)?.unwrap_or_default();
+                // Of two, only the last counts.
+                if std::mem::replace(&mut has_content, true) {
+                    message.forget_content();
+                }
+                scanner.optional(|scanner| read_content(scanner, &mut message))?;
             }
             "setupComplete" => {
                 let session_id = scanner.optional(read_setup_complete)?;
@@ -199,7 +218,9 @@ pub fn decode(text: &str) -> Result<ServerMessage<'_>, MessageError> {
             "voiceActivity" => {
                 message.voice_activity = scanner.optional(read_voice_activity)?.flatten();
             }
-            "interactionStatus" => message.interaction = scanner.optional(read_interaction)?,
+            "interactionStatus" => {
+                message.interaction = scanner.optional(read_interaction)?.or(message.interaction);
+            }
             "error" => message.error = scanner.optional(read_error)?,
             // Common words: of another kind they are fields we do not know.
             "code" if scanner.kind()? == Kind::Number => bare_error.code = Some(scanner.integer()?),
@@ -211,76 +232,78 @@ pub fn decode(text: &str) -> Result<ServerMessage<'_>, MessageError> {
         }
     }
     scanner.finish()?;
-    content.fill(&mut message);
     if message.error.is_none() && bare_error.code.is_some() {
         message.error = Some(bare_error);
     }
     Ok(message)
 }
 
-/// `serverContent`, held apart until the message is read: of two, only the last counts.
-#[derive(Default)]
-struct Content<'b> {
-    parts: Option<&'b str>,
-    model_turn: bool,
-    interrupted: bool,
-    generation_complete: bool,
-    turn_complete: bool,
-    turn_complete_reason: Option<Text<'b>>,
-    waiting_for_input: bool,
-    interaction: Option<Interaction>,
-    input_transcription: Option<Transcription<'b>>,
-    output_transcription: Option<Transcription<'b>>,
-}
-
-impl<'b> Content<'b> {
-    fn fill(self, message: &mut ServerMessage<'b>) {
-        message.parts = self.parts;
-        message.model_turn = self.model_turn;
-        message.interrupted = self.interrupted;
-        message.generation_complete = self.generation_complete;
-        message.turn_complete = self.turn_complete;
-        message.turn_complete_reason = self.turn_complete_reason;
-        message.waiting_for_input = self.waiting_for_input;
-        message.interaction = self.interaction.or(message.interaction);
-        message.input_transcription = self.input_transcription;
-        message.output_transcription = self.output_transcription;
-    }
-}
-
-fn read_content<'b>(scanner: &mut Scanner<'b>) -> Result<Content<'b>, JsonError> {
-    let mut content = Content::default();
+/// Reads `serverContent` into `message`.
+fn read_content<'b>(
+    scanner: &mut Scanner<'b>,
+    message: &mut ServerMessage<'b>,
+) -> Result<(), JsonError> {
     scanner.enter_object()?;
     while let Some(key) = scanner.next_key()? {
         match key.name(&mut NameSpare::new()) {
             "modelTurn" => {
                 let parts = scanner.optional(read_model_turn)?;
-                content.model_turn = parts.is_some();
-                content.parts = parts.flatten();
+                message.model_turn = parts.is_some();
+                message.parts = parts.unwrap_or_default();
             }
-            "interrupted" => content.interrupted = flag(scanner)?,
-            "generationComplete" => content.generation_complete = flag(scanner)?,
-            "turnComplete" => content.turn_complete = flag(scanner)?,
+            "interrupted" => message.interrupted = flag(scanner)?,
+            "generationComplete" => message.generation_complete = flag(scanner)?,
+            "turnComplete" => message.turn_complete = flag(scanner)?,
             "turnCompleteReason" => {
-                content.turn_complete_reason = scanner.optional(enum_text)?.flatten();
+                message.turn_complete_reason = scanner.optional(enum_text)?.flatten();
             }
-            "waitingForInput" => content.waiting_for_input = flag(scanner)?,
-            "interactionStatus" => content.interaction = scanner.optional(read_interaction)?,
+            "waitingForInput" => message.waiting_for_input = flag(scanner)?,
+            "interactionStatus" => {
+                message.interaction = scanner.optional(read_interaction)?.or(message.interaction);
+            }
             "inputTranscription" => {
-                content.input_transcription = scanner.optional(read_transcription)?;
+                message.input_transcription = scanner.optional(read_transcription)?;
             }
             "outputTranscription" => {
-                content.output_transcription = scanner.optional(read_transcription)?;
+                message.output_transcription = scanner.optional(read_transcription)?;
             }
             _ => drop(scanner.skip()?),
         }
     }
-    Ok(content)
+    Ok(())
 }
 
-/// The `parts` of a turn.
-fn read_model_turn<'b>(scanner: &mut Scanner<'b>) -> Result<Option<&'b str>, JsonError> {
-    read_list(scanner, "parts", read_part)
+/// The parts of a turn: the first with audio as it was found, for most messages have one, and the
+/// place behind it.
+#[derive(Clone, Debug, Default)]
+struct Parts<'b> {
+    first_audio: Option<AudioPart<'b>>,
+    /// Inside the list; what follows has been read through.
+    rest: Option<Scanner<'b>>,
+}
+
+fn read_model_turn<'b>(scanner: &mut Scanner<'b>) -> Result<Parts<'b>, JsonError> {
+    let mut parts = Parts::default();
+    scanner.enter_object()?;
+    while let Some(key) = scanner.next_key()? {
+        match key.name(&mut NameSpare::new()) {
+            "parts" => parts = scanner.optional(read_parts)?.unwrap_or_default(),
+            _ => drop(scanner.skip()?),
+        }
+    }
+    Ok(parts)
+}
+
+fn read_parts<'b>(scanner: &mut Scanner<'b>) -> Result<Parts<'b>, JsonError> {
+    let mut parts = Parts::default();
+    scanner.enter_array()?;
+    while scanner.next_item()? {
+        let part = read_part(scanner)?;
+        if parts.first_audio.is_none() && part.is_some() {
+            parts = Parts { first_audio: part, rest: Some(scanner.clone()) };
+        }
+    }
+    Ok(parts)
 }
 
 fn read_function_calls<'b>(scanner: &mut Scanner<'b>) -> Result<Option<&'b str>, JsonError> {
@@ -322,8 +345,20 @@ fn items<'b, T>(
     list: Option<&'b str>,
     read: fn(&mut Scanner<'b>) -> Result<T, JsonError>,
 ) -> impl Iterator<Item = T> + use<'b, T> {
-    let mut scanner = Scanner::new(list.unwrap_or("[]"));
-    let mut open = scanner.enter_array().is_ok();
+    let inside = list.and_then(|list| {
+        let mut scanner = Scanner::new(list);
+        scanner.enter_array().ok().map(|()| scanner)
+    });
+    inside.into_iter().flat_map(move |inside| items_from(inside, read))
+}
+
+/// The items that follow in the list `scanner` is in. They have been read through, so no error
+/// comes; if one did, it would be the end.
+fn items_from<'b, T>(
+    mut scanner: Scanner<'b>,
+    read: fn(&mut Scanner<'b>) -> Result<T, JsonError>,
+) -> impl Iterator<Item = T> + use<'b, T> {
+    let mut open = true;
     std::iter::from_fn(move || {
         open = open && scanner.next_item() == Ok(true);
         if open { read(&mut scanner).ok() } else { None }

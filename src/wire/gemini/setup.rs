@@ -35,6 +35,25 @@ pub struct SetupFacts<'a> {
     pub functions: &'a [Function<'a>],
 }
 
+impl<'a> SetupFacts<'a> {
+    /// What a telephone call asks of `model`: everything that makes a session last, nothing that
+    /// changes who the agent is.
+    pub fn phone_call(model: &'a str) -> SetupFacts<'a> {
+        SetupFacts {
+            model,
+            voice: None,
+            system: "",
+            resume: Resume::Fresh,
+            thinking: None,
+            compress: true,
+            transcripts: true,
+            barge_in: true,
+            vad: Vad::default(),
+            functions: &[],
+        }
+    }
+}
+
 /// `setup.sessionResumption`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Resume<'a> {
@@ -82,6 +101,12 @@ pub struct Vad {
     pub prefix_padding_ms: Option<u32>,
     /// Silence needed before its end counts, in milliseconds: 500 to 800 keeps sentences whole.
     pub silence_ms: Option<u32>,
+}
+
+impl Vad {
+    /// The server's defaults throughout.
+    pub const SERVER_DEFAULT: Vad =
+        Vad { start: None, end: None, prefix_padding_ms: None, silence_ms: None };
 }
 
 impl Default for Vad {
@@ -261,7 +286,10 @@ pub fn setup_json(facts: &SetupFacts<'_>) -> String {
             facts.functions.iter().map(|function| declaration(function, rules)).collect();
         setup.insert("tools".into(), json!([{"functionDeclarations": declared}]));
     }
-    setup.insert("realtimeInputConfig".into(), realtime_input_config(facts));
+    let realtime_input = realtime_input_config(facts);
+    if !realtime_input.is_empty() {
+        setup.insert("realtimeInputConfig".into(), realtime_input.into());
+    }
     match facts.resume {
         Resume::Off => {}
         Resume::Fresh => drop(setup.insert("sessionResumption".into(), json!({}))),
@@ -306,7 +334,7 @@ fn declaration(function: &Function<'_>, rules: ModelRules) -> Value {
     Value::Object(declaration)
 }
 
-fn realtime_input_config(facts: &SetupFacts<'_>) -> Value {
+fn realtime_input_config(facts: &SetupFacts<'_>) -> Map<String, Value> {
     let mut detection = Map::new();
     if let Some(start) = facts.vad.start {
         let start = format!("START_SENSITIVITY_{}", start.name());
@@ -323,9 +351,11 @@ fn realtime_input_config(facts: &SetupFacts<'_>) -> Value {
         detection.insert("silenceDurationMs".into(), silence_ms.into());
     }
     let mut config = Map::new();
-    config.insert("automaticActivityDetection".into(), Value::Object(detection));
+    if !detection.is_empty() {
+        config.insert("automaticActivityDetection".into(), detection.into());
+    }
     if !facts.barge_in {
         config.insert("activityHandling".into(), "NO_INTERRUPTION".into());
     }
-    Value::Object(config)
+    config
 }

@@ -23,7 +23,8 @@ const LOOK_AHEAD_BYTES: usize = 256;
 /// What came in, borrowed from the bytes shown or from the reader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event<'b> {
-    /// No whole frame; nothing consumed, nothing changed. At least `missing` more bytes are needed.
+    /// No whole frame: nothing consumed, nothing changed; at least `missing` more bytes are needed.
+    /// After a close: everything consumed, nothing more is needed.
     NeedMore {
         /// 1 or more.
         missing: usize,
@@ -246,7 +247,6 @@ impl MessageReader {
     /// Hands out the collected message; it is forgotten at the next call.
     fn deliver(&mut self) -> Result<Event<'_>, FrameError> {
         self.delivered = true;
-        self.text = Utf8Check::default();
         match self.under_way.take() {
             // Every byte has passed `text` by now: this cannot fail, and costs one more look.
             Some(Kind::Text) => std::str::from_utf8(&self.fragments)

@@ -1,0 +1,46 @@
+//! The polyphase filter, portable.
+//!
+//! In:       a bank of taps, a window of samples, the tick of the first output.
+//! Out:      samples, rounded to nearest and saturated.
+//! Bounds:   the window covers every output, checked by `crate::resample`.
+//! Not here: history and phase between calls (`crate::resample`).
+
+use crate::taps::Bank;
+
+/// Lanes that sum side by side, so that a compiler can keep them in one vector.
+const LANES: usize = 8;
+
+/// Computes `output.len()` samples; the first stands at `tick`, in units of 1 / `bank.up` of an
+/// input sample after `window[bank.taps - 1]`.
+pub(crate) fn fir(bank: &Bank, window: &[i16], mut tick: usize, output: &mut [i16]) {
+    for sample in output {
+        let first = tick / bank.up;
+        let taps = bank.phase(tick % bank.up);
+        let sum = dot(&window[first..first + bank.taps], taps);
+        *sample = round(sum, bank.q);
+        tick += bank.down;
+    }
+}
+
+/// Exact: a lane sums at most one tap in eight, so it cannot leave 32 bits.
+fn dot(window: &[i16], taps: &[i16]) -> i64 {
+    let (window, window_tail) = window.as_chunks::<LANES>();
+    let (taps, taps_tail) = taps.as_chunks::<LANES>();
+    let mut lanes = [0_i32; LANES];
+    for (window, taps) in window.iter().zip(taps) {
+        for lane in 0..LANES {
+            lanes[lane] += i32::from(window[lane]) * i32::from(taps[lane]);
+        }
+    }
+    let mut sum: i64 = lanes.iter().map(|lane| i64::from(*lane)).sum();
+    for (x, tap) in window_tail.iter().zip(taps_tail) {
+        sum += i64::from(i32::from(*x) * i32::from(*tap));
+    }
+    sum
+}
+
+/// From 2^`q` fixed point to a sample: half up, then saturation, never wrapping.
+fn round(sum: i64, q: u32) -> i16 {
+    let rounded = (sum + (1 << (q - 1))) >> q;
+    rounded.clamp(i64::from(i16::MIN), i64::from(i16::MAX)) as i16
+}

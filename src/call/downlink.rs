@@ -1,0 +1,410 @@
+//! Model to caller: conversion on the way in, the ring that audio waits in, frames on the way out.
+//!
+//! In:       PCM16 of the model in pieces of any length, odd ones too.
+//! Out:      whole frames in the phone's format, when the playout allows.
+//! Bounds:   [`DOWNLINK_QUEUE_MS`]: what does not fit is dropped and counted.
+//! Not here: which turn the audio belongs to (`call::turns`), messages (`call::phone`).
+
+use dsp::resample::{Conversion, FilterSet, Resampler};
+use dsp::ring::{Consumer, Producer, ring};
+
+use super::arrivals::Arrivals;
+use super::audio::{Format, Workbench};
+use super::playout::Playout;
+use super::tally::{Dropped, Oddity, Tally};
+use crate::clock::Nanos;
+use crate::limits::{DOWNLINK_QUEUE_MS, FRAMES_PER_TURN, PTIME_MS};
+
+/// Rate of the model's audio unless it says otherwise, in Hz.
+pub const MODEL_RATE_HZ: u32 = 24_000;
+
+/// Samples converted at a time: the work buffers stay this small however long a message is.
+const BLOCK_SAMPLES: usize = 4_800;
+
+/// Model audio on its way to the caller.
+pub struct Downlink {
+    format: Format,
+    producer: Producer,
+    consumer: Consumer,
+    /// Bytes put into the ring, and taken out of it, since it was made.
+    pushed: u64,
+    popped: u64,
+    arrivals: Arrivals,
+    /// Rate of the audio that is coming in, in Hz.
+    source_hz: u32,
+    /// `None` where model and phone agree on the rate.
+    resampler: Option<Resampler>,
+    /// The first half of a sample whose second half is still to come.
+    half: Option<u8>,
+    /// Samples that came in and neither left nor were dropped, at the model's rate.
+    pending: u64,
+    /// Whether the turn is whole: its last frame has been filled up.
+    ended: bool,
+    playout: Playout,
+}
+
+/// Frames taken out of the ring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Frames {
+    /// How many.
+    pub count: usize,
+    /// When a message of the model begins in them: since when that has been ready to leave.
+    pub since: Option<Nanos>,
+    /// Whether they are the last of their turn.
+    pub last: bool,
+}
+
+impl Downlink {
+    /// An empty ring for a phone of this format, kept filled `lead` ahead.
+    pub fn new(format: Format, lead: std::time::Duration) -> Downlink {
+        let (producer, consumer) = ring(format.bytes_of_ms(DOWNLINK_QUEUE_MS));
+        Downlink {
+            format,
+            producer,
+            consumer,
+            pushed: 0,
+            popped: 0,
+            arrivals: Arrivals::default(),
+            source_hz: MODEL_RATE_HZ,
+            resampler: resampler(MODEL_RATE_HZ, format),
+            half: None,
+            pending: 0,
+            ended: true,
+            playout: Playout::new(lead),
+        }
+    }
+
+    /// Takes in one piece of PCM16 little-endian, left in `bench.bytes`.
+    pub fn push(&mut self, now: Nanos, rate_hz: u32, bench: &mut Workbench, tally: &mut Tally) {
+        if !self.tune(rate_hz, tally) {
+            return;
+        }
+        let mut bytes = std::mem::take(&mut bench.bytes);
+        let samples = self.join_halves(&mut bytes);
+        tally.downlink.messages_in += 1;
+        tally.downlink.bytes_in += bytes.len() as u64;
+        tally.downlink.samples_in += samples as u64;
+        self.pending += samples as u64;
+        self.ended = false;
+        let start = self.pushed;
+        for block in bytes[..samples * 2].chunks(BLOCK_SAMPLES * 2) {
+            self.convert(block, bench);
+            let accepted = self.producer.push(&bench.target_bytes);
+            self.pushed += accepted as u64;
+            let lost = (bench.target_bytes.len() - accepted) as u64;
+            tally.downlink.drop_samples(Dropped::Overrun, self.settle(lost));
+        }
+        self.arrivals.note(start, self.pushed, now);
+        tally.downlink.queued = self.pending;
+        bench.bytes = bytes;
+    }
+
+    /// Counts audio that is not wanted: it belongs to a turn that was cancelled.
+    pub fn refuse(&mut self, bytes: usize, tally: &mut Tally) {
+        let samples = (bytes / 2) as u64;
+        tally.downlink.messages_in += 1;
+        tally.downlink.bytes_in += bytes as u64;
+        tally.downlink.samples_in += samples;
+        tally.downlink.drop_samples(Dropped::Late, samples);
+    }
+
+    /// Sets the conversion for audio of this rate. False if there is none.
+    fn tune(&mut self, rate_hz: u32, tally: &mut Tally) -> bool {
+        if rate_hz == self.source_hz {
+            return true;
+        }
+        let same = rate_hz == self.format.rate_hz();
+        if !same && Conversion::between(rate_hz, self.format.rate_hz()).is_none() {
+            tally.note(Oddity::AgentRate);
+            return false;
+        }
+        self.source_hz = rate_hz;
+        self.resampler = resampler(rate_hz, self.format);
+        true
+    }
+
+    /// Puts the half sample of the piece before in front, keeps the one at the end for the next
+    /// piece, and returns the number of whole samples.
+    fn join_halves(&mut self, bytes: &mut Vec<u8>) -> usize {
+        if let Some(half) = self.half.take() {
+            bytes.insert(0, half);
+        }
+        if bytes.len() % 2 == 1 {
+            self.half = bytes.pop();
+        }
+        bytes.len() / 2
+    }
+
+    /// Converts PCM16 little-endian to the phone's format, into `bench.target_bytes`.
+    fn convert(&mut self, block: &[u8], bench: &mut Workbench) {
+        bench.source_pcm.resize(block.len() / 2, 0);
+        bench.kernels.pcm_from_le(block, &mut bench.source_pcm);
+        let pcm = match &mut self.resampler {
+            None => &bench.source_pcm,
+            Some(resampler) => {
+                bench.target_pcm.resize(resampler.output_len(bench.source_pcm.len()), 0);
+                resampler.process(&bench.kernels, &bench.source_pcm, &mut bench.target_pcm);
+                &bench.target_pcm
+            }
+        };
+        bench.target_bytes.clear();
+        self.format.encode(&bench.kernels, pcm, &mut bench.target_bytes);
+    }
+
+    /// Samples of the model that `ring_bytes` bytes at the phone's rate stand for; they are
+    /// pending no more. Never more than are pending: the last byte of a turn may stand for a
+    /// sample or two less than the others.
+    fn settle(&mut self, ring_bytes: u64) -> u64 {
+        let samples = self.source_samples(ring_bytes).min(self.pending);
+        self.pending -= samples;
+        samples
+    }
+
+    fn source_samples(&self, ring_bytes: u64) -> u64 {
+        let phone_samples = ring_bytes / self.format.sample_bytes() as u64;
+        phone_samples * u64::from(self.source_hz) / u64::from(self.format.rate_hz())
+    }
+
+    /// The turn is whole: fills up its last frame with silence, so that it can leave.
+    pub fn end_turn(&mut self, tally: &mut Tally) {
+        if self.half.take().is_some() {
+            tally.note(Oddity::AgentOdd);
+        }
+        if self.ended {
+            return;
+        }
+        self.ended = true;
+        if let Some(resampler) = &mut self.resampler {
+            resampler.reset();
+        }
+        let waiting = self.consumer.len_bytes();
+        let frame = self.format.frame_bytes();
+        let missing = waiting.next_multiple_of(frame) - waiting;
+        let padding = [self.format.silence(); 2 * 48 * PTIME_MS];
+        let padded = self.producer.push(&padding[..missing]);
+        self.pushed += padded as u64;
+        self.balance(padded as u64, tally);
+        tally.downlink.queued = self.pending;
+    }
+
+    /// Makes `pending` what the ring holds after `padded` bytes of silence went in: what is too
+    /// little for one more sample is dropped, what the last sample lacks counts as silence.
+    fn balance(&mut self, padded: u64, tally: &mut Tally) {
+        let flow = &mut tally.downlink;
+        flow.silence_in += self.source_samples(padded);
+        self.pending += self.source_samples(padded);
+        let held = self.source_samples(self.consumer.len_bytes() as u64);
+        flow.drop_samples(Dropped::Tail, self.pending.saturating_sub(held));
+        flow.silence_in += held.saturating_sub(self.pending);
+        self.pending = held;
+    }
+
+    /// Throws everything away: the caller spoke over it, or the call is over. Returns the samples.
+    pub fn clear(&mut self, now: Nanos, why: Dropped, tally: &mut Tally) -> u64 {
+        let dropped = std::mem::take(&mut self.pending);
+        tally.downlink.drop_samples(why, dropped);
+        tally.downlink.queued = 0;
+        self.popped += self.consumer.clear() as u64;
+        self.arrivals.clear();
+        self.half = None;
+        self.ended = true;
+        if let Some(resampler) = &mut self.resampler {
+            resampler.reset();
+        }
+        self.playout.cleared(now);
+        dropped
+    }
+
+    /// Takes the frames that are due, and leaves them in `bench.bytes`.
+    pub fn take_frames(
+        &mut self,
+        now: Nanos,
+        bench: &mut Workbench,
+        tally: &mut Tally,
+    ) -> Option<Frames> {
+        let frame = self.format.frame_bytes();
+        let waiting = self.consumer.len_bytes() / frame;
+        let count = self.playout.frames_due(now, waiting, self.ended).min(FRAMES_PER_TURN);
+        if count == 0 {
+            return None;
+        }
+        bench.bytes.resize(count * frame, 0);
+        self.consumer.pop(&mut bench.bytes);
+        let start = self.popped;
+        self.popped += bench.bytes.len() as u64;
+        let since = self.arrivals.begun(start, self.popped).map(|(begin, at)| {
+            at.max(self.playout.due_at(((begin - start) / frame as u64) as usize))
+        });
+        self.playout.sent(now, count);
+        let last = self.ended && self.consumer.len_bytes() == 0;
+        if last {
+            self.playout.turn_ended();
+        }
+        let samples = self.settle(bench.bytes.len() as u64);
+        let flow = &mut tally.downlink;
+        flow.messages_out += 1;
+        flow.bytes_out += bench.bytes.len() as u64;
+        flow.samples_out += samples;
+        flow.queued = self.pending;
+        Some(Frames { count, since, last })
+    }
+
+    /// Whether nothing waits that could still leave.
+    pub fn is_empty(&self) -> bool {
+        self.consumer.len_bytes() < self.format.frame_bytes()
+    }
+
+    /// When the next frame may leave; never, if none waits.
+    pub fn next_due(&self) -> Nanos {
+        if self.is_empty() { Nanos::NEVER } else { self.playout.next_due() }
+    }
+
+    /// When the phone will have played everything it was sent.
+    pub fn dry_at(&self) -> Nanos {
+        self.playout.dry_at()
+    }
+
+    /// Milliseconds that `samples` of the model last.
+    pub fn ms_of(&self, samples: u64) -> u64 {
+        samples * 1_000 / u64::from(self.source_hz)
+    }
+}
+
+fn resampler(source_hz: u32, target: Format) -> Option<Resampler> {
+    Conversion::between(source_hz, target.rate_hz())
+        .map(|conversion| Resampler::new(conversion, FilterSet::LinearPhase))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use dsp::kernels::{Isa, Kernels};
+
+    use super::*;
+
+    const LEAD: Duration = Duration::from_millis(300);
+
+    struct Fixture {
+        downlink: Downlink,
+        bench: Workbench,
+        tally: Tally,
+    }
+
+    impl Fixture {
+        fn new(format: Format) -> Fixture {
+            Fixture {
+                downlink: Downlink::new(format, LEAD),
+                bench: Workbench::new(Kernels::detect(Isa::Scalar)),
+                tally: Tally::default(),
+            }
+        }
+
+        fn push(&mut self, pcm: &[u8]) {
+            self.bench.bytes.clear();
+            self.bench.bytes.extend_from_slice(pcm);
+            self.downlink.push(Nanos(0), MODEL_RATE_HZ, &mut self.bench, &mut self.tally);
+            self.check();
+        }
+
+        fn take(&mut self, now: Nanos) -> Option<Frames> {
+            let frames = self.downlink.take_frames(now, &mut self.bench, &mut self.tally);
+            self.check();
+            frames
+        }
+
+        fn end_turn(&mut self) {
+            self.downlink.end_turn(&mut self.tally);
+            self.check();
+        }
+
+        fn check(&self) {
+            assert!(self.tally.downlink.balances(), "{:?}", self.tally.downlink);
+            assert_eq!(self.tally.downlink.queued, self.downlink.pending);
+        }
+    }
+
+    #[test]
+    fn model_audio_leaves_in_whole_frames_and_the_rest_at_the_end_of_the_turn() {
+        let mut f = Fixture::new(Format::Mulaw8k);
+        f.push(&[0; 960 + 100]);
+        assert_eq!(f.take(Nanos(0)).unwrap().count, 1);
+        assert_eq!(f.take(Nanos(0)), None);
+        f.end_turn();
+        let frames = f.take(Nanos(0)).unwrap();
+        assert_eq!((frames.count, frames.last), (1, true));
+        assert_eq!(f.bench.bytes.len(), 160);
+        assert!(f.bench.bytes[17..].iter().all(|&code| code == 0xff));
+        assert_eq!(f.tally.downlink.queued, 0);
+        assert!(f.downlink.is_empty());
+    }
+
+    #[test]
+    fn pieces_of_any_length_sound_like_one() {
+        let pcm: Vec<u8> = (0..4_801u32).map(|n| (n * 37 % 251) as u8).collect();
+        let mut whole = Fixture::new(Format::Mulaw8k);
+        whole.push(&pcm);
+        whole.end_turn();
+        let mut pieces = Fixture::new(Format::Mulaw8k);
+        let mut rest = &pcm[..];
+        for length in [1, 2, 3, 333, 960, 7].into_iter().cycle() {
+            let (piece, behind) = rest.split_at(length.min(rest.len()));
+            pieces.push(piece);
+            rest = behind;
+            if rest.is_empty() {
+                break;
+            }
+        }
+        pieces.end_turn();
+        assert_eq!(whole.take(Nanos(0)).unwrap().count, pieces.take(Nanos(0)).unwrap().count);
+        assert_eq!(whole.bench.bytes, pieces.bench.bytes);
+        assert_eq!(pieces.tally.oddities[Oddity::AgentOdd as usize], 1);
+    }
+
+    #[test]
+    fn a_full_ring_drops_the_newest_and_counts_it() {
+        let mut f = Fixture::new(Format::Mulaw8k);
+        let second = vec![0; 48_000];
+        for _ in 0..DOWNLINK_QUEUE_MS / 1_000 + 2 {
+            f.push(&second);
+        }
+        assert_eq!(f.tally.downlink.dropped[Dropped::Overrun as usize], 48_000);
+        assert_eq!(f.tally.downlink.queued, DOWNLINK_QUEUE_MS as u64 * 24);
+        let dropped = f.downlink.clear(Nanos(1), Dropped::BargeIn, &mut f.tally);
+        assert_eq!(dropped, DOWNLINK_QUEUE_MS as u64 * 24);
+        f.check();
+    }
+
+    #[test]
+    fn after_a_clear_nothing_of_the_old_turn_is_left() {
+        let mut f = Fixture::new(Format::Mulaw8k);
+        f.push(&[0x55; 9_601]);
+        f.downlink.clear(Nanos(5), Dropped::BargeIn, &mut f.tally);
+        assert_eq!(f.take(Nanos(5)), None);
+        let new_turn: Vec<u8> = (0..1_920u32).map(|n| (n % 17) as u8).collect();
+        f.push(&new_turn);
+        f.take(Nanos(5)).unwrap();
+        let mut fresh = Fixture::new(Format::Mulaw8k);
+        fresh.push(&new_turn);
+        fresh.take(Nanos(5)).unwrap();
+        assert_eq!(f.bench.bytes, fresh.bench.bytes);
+    }
+
+    #[test]
+    fn a_browser_gets_the_models_samples_as_they_are() {
+        let mut f = Fixture::new(Format::Pcm16 { rate_hz: 24_000 });
+        let pcm: Vec<u8> = (0..960u32).map(|n| (n % 255) as u8).collect();
+        f.push(&pcm);
+        assert_eq!(f.take(Nanos(0)).unwrap().count, 1);
+        assert_eq!(f.bench.bytes, pcm);
+    }
+
+    #[test]
+    fn an_unknown_rate_is_counted_and_not_played() {
+        let mut f = Fixture::new(Format::Mulaw8k);
+        f.bench.bytes.extend_from_slice(&[0; 100]);
+        f.downlink.push(Nanos(0), 12_345, &mut f.bench, &mut f.tally);
+        assert_eq!(f.tally.oddities[Oddity::AgentRate as usize], 1);
+        assert_eq!(f.tally.downlink.samples_in, 0);
+    }
+}

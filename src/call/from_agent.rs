@@ -1,0 +1,157 @@
+//! What the model says, and what follows: its audio, its turns, interruptions, transcripts.
+//!
+//! In:       WebSocket bytes, cut anywhere; text and binary messages alike.
+//! Out:      model audio in the downlink, a barge-in, words for a browser.
+//! Bounds:   [`AGENT_MESSAGE_MAX_BYTES`](crate::limits::AGENT_MESSAGE_MAX_BYTES) by the reader.
+//! Not here: what is said to the model (`call::agent`), `setup` (`dial`).
+//!
+//! An `interrupted` is obeyed before anything else in its message: audio beside it is part of what
+//! it cancels.
+
+use super::{Audio, Call, Ending, LegLife, Life, Oddity, Report, Workbench};
+use crate::clock::Nanos;
+use crate::wire::browser::{ToBrowser, Who};
+use crate::wire::gemini::{self, ServerMessage, Transcription};
+use crate::wire::ws::{CloseCode, Event, MessageReader, Role};
+
+impl Call {
+    /// Bytes from the model. Returns how many were used; show the rest again with more behind it.
+    pub fn handle_agent_bytes(
+        &mut self,
+        now: Nanos,
+        bytes: &mut [u8],
+        bench: &mut Workbench,
+    ) -> usize {
+        self.now = self.now.max(now);
+        self.agent_heard_at = self.now;
+        // Taken out for the loop, so that an event may borrow from it while the call changes.
+        let mut reader =
+            std::mem::replace(&mut self.agent_reader, MessageReader::new(Role::Server, 0));
+        let mut used = 0;
+        while self.agent_life != LegLife::Gone {
+            match reader.next(&mut bytes[used..]) {
+                Ok((Event::NeedMore { .. }, n)) => {
+                    used += n;
+                    break;
+                }
+                Ok((event, n)) => {
+                    used += n;
+                    self.handle_agent_event(event, bench);
+                }
+                Err(fault) => {
+                    if self.agent_life == LegLife::Open {
+                        self.tally.note(Oddity::AgentFraming);
+                        self.close_agent(fault.close_code());
+                        self.leave(Ending::ModelBroke { code: fault.close_code().number() });
+                    }
+                    used = bytes.len();
+                    break;
+                }
+            }
+        }
+        self.agent_reader = reader;
+        bench.tidy();
+        used
+    }
+
+    fn handle_agent_event(&mut self, event: Event<'_>, bench: &mut Workbench) {
+        if let Event::Close { code, .. } = event {
+            self.close_agent(code.unwrap_or(CloseCode::NORMAL));
+            self.agent_life = LegLife::Gone;
+            return self.leave(Ending::ModelClosed { code: code.map(CloseCode::number) });
+        }
+        let Life::Live { .. } = self.life else { return };
+        match event {
+            Event::Text(text) => self.handle_agent_text(text, bench),
+            Event::Binary(bytes) => match std::str::from_utf8(bytes) {
+                Ok(text) => self.handle_agent_text(text, bench),
+                Err(_) => self.note_agent(Oddity::AgentMessage),
+            },
+            Event::Ping(payload) => self.agent.send_pong(payload),
+            Event::Pong(_) | Event::Partial | Event::NeedMore { .. } | Event::Close { .. } => {}
+        }
+    }
+
+    fn handle_agent_text(&mut self, text: &str, bench: &mut Workbench) {
+        let Ok(message) = gemini::decode(text) else {
+            return self.note_agent(Oddity::AgentMessage);
+        };
+        if message.interrupted {
+            let with_audio = message.audio_parts().next().is_some();
+            self.barge_in(with_audio);
+        }
+        self.tell_transcripts(&message);
+        self.take_model_audio(&message, bench);
+        if message.generation_complete || message.turn_complete {
+            self.complete(message.turn_complete);
+        }
+        self.decline_tools(&message);
+        if let Some(time_left) = message.go_away {
+            self.report(Report::GoAway { time_left });
+        }
+        if message.error.is_some() {
+            self.close_agent(CloseCode::NORMAL);
+            self.leave(Ending::ModelClosed { code: None });
+        }
+    }
+
+    fn take_model_audio(&mut self, message: &ServerMessage<'_>, bench: &mut Workbench) {
+        for part in message.audio_parts() {
+            bench.bytes.clear();
+            if part.base64.decode_base64_append(&mut bench.bytes).is_err() {
+                self.note_agent(Oddity::AgentBase64);
+                continue;
+            }
+            let had_floor = self.turns.is_agents();
+            let live = !message.interrupted && self.turns.audio_came(self.now);
+            let Some(Audio { downlink, .. }) = &mut self.audio else { return };
+            if !live {
+                downlink.refuse(bench.bytes.len(), &mut self.tally);
+                continue;
+            }
+            downlink.push(self.now, part.rate_hz, bench, &mut self.tally);
+            if !had_floor {
+                self.phone.tell_turn(Who::Agent);
+            }
+        }
+    }
+
+    /// No more audio comes of this generation, or the whole turn is over.
+    fn complete(&mut self, turn_complete: bool) {
+        let had_floor = self.turns.is_agents();
+        if let (true, Some(audio)) = (had_floor, &mut self.audio) {
+            audio.downlink.end_turn(&mut self.tally);
+        }
+        if turn_complete {
+            self.turns.turn_completed();
+            if had_floor {
+                self.phone.tell_turn(Who::Caller);
+            }
+        }
+    }
+
+    fn tell_transcripts(&mut self, message: &ServerMessage<'_>) {
+        let pieces = [
+            (Who::Caller, &message.input_transcription),
+            (Who::Agent, &message.output_transcription),
+        ];
+        for (who, piece) in pieces {
+            if let Some(Transcription { text, finished }) = piece {
+                let is_final = finished.unwrap_or(false);
+                self.phone.tell(&ToBrowser::Transcript { who, text: &text.to_cow(), is_final });
+            }
+        }
+    }
+
+    /// No tool is declared to the model; one that it calls all the same is answered with an error,
+    /// so that it does not wait for ever.
+    fn decline_tools(&mut self, message: &ServerMessage<'_>) {
+        for call in message.tool_calls() {
+            let id = call.id.map(|id| id.to_cow().into_owned());
+            let name = call.name.to_cow();
+            let answer = gemini::tool_error_json(id.as_deref(), &name, "there is no such tool");
+            self.agent.send_json(&answer);
+            self.note_agent(Oddity::AgentTool);
+        }
+    }
+}

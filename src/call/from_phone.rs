@@ -1,0 +1,274 @@
+//! What the phone's side says, and what follows: the carrier's messages and the browser's.
+//!
+//! In:       WebSocket bytes, cut anywhere.
+//! Out:      caller audio in the uplink, an [`Opening`], marks heard, a hang-up.
+//! Bounds:   [`PHONE_MESSAGE_MAX_BYTES`](crate::limits::PHONE_MESSAGE_MAX_BYTES) by the reader;
+//! [`BROWSER_MESSAGE_MAX_MS`].
+//! Not here: what is said to the phone (`call::phone`).
+//!
+//! Before the opening, a message that makes no sense ends the call: it is a stranger. After it,
+//! such a message is passed over and counted.
+
+use super::audio::Format;
+use super::turns::Echo;
+use super::uplink::Uplink;
+use super::{
+    Audio, Call, Class, Dropped, Ending, LegLife, Life, Oddity, Opening, Report, Request, Workbench,
+};
+use crate::call::downlink::{Downlink, MODEL_RATE_HZ};
+use crate::clock::Nanos;
+use crate::limits::BROWSER_MESSAGE_MAX_MS;
+use crate::wire::browser::{self, DEFAULT_RATE_HZ, FromBrowser, ToBrowser};
+use crate::wire::gemini;
+use crate::wire::twilio::{self, Encoding, Inbound, MarkName, Media, Start, Track};
+use crate::wire::ws::{CloseCode, Event, MessageReader, Role};
+
+/// The rate every uplink can be brought to: the model's own.
+const UPLINK_RATE_HZ: u32 = 16_000;
+
+impl Call {
+    /// Bytes from the phone. Returns how many were used; show the rest again with more behind it.
+    pub fn handle_phone_bytes(
+        &mut self,
+        now: Nanos,
+        bytes: &mut [u8],
+        bench: &mut Workbench,
+    ) -> usize {
+        self.now = self.now.max(now);
+        self.phone_heard_at = self.now;
+        // Taken out for the loop, so that an event may borrow from it while the call changes.
+        let mut reader =
+            std::mem::replace(&mut self.phone_reader, MessageReader::new(Role::Client, 0));
+        let mut used = 0;
+        while self.phone_life != LegLife::Gone {
+            match reader.next(&mut bytes[used..]) {
+                Ok((Event::NeedMore { .. }, n)) => {
+                    used += n;
+                    break;
+                }
+                Ok((event, n)) => {
+                    used += n;
+                    self.handle_phone_event(event, bench);
+                }
+                Err(fault) => {
+                    if !self.is_over() {
+                        self.tally.note(Oddity::PhoneFraming);
+                        self.end(Ending::PhoneBroke { code: fault.close_code().number() });
+                    }
+                    used = bytes.len();
+                    break;
+                }
+            }
+        }
+        self.phone_reader = reader;
+        used
+    }
+
+    fn handle_phone_event(&mut self, event: Event<'_>, bench: &mut Workbench) {
+        if let Event::Close { code, .. } = event {
+            let code = code.map(CloseCode::number);
+            self.end(Ending::PhoneClosed { code });
+            self.phone_life = LegLife::Gone;
+            return;
+        }
+        if self.is_over() {
+            return;
+        }
+        match event {
+            Event::Text(text) => self.handle_phone_text(text, bench),
+            Event::Binary(bytes) => self.handle_phone_binary(bytes),
+            Event::Ping(payload) => self.phone.send_pong(payload),
+            Event::Pong(_) | Event::Partial | Event::NeedMore { .. } | Event::Close { .. } => {}
+        }
+    }
+
+    fn handle_phone_text(&mut self, text: &str, bench: &mut Workbench) {
+        match self.class {
+            Some(Class::Twilio) => self.handle_carrier_text(text, bench),
+            Some(Class::Web) => self.handle_browser_text(text),
+            None => {
+                let carrier =
+                    matches!(twilio::decode(text), Ok(Inbound::Connected | Inbound::Start(_)));
+                self.class = Some(if carrier { Class::Twilio } else { Class::Web });
+                self.handle_phone_text(text, bench);
+            }
+        }
+    }
+
+    /// A stranger's message makes no sense: before the opening that ends the call.
+    fn handle_phone_nonsense(&mut self, oddity: Oddity, code: CloseCode) {
+        self.note_phone(oddity);
+        if let Life::Opening { .. } = self.life {
+            self.end(Ending::PhoneBroke { code: code.number() });
+        }
+    }
+
+    fn handle_carrier_text(&mut self, text: &str, bench: &mut Workbench) {
+        match twilio::decode(text) {
+            Ok(Inbound::Connected) => {}
+            Ok(Inbound::Start(start)) => self.open_carrier(&start),
+            Ok(Inbound::Media(media)) => self.take_carrier_audio(&media, bench),
+            Ok(Inbound::Mark { name }) => self.take_mark(&name.to_cow()),
+            Ok(Inbound::Dtmf { .. }) => self.report(Report::Dtmf),
+            Ok(Inbound::Stop) => self.end(Ending::CallerHungUp),
+            Ok(Inbound::Unknown) => self.note_phone(Oddity::PhoneUnknown),
+            Err(_) => {
+                self.handle_phone_nonsense(Oddity::PhoneMessage, CloseCode::INVALID_PAYLOAD);
+            }
+        }
+    }
+
+    fn open_carrier(&mut self, start: &Start<'_>) {
+        let Life::Opening { .. } = self.life else {
+            return self.note_phone(Oddity::PhoneOrder);
+        };
+        let format = &start.format;
+        if (format.encoding, format.rate_hz, format.channels) != (Encoding::Mulaw, 8_000, 1) {
+            self.note_phone(Oddity::PhoneMessage);
+            return self.end(Ending::PhoneBroke { code: CloseCode::UNSUPPORTED.number() });
+        }
+        let call_sid = start.call_sid.to_cow().into_owned();
+        let stream_sid = start.stream_sid.to_cow().into_owned();
+        let parameter = |name| start.parameters.get(name).map(|value| value.into_owned());
+        self.phone.speak_twilio(&stream_sid);
+        self.call_sid = Some(call_sid.clone());
+        self.open(
+            Class::Twilio,
+            Format::Mulaw8k,
+            Format::Mulaw8k,
+            Opening::Twilio {
+                call_sid,
+                stream_sid,
+                token: parameter("token"),
+                from: parameter("from"),
+                to: parameter("to"),
+            },
+        );
+    }
+
+    /// The phone has said who it is: the queues are made, and it asks to be let in.
+    fn open(&mut self, class: Class, up: Format, down: Format, opening: Opening) {
+        let (from, to) = match &opening {
+            Opening::Twilio { from, to, .. } => (from.clone(), to.clone()),
+            Opening::Web { .. } => (None, None),
+        };
+        self.class = Some(class);
+        self.audio = Some(Audio {
+            format: up,
+            uplink: Uplink::new(up),
+            downlink: Downlink::new(down, self.settings.playout_lead),
+        });
+        self.life = Life::Waiting { opened_at: self.now };
+        let call_sid = self.call_sid.clone();
+        self.report(Report::Opened { class, call_sid, from, to, rate_hz: up.rate_hz() });
+        self.requests.push_back(Request::Admit(opening));
+    }
+
+    fn take_carrier_audio(&mut self, media: &Media<'_>, bench: &mut Workbench) {
+        let Some(Audio { uplink, .. }) = &mut self.audio else {
+            return self.handle_phone_nonsense(Oddity::PhoneOrder, CloseCode::POLICY);
+        };
+        bench.bytes.clear();
+        if media.payload.decode_base64_append(&mut bench.bytes).is_err() {
+            return self.note_phone(Oddity::PhoneBase64);
+        }
+        if media.track != Track::Inbound {
+            let samples = bench.bytes.len() as u64;
+            self.tally.uplink.messages_in += 1;
+            self.tally.uplink.bytes_in += samples;
+            self.tally.uplink.samples_in += samples;
+            self.tally.uplink.drop_samples(Dropped::OtherTrack, samples);
+            return;
+        }
+        if let Some(timestamp_ms) = media.timestamp_ms {
+            uplink.keep_time(self.now, timestamp_ms, bench.bytes.len(), &mut self.tally);
+        }
+        uplink.push(self.now, &bench.bytes, &mut self.tally);
+    }
+
+    fn take_mark(&mut self, name: &str) {
+        let echo = MarkName::parse(name).map(|mark| self.turns.mark_echoed(mark));
+        match echo {
+            Some(Echo::Heard | Echo::Void) => {}
+            Some(Echo::Unknown) | None => self.note_phone(Oddity::PhoneMark),
+        }
+    }
+
+    fn handle_browser_text(&mut self, text: &str) {
+        self.phone.speak_browser();
+        match browser::decode(text) {
+            Ok(FromBrowser::Hello { rate_hz, token }) => {
+                self.open_browser(rate_hz, token.map(|token| token.to_cow().into_owned()));
+            }
+            Ok(FromBrowser::Text { text }) => self.take_typed(&text.to_cow()),
+            Ok(FromBrowser::Bye) => self.end(Ending::CallerHungUp),
+            Ok(FromBrowser::Unknown) => {
+                self.handle_phone_nonsense(Oddity::PhoneUnknown, CloseCode::POLICY);
+            }
+            Err(_) => {
+                self.handle_phone_nonsense(Oddity::PhoneMessage, CloseCode::INVALID_PAYLOAD);
+            }
+        }
+    }
+
+    fn open_browser(&mut self, rate_hz: u32, token: Option<String>) {
+        let Life::Opening { .. } = self.life else {
+            return self.note_phone(Oddity::PhoneOrder);
+        };
+        let up = Format::Pcm16 { rate_hz };
+        if !Uplink::can_reach(up, UPLINK_RATE_HZ) {
+            self.note_phone(Oddity::PhoneMessage);
+            let message = "This sample rate is not supported.";
+            self.phone.tell(&ToBrowser::Error { code: "rate", message });
+            return self.end(Ending::PhoneBroke { code: CloseCode::UNSUPPORTED.number() });
+        }
+        let down = Format::Pcm16 { rate_hz: MODEL_RATE_HZ };
+        self.open(Class::Web, up, down, Opening::Web { token, rate_hz });
+    }
+
+    fn take_typed(&mut self, text: &str) {
+        if let Life::Live { .. } = self.life {
+            self.agent.send_json(&gemini::text_json(text));
+        } else {
+            self.note_phone(Oddity::PhoneOrder);
+            let message = "The agent is not there yet.";
+            self.phone.tell(&ToBrowser::Error { code: "not_ready", message });
+        }
+    }
+
+    fn handle_phone_binary(&mut self, audio: &[u8]) {
+        if self.class == Some(Class::Twilio) {
+            return self.handle_phone_nonsense(Oddity::PhoneOpcode, CloseCode::UNSUPPORTED);
+        }
+        if let Life::Opening { .. } = self.life {
+            self.phone.speak_browser();
+            self.open_browser(DEFAULT_RATE_HZ, None);
+        }
+        let Some(Audio { format, uplink, .. }) = &mut self.audio else { return };
+        if audio.len() > format.bytes_of_ms(BROWSER_MESSAGE_MAX_MS) {
+            self.note_phone(Oddity::PhoneMessage);
+            let message = "One message may hold at most 100 ms of audio.";
+            return self.phone.tell(&ToBrowser::Error { code: "audio_too_long", message });
+        }
+        uplink.push(self.now, audio, &mut self.tally);
+    }
+}
+
+/// What a browser is told of an ending that is not its own doing.
+pub(super) fn sentence_for(ending: Ending) -> Option<&'static str> {
+    match ending {
+        Ending::CallerHungUp | Ending::PhoneClosed { .. } | Ending::PhoneLost => None,
+        Ending::PhoneSilent | Ending::PhoneStalled => Some("The connection was too slow."),
+        Ending::PhoneBroke { .. } => Some("The relay did not understand this client."),
+        Ending::NoStart => Some("The conversation was not begun in time."),
+        Ending::Refused(_) => Some("This conversation was not let in."),
+        Ending::NoModel(_) => Some("The agent cannot be reached at present."),
+        Ending::ModelClosed { .. }
+        | Ending::ModelLost
+        | Ending::ModelSilent
+        | Ending::ModelBroke { .. } => Some("The connection to the agent was lost."),
+        Ending::TooLong => Some("The conversation was as long as it may be."),
+        Ending::Drained => Some("The relay is being stopped."),
+        Ending::Internal => Some("The relay failed in this conversation."),
+    }
+}

@@ -1,0 +1,128 @@
+//! The phone's leg, outgoing side: what the relay says to a carrier or a browser, as WebSocket
+//! messages in a [`SendBuf`].
+//!
+//! Bounds:   [`PHONE_OUTPUT_MAX_BYTES`], asked for by [`PhoneLeg::is_stalled`].
+//! Not here: what the phone says (`call::from_phone`), when audio is due (`call::playout`).
+
+use crate::buf::SendBuf;
+use crate::limits::PHONE_OUTPUT_MAX_BYTES;
+use crate::wire::browser::{ToBrowser, Who};
+use crate::wire::twilio::{MarkName, Outbound};
+use crate::wire::ws::{
+    CloseCode, Opcode, Role, header_bytes, write_close, write_frame, write_header,
+};
+
+/// A server masks nothing.
+const NO_MASK: [u8; 4] = [0; 4];
+
+/// The phone's leg.
+#[derive(Debug, Default)]
+pub struct PhoneLeg {
+    /// What waits to go out.
+    pub output: SendBuf,
+    speaks: Speaks,
+}
+
+/// The language of the other end.
+#[derive(Debug, Default)]
+enum Speaks {
+    /// Not known yet: nothing but control frames may be sent.
+    #[default]
+    Nothing,
+    /// Twilio's media streams, once there is a stream to name.
+    Twilio(Outbound),
+    /// The browser protocol.
+    Browser,
+}
+
+impl PhoneLeg {
+    /// From now on the other end is the carrier's stream of this name.
+    pub fn speak_twilio(&mut self, stream_sid: &str) {
+        self.speaks = Speaks::Twilio(Outbound::new(stream_sid));
+    }
+
+    /// From now on the other end is a browser.
+    pub fn speak_browser(&mut self) {
+        self.speaks = Speaks::Browser;
+    }
+
+    /// Whether the other end returns marks.
+    pub fn returns_marks(&self) -> bool {
+        matches!(self.speaks, Speaks::Twilio(_))
+    }
+
+    /// Whether the other end takes so little that it cannot be helped.
+    pub fn is_stalled(&self) -> bool {
+        self.output.len_bytes() > PHONE_OUTPUT_MAX_BYTES
+    }
+
+    /// Audio in the other end's format.
+    pub fn send_audio(&mut self, audio: &[u8]) {
+        match &self.speaks {
+            Speaks::Nothing => {}
+            Speaks::Twilio(outbound) => {
+                let json_bytes = outbound.media_json_len(audio.len());
+                text(&mut self.output, json_bytes, |tail| outbound.write_media_json(audio, tail));
+            }
+            Speaks::Browser => {
+                let tail = self.output.tail();
+                write_frame(Role::Server, Opcode::Binary, audio, NO_MASK, tail);
+            }
+        }
+    }
+
+    /// A mark behind the audio sent so far.
+    pub fn send_mark(&mut self, mark: MarkName) {
+        if let Speaks::Twilio(outbound) = &self.speaks {
+            let json_bytes = outbound.mark_json_len(mark);
+            text(&mut self.output, json_bytes, |tail| outbound.write_mark_json(mark, tail));
+        }
+    }
+
+    /// Throw away what you hold.
+    pub fn send_clear(&mut self) {
+        match &self.speaks {
+            Speaks::Nothing => {}
+            Speaks::Twilio(outbound) => {
+                let json_bytes = outbound.clear_json_len();
+                text(&mut self.output, json_bytes, |tail| outbound.write_clear_json(tail));
+            }
+            Speaks::Browser => self.tell(&ToBrowser::Clear),
+        }
+    }
+
+    /// A word for a browser; a carrier has none for it.
+    pub fn tell(&mut self, message: &ToBrowser<'_>) {
+        if let Speaks::Browser = self.speaks {
+            let json_bytes = message.json_len();
+            text(&mut self.output, json_bytes, |tail| message.write_json(tail));
+        }
+    }
+
+    /// Whose turn it is, for a browser.
+    pub fn tell_turn(&mut self, who: Who) {
+        self.tell(&ToBrowser::Turn { who });
+    }
+
+    /// Keeps proxies from cutting the line, and shows whether the other end is alive.
+    pub fn send_ping(&mut self) {
+        write_frame(Role::Server, Opcode::Ping, &[], NO_MASK, self.output.tail());
+    }
+
+    /// Answers a ping.
+    pub fn send_pong(&mut self, payload: &[u8]) {
+        write_frame(Role::Server, Opcode::Pong, payload, NO_MASK, self.output.tail());
+    }
+
+    /// Says goodbye.
+    pub fn send_close(&mut self, code: CloseCode, reason: &str) {
+        write_close(Role::Server, code, reason, NO_MASK, self.output.tail());
+    }
+}
+
+fn text(output: &mut SendBuf, json_bytes: usize, write: impl FnOnce(&mut Vec<u8>)) {
+    let tail = output.tail();
+    tail.reserve(header_bytes(json_bytes, false) + json_bytes);
+    write_header(Role::Server, Opcode::Text, true, json_bytes, None, tail);
+    write(tail);
+}

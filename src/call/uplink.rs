@@ -1,0 +1,329 @@
+//! Caller to model: the ring that phone audio waits in, and its conversion on the way out.
+//!
+//! In:       audio bytes as the carrier sent them, with its timestamps.
+//! Out:      groups of PCM16 at the model's rate, each with the moment it was complete.
+//! Bounds:   [`UPLINK_QUEUE_MS`]: the oldest is dropped and counted; [`HOLE_MAX_MS`] of silence
+//! for one hole.
+//! Not here: messages (`call::agent`), how many groups leave in a turn (`call`).
+
+use dsp::resample::{Conversion, FilterSet, Resampler};
+use dsp::ring::{Consumer, Producer, ring};
+
+use super::arrivals::Arrivals;
+use super::audio::{Format, Workbench};
+use super::events::LineTerms;
+use super::tally::{Dropped, Flow, Oddity, Tally};
+use crate::clock::Nanos;
+use crate::limits::{HOLE_MAX_MS, HOLE_TOLERANCE_MS, UPLINK_QUEUE_MS};
+
+/// Caller audio on its way to the model.
+pub struct Uplink {
+    format: Format,
+    producer: Producer,
+    consumer: Consumer,
+    /// Bytes put into the ring, and taken out of it, since it was made.
+    pushed: u64,
+    popped: u64,
+    arrivals: Arrivals,
+    /// Where the carrier's timestamps should be now, in bytes of audio; `None` before the first.
+    expected: Option<u64>,
+    /// Set when the model is ready.
+    route: Option<Route>,
+}
+
+/// How audio leaves.
+struct Route {
+    /// `None` where phone and model agree on the rate.
+    resampler: Option<Resampler>,
+    rate_hz: u32,
+    group_bytes: usize,
+    /// Audio that arrived before this waited for the model, not for us.
+    opened_at: Nanos,
+}
+
+impl Uplink {
+    /// An empty ring for audio of this format.
+    pub fn new(format: Format) -> Uplink {
+        let (producer, consumer) = ring(format.bytes_of_ms(UPLINK_QUEUE_MS));
+        Uplink {
+            format,
+            producer,
+            consumer,
+            pushed: 0,
+            popped: 0,
+            arrivals: Arrivals::default(),
+            expected: None,
+            route: None,
+        }
+    }
+
+    /// Whether audio of this format can be brought to this rate.
+    pub fn can_reach(format: Format, rate_hz: u32) -> bool {
+        format.rate_hz() == rate_hz || Conversion::between(format.rate_hz(), rate_hz).is_some()
+    }
+
+    /// From now on audio may leave, as `terms` say.
+    ///
+    /// # Panics
+    /// If [`Uplink::can_reach`] denies the rate.
+    pub fn open(&mut self, now: Nanos, terms: &LineTerms) {
+        let source_hz = self.format.rate_hz();
+        let resampler = (source_hz != terms.uplink_rate_hz).then(|| {
+            let conversion = Conversion::between(source_hz, terms.uplink_rate_hz)
+                .expect("the rate was checked when the call opened");
+            Resampler::new(conversion, FilterSet::LinearPhase)
+        });
+        self.route = Some(Route {
+            resampler,
+            rate_hz: terms.uplink_rate_hz,
+            group_bytes: self.format.bytes_of_ms(terms.uplink_ms),
+            opened_at: now,
+        });
+    }
+
+    /// The rate audio leaves at, once the model is ready.
+    pub fn target_hz(&self) -> Option<u32> {
+        self.route.as_ref().map(|route| route.rate_hz)
+    }
+
+    /// Takes in one message's audio. Half a sample at its end is cut off and counted.
+    pub fn push(&mut self, now: Nanos, audio: &[u8], tally: &mut Tally) {
+        let odd = audio.len() % self.format.sample_bytes();
+        if odd != 0 {
+            tally.note(Oddity::PhoneOdd);
+        }
+        let audio = &audio[..audio.len() - odd];
+        let samples = (audio.len() / self.format.sample_bytes()) as u64;
+        let flow = &mut tally.uplink;
+        flow.messages_in += 1;
+        flow.bytes_in += audio.len() as u64;
+        flow.samples_in += samples;
+        self.enqueue(now, audio, flow);
+    }
+
+    /// Fills the hole before audio that claims to begin at `timestamp_ms`, and expects the next
+    /// audio `audio_bytes` later. A timestamp within [`HOLE_TOLERANCE_MS`] of the expected one is
+    /// no hole; one before it sets the expectation anew.
+    pub fn keep_time(
+        &mut self,
+        now: Nanos,
+        timestamp_ms: u64,
+        audio_bytes: usize,
+        tally: &mut Tally,
+    ) {
+        let bytes_per_ms = self.format.bytes_of_ms(1) as u64;
+        let tolerance = HOLE_TOLERANCE_MS * bytes_per_ms;
+        let claimed = timestamp_ms.saturating_mul(bytes_per_ms);
+        let expected = self.expected.unwrap_or(claimed);
+        let start = if claimed > expected + tolerance {
+            tally.note(Oddity::PhoneHole);
+            let hole = (claimed - expected).min(HOLE_MAX_MS * bytes_per_ms);
+            self.fill_with_silence(now, hole as usize, &mut tally.uplink);
+            claimed
+        } else if expected > claimed.saturating_add(tolerance) {
+            tally.note(Oddity::PhoneBackwards);
+            claimed
+        } else {
+            expected
+        };
+        self.expected = Some(start.saturating_add(audio_bytes as u64));
+    }
+
+    fn fill_with_silence(&mut self, now: Nanos, bytes: usize, flow: &mut Flow) {
+        let silence = [self.format.silence(); 1024];
+        let mut left = bytes;
+        while left > 0 {
+            let n = left.min(silence.len());
+            flow.silence_in += (n / self.format.sample_bytes()) as u64;
+            self.enqueue(now, &silence[..n], flow);
+            left -= n;
+        }
+    }
+
+    /// Puts `audio` into the ring, dropping the oldest where it is full, and of `audio` itself
+    /// what is longer than the whole ring.
+    fn enqueue(&mut self, now: Nanos, audio: &[u8], flow: &mut Flow) {
+        let capacity = self.producer.capacity_bytes();
+        let excess = (self.consumer.len_bytes() + audio.len()).saturating_sub(capacity);
+        let oldest = self.consumer.skip(excess);
+        self.popped += oldest as u64;
+        let audio = &audio[excess - oldest..];
+        flow.drop_samples(Dropped::Overrun, (excess / self.format.sample_bytes()) as u64);
+        let accepted = self.producer.push(audio);
+        debug_assert_eq!(accepted, audio.len(), "room was made");
+        self.arrivals.note(self.pushed, self.pushed + audio.len() as u64, now);
+        self.pushed += audio.len() as u64;
+        flow.queued = self.queued_samples();
+    }
+
+    /// Samples that wait.
+    pub fn queued_samples(&self) -> u64 {
+        (self.consumer.len_bytes() / self.format.sample_bytes()) as u64
+    }
+
+    /// Groups that can leave now: none before the model is ready.
+    pub fn groups_waiting(&self) -> usize {
+        self.route.as_ref().map_or(0, |route| self.consumer.len_bytes() / route.group_bytes)
+    }
+
+    /// Bytes of PCM16 in a group, at most: for the check whether there is room for one.
+    pub fn group_pcm_bytes(&self) -> usize {
+        self.route.as_ref().map_or(0, |route| {
+            let samples = route.group_bytes / self.format.sample_bytes();
+            (samples * route.rate_hz as usize / self.format.rate_hz() as usize + 1) * 2
+        })
+    }
+
+    /// Takes one group out and leaves it as PCM16 little-endian in `bench.target_bytes`. Returns
+    /// since when it has been ready to leave; `None` if it waited for the model.
+    ///
+    /// # Panics
+    /// If no group waits.
+    pub fn take_group(&mut self, bench: &mut Workbench, flow: &mut Flow) -> Option<Nanos> {
+        assert!(self.groups_waiting() > 0, "no group waits");
+        let route = self.route.as_mut().expect("groups wait only with a route");
+        bench.bytes.resize(route.group_bytes, 0);
+        self.consumer.pop(&mut bench.bytes);
+        self.popped += route.group_bytes as u64;
+
+        bench.source_pcm.clear();
+        self.format.decode(&bench.kernels, &bench.bytes, &mut bench.source_pcm);
+        let pcm = match &mut route.resampler {
+            None => &bench.source_pcm,
+            Some(resampler) => {
+                bench.target_pcm.resize(resampler.output_len(bench.source_pcm.len()), 0);
+                resampler.process(&bench.kernels, &bench.source_pcm, &mut bench.target_pcm);
+                &bench.target_pcm
+            }
+        };
+        bench.target_bytes.resize(pcm.len() * 2, 0);
+        bench.kernels.pcm_to_le(pcm, &mut bench.target_bytes);
+
+        flow.messages_out += 1;
+        flow.bytes_out += bench.target_bytes.len() as u64;
+        flow.samples_out += bench.source_pcm.len() as u64;
+        let opened_at = route.opened_at;
+        flow.queued = self.queued_samples();
+        self.arrivals.completed(self.popped).filter(|&at| at >= opened_at)
+    }
+
+    /// Drops what waits, because the call is over.
+    pub fn end(&mut self, flow: &mut Flow) {
+        flow.drop_samples(Dropped::Ended, self.queued_samples());
+        self.popped += self.consumer.clear() as u64;
+        self.arrivals.clear();
+        flow.queued = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dsp::kernels::Isa;
+    use dsp::kernels::Kernels;
+
+    const TERMS: LineTerms = LineTerms { uplink_rate_hz: 16_000, uplink_ms: 20, greeting: None };
+
+    fn bench() -> Workbench {
+        Workbench::new(Kernels::detect(Isa::Scalar))
+    }
+
+    fn balanced(tally: &Tally) {
+        assert!(tally.uplink.balances(), "{:?}", tally.uplink);
+    }
+
+    #[test]
+    fn audio_before_the_model_waits_and_leaves_whole() {
+        let (mut uplink, mut tally, mut bench) =
+            (Uplink::new(Format::Mulaw8k), Tally::default(), bench());
+        uplink.push(Nanos(1), &[0x12; 100], &mut tally);
+        uplink.push(Nanos(2), &[0x34; 220], &mut tally);
+        assert_eq!(uplink.groups_waiting(), 0);
+        balanced(&tally);
+        uplink.open(Nanos(3), &TERMS);
+        assert_eq!(uplink.groups_waiting(), 2);
+        assert_eq!(uplink.take_group(&mut bench, &mut tally.uplink), None, "waited for the model");
+        assert_eq!(bench.target_bytes.len(), 640);
+        uplink.take_group(&mut bench, &mut tally.uplink);
+        assert_eq!((tally.uplink.samples_out, tally.uplink.queued), (320, 0));
+        balanced(&tally);
+        uplink.push(Nanos(9), &[0; 160], &mut tally);
+        assert_eq!(uplink.take_group(&mut bench, &mut tally.uplink), Some(Nanos(9)));
+    }
+
+    #[test]
+    fn at_the_bound_the_oldest_is_dropped_and_counted() {
+        let (mut uplink, mut tally, mut bench) =
+            (Uplink::new(Format::Mulaw8k), Tally::default(), bench());
+        let capacity = Format::Mulaw8k.bytes_of_ms(UPLINK_QUEUE_MS);
+        for n in 0..capacity / 160 + 3 {
+            uplink.push(Nanos(n as u64), &[n as u8; 160], &mut tally);
+        }
+        assert_eq!(tally.uplink.dropped[Dropped::Overrun as usize], 480);
+        balanced(&tally);
+        uplink.open(Nanos(0), &LineTerms { uplink_rate_hz: 8_000, ..TERMS });
+        uplink.take_group(&mut bench, &mut tally.uplink);
+        let mut fourth = [0; 160];
+        Kernels::detect(Isa::Scalar).mulaw_decode(&[3; 160], &mut fourth);
+        assert_eq!(bench.source_pcm, fourth);
+        uplink.end(&mut tally.uplink);
+        balanced(&tally);
+        assert_eq!(tally.uplink.queued, 0);
+    }
+
+    #[test]
+    fn audio_longer_than_the_ring_keeps_its_newest_part() {
+        let (mut uplink, mut tally) = (Uplink::new(Format::Mulaw8k), Tally::default());
+        let capacity = Format::Mulaw8k.bytes_of_ms(UPLINK_QUEUE_MS);
+        uplink.push(Nanos(0), &vec![7; capacity + 5], &mut tally);
+        assert_eq!(tally.uplink.dropped[Dropped::Overrun as usize], 5);
+        assert_eq!(tally.uplink.queued, capacity as u64);
+        balanced(&tally);
+    }
+
+    #[test]
+    fn a_hole_in_the_timestamps_is_filled_with_silence() {
+        let (mut uplink, mut tally) = (Uplink::new(Format::Mulaw8k), Tally::default());
+        let mut send = |timestamp_ms: u64, tally: &mut Tally| {
+            uplink.keep_time(Nanos(0), timestamp_ms, 160, tally);
+            uplink.push(Nanos(0), &[1; 160], tally);
+        };
+        send(62, &mut tally);
+        send(82, &mut tally);
+        assert_eq!(tally.uplink.silence_in, 0);
+        send(202, &mut tally);
+        assert_eq!(tally.uplink.silence_in, 800, "100 ms were missing");
+        send(232, &mut tally);
+        assert_eq!(tally.uplink.silence_in, 800, "10 ms of jitter are no hole");
+        send(1_000_000, &mut tally);
+        assert_eq!(tally.uplink.silence_in, 800 + 8 * HOLE_MAX_MS, "a hole is bounded");
+        send(100, &mut tally);
+        send(120, &mut tally);
+        assert_eq!(tally.uplink.silence_in, 800 + 8 * HOLE_MAX_MS);
+        assert_eq!(tally.oddities[Oddity::PhoneHole as usize], 2);
+        assert_eq!(tally.oddities[Oddity::PhoneBackwards as usize], 1);
+        balanced(&tally);
+    }
+
+    #[test]
+    fn frames_of_any_length_keep_time_without_drift() {
+        let (mut uplink, mut tally) = (Uplink::new(Format::Mulaw8k), Tally::default());
+        let mut sent = 0;
+        for bytes in [1, 999, 160, 320, 7].into_iter().cycle().take(500) {
+            uplink.keep_time(Nanos(0), 5 + sent / 8, bytes, &mut tally);
+            uplink.push(Nanos(0), &vec![0; bytes], &mut tally);
+            sent += bytes as u64;
+        }
+        assert_eq!(tally.uplink.silence_in, 0);
+        assert_eq!(tally.oddities, Tally::default().oddities);
+    }
+
+    #[test]
+    fn half_a_sample_is_cut_off_and_counted() {
+        let mut tally = Tally::default();
+        let mut uplink = Uplink::new(Format::Pcm16 { rate_hz: 16_000 });
+        uplink.push(Nanos(0), &[0; 321], &mut tally);
+        assert_eq!((tally.uplink.samples_in, tally.uplink.queued), (160, 160));
+        assert_eq!(tally.oddities[Oddity::PhoneOdd as usize], 1);
+    }
+}

@@ -1,0 +1,135 @@
+//! The sections but the agents: which keys there are, their defaults and bounds.
+//!
+//! Not here: what the keys mean (the types of `config`), the form of their values
+//! (`config::values`).
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::settings::{Key, Settings};
+use super::{Busy, Gemini, Limits, Log, ModelUrl, Server, SignatureMode, Twilio, Web, values};
+
+const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8080);
+const DEFAULT_DRAIN_TIMEOUT: Duration = Duration::from_secs(15 * 60);
+const DEFAULT_MAX_CALLS_PER_WORKER: usize = 2000;
+const DEFAULT_MAX_HANDSHAKES_PER_IP: usize = 256;
+const DEFAULT_MAX_CALL_DURATION: Duration = Duration::from_secs(4 * 3600);
+const DEFAULT_MODEL_HOST: &str = "generativelanguage.googleapis.com";
+const DEFAULT_API_VERSION: &str = "v1beta";
+const DEFAULT_MODEL: &str = "models/gemini-3.8-live";
+const DEFAULT_UPLINK_RATE_HZ: usize = 16_000;
+const DEFAULT_UPLINK_MS: usize = 20;
+const DEFAULT_PLAYOUT_LEAD: Duration = Duration::from_millis(300);
+const DEFAULT_FALLBACK: &str =
+    "We are sorry, our agent cannot be reached at the moment. Please call again a little later.";
+
+/// More threads than any machine has cores for.
+const WORKERS_MAX: usize = 1024;
+/// Beyond what one machine can have open.
+const CALLS_MAX: usize = 1_000_000;
+const ONE_DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// Reads `[server]`.
+pub(super) fn server(settings: &mut Settings<'_>) -> Server {
+    const LISTEN: Key = Key::open("server", "listen");
+    let mut listen = settings.read(LISTEN, values::listen_address).unwrap_or(DEFAULT_LISTEN);
+    let port = settings.read_variable("PORT", values::port);
+    if let Some(port) = port.filter(|_| !settings.is_overridden(LISTEN)) {
+        listen.set_port(port);
+    }
+    Server {
+        listen,
+        public_url: settings.read(Key::open("server", "public_url"), values::public_url),
+        workers: settings
+            .read(Key::open("server", "workers"), values::whole(0..=WORKERS_MAX))
+            .unwrap_or(0),
+        pin: settings.read(Key::open("server", "pin"), values::truth).unwrap_or(true),
+        drain_timeout: settings
+            .read(Key::open("server", "drain_timeout"), values::duration(Duration::ZERO..=ONE_DAY))
+            .unwrap_or(DEFAULT_DRAIN_TIMEOUT),
+    }
+}
+
+/// Reads `[limits]`.
+pub(super) fn limits(settings: &mut Settings<'_>) -> Limits {
+    let mut count = |name, least, default| {
+        settings
+            .read(Key::open("limits", name), values::whole(least..=CALLS_MAX))
+            .unwrap_or(default)
+    };
+    Limits {
+        max_calls: count("max_calls", 0, 0),
+        max_calls_per_worker: count("max_calls_per_worker", 1, DEFAULT_MAX_CALLS_PER_WORKER),
+        max_handshakes_per_ip: count("max_handshakes_per_ip", 1, DEFAULT_MAX_HANDSHAKES_PER_IP),
+        max_call_duration: settings
+            .read(
+                Key::open("limits", "max_call_duration"),
+                values::duration(Duration::from_secs(1)..=ONE_DAY),
+            )
+            .unwrap_or(DEFAULT_MAX_CALL_DURATION),
+    }
+}
+
+/// Reads `[gemini]`.
+pub(super) fn gemini(settings: &mut Settings<'_>) -> Gemini {
+    let default_url = || ModelUrl { tls: true, host: DEFAULT_MODEL_HOST.to_owned(), port: 443 };
+    let rates: &[usize] = &[8000, 16_000];
+    let rate = settings.read(Key::open("gemini", "uplink_rate"), values::one_of(rates));
+    Gemini {
+        url: settings
+            .read(Key::open("gemini", "url"), values::model_url)
+            .unwrap_or_else(default_url),
+        api_version: settings
+            .read(Key::open("gemini", "api_version"), values::api_version)
+            .unwrap_or_else(|| DEFAULT_API_VERSION.to_owned()),
+        api_key: settings.read(Key::secret("gemini", "api_key", "GEMINI_API_KEY"), values::secret),
+        ca_file: settings
+            .read(Key::open("gemini", "ca_file"), values::text_owned)
+            .map(PathBuf::from),
+        model: settings
+            .read(Key::open("gemini", "model"), values::model)
+            .unwrap_or_else(|| DEFAULT_MODEL.to_owned()),
+        uplink_rate: rate.unwrap_or(DEFAULT_UPLINK_RATE_HZ) as u32,
+        uplink_ms: settings
+            .read(Key::open("gemini", "uplink_ms"), values::one_of(&[20, 40, 60, 80, 100]))
+            .unwrap_or(DEFAULT_UPLINK_MS),
+    }
+}
+
+/// Reads `[twilio]`.
+pub(super) fn twilio(settings: &mut Settings<'_>) -> Twilio {
+    const AUTH_TOKEN: Key = Key::secret("twilio", "auth_token", "TWILIO_AUTH_TOKEN");
+    const SIGNATURE: Key = Key::open("twilio", "signature");
+    let tokens_written = settings.is_written(AUTH_TOKEN);
+    let auth_tokens = settings.read(AUTH_TOKEN, values::secrets).unwrap_or_default();
+    let signature = settings.read(SIGNATURE, values::signature);
+    let checks = matches!(signature, Some(SignatureMode::Require | SignatureMode::Warn));
+    if checks && auth_tokens.is_empty() && !tokens_written {
+        settings.fail(SIGNATURE, "needs a token to check with: set TWILIO_AUTH_TOKEN");
+    }
+    let unless_set =
+        if auth_tokens.is_empty() { SignatureMode::Off } else { SignatureMode::Require };
+    Twilio {
+        auth_tokens,
+        signature: signature.unwrap_or(unless_set),
+        playout_lead: settings
+            .read(Key::open("twilio", "playout_lead"), values::playout_lead)
+            .unwrap_or(DEFAULT_PLAYOUT_LEAD),
+        fallback: settings
+            .read(Key::open("twilio", "fallback"), values::sentence)
+            .unwrap_or_else(|| DEFAULT_FALLBACK.to_owned()),
+        busy: settings.read(Key::open("twilio", "busy"), values::busy).unwrap_or(Busy::Reject),
+    }
+}
+
+/// Reads `[web]`.
+pub(super) fn web(settings: &mut Settings<'_>) -> Web {
+    Web { enabled: settings.read(Key::open("web", "enabled"), values::truth).unwrap_or(true) }
+}
+
+/// Reads `[log]`.
+pub(super) fn log(settings: &mut Settings<'_>) -> Log {
+    let redact_numbers = settings.read(Key::open("log", "redact_numbers"), values::truth);
+    Log { redact_numbers: redact_numbers.unwrap_or(true) }
+}

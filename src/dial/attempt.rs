@@ -1,0 +1,455 @@
+//! One attempt, from the first byte on a connected socket until the model is ready: the upgrade,
+//! the one `setup` message, the wait for `setupComplete`.
+//!
+//! In:       bytes from the model, cut anywhere.
+//! Out:      bytes for the model; in the end [`Step::Ready`], with what came behind `setupComplete`
+//!           still unused, or what went wrong.
+//! Bounds:   [`ANSWER_MAX_BYTES`].
+//! Not here: sockets, TLS, deadlines; whether to try again (`dial::closes`, `dial`).
+
+use crate::buf::{RecvBuf, SendBuf};
+use crate::call::LineFault;
+use crate::config::{Agent, Secret};
+use crate::wire::gemini::{self, Resume, ServerMessage, SetupFacts, Vad};
+use crate::wire::upgrade::{self, UpgradeError};
+use crate::wire::ws::{self, CloseCode, Event, MessageReader, Opcode, Role};
+
+use super::closes::{CloseClass, redact};
+
+/// The longest message until the model is ready; they are a few hundred bytes. Above: the attempt
+/// has failed.
+const ANSWER_MAX_BYTES: usize = 64 * 1024;
+
+/// Names us to the service.
+const USER_AGENT: &str = concat!("vocaris/", env!("CARGO_PKG_VERSION"));
+
+/// Where the model is, as the upgrade request says it. The same for every attempt.
+#[derive(Debug)]
+pub(super) struct Address {
+    /// Host, with its port unless it is the scheme's own.
+    pub authority: String,
+    /// The path.
+    pub target: String,
+    /// Goes into a header, never into the path: paths are logged by others.
+    pub api_key: Option<Secret>,
+}
+
+/// What the bytes so far came to.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// More must come.
+    Waiting,
+    /// The model is ready. What came behind `setupComplete` is still in the input.
+    Ready,
+    /// There will be no line from this attempt.
+    Failed(Failure),
+}
+
+/// Why an attempt failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Failure {
+    /// What the call is told.
+    pub fault: LineFault,
+    /// What the model meant, where it closed.
+    pub close: Option<CloseClass>,
+    /// What it said, without secrets; often empty.
+    pub reason: String,
+}
+
+impl From<LineFault> for Failure {
+    fn from(fault: LineFault) -> Failure {
+        let closed = matches!(fault, LineFault::Closed { .. });
+        Failure { fault, close: closed.then_some(CloseClass::Lost), reason: String::new() }
+    }
+}
+
+/// One attempt.
+#[derive(Debug)]
+pub(super) struct Attempt {
+    stage: Stage,
+    api_key: Option<Secret>,
+    /// Mask keys.
+    rng: fastrand::Rng,
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// The request is out.
+    Upgrading {
+        /// `Sec-WebSocket-Key` of the request.
+        key: String,
+        /// To be sent behind the 101.
+        setup: String,
+    },
+    /// `setup` is out.
+    SettingUp(Box<MessageReader>),
+    /// Ready, or failed.
+    Over,
+}
+
+/// The message that makes a session of `agent`. `resumable`: whether to ask for a session that can
+/// be resumed, whose updates are also signs of life.
+pub(super) fn setup_of(agent: &Agent, resumable: bool) -> String {
+    gemini::setup_json(&SetupFacts {
+        model: &agent.model,
+        voice: agent.voice.as_deref(),
+        system: &agent.system,
+        resume: if resumable { Resume::Fresh } else { Resume::Off },
+        thinking: None,
+        compress: true,
+        transcripts: true,
+        barge_in: true,
+        vad: Vad::default(),
+        functions: &[],
+    })
+}
+
+impl Attempt {
+    /// Asks for the upgrade. `setup`: of [`setup_of`].
+    pub(super) fn new(
+        address: &Address,
+        setup: String,
+        rng: fastrand::Rng,
+        output: &mut SendBuf,
+    ) -> Attempt {
+        let key = upgrade::new_key();
+        let mut headers = vec![("User-Agent", USER_AGENT)];
+        if let Some(api_key) = &address.api_key {
+            headers.push(("x-goog-api-key", api_key.reveal()));
+        }
+        let (authority, target) = (&address.authority, &address.target);
+        upgrade::write_request(output.tail(), authority, target, &key, &headers);
+        let stage = Stage::Upgrading { key, setup };
+        Attempt { stage, api_key: address.api_key.clone(), rng }
+    }
+
+    /// Whether the upgrade is done, and `setup` written.
+    pub(super) fn is_upgraded(&self) -> bool {
+        matches!(self.stage, Stage::SettingUp(_))
+    }
+
+    /// Bytes from the model. What is used is taken from `input`; show the rest again with more
+    /// behind it.
+    pub(super) fn handle_bytes(&mut self, input: &mut RecvBuf, output: &mut SendBuf) -> Step {
+        let step = self.handle_answer(input, output).unwrap_or_else(Step::Failed);
+        if step != Step::Waiting {
+            self.stage = Stage::Over;
+        }
+        step
+    }
+
+    /// Appends a normal close, where there is a session to be closed: one that is only dropped
+    /// counts against the account's quota until the service has noticed.
+    pub(super) fn say_goodbye(&mut self, output: &mut SendBuf) {
+        if let Stage::SettingUp(_) = self.stage {
+            self.close(CloseCode::NORMAL, output);
+        }
+        self.stage = Stage::Over;
+    }
+
+    fn close(&mut self, code: CloseCode, output: &mut SendBuf) {
+        ws::write_close(Role::Client, code, "", self.mask(), output.tail());
+    }
+
+    fn mask(&mut self) -> [u8; 4] {
+        self.rng.u32(..).to_ne_bytes()
+    }
+
+    fn handle_answer(
+        &mut self,
+        input: &mut RecvBuf,
+        output: &mut SendBuf,
+    ) -> Result<Step, Failure> {
+        if let Stage::Upgrading { key, setup } = &mut self.stage {
+            let used = upgrade::decode_response(input.unused(), key).map_err(upgrade_fault)?;
+            let Some(used) = used else { return Ok(Step::Waiting) };
+            input.consume(used);
+            let setup = std::mem::take(setup);
+            let mask = self.mask();
+            ws::write_frame(Role::Client, Opcode::Text, setup.as_bytes(), mask, output.tail());
+            let reader = MessageReader::new(Role::Server, ANSWER_MAX_BYTES);
+            self.stage = Stage::SettingUp(Box::new(reader));
+        }
+        while let Stage::SettingUp(reader) = &mut self.stage {
+            let (event, used) = match reader.next(input.unused_mut()) {
+                Ok(next) => next,
+                Err(error) => {
+                    self.close(error.close_code(), output);
+                    return Err(LineFault::Broke.into());
+                }
+            };
+            let heard = match event {
+                Event::NeedMore { .. } => return Ok(Step::Waiting),
+                Event::Text(text) => hear(text.as_bytes()),
+                Event::Binary(bytes) => hear(bytes),
+                Event::Ping(payload) => {
+                    let mask = self.rng.u32(..).to_ne_bytes();
+                    ws::write_frame(Role::Client, Opcode::Pong, payload, mask, output.tail());
+                    Ok(Heard::Nothing)
+                }
+                Event::Pong(_) | Event::Partial => Ok(Heard::Nothing),
+                Event::Close { code, reason } => {
+                    let failure = self::closed(code, reason, self.api_key.as_ref());
+                    self.close(code.unwrap_or(CloseCode::NORMAL), output);
+                    return Err(failure);
+                }
+            };
+            input.consume(used);
+            match heard {
+                Ok(Heard::Ready) => return Ok(Step::Ready),
+                Ok(Heard::Nothing) => {}
+                Err(fault) => {
+                    self.close(CloseCode::NORMAL, output);
+                    return Err(fault.into());
+                }
+            }
+        }
+        Ok(Step::Waiting)
+    }
+}
+
+/// What a message before `setupComplete` says.
+enum Heard {
+    /// The model is ready.
+    Ready,
+    /// Something that does not matter yet.
+    Nothing,
+}
+
+fn hear(message: &[u8]) -> Result<Heard, LineFault> {
+    let text = std::str::from_utf8(message).map_err(|_| LineFault::Broke)?;
+    let message: ServerMessage<'_> = gemini::decode(text).map_err(|_| LineFault::Broke)?;
+    match message.error {
+        Some(error) => match error.code.map(u16::try_from) {
+            Some(Ok(status @ 400..=599)) => Err(LineFault::Refused { status }),
+            _ => Err(LineFault::Broke),
+        },
+        None if message.setup_complete => Ok(Heard::Ready),
+        None => Ok(Heard::Nothing),
+    }
+}
+
+fn upgrade_fault(error: UpgradeError) -> Failure {
+    match error {
+        UpgradeError::Refused { status } => LineFault::Refused { status }.into(),
+        _ => LineFault::Broke.into(),
+    }
+}
+
+fn closed(code: Option<CloseCode>, reason: &str, api_key: Option<&Secret>) -> Failure {
+    let code = code.map(CloseCode::number);
+    Failure {
+        fault: LineFault::Closed { code },
+        close: Some(CloseClass::of(code, reason)),
+        reason: redact(reason, api_key.map(Secret::reveal)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::wire::ws::write_frame;
+
+    const COMPLETE: &str = r#"{"setupComplete":{}}"#;
+
+    /// An attempt that has just been begun, and the request it wrote.
+    fn begun(api_key: Option<&str>) -> (Attempt, SendBuf, String) {
+        let address = Address {
+            authority: "model.example".to_owned(),
+            target: gemini::request_target("v1beta"),
+            api_key: api_key.map(|key| Secret::new(key.to_owned())),
+        };
+        let setup = setup_of(Config::read(None, []).unwrap().agent_for(None), true);
+        let mut output = SendBuf::new();
+        let attempt = Attempt::new(&address, setup, fastrand::Rng::with_seed(1), &mut output);
+        let request = String::from_utf8(output.waiting().to_vec()).unwrap();
+        output.consume(output.len_bytes());
+        (attempt, output, request)
+    }
+
+    fn field<'r>(request: &'r str, name: &str) -> Option<&'r str> {
+        let named = |line: &'r str| line.split_once(": ").filter(|(field, _)| *field == name);
+        request.lines().find_map(named).map(|(_, value)| value)
+    }
+
+    fn accepted(request: &str) -> Vec<u8> {
+        let accept = upgrade::accept_value(field(request, "Sec-WebSocket-Key").unwrap());
+        let mut answer = Vec::new();
+        upgrade::write_accepted(&mut answer, &accept, None);
+        answer
+    }
+
+    fn server_frame(opcode: Opcode, payload: &[u8]) -> Vec<u8> {
+        let mut frame = Vec::new();
+        write_frame(Role::Server, opcode, payload, [0; 4], &mut frame);
+        frame
+    }
+
+    /// What the client sent behind its request: payloads by opcode.
+    fn sent(output: &SendBuf) -> Vec<(Opcode, Vec<u8>)> {
+        let mut bytes = output.waiting().to_vec();
+        let (mut rest, mut frames) = (&mut bytes[..], Vec::new());
+        while let ws::Decoded::Frame { frame, used } =
+            ws::decode(Role::Client, 1 << 20, rest).unwrap()
+        {
+            frames.push((frame.opcode, frame.payload.to_vec()));
+            rest = &mut rest[used..];
+        }
+        frames
+    }
+
+    /// What a whole conversation comes to, and what is left unused.
+    fn after(frames: &[Vec<u8>]) -> (Step, Vec<(Opcode, Vec<u8>)>, Vec<u8>) {
+        let (mut attempt, mut output, request) = begun(Some("secret-key-1"));
+        let mut input = RecvBuf::starting_with(accepted(&request));
+        input.extend(&frames.concat());
+        let step = attempt.handle_bytes(&mut input, &mut output);
+        (step, sent(&output), input.unused().to_vec())
+    }
+
+    #[test]
+    fn the_key_is_in_a_header_and_nowhere_else() {
+        let (_, _, request) = begun(Some("secret-key-1"));
+        assert_eq!(
+            request.lines().next().unwrap(),
+            "GET /ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent \
+             HTTP/1.1"
+        );
+        assert_eq!(field(&request, "x-goog-api-key"), Some("secret-key-1"));
+        assert_eq!(request.matches("secret-key-1").count(), 1);
+        assert_eq!(field(&request, "Host"), Some("model.example"));
+        assert_eq!(field(&request, "Sec-WebSocket-Extensions"), None);
+        assert_eq!(field(&begun(None).2, "x-goog-api-key"), None);
+    }
+
+    #[test]
+    fn a_model_is_ready_however_its_bytes_are_cut_and_what_follows_is_kept() {
+        let behind = server_frame(Opcode::Text, br#"{"sessionResumptionUpdate":{}}"#);
+        for opcode in [Opcode::Text, Opcode::Binary] {
+            let complete = server_frame(opcode, COMPLETE.as_bytes());
+            let whole_len = {
+                let (_, _, request) = begun(None);
+                accepted(&request).len() + complete.len()
+            };
+            for cut in 0..whole_len {
+                let (mut attempt, mut output, request) = begun(None);
+                let whole = [accepted(&request), complete.clone(), behind.clone()].concat();
+                let mut input = RecvBuf::starting_with(whole[..cut].to_vec());
+                assert_eq!(attempt.handle_bytes(&mut input, &mut output), Step::Waiting);
+                input.extend(&whole[cut..]);
+                assert_eq!(attempt.handle_bytes(&mut input, &mut output), Step::Ready, "{cut}");
+                assert_eq!(input.unused(), behind);
+                let sent = sent(&output);
+                assert_eq!(sent.len(), 1);
+                assert!(sent[0].1.starts_with(br#"{"setup":"#));
+            }
+        }
+    }
+
+    #[test]
+    fn a_model_may_answer_in_pieces_with_a_ping_between_and_news_before() {
+        let mut first = Vec::new();
+        ws::write_header(Role::Server, Opcode::Text, false, 8, None, &mut first);
+        first.extend_from_slice(&COMPLETE.as_bytes()[..8]);
+        let mut last = Vec::new();
+        let rest = &COMPLETE.as_bytes()[8..];
+        ws::write_header(Role::Server, Opcode::Continuation, true, rest.len(), None, &mut last);
+        last.extend_from_slice(rest);
+        let news = br#"{"sessionResumptionUpdate":{},"somethingNew":[1]}"#;
+        let (step, sent, unused) = after(&[
+            server_frame(Opcode::Binary, news),
+            first,
+            server_frame(Opcode::Ping, b"there?"),
+            last,
+        ]);
+        assert_eq!((step, unused), (Step::Ready, vec![]));
+        assert_eq!(sent[1], (Opcode::Pong, b"there?".to_vec()));
+    }
+
+    #[test]
+    fn a_close_before_the_model_is_ready_is_understood_and_answered() {
+        let reason = "API key not valid: secret-key-1";
+        let mut close = Vec::new();
+        let code = CloseCode::new(1007).unwrap();
+        ws::write_close(Role::Server, code, reason, [0; 4], &mut close);
+        let (step, sent, _) = after(&[close]);
+        let failure = Failure {
+            fault: LineFault::Closed { code: Some(1007) },
+            close: Some(CloseClass::Key),
+            reason: "API key not valid: ***".to_owned(),
+        };
+        assert_eq!(step, Step::Failed(failure));
+        assert_eq!(sent[1], (Opcode::Close, 1007_u16.to_be_bytes().to_vec()));
+    }
+
+    #[test]
+    fn what_is_no_message_of_a_model_ends_the_attempt() {
+        let faults: [(Opcode, &[u8], LineFault); 7] = [
+            (Opcode::Text, b"hello", LineFault::Broke),
+            (Opcode::Text, b"[]", LineFault::Broke),
+            (Opcode::Text, b"{\"setupComplete\":", LineFault::Broke),
+            (Opcode::Binary, b"\xFF\xFE", LineFault::Broke),
+            (Opcode::Text, b"{\"error\":{}}", LineFault::Broke),
+            (Opcode::Text, b"{\"error\":{\"code\":429}}", LineFault::Refused { status: 429 }),
+            (
+                Opcode::Text,
+                b"{\"code\":403,\"message\":\"no\"}",
+                LineFault::Refused { status: 403 },
+            ),
+        ];
+        for (opcode, payload, fault) in faults {
+            let (step, sent, _) = after(&[server_frame(opcode, payload)]);
+            assert_eq!(step, Step::Failed(fault.into()), "{}", payload.escape_ascii());
+            assert_eq!(sent[1].0, Opcode::Close);
+        }
+        let masked = {
+            let mut frame = Vec::new();
+            write_frame(Role::Client, Opcode::Text, b"{}", [1; 4], &mut frame);
+            frame
+        };
+        let (step, sent, _) = after(&[masked]);
+        assert_eq!(step, Step::Failed(LineFault::Broke.into()));
+        assert_eq!(sent[1], (Opcode::Close, 1002_u16.to_be_bytes().to_vec()));
+    }
+
+    #[test]
+    fn an_answer_longer_than_any_ends_the_attempt_before_it_arrives() {
+        let mut header = Vec::new();
+        let bytes = ANSWER_MAX_BYTES + 1;
+        ws::write_header(Role::Server, Opcode::Text, true, bytes, None, &mut header);
+        assert_eq!(after(&[header]).0, Step::Failed(LineFault::Broke.into()));
+    }
+
+    #[test]
+    fn an_answer_other_than_101_ends_the_attempt() {
+        for (answer, fault) in [
+            ("HTTP/1.1 403 Forbidden\r\n\r\n", LineFault::Refused { status: 403 }),
+            (
+                "HTTP/1.1 503 Busy\r\nContent-Length: 2\r\n\r\nno",
+                LineFault::Refused { status: 503 },
+            ),
+            ("HTTP/1.1 101 Switching Protocols\r\n\r\n", LineFault::Broke),
+            ("SSH-2.0-OpenSSH_9.2\r\n\r\n", LineFault::Broke),
+            ("\0\0\0\0", LineFault::Broke),
+        ] {
+            let (mut attempt, mut output, _) = begun(None);
+            let mut input = RecvBuf::starting_with(answer.as_bytes().to_vec());
+            let step = attempt.handle_bytes(&mut input, &mut output);
+            assert_eq!(step, Step::Failed(fault.into()), "{answer:?}");
+        }
+    }
+
+    #[test]
+    fn a_session_that_has_begun_is_closed_and_one_that_has_not_is_dropped() {
+        let (mut attempt, mut output, _) = begun(None);
+        attempt.say_goodbye(&mut output);
+        assert!(output.is_empty());
+        let (mut attempt, mut output, request) = begun(None);
+        let mut input = RecvBuf::starting_with(accepted(&request));
+        assert_eq!(attempt.handle_bytes(&mut input, &mut output), Step::Waiting);
+        attempt.say_goodbye(&mut output);
+        let close = (Opcode::Close, 1000_u16.to_be_bytes().to_vec());
+        assert_eq!(sent(&output).last(), Some(&close));
+    }
+}

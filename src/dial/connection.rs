@@ -1,0 +1,259 @@
+//! One attempt with its socket: TCP, TLS where it is on, and the bytes between socket and
+//! [`Attempt`].
+//!
+//! In:       readiness and the time.
+//! Out:      [`Step`]s; in the end a socket that belongs to nobody's poll, and what was not used.
+//! Bounds:   [`Patience`]; one socket, moved from address to address.
+//! Not here: which calls wait, whether to try again.
+
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+
+use mio::net::TcpStream;
+use mio::{Interest, Registry, Token};
+
+use super::Patience;
+use super::attempt::{Address, Attempt, Failure, Step};
+use super::resolve::Addresses;
+use crate::buf::{RecvBuf, SendBuf};
+use crate::call::LineFault;
+use crate::clock::Nanos;
+use crate::net::{Received, Stream, TlsClient, TlsConfig};
+
+/// What all connections share.
+#[derive(Debug)]
+pub(super) struct Shore<'d> {
+    pub registry: &'d Registry,
+    pub address: &'d Address,
+    /// `None`: without TLS.
+    pub tls: Option<(&'d TlsConfig, &'d str)>,
+    pub patience: Patience,
+}
+
+/// A connection on its way to a model.
+#[derive(Debug)]
+pub(super) struct Connection {
+    token: Token,
+    state: State,
+    target: SocketAddr,
+    /// Addresses for when this one refuses, the next one last.
+    untried: Vec<SocketAddr>,
+    /// Until when the present stage may last.
+    pub(super) deadline: Nanos,
+    attempt: Attempt,
+    ciphertext: RecvBuf,
+    input: RecvBuf,
+    output: SendBuf,
+}
+
+#[derive(Debug)]
+enum State {
+    /// TCP is on its way.
+    Connecting(TcpStream),
+    /// Bytes flow.
+    Open(Stream),
+    /// Handed over, or broken.
+    Gone,
+}
+
+impl Connection {
+    /// Begins an attempt with the first address that takes the connection at all.
+    ///
+    /// # Errors
+    /// When none does.
+    pub(super) fn begin(
+        shore: &Shore<'_>,
+        addresses: &Addresses,
+        token: Token,
+        setup: String,
+        rng: fastrand::Rng,
+        now: Nanos,
+    ) -> Result<Connection, Failure> {
+        let mut untried = addresses.in_order();
+        untried.reverse();
+        let (socket, target) = connect_next(shore.registry, &mut untried, token)?;
+        let mut output = SendBuf::new();
+        let attempt = Attempt::new(shore.address, setup, rng, &mut output);
+        Ok(Connection {
+            token,
+            state: State::Connecting(socket),
+            target,
+            untried,
+            deadline: now.plus(shore.patience.tcp),
+            attempt,
+            ciphertext: RecvBuf::new(),
+            input: RecvBuf::new(),
+            output,
+        })
+    }
+
+    /// The socket may be ready.
+    pub(super) fn handle_ready(
+        &mut self,
+        shore: &Shore<'_>,
+        addresses: &mut Addresses,
+        now: Nanos,
+    ) -> Step {
+        match self.advance(shore, addresses, now) {
+            Ok(step) => step,
+            Err(failure) => Step::Failed(failure),
+        }
+    }
+
+    fn advance(
+        &mut self,
+        shore: &Shore<'_>,
+        addresses: &mut Addresses,
+        now: Nanos,
+    ) -> Result<Step, Failure> {
+        if let State::Connecting(socket) = &mut self.state {
+            match connected(socket) {
+                Ok(false) => return Ok(Step::Waiting),
+                Ok(true) => self.open(shore, addresses, now)?,
+                Err(_) => return self.try_next(shore, addresses).map(|()| Step::Waiting),
+            }
+        }
+        self.converse(shore, now)
+    }
+
+    /// This address refused: goes on with the next one, within the same deadline.
+    fn try_next(&mut self, shore: &Shore<'_>, addresses: &mut Addresses) -> Result<(), Failure> {
+        if let State::Connecting(mut socket) = std::mem::replace(&mut self.state, State::Gone) {
+            // Closing the socket would do the same.
+            let _ = shore.registry.deregister(&mut socket);
+        }
+        addresses.failed(self.target);
+        let (socket, target) = connect_next(shore.registry, &mut self.untried, self.token)?;
+        (self.state, self.target) = (State::Connecting(socket), target);
+        Ok(())
+    }
+
+    fn open(
+        &mut self,
+        shore: &Shore<'_>,
+        addresses: &mut Addresses,
+        now: Nanos,
+    ) -> Result<(), Failure> {
+        let State::Connecting(socket) = std::mem::replace(&mut self.state, State::Gone) else {
+            return Ok(());
+        };
+        addresses.worked(self.target);
+        let stream = match shore.tls {
+            None => Stream::Plain(socket),
+            Some((config, host)) => {
+                let tls = TlsClient::new(socket, config, host).map_err(|_| LineFault::Tls)?;
+                Stream::Tls(Box::new(tls))
+            }
+        };
+        self.state = State::Open(stream);
+        self.deadline = now.plus(shore.patience.upgrade);
+        Ok(())
+    }
+
+    /// Moves bytes both ways until the socket has no more to give.
+    fn converse(&mut self, shore: &Shore<'_>, now: Nanos) -> Result<Step, Failure> {
+        let State::Open(stream) = &mut self.state else { return Ok(Step::Waiting) };
+        loop {
+            let sent = stream.send(&mut self.output);
+            let received = stream.receive(&mut self.ciphertext, &mut self.input);
+            let was_upgraded = self.attempt.is_upgraded();
+            // What came with the error, or before the end, still counts: often it is the reason.
+            let step = self.attempt.handle_bytes(&mut self.input, &mut self.output);
+            if self.attempt.is_upgraded() && !was_upgraded {
+                self.deadline = now.plus(shore.patience.setup);
+            }
+            // TLS has answers of its own, which leave whether or not there is anything to say.
+            let sent = sent.and(stream.send(&mut self.output));
+            if step != Step::Waiting {
+                return Ok(step);
+            }
+            sent.map_err(io_fault)?;
+            match received.map_err(io_fault)? {
+                Received::All(_) => return Ok(Step::Waiting),
+                Received::Some(_) => {}
+                Received::End => return Err(LineFault::Closed { code: None }.into()),
+            }
+        }
+    }
+
+    /// What the passing of the deadline means.
+    pub(super) fn timed_out(&self, addresses: &mut Addresses) -> Failure {
+        match self.state {
+            State::Connecting(_) => {
+                addresses.failed(self.target);
+                LineFault::Connect.into()
+            }
+            _ => LineFault::Timeout.into(),
+        }
+    }
+
+    /// Whether `setup` is out.
+    pub(super) fn is_upgraded(&self) -> bool {
+        self.attempt.is_upgraded()
+    }
+
+    /// Says goodbye as far as the kernel takes it, and lets the socket go.
+    pub(super) fn give_up(mut self) {
+        self.attempt.say_goodbye(&mut self.output);
+        if let State::Open(stream) = &mut self.state {
+            // The peer may be gone already, which is as good.
+            let _ = stream.send(&mut self.output);
+        }
+    }
+
+    /// The ready socket, watched by nobody, and the bytes behind `setupComplete`.
+    ///
+    /// # Errors
+    /// Those of the poll instance.
+    ///
+    /// # Panics
+    /// If the model is not ready.
+    pub(super) fn hand_over(mut self, registry: &Registry) -> io::Result<(Stream, Vec<u8>)> {
+        let State::Open(mut stream) = std::mem::replace(&mut self.state, State::Gone) else {
+            panic!("a line is handed over once, when it is ready");
+        };
+        stream.deregister(registry)?;
+        Ok((stream, self.input.unused().to_vec()))
+    }
+}
+
+/// Starts TCP to the next address to which that is possible at all.
+fn connect_next(
+    registry: &Registry,
+    untried: &mut Vec<SocketAddr>,
+    token: Token,
+) -> Result<(TcpStream, SocketAddr), Failure> {
+    while let Some(target) = untried.pop() {
+        if let Ok(socket) = connect(registry, target, token) {
+            return Ok((socket, target));
+        }
+    }
+    Err(LineFault::Connect.into())
+}
+
+fn connect(registry: &Registry, target: SocketAddr, token: Token) -> io::Result<TcpStream> {
+    let mut socket = TcpStream::connect(target)?;
+    socket.set_nodelay(true)?;
+    registry.register(&mut socket, token, Interest::READABLE | Interest::WRITABLE)?;
+    Ok(socket)
+}
+
+/// Whether TCP is up, or why it never will be.
+fn connected(socket: &TcpStream) -> io::Result<bool> {
+    if let Some(error) = socket.take_error()? {
+        return Err(error);
+    }
+    match socket.peer_addr() {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::NotConnected => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// `InvalidData` is what our TLS says of a peer that broke it.
+fn io_fault(error: io::Error) -> Failure {
+    match error.kind() {
+        ErrorKind::InvalidData => LineFault::Tls.into(),
+        _ => LineFault::Closed { code: None }.into(),
+    }
+}

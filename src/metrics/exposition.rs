@@ -1,0 +1,475 @@
+//! The figures as Prometheus text, exposition format 0.0.4.
+//!
+//! In:       the totals of all workers, the histograms of the last window, the shared counters.
+//! Out:      one page of text, every family with its `HELP` and `TYPE`.
+//! Bounds:   a fixed number of series: every label value is a word of the program.
+//! Not here: gathering the figures (`control`), answering the request (`accept`).
+
+use std::fmt::{Display, Write as _};
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+
+use super::figures::{Figures, Histograms, Stage};
+use super::shared::{Labelled, Shared};
+use crate::call::{Class, Dropped, Ending, Flow, Oddity};
+
+/// What this program is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Build {
+    /// The version of the package.
+    pub version: &'static str,
+    /// The commit it was built from, where the build knew it.
+    pub revision: Option<&'static str>,
+    /// The machine it was built for.
+    pub target: &'static str,
+    /// The kernels chosen on this CPU.
+    pub kernels: String,
+}
+
+/// What the process itself holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Process {
+    /// Since it started.
+    pub uptime: Duration,
+    /// Descriptors open; `None` where the system does not tell.
+    pub descriptors: Option<u64>,
+    /// Descriptors it may have open; `None` where the system does not tell.
+    pub descriptors_max: Option<u64>,
+    /// Media threads.
+    pub workers: usize,
+    /// Letters waiting, by the thread they wait for.
+    pub letters: Vec<(String, usize)>,
+}
+
+/// Everything a page shows.
+#[derive(Clone, Debug)]
+pub struct Page<'f> {
+    /// Counts of all workers, and their histograms since the start.
+    pub totals: &'f Figures,
+    /// Latencies measured since the page before this one.
+    pub window: &'f Histograms,
+    /// Counts of the threads that see no frame.
+    pub shared: &'f Shared,
+    /// What the process holds.
+    pub process: Process,
+    /// What the program is.
+    pub build: &'f Build,
+}
+
+/// Upper bounds of the latency buckets, in nanoseconds, and as `le` says them in seconds. Dense
+/// where frames are (a frame lasts 20 ms), wide where sessions are set up.
+const BUCKETS: [(u64, &str); 18] = [
+    (10_000, "0.00001"),
+    (25_000, "0.000025"),
+    (50_000, "0.00005"),
+    (100_000, "0.0001"),
+    (250_000, "0.00025"),
+    (500_000, "0.0005"),
+    (1_000_000, "0.001"),
+    (2_500_000, "0.0025"),
+    (5_000_000, "0.005"),
+    (10_000_000, "0.01"),
+    (20_000_000, "0.02"),
+    (50_000_000, "0.05"),
+    (100_000_000, "0.1"),
+    (250_000_000, "0.25"),
+    (500_000_000, "0.5"),
+    (1_000_000_000, "1"),
+    (2_500_000_000, "2.5"),
+    (10_000_000_000, "10"),
+];
+
+/// The quantiles shown of a window; the last is its longest latency.
+const QUANTILES: [(f64, &str); 6] =
+    [(0.5, "0.5"), (0.9, "0.9"), (0.99, "0.99"), (0.999, "0.999"), (0.9999, "0.9999"), (1.0, "1")];
+
+impl Page<'_> {
+    /// The page as text.
+    pub fn render(&self) -> String {
+        let mut text = Text { out: String::with_capacity(32 * 1024) };
+        self.calls(&mut text);
+        self.audio(&mut text);
+        self.oddities(&mut text);
+        latency(&mut text, &self.totals.histograms);
+        latency_window(&mut text, self.window);
+        shared(&mut text, self.shared);
+        self.process(&mut text);
+        self.build(&mut text);
+        text.out
+    }
+
+    fn calls(&self, text: &mut Text) {
+        let totals = self.totals;
+        text.family("calls_active", Kind::Gauge, "Calls going on now.");
+        for (class, active) in by_class(&totals.active) {
+            text.sample("calls_active", &[("class", class)], active);
+        }
+        text.family("calls_started_total", Kind::Counter, "Calls whose class became known.");
+        for (class, started) in by_class(&totals.started) {
+            text.sample("calls_started_total", &[("class", class)], started);
+        }
+        text.family("calls_ended_total", Kind::Counter, "Calls ended, by reason.");
+        for (class, ended) in by_class(&totals.ended) {
+            for (reason, count) in Ending::LABELS.iter().zip(ended) {
+                text.sample("calls_ended_total", &[("class", class), ("reason", reason)], count);
+            }
+        }
+        text.family("barge_ins_total", Kind::Counter, "How often a caller spoke over the model.");
+        for (class, tally) in by_class(&totals.tally) {
+            text.sample("barge_ins_total", &[("class", class)], tally.barge_ins);
+        }
+    }
+
+    /// The account of samples: `in + silence = out + dropped + queued`, for each class and
+    /// direction, at any page.
+    fn audio(&self, text: &mut Text) {
+        for account in ACCOUNTS {
+            text.family(account.name, account.kind, account.help);
+            for (class, direction, flow) in self.flows() {
+                let labels = [("class", class), ("direction", direction)];
+                text.sample(account.name, &labels, (account.of)(flow));
+            }
+        }
+        let dropped = "audio_dropped_samples_total";
+        text.family(dropped, Kind::Counter, "Samples that came in and did not go on, by reason.");
+        for (class, direction, flow) in self.flows() {
+            for (reason, samples) in Dropped::LABELS.iter().zip(flow.dropped) {
+                let labels = [("class", class), ("direction", direction), ("reason", *reason)];
+                text.sample(dropped, &labels, samples);
+            }
+        }
+    }
+
+    fn flows(&self) -> impl Iterator<Item = (&'static str, &'static str, &Flow)> {
+        by_class(&self.totals.tally).flat_map(|(class, tally)| {
+            [(class, "uplink", &tally.uplink), (class, "downlink", &tally.downlink)]
+        })
+    }
+
+    fn oddities(&self, text: &mut Text) {
+        let name = "oddities_total";
+        text.family(name, Kind::Counter, "Messages refused or passed over, by kind.");
+        for (class, tally) in by_class(&self.totals.tally) {
+            for (kind, count) in Oddity::LABELS.iter().zip(tally.oddities) {
+                text.sample(name, &[("class", class), ("kind", kind)], count);
+            }
+        }
+        let name = "unmeasured_messages_total";
+        text.family(name, Kind::Counter, "Audio messages whose latency was not measured.");
+        for (class, tally) in by_class(&self.totals.tally) {
+            text.sample(name, &[("class", class)], tally.unmeasured);
+        }
+        let name = "letters_lost_total";
+        text.family(name, Kind::Counter, "Letters between threads lost to a full box.");
+        text.sample(name, &[], self.totals.letters_lost);
+    }
+
+    fn process(&self, text: &mut Text) {
+        let process = &self.process;
+        text.family("workers", Kind::Gauge, "Media threads.");
+        text.sample("workers", &[], process.workers);
+        text.family("queue_letters", Kind::Gauge, "Letters waiting for a thread.");
+        for (thread, letters) in &process.letters {
+            text.sample("queue_letters", &[("thread", thread)], letters);
+        }
+        text.family("open_descriptors", Kind::Gauge, "Descriptors open.");
+        if let Some(descriptors) = process.descriptors {
+            text.sample("open_descriptors", &[], descriptors);
+        }
+        text.family("open_descriptors_max", Kind::Gauge, "Descriptors that may be open.");
+        if let Some(max) = process.descriptors_max {
+            text.sample("open_descriptors_max", &[], max);
+        }
+        text.family("uptime_seconds", Kind::Gauge, "Since the process started.");
+        text.sample("uptime_seconds", &[], process.uptime.as_secs_f64());
+    }
+
+    fn build(&self, text: &mut Text) {
+        let build = self.build;
+        text.family("build_info", Kind::Gauge, "What this program is; always 1.");
+        let labels = [
+            ("version", build.version),
+            ("revision", build.revision.unwrap_or("")),
+            ("target", build.target),
+            ("kernels", build.kernels.as_str()),
+        ];
+        text.sample("build_info", &labels, 1);
+    }
+}
+
+/// One family that shows one number of each [`Flow`].
+struct Account {
+    name: &'static str,
+    kind: Kind,
+    help: &'static str,
+    of: fn(&Flow) -> u64,
+}
+
+const ACCOUNTS: [Account; 8] = [
+    Account {
+        name: "audio_in_messages_total",
+        kind: Kind::Counter,
+        help: "Audio messages that came in.",
+        of: |flow| flow.messages_in,
+    },
+    Account {
+        name: "audio_in_bytes_total",
+        kind: Kind::Counter,
+        help: "Bytes of audio that came in, without base64.",
+        of: |flow| flow.bytes_in,
+    },
+    Account {
+        name: "audio_in_samples_total",
+        kind: Kind::Counter,
+        help: "Samples that came in, at the rate they came in with.",
+        of: |flow| flow.samples_in,
+    },
+    Account {
+        name: "audio_silence_samples_total",
+        kind: Kind::Counter,
+        help: "Samples of silence put in for holes and last frames.",
+        of: |flow| flow.silence_in,
+    },
+    Account {
+        name: "audio_out_messages_total",
+        kind: Kind::Counter,
+        help: "Audio messages that went out.",
+        of: |flow| flow.messages_out,
+    },
+    Account {
+        name: "audio_out_bytes_total",
+        kind: Kind::Counter,
+        help: "Bytes of audio that went out, without base64.",
+        of: |flow| flow.bytes_out,
+    },
+    Account {
+        name: "audio_out_samples_total",
+        kind: Kind::Counter,
+        help: "Samples that went out, counted as they came in.",
+        of: |flow| flow.samples_out,
+    },
+    Account {
+        name: "audio_queued_samples",
+        kind: Kind::Gauge,
+        help: "Samples that wait.",
+        of: |flow| flow.queued,
+    },
+];
+
+/// Latency since the start, as Prometheus histograms. A latency is known to 0.1 % (and 0.5 us), so
+/// one that close to a bound may count on its other side.
+fn latency(text: &mut Text, histograms: &Histograms) {
+    let name = "latency_seconds";
+    text.family(name, Kind::Histogram, "Latency by stage, since the start.");
+    for stage in Stage::ALL {
+        let Cumulated { counts, count, sum_ns } = Cumulated::from(histograms.of(stage));
+        let stage = stage.label();
+        let bucket = "latency_seconds_bucket";
+        for ((_, le), count) in BUCKETS.iter().zip(counts) {
+            text.sample(bucket, &[("stage", stage), ("le", le)], count);
+        }
+        text.sample(bucket, &[("stage", stage), ("le", "+Inf")], count);
+        text.sample("latency_seconds_sum", &[("stage", stage)], sum_ns / 1e9);
+        text.sample("latency_seconds_count", &[("stage", stage)], count);
+    }
+}
+
+/// The quantiles of the last window, read from the HDR histogram itself; none of an empty one.
+fn latency_window(text: &mut Text, window: &Histograms) {
+    let name = "latency_window_seconds";
+    text.family(name, Kind::Gauge, "Latency quantiles since the page before; 1 is the maximum.");
+    for stage in Stage::ALL {
+        let histogram = window.of(stage);
+        if histogram.is_empty() {
+            continue;
+        }
+        for (quantile, label) in QUANTILES {
+            let ns = if quantile < 1.0 {
+                histogram.value_at_quantile(quantile)
+            } else {
+                histogram.max()
+            };
+            let labels = [("stage", stage.label()), ("quantile", label)];
+            text.sample(name, &labels, ns as f64 / 1e9);
+        }
+    }
+    let name = "latency_window_measurements";
+    text.family(name, Kind::Gauge, "Latencies measured since the page before.");
+    for stage in Stage::ALL {
+        text.sample(name, &[("stage", stage.label())], window.of(stage).len());
+    }
+}
+
+/// A histogram in the shape of [`BUCKETS`].
+struct Cumulated {
+    /// Latencies up to each bound, and all below it.
+    counts: [u64; BUCKETS.len()],
+    /// All latencies.
+    count: u64,
+    /// Their sum.
+    sum_ns: f64,
+}
+
+impl From<&Histogram<u64>> for Cumulated {
+    fn from(histogram: &Histogram<u64>) -> Cumulated {
+        let mut cumulated = Cumulated { counts: [0; BUCKETS.len()], count: 0, sum_ns: 0.0 };
+        for step in histogram.iter_recorded() {
+            let latency_ns = histogram.median_equivalent(step.value_iterated_to());
+            let count = step.count_at_value();
+            cumulated.count += count;
+            cumulated.sum_ns += latency_ns as f64 * count as f64;
+            let first = BUCKETS.partition_point(|&(bound_ns, _)| bound_ns < latency_ns);
+            cumulated.counts[first..].iter_mut().for_each(|counted| *counted += count);
+        }
+        cumulated
+    }
+}
+
+fn shared(text: &mut Text, shared: &Shared) {
+    let mut family = |name, label, help, counted: &Labelled| {
+        text.family(name, Kind::Counter, help);
+        for (value, count) in counted.all() {
+            text.sample(name, &[(label, value)], count);
+        }
+    };
+    family(
+        "connections_total",
+        "event",
+        "Connections accepted, closed at once, or cut.",
+        &shared.connections,
+    );
+    family("http_answers_total", "status", "Answers to HTTP requests.", &shared.answers);
+    family("http_faults_total", "fault", "Requests that were not taken.", &shared.http_faults);
+    family("signatures_total", "verdict", "Signatures of webhooks.", &shared.signatures);
+    family("refusals_total", "reason", "Calls not let in.", &shared.refusals);
+    family("upgrades_total", "door", "Upgrades to WebSocket, by what was told.", &shared.upgrades);
+    family("dials_total", "outcome", "Attempts to reach the model.", &shared.dials);
+    family(
+        "dial_closes_total",
+        "reason",
+        "Closes by the model before it was ready.",
+        &shared.dial_closes,
+    );
+}
+
+fn by_class<T>(counts: &[T; Class::ALL.len()]) -> impl Iterator<Item = (&'static str, &T)> {
+    Class::ALL.map(Class::label).into_iter().zip(counts)
+}
+
+/// What a family is, as `TYPE` says it.
+#[derive(Clone, Copy)]
+enum Kind {
+    Counter,
+    Gauge,
+    Histogram,
+}
+
+/// The page in the making. Names come without their prefix.
+struct Text {
+    out: String,
+}
+
+impl Text {
+    fn family(&mut self, name: &str, kind: Kind, help: &str) {
+        let kind = match kind {
+            Kind::Counter => "counter",
+            Kind::Gauge => "gauge",
+            Kind::Histogram => "histogram",
+        };
+        // Writing to a string cannot fail.
+        let _ = writeln!(self.out, "# HELP vocaris_{name} {help}");
+        let _ = writeln!(self.out, "# TYPE vocaris_{name} {kind}");
+    }
+
+    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
+        let _ = write!(self.out, "vocaris_{name}");
+        for (at, (label, value)) in labels.iter().enumerate() {
+            let before = if at == 0 { '{' } else { ',' };
+            let _ = write!(self.out, "{before}{label}=\"{}\"", Escaped(value));
+        }
+        let close = if labels.is_empty() { "" } else { "}" };
+        let _ = writeln!(self.out, "{close} {value}");
+    }
+}
+
+/// A label's value: backslash, quote and line feed escaped.
+struct Escaped<'t>(&'t str);
+
+impl Display for Escaped<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for c in self.0.chars() {
+            match c {
+                '\\' => f.write_str("\\\\")?,
+                '"' => f.write_str("\\\"")?,
+                '\n' => f.write_str("\\n")?,
+                _ => f.write_char(c)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn page(totals: &Figures, window: &Histograms) -> String {
+        let build = Build { version: "1.2.3", target: "somewhere", ..Build::default() };
+        Page {
+            totals,
+            window,
+            shared: &Shared::default(),
+            process: Process::default(),
+            build: &build,
+        }
+        .render()
+    }
+
+    #[test]
+    fn a_label_cannot_break_out_of_its_quotes() {
+        let mut text = Text { out: String::new() };
+        text.sample("x", &[("a", "one\"two\\three\nfour")], 1);
+        assert_eq!(text.out, "vocaris_x{a=\"one\\\"two\\\\three\\nfour\"} 1\n");
+    }
+
+    #[test]
+    fn the_buckets_rise_and_say_their_bounds_in_seconds() {
+        assert!(BUCKETS.is_sorted_by(|(a, _), (b, _)| a < b));
+        for (bound_ns, le) in BUCKETS {
+            assert_eq!(le.parse::<f64>().unwrap(), bound_ns as f64 / 1e9);
+        }
+    }
+
+    #[test]
+    fn a_latency_counts_in_every_bucket_from_its_own_up() {
+        let mut totals = Figures::default();
+        totals.histograms.record(Stage::Uplink, Duration::from_millis(3));
+        totals.histograms.record(Stage::Uplink, Duration::from_secs(30));
+        let text = page(&totals, &Histograms::default());
+        let bucket = |le| format!("latency_seconds_bucket{{stage=\"uplink\",le=\"{le}\"}}");
+        for (le, count) in [("0.0025", 0), ("0.005", 1), ("10", 1), ("+Inf", 2)] {
+            assert!(text.contains(&format!("vocaris_{} {count}\n", bucket(le))), "{le}");
+        }
+        assert!(text.contains("vocaris_latency_seconds_count{stage=\"uplink\"} 2\n"));
+    }
+
+    #[test]
+    fn an_empty_window_shows_no_quantile() {
+        let text = page(&Figures::default(), &Histograms::default());
+        assert!(!text.contains("vocaris_latency_window_seconds{"));
+        assert!(text.contains("vocaris_latency_window_measurements{stage=\"loop\"} 0\n"));
+    }
+
+    #[test]
+    fn a_window_shows_its_longest_latency() {
+        let mut window = Histograms::default();
+        window.record(Stage::Downlink, Duration::from_millis(1));
+        window.record(Stage::Downlink, Duration::from_millis(250));
+        let text = page(&Figures::default(), &window);
+        let longest = "vocaris_latency_window_seconds{stage=\"downlink\",quantile=\"1\"} ";
+        let longest = text.split(longest).nth(1).unwrap().lines().next().unwrap();
+        let seconds: f64 = longest.parse().unwrap();
+        assert!((seconds - 0.25).abs() < 0.00025, "{seconds}");
+    }
+}

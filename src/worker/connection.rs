@@ -1,0 +1,120 @@
+//! A call's socket on its worker: what the kernel has told of it, and what of its bytes is unread.
+//!
+//! Bounds:   one read and one round of writes when asked.
+//! Not here: what the bytes mean.
+
+use std::io;
+
+use mio::event::Event;
+
+use crate::buf::{RecvBuf, SendBuf};
+use crate::net::{Received, Stream};
+
+/// A call's socket.
+#[derive(Debug)]
+pub(super) struct Connection {
+    socket: Stream,
+    /// Bytes whose message has not wholly arrived. Empty, it holds no memory.
+    unread: RecvBuf,
+    /// Reading may bring something.
+    readable: bool,
+    /// The peer will send no more; reading on will tell.
+    ending: bool,
+    /// Writing may get something out.
+    writable: bool,
+}
+
+/// What one receive brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Brought {
+    /// Bytes, perhaps none; another read may bring more at once.
+    More,
+    /// Bytes, perhaps none; the socket tells when there are more.
+    All,
+    /// The last bytes.
+    End,
+}
+
+impl Connection {
+    /// A registered socket, and what was read from it before.
+    pub(super) fn new(socket: Stream, unread: Vec<u8>) -> Connection {
+        Connection {
+            socket,
+            unread: RecvBuf::starting_with(unread),
+            readable: true,
+            ending: false,
+            writable: true,
+        }
+    }
+
+    /// Notes what the kernel tells.
+    pub(super) fn note(&mut self, event: &Event) {
+        self.readable |= event.is_readable() || event.is_read_closed() || event.is_error();
+        self.ending |= event.is_read_closed() || event.is_error();
+        self.writable |= event.is_writable();
+    }
+
+    /// Whether reading may bring something.
+    pub(super) fn is_readable(&self) -> bool {
+        self.readable
+    }
+
+    /// Reads once and shows what is unread to `read`, which returns how much of it was used.
+    /// `reading_room` holds the bytes unless some were left from before.
+    pub(super) fn receive(
+        &mut self,
+        ciphertext: &mut RecvBuf,
+        reading_room: &mut RecvBuf,
+        read: impl FnOnce(&mut [u8]) -> usize,
+    ) -> Brought {
+        ciphertext.consume(ciphertext.len_bytes());
+        reading_room.consume(reading_room.len_bytes());
+        let uses_own = !self.unread.is_empty();
+        let into = if uses_own { &mut self.unread } else { &mut *reading_room };
+        let outcome = self.socket.receive(ciphertext, into);
+        if !into.is_empty() {
+            let used = read(into.unused_mut());
+            into.consume(used);
+        }
+        if uses_own {
+            self.unread.release();
+        } else if !reading_room.is_empty() {
+            reading_room.move_into(&mut self.unread);
+        }
+        match outcome {
+            Ok(Received::Some(_)) => Brought::More,
+            Ok(Received::All(_)) if self.ending => Brought::More,
+            Ok(Received::All(_)) => {
+                self.readable = false;
+                Brought::All
+            }
+            // A connection that broke has nothing more to say than one that ended.
+            Ok(Received::End) | Err(_) => Brought::End,
+        }
+    }
+
+    /// Writes what waits, as much as the kernel takes; `flushed` is called when all of it is out.
+    ///
+    /// # Errors
+    /// When the connection broke.
+    pub(super) fn send(
+        &mut self,
+        output: &mut SendBuf,
+        flushed: impl FnOnce(&mut SendBuf),
+    ) -> io::Result<()> {
+        if !self.writable || (output.is_empty() && !self.socket.holds_unsent()) {
+            return Ok(());
+        }
+        let with_kernel = self.socket.send(output)?;
+        self.writable = with_kernel && output.is_empty();
+        if with_kernel {
+            flushed(output);
+        }
+        Ok(())
+    }
+
+    /// Whether everything handed to it is with the kernel.
+    pub(super) fn has_sent_all(&self) -> bool {
+        !self.socket.holds_unsent()
+    }
+}

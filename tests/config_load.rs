@@ -1,0 +1,362 @@
+//! The configuration as an operator meets it: files, variables, and every mistake named at once.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use vocaris::config::{Busy, Config, ConfigErrors, ModelUrl, SignatureMode, SourceFile};
+
+fn read(file: &str, variables: &[(&str, &str)]) -> Result<Config, ConfigErrors> {
+    let file = SourceFile { path: PathBuf::from("conf/vocaris.toml"), text: file.to_owned() };
+    Config::read(Some(&file), environment(variables))
+}
+
+fn environment(variables: &[(&str, &str)]) -> Vec<(OsString, OsString)> {
+    variables.iter().map(|(name, value)| (name.into(), value.into())).collect()
+}
+
+/// The one line that is wrong.
+fn complaint(file: &str, variables: &[(&str, &str)]) -> String {
+    let errors = read(file, variables).unwrap_err();
+    assert_eq!(errors.all().len(), 1, "{errors}");
+    errors.to_string()
+}
+
+#[test]
+fn without_a_file_and_variables_everything_has_its_default() {
+    let config = Config::read(None, []).unwrap();
+    assert_eq!(config.server.listen.to_string(), "0.0.0.0:8080");
+    assert_eq!((config.server.public_url.as_ref(), config.server.workers), (None, 0));
+    assert!(config.server.pin);
+    assert_eq!(config.server.drain_timeout, Duration::from_secs(900));
+    assert_eq!((config.limits.max_calls, config.limits.max_calls_per_worker), (0, 2000));
+    assert_eq!(config.limits.max_handshakes_per_ip, 256);
+    assert_eq!(config.limits.max_call_duration, Duration::from_secs(4 * 3600));
+    assert_eq!(config.gemini.url.to_string(), "wss://generativelanguage.googleapis.com");
+    assert_eq!(config.gemini.api_version, "v1beta");
+    assert!(config.gemini.api_key.is_none() && config.gemini.ca_file.is_none());
+    assert_eq!(config.gemini.model, "models/gemini-3.8-live");
+    assert_eq!((config.gemini.uplink_rate, config.gemini.uplink_ms), (16_000, 20));
+    assert!(config.twilio.auth_tokens.is_empty());
+    assert_eq!(config.twilio.signature, SignatureMode::Off);
+    assert_eq!(config.twilio.playout_lead, Duration::from_millis(300));
+    assert_eq!(config.twilio.busy, Busy::Reject);
+    assert!(config.twilio.fallback.contains("sorry"));
+    assert!(config.web.enabled && config.log.redact_numbers);
+    assert_eq!(config.agents.len(), 1);
+    let agent = config.agent_for(None);
+    assert_eq!((agent.name.as_str(), agent.voice.as_deref()), ("default", Some("Kore")));
+    assert_eq!(agent.numbers, ["*"]);
+    assert_eq!(agent.model, "models/gemini-3.8-live");
+    assert!(agent.system.contains("Always answer the caller") && agent.greeting.is_some());
+}
+
+#[test]
+fn every_key_can_be_set_in_the_file() {
+    let config = read(
+        r#"
+        [server]
+        listen = "[::1]:9000"
+        public_url = "https://voice.example.com/"
+        workers = 3
+        pin = false
+        drain_timeout = "30s"
+        [limits]
+        max_calls = 10
+        max_calls_per_worker = 5
+        max_handshakes_per_ip = 7
+        max_call_duration = "1h30m"
+        [gemini]
+        url = "ws://127.0.0.1:7000"
+        api_version = "v1alpha"
+        api_key = "key"
+        ca_file = "root.pem"
+        model = "models/other"
+        uplink_rate = 8000
+        uplink_ms = 40
+        [twilio]
+        auth_token = ["one", "two"]
+        signature = "warn"
+        playout_lead = "200ms"
+        fallback = "Please call later."
+        busy = "All lines are taken."
+        [web]
+        enabled = false
+        [log]
+        redact_numbers = false
+        [[agents]]
+        name = "rest"
+        numbers = "*"
+        greeting = ""
+        [[agents]]
+        name = "desk"
+        numbers = ["+15550100"]
+        system = "You are the desk."
+        voice = "Puck"
+        model = "models/special"
+        greeting = "Say hello."
+        "#,
+        &[],
+    )
+    .unwrap();
+    assert_eq!(config.server.listen.to_string(), "[::1]:9000");
+    assert_eq!(config.server.public_url.as_deref(), Some("https://voice.example.com"));
+    assert_eq!((config.server.workers, config.server.pin), (3, false));
+    assert_eq!(config.server.drain_timeout, Duration::from_secs(30));
+    let limits = &config.limits;
+    assert_eq!((limits.max_calls, limits.max_calls_per_worker), (10, 5));
+    assert_eq!(limits.max_handshakes_per_ip, 7);
+    assert_eq!(limits.max_call_duration, Duration::from_secs(5400));
+    let url = ModelUrl { tls: false, host: "127.0.0.1".to_owned(), port: 7000 };
+    assert_eq!(config.gemini.url, url);
+    assert_eq!(config.gemini.api_version, "v1alpha");
+    assert_eq!(config.gemini.api_key.as_ref().unwrap().reveal(), "key");
+    assert_eq!(config.gemini.ca_file.as_deref(), Some(Path::new("root.pem")));
+    assert_eq!((config.gemini.uplink_rate, config.gemini.uplink_ms), (8000, 40));
+    let tokens: Vec<_> = config.twilio.auth_tokens.iter().map(|token| token.reveal()).collect();
+    assert_eq!(tokens, ["one", "two"]);
+    assert_eq!(config.twilio.signature, SignatureMode::Warn);
+    assert_eq!(config.twilio.playout_lead, Duration::from_millis(200));
+    assert_eq!(config.twilio.fallback, "Please call later.");
+    assert_eq!(config.twilio.busy, Busy::Say("All lines are taken.".to_owned()));
+    assert!(!config.web.enabled && !config.log.redact_numbers);
+
+    let desk = config.agent_for(Some("+15550100"));
+    assert_eq!((desk.name.as_str(), desk.system.as_str()), ("desk", "You are the desk."));
+    assert_eq!((desk.voice.as_deref(), desk.model.as_str()), (Some("Puck"), "models/special"));
+    assert_eq!(desk.greeting.as_deref(), Some("Say hello."));
+    let rest = config.agent_for(Some("+15550199"));
+    assert_eq!((rest.name.as_str(), rest.model.as_str()), ("rest", "models/other"));
+    assert_eq!(rest.greeting, None);
+    assert_eq!(config.agents.last().unwrap(), rest);
+}
+
+#[test]
+fn a_variable_goes_before_the_file_and_ours_before_the_usual_one() {
+    let file = "[server]\nlisten = \"127.0.0.1:1\"\n[gemini]\napi_key = \"from-file\"\n";
+    let listen =
+        |variables: &[(&str, &str)]| read(file, variables).unwrap().server.listen.to_string();
+    assert_eq!(listen(&[]), "127.0.0.1:1");
+    assert_eq!(listen(&[("PORT", "5000")]), "127.0.0.1:5000");
+    let ours = ("VOCARIS_SERVER_LISTEN", "0.0.0.0:7");
+    assert_eq!(listen(&[("PORT", "5000"), ours]), "0.0.0.0:7");
+    assert_eq!(listen(&[("PORT", ""), ("VOCARIS_SERVER_LISTEN", "")]), "127.0.0.1:1");
+    let key = |variables: &[(&str, &str)]| {
+        read(file, variables).unwrap().gemini.api_key.unwrap().reveal().to_owned()
+    };
+    assert_eq!(key(&[]), "from-file");
+    assert_eq!(key(&[("GEMINI_API_KEY", " usual\n")]), "usual");
+    assert_eq!(key(&[("GEMINI_API_KEY", "usual"), ("VOCARIS_GEMINI_API_KEY", "ours")]), "ours");
+}
+
+#[test]
+fn scalars_of_every_kind_can_be_set_by_a_variable() {
+    let config = read(
+        "",
+        &[
+            ("VOCARIS_SERVER_WORKERS", "2"),
+            ("VOCARIS_SERVER_PIN", "false"),
+            ("VOCARIS_SERVER_DRAIN_TIMEOUT", "1m"),
+            ("VOCARIS_GEMINI_UPLINK_RATE", "8000"),
+            ("VOCARIS_TWILIO_BUSY", "Please hold on."),
+            ("TWILIO_AUTH_TOKEN", "a, b"),
+            ("VOCARIS_WEB_ENABLED", "false"),
+        ],
+    )
+    .unwrap();
+    assert_eq!((config.server.workers, config.server.pin), (2, false));
+    assert_eq!(config.server.drain_timeout, Duration::from_secs(60));
+    assert_eq!(config.gemini.uplink_rate, 8000);
+    assert_eq!(config.twilio.busy, Busy::Say("Please hold on.".to_owned()));
+    assert_eq!(config.twilio.auth_tokens.len(), 2);
+    assert_eq!(config.twilio.signature, SignatureMode::Require);
+    assert!(!config.web.enabled);
+}
+
+#[test]
+fn every_mistake_is_named_at_once_with_its_place() {
+    let errors = read(
+        "[server]\nlisten = \"8080\"\nworkers = -1\ncolour = \"red\"\n\n[servers]\na = 1\n\
+         [gemini]\nmodel = \"gemini\"\nuplink_rate = 44100\nurl = \"ws://example.com\"\n\
+         [twilio]\nsignature = \"require\"\nplayout_lead = \"30ms\"\n\
+         [[agents]]\nname = \"a\"\nvoice = \"kore\"\nsize = 1\n[[agents]]\nname = \"a\"\n",
+        &[("VOCARIS_SERVER_PIN", "maybe"), ("VOCARIS_SERVER_COLOUR", "red"), ("PORT", "http")],
+    )
+    .unwrap_err()
+    .to_string();
+    let expected = [
+        "conf/vocaris.toml:2: server.listen = \"8080\": must be an IP address and a port",
+        "conf/vocaris.toml:3: server.workers = -1: must be a whole number from 0 to 1024",
+        "conf/vocaris.toml:4: server.colour: no such key; here are: listen,",
+        "conf/vocaris.toml:6: servers: no such section",
+        "conf/vocaris.toml:9: gemini.model = \"gemini\": must be models/ and a name",
+        "conf/vocaris.toml:10: gemini.uplink_rate = 44100: must be one of 8000, 16000",
+        "conf/vocaris.toml:11: gemini.url = \"ws://example.com\": must be wss://",
+        "conf/vocaris.toml:13: twilio.signature = \"require\": needs a token",
+        "conf/vocaris.toml:14: twilio.playout_lead = \"30ms\": must be a multiple of 20ms",
+        "conf/vocaris.toml:17: agents.voice = \"kore\": is spelt \"Kore\"",
+        "conf/vocaris.toml:18: agents.size: no such key; here are: name,",
+        "conf/vocaris.toml:19: agents.numbers: another agent answers *",
+        "conf/vocaris.toml:20: agents.name = \"a\": another agent has this name",
+        "PORT: \"http\": must be a port",
+        "VOCARIS_SERVER_COLOUR: sets nothing",
+        "VOCARIS_SERVER_PIN: server.pin = \"maybe\": must be true or false",
+    ];
+    let mut lines = errors.lines();
+    for expected in expected {
+        let line = lines.next().unwrap_or_default();
+        assert!(line.starts_with(expected), "{line}\ninstead of {expected}\nin\n{errors}");
+    }
+    assert_eq!(lines.next(), None);
+}
+
+#[test]
+fn a_file_that_is_no_toml_is_told_by_its_lines() {
+    let errors = read("[server]\nlisten = \nworkers = = 3\npin = true\ncolour = 1\n", &[]);
+    let errors = errors.unwrap_err().to_string();
+    for place in ["conf/vocaris.toml:2: not TOML", "conf/vocaris.toml:3: not TOML"] {
+        assert!(errors.contains(place), "{errors}");
+    }
+    assert!(errors.contains("conf/vocaris.toml:5: server.colour: no such key"), "{errors}");
+}
+
+#[test]
+fn values_of_the_wrong_type_are_refused() {
+    for (line, expected) in [
+        ("[server]\nlisten = 8080", "must be text in quotes, not integer"),
+        ("[server]\npin = \"true\"", "must be true or false"),
+        ("[server]\nworkers = \"3\"", "must be a whole number"),
+        ("[server]\nworkers = 1.5", "must be a whole number"),
+        ("[server]\ndrain_timeout = 900", "must be a length of time"),
+        ("[server]\ndrain_timeout = \"25h\"", "must be from"),
+        ("server = 3", "stands outside of a [section]"),
+        ("listen = \"0.0.0.0:80\"", "stands outside of a [section]"),
+        ("[agents]\nname = \"a\"", "write it as [[agents]]"),
+        ("agents = [3]", "each agent is a table of its own"),
+        ("[[agents]]\nnumbers = \"*\"", "is missing"),
+        ("[[agents]]\nname = \"a\"\nnumbers = []", "must be a list of numbers"),
+        ("[[agents]]\nname = \"a\"\nnumbers = [\"+1 555\"]", "must be a list of numbers"),
+        ("[[agents]]\nname = \"a\"\nnumbers = [1555]", "must be a list of numbers"),
+        ("[[agents]]\nname = \"a\"\nsystem = \"\"", "bytes of text"),
+        ("[[agents]]\nname = \"a\"\nsystem = { path = \"x\" }", "must be text, or { file"),
+        ("[[agents]]\nname = \"default\"\nnumbers = \"+15550100\"", "answers \"*\""),
+        ("[twilio]\nfallback = \" \"", "must be a sentence"),
+        ("[twilio]\nsignature = \"on\"", "must be \"require\""),
+        ("[limits]\nmax_calls_per_worker = 0", "from 1 to"),
+    ] {
+        let complaint = complaint(line, &[]);
+        assert!(complaint.contains(expected), "{line}: {complaint}");
+    }
+}
+
+#[test]
+fn two_agents_for_one_number_are_a_mistake() {
+    let file = "[[agents]]\nname = \"a\"\nnumbers = [\"*\", \"+15550100\"]\n\
+                [[agents]]\nname = \"b\"\nnumbers = [\"+15550100\", \"+15550101\"]\n";
+    assert!(complaint(file, &[]).contains("another agent answers +15550100"));
+}
+
+#[test]
+fn a_default_agent_answers_where_no_other_does() {
+    let config = read("[[agents]]\nname = \"desk\"\nnumbers = [\"+15550100\"]\n", &[]).unwrap();
+    assert_eq!(config.agent_for(Some("+15550100")).name, "desk");
+    assert_eq!(config.agent_for(Some("+15550101")).name, "default");
+    assert_eq!(config.agent_for(None).name, "default");
+}
+
+#[test]
+fn no_secret_appears_in_an_error_or_a_debug_print() {
+    const SECRET: &str = "s3cr3t";
+    let files = [
+        format!("[gemini]\napi_key = \"{SECRET}\n"),
+        format!("[gemini]\napi_key = {SECRET}\n"),
+        format!("[gemini]\napi_key = \"{SECRET}\\q\"\n"),
+        format!("[gemini]\napi_key = \"{SECRET} {SECRET}\"\n"),
+        format!("[gemini]\napi_key = [\"{SECRET}\"]\n"),
+        format!("[gemini]\napi_kee = \"{SECRET}\"\n"),
+        format!("[gemini]\nurl = \"wss://user:{SECRET}@example.com\"\n"),
+        format!("[gemini]\nurl = \"wss://example.com/?key={SECRET}\"\n"),
+        format!("[twilio]\nauth_token = [\"{SECRET}\", 5]\n"),
+        format!("[twilio]\nauth_token = {{ a = \"{SECRET}\" }}\n"),
+        format!("[twilio]\nauth_token = \"{SECRET}\"\nauth_token = \"{SECRET}\"\n"),
+        format!("auth_token = \"{SECRET}\"\n"),
+    ];
+    for file in &files {
+        let errors = read(file, &[]).unwrap_err();
+        assert!(!format!("{errors} {errors:?}").contains(SECRET), "{file}: {errors}");
+    }
+    let spaced = format!("{SECRET} {SECRET}");
+    for name in
+        ["GEMINI_API_KEY", "TWILIO_AUTH_TOKEN", "VOCARIS_GEMINI_API_KEY", "VOCARIS_GEMINI_APIKEY"]
+    {
+        let errors = read("", &[(name, &spaced)]).unwrap_err();
+        assert!(errors.to_string().contains(name));
+        assert!(!format!("{errors} {errors:?}").contains(SECRET), "{name}: {errors}");
+    }
+    let config = read("", &[("GEMINI_API_KEY", SECRET), ("TWILIO_AUTH_TOKEN", SECRET)]).unwrap();
+    assert!(!format!("{config:?}").contains(SECRET));
+}
+
+#[test]
+fn an_orchestrators_own_variables_are_left_alone() {
+    let theirs = [
+        ("VOCARIS_SERVICE_HOST", "10.0.0.1"),
+        ("VOCARIS_SERVICE_PORT", "80"),
+        ("VOCARIS_PORT", "tcp://10.0.0.1:80"),
+        ("VOCARIS_PORT_80_TCP_ADDR", "10.0.0.1"),
+        ("HOME", "/root"),
+    ];
+    assert!(read("", &theirs).is_ok());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_variable_that_is_no_text_is_a_mistake() {
+    use std::os::unix::ffi::OsStringExt;
+    let broken = OsString::from_vec(vec![b'a', 0xFF]);
+    let errors = Config::read(None, [(OsString::from("GEMINI_API_KEY"), broken.clone())]);
+    assert_eq!(errors.unwrap_err().to_string(), "GEMINI_API_KEY: is not Unicode text");
+    assert!(Config::read(None, [(OsString::from("OTHER"), broken)]).is_ok());
+}
+
+/// A folder of this test's own, below the build's.
+fn folder(name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    std::fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+#[test]
+fn the_command_line_names_a_file_before_the_variable_does() {
+    let folder = folder("config_load_named");
+    for (name, workers) in [("one.toml", 1), ("two.toml", 2)] {
+        std::fs::write(folder.join(name), format!("[server]\nworkers = {workers}\n")).unwrap();
+    }
+    let two = folder.join("two.toml");
+    let variable = || environment(&[("VOCARIS_CONFIG", two.to_str().unwrap())]);
+    assert_eq!(Config::load(Some(&folder.join("one.toml")), variable()).unwrap().server.workers, 1);
+    assert_eq!(Config::load(None, variable()).unwrap().server.workers, 2);
+}
+
+#[test]
+fn a_file_that_was_named_and_is_not_there_is_a_mistake() {
+    let errors = Config::load(Some(Path::new("no/such.toml")), []).unwrap_err();
+    assert!(errors.to_string().starts_with("no/such.toml: cannot be read: "), "{errors}");
+    let named = environment(&[("VOCARIS_CONFIG", "no/such/either.toml")]);
+    let errors = Config::load(None, named).unwrap_err();
+    assert!(errors.to_string().starts_with("no/such/either.toml: cannot be read: "), "{errors}");
+}
+
+#[test]
+fn a_system_text_may_stand_in_a_file_beside_the_configuration() {
+    let folder = folder("config_load_system");
+    std::fs::write(folder.join("desk.txt"), "You are the desk.\n").unwrap();
+    let file = |system: &str| SourceFile {
+        path: folder.join("vocaris.toml"),
+        text: format!("[[agents]]\nname = \"desk\"\nsystem = {{ file = \"{system}\" }}\n"),
+    };
+    let config = Config::read(Some(&file("desk.txt")), []).unwrap();
+    assert_eq!(config.agents[0].system, "You are the desk.");
+    let errors = Config::read(Some(&file("lost.txt")), []).unwrap_err().to_string();
+    assert!(errors.contains("lost.txt cannot be read"), "{errors}");
+}
