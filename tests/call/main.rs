@@ -397,7 +397,9 @@ fn what_the_model_says_wrong_is_counted_and_the_rest_is_heard() {
     let said = voice(960, 0);
     let binary = speech(&said).to_string().into_bytes();
     stage.agent.say_bytes(binary);
-    stage.agent.say(json!({"toolCall": {"functionCalls": [{"id": "f1", "name": "x", "args": {}}]}}));
+    stage
+        .agent
+        .say(json!({"toolCall": {"functionCalls": [{"id": "f1", "name": "x", "args": {}}]}}));
     stage.agent.say(json!({"serverContent": {"turnComplete": true}}));
     stage.settle();
     stage.pass(100);
