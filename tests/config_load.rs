@@ -241,6 +241,7 @@ fn values_of_the_wrong_type_are_refused() {
         ("[[agents]]\nname = \"a\"\nsystem = { path = \"x\" }", "must be text, or { file"),
         ("[[agents]]\nname = \"default\"\nnumbers = \"+15550100\"", "answers \"*\""),
         ("[twilio]\nfallback = \" \"", "must be a sentence"),
+        ("[twilio]\nauth_token = []", "is an empty list"),
         ("[twilio]\nsignature = \"on\"", "must be \"require\""),
         ("[limits]\nmax_calls_per_worker = 0", "from 1 to"),
     ] {

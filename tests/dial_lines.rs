@@ -166,7 +166,7 @@ fn read_line(line: Line, bytes: usize) -> Vec<u8> {
     let mut socket = TcpStream::from(socket);
     socket.set_nonblocking(false).unwrap();
     let mut read = line.unread;
-    let mut rest = vec![0; bytes - read.len()];
+    let mut rest = vec![0; bytes.saturating_sub(read.len())];
     socket.read_exact(&mut rest).unwrap();
     read.extend(rest);
     read
@@ -409,6 +409,15 @@ fn a_model_that_minds_resumption_is_asked_again_without_it() {
     let outbound = Outbound::to(url, PATIENT);
     outbound.order(3);
     drop(outbound.line());
+}
+
+#[test]
+fn the_demo_agent_is_a_model_like_any_other() {
+    let demo = vocaris::demo::start().unwrap();
+    let outbound = Outbound::to(demo.url(), PATIENT);
+    outbound.order(3);
+    // A frame of the server's, text, not in pieces: the first resumption update.
+    assert_eq!(read_line(outbound.line(), 1)[0], 0x81);
 }
 
 #[test]

@@ -11,7 +11,9 @@ use std::str::FromStr;
 
 pub use crate::g711::{ALAW_SILENCE, MULAW_SILENCE};
 use crate::scalar;
-use crate::taps::Bank;
+use crate::taps::{Bank, SLACK_SAMPLES};
+#[cfg(target_arch = "x86_64")]
+use crate::{avx2, avx512};
 
 /// A level of instruction set the kernels are written for, lowest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -96,11 +98,41 @@ const SCALAR: Kernels = Kernels {
     fir: scalar::fir::fir,
 };
 
+#[cfg(target_arch = "x86_64")]
+const AVX2: Kernels = Kernels {
+    isa: Isa::Avx2,
+    mulaw_decode: avx2::g711::mulaw_decode,
+    mulaw_encode: avx2::g711::mulaw_encode,
+    alaw_decode: avx2::g711::alaw_decode,
+    alaw_encode: avx2::g711::alaw_encode,
+    mask: avx2::mask::mask,
+    fir: avx2::fir::fir,
+};
+
+#[cfg(target_arch = "x86_64")]
+const AVX512: Kernels = Kernels {
+    isa: Isa::Avx512,
+    mulaw_decode: avx512::g711::mulaw_decode,
+    mulaw_encode: avx512::g711::mulaw_encode,
+    alaw_decode: avx512::g711::alaw_decode,
+    alaw_encode: avx512::g711::alaw_encode,
+    mask: avx512::mask::mask,
+    fir: avx512::fir::fir,
+};
+
 impl Kernels {
     /// The best set this CPU can run, no higher than `ceiling`.
     #[must_use]
-    pub fn detect(_ceiling: Isa) -> Kernels {
-        SCALAR
+    pub fn detect(ceiling: Isa) -> Kernels {
+        let mut kernels = SCALAR;
+        #[cfg(target_arch = "x86_64")]
+        if ceiling >= Isa::Avx2 && is_x86_feature_detected!("avx2") {
+            kernels = AVX2;
+            if ceiling >= Isa::Avx512 && avx512::is_detected() {
+                kernels = AVX512;
+            }
+        }
+        kernels
     }
 
     /// The level in use.
@@ -197,18 +229,10 @@ impl Kernels {
     /// The filter of a rate conversion over one window; see [`crate::resample`].
     ///
     /// # Panics
-    /// If `window` does not cover the last output.
+    /// If `window` does not reach [`SLACK_SAMPLES`] beyond what the last output needs.
     pub(crate) fn fir(&self, bank: &Bank, window: &[i16], tick: usize, output: &mut [i16]) {
-        if output.is_empty() {
-            return;
-        }
-        let last = (tick + (output.len() - 1) * bank.down) / bank.up;
-        assert!(
-            last + bank.taps <= window.len(),
-            "fir: {} samples do not cover output that ends at {}",
-            window.len(),
-            last + bank.taps
-        );
+        let end = (tick + output.len() * bank.down) / bank.up + bank.taps + SLACK_SAMPLES;
+        assert!(end <= window.len() + bank.down, "fir: {end} samples needed of {}", window.len());
         // SAFETY: `detect` fills the table only with sets it found on this CPU.
         unsafe { (self.fir)(bank, window, tick, output) }
     }

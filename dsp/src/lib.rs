@@ -18,6 +18,10 @@ pub mod kernels;
 pub mod resample;
 pub mod ring;
 
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 mod scalar;
 mod sync;
 mod taps;

@@ -18,7 +18,7 @@
 use std::fmt;
 
 use crate::kernels::Kernels;
-use crate::taps::{self, Bank, TAPS_MAX};
+use crate::taps::{self, Bank, SLACK_SAMPLES, TAPS_MAX};
 
 /// A pair of rates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -154,7 +154,7 @@ impl Resampler {
     #[must_use]
     pub fn delay_ns(&self) -> u64 {
         let ticks_per_second = self.bank.up as f64 * f64::from(self.source_hz);
-        (self.bank.delay_ticks / ticks_per_second * 1e9).round() as u64
+        (self.bank.delay_ticks() / ticks_per_second * 1e9).round() as u64
     }
 
     /// Converts `input`, writing [`Resampler::output_len`] samples to the front of `output`, and
@@ -181,12 +181,11 @@ impl Resampler {
     /// One block: history and input side by side, filtered; then the new history.
     fn process_block(&mut self, kernels: &Kernels, block: &[i16], output: &mut [i16]) {
         let past = self.bank.taps - 1;
-        let mut window = [0; TAPS_MAX + BLOCK_SAMPLES];
-        let window = &mut window[..past + block.len()];
+        let mut window = [0; TAPS_MAX + BLOCK_SAMPLES + SLACK_SAMPLES];
         window[..past].copy_from_slice(&self.history[..past]);
-        window[past..].copy_from_slice(block);
-        kernels.fir(self.bank, window, self.tick as usize, output);
-        self.history[..past].copy_from_slice(&window[block.len()..]);
+        window[past..past + block.len()].copy_from_slice(block);
+        kernels.fir(self.bank, &window, self.tick as usize, output);
+        self.history[..past].copy_from_slice(&window[block.len()..][..past]);
         let tick = self.tick as usize + output.len() * self.bank.down - block.len() * self.bank.up;
         self.tick = tick as u32;
     }

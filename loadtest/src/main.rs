@@ -1,1 +1,375 @@
-fn main() {}
+//! The command line of the load test.
+//!
+//! In:       arguments.
+//! Out:      a report on standard output; exit code 0 good, 1 not good, 2 usage.
+//! Bounds:   those of the run.
+//! Not here: everything else; see the library half.
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use loadtest::clock::{Clock, MILLIS, SECONDS};
+use loadtest::gemini::script::{Script, Speech};
+use loadtest::gemini::server::{StandIn, StandInConfig};
+use loadtest::judge;
+use loadtest::relay;
+use loadtest::report::Percentiles;
+use loadtest::run::{self, RunSettings};
+use loadtest::schedule::{Arrivals, Bursts, MediaPlan};
+use loadtest::signal::CallerVoice;
+use loadtest::twilio::caller::{
+    CallRecord, CallSpec, Entry, Hangup, Target, public_tls, resolve, split_url,
+};
+use loadtest::twilio::fleet::Fleet;
+use loadtest::twilio::message::Sids;
+
+/// Measures a media relay between Twilio Media Streams and the Gemini Live API.
+#[derive(Parser)]
+#[command(version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Stand-in, relay and calls on this machine, and one report.
+    Run(Run),
+    /// Calls against any Twilio-compatible relay.
+    Call(Call),
+    /// The stand-in for the Gemini Live API alone.
+    Gemini(Gemini),
+    /// The relay itself, as `run` starts it.
+    #[command(name = relay::SUBCOMMAND, hide = true)]
+    Relay,
+}
+
+#[derive(Args)]
+struct Run {
+    /// Calls at once.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+    calls: u32,
+    /// How long each call speaks.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=3600))]
+    seconds: u32,
+    /// Calls begun in a second.
+    #[arg(long, default_value_t = 50.0, value_parser = positive)]
+    ramp: f64,
+    /// How long the model speaks at a time, in milliseconds.
+    #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u32).range(20..))]
+    turn_ms: u32,
+    /// How long the model is silent between, in milliseconds.
+    #[arg(long, default_value_t = 2000)]
+    pause_ms: u32,
+    /// How much faster than real time the model sends; 1 is real time with a small head start.
+    #[arg(long, default_value_t = 1.0, value_parser = positive)]
+    speed: f64,
+    /// Threads of the callers, and as many of the stand-in.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..))]
+    threads: u8,
+    /// The seed of every voice.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// A setting of the relay as NAME=VALUE, such as VOCARIS_SERVER_WORKERS=1.
+    #[arg(long, value_name = "NAME=VALUE", value_parser = assignment)]
+    relay_env: Vec<(String, OsString)>,
+    /// Shows what the relay prints, on standard error.
+    #[arg(long)]
+    relay_log: bool,
+    /// Writes the report as JSON.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+#[derive(Args)]
+struct Call {
+    /// The webhook (http, https) or the stream itself (ws, wss).
+    #[arg(long)]
+    url: String,
+    /// Calls to make.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    calls: u32,
+    /// How long each call speaks.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=3600))]
+    seconds: u32,
+    /// Calls begun in a second.
+    #[arg(long, default_value_t = 50.0, value_parser = positive)]
+    ramp: f64,
+    /// The auth token that requests are signed with.
+    #[arg(long, env = "TWILIO_AUTH_TOKEN", hide_env_values = true)]
+    auth_token: Option<String>,
+    /// The origin that Twilio would have configured, if it is not that of the URL.
+    #[arg(long)]
+    public_url: Option<String>,
+    /// A <Parameter> of the stream as NAME=VALUE; for ws and wss.
+    #[arg(long, value_name = "NAME=VALUE", value_parser = assignment)]
+    parameter: Vec<(String, OsString)>,
+    /// Frame sizes in bytes, in turn.
+    #[arg(long, value_delimiter = ',', default_value = "160",
+          value_parser = clap::value_parser!(u16).range(1..=999))]
+    frame_bytes: Vec<u16>,
+    /// Holds frames back for 233 ms in every second.
+    #[arg(long)]
+    bursts: bool,
+    /// Sends nothing for 400 ms after every second of speech.
+    #[arg(long)]
+    suppress_silence: bool,
+    /// How the callers leave.
+    #[arg(long, value_enum, default_value_t = Leave::Stop)]
+    hangup: Leave,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Leave {
+    /// `stop`, then a close frame.
+    Stop,
+    /// A close frame alone.
+    Close,
+    /// A TCP reset.
+    Reset,
+    /// Nothing more is sent.
+    Silence,
+}
+
+#[derive(Args)]
+struct Gemini {
+    /// The address to listen on.
+    #[arg(long, default_value = "127.0.0.1:0")]
+    listen: SocketAddr,
+    /// Without TLS.
+    #[arg(long)]
+    plain: bool,
+    /// Writes the certificate authority as PEM.
+    #[arg(long, value_name = "FILE", default_value = "stand-in-ca.pem")]
+    ca_file: PathBuf,
+    /// The key that clients must show.
+    #[arg(long, default_value = "stand-in-key")]
+    api_key: String,
+    /// The model that a setup must name.
+    #[arg(long, default_value = "models/gemini-3.8-live")]
+    model: String,
+    /// How long it speaks at a time, in milliseconds.
+    #[arg(long, default_value_t = 2000)]
+    turn_ms: u32,
+    /// How long it is silent between, in milliseconds.
+    #[arg(long, default_value_t = 2000)]
+    pause_ms: u32,
+    /// Turns in a session, after the greeting was asked for.
+    #[arg(long, default_value_t = 100)]
+    turns: u16,
+    /// How much faster than real time it sends; 1 is real time with a small head start.
+    #[arg(long, default_value_t = 3.5, value_parser = positive)]
+    speed: f64,
+}
+
+fn main() -> ExitCode {
+    // Two sockets a call; what cannot be raised shows when descriptors run out.
+    let _ = rlimit::increase_nofile_limit(u64::MAX);
+    let done = match Cli::parse().command {
+        Command::Run(arguments) => run_calls(arguments),
+        Command::Call(arguments) => call(&arguments),
+        Command::Gemini(arguments) => gemini(arguments),
+        Command::Relay => relay::serve().map(|()| true),
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(problem) => {
+            eprintln!("loadtest: {problem}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run_calls(arguments: Run) -> Result<bool, String> {
+    let program = std::env::current_exe().map_err(|error| error.to_string())?;
+    let settings = RunSettings {
+        program,
+        calls: arguments.calls as usize,
+        seconds: arguments.seconds.into(),
+        ramp: arguments.ramp,
+        turn_ms: arguments.turn_ms.into(),
+        pause_ms: arguments.pause_ms.into(),
+        speed: arguments.speed,
+        threads: arguments.threads.into(),
+        seed: arguments.seed,
+        environment: arguments.relay_env,
+        echo: arguments.relay_log,
+    };
+    let report = run::run(&settings).map_err(|error| error.to_string())?;
+    println!("{report}");
+    if let Some(file) = &arguments.json {
+        let json = serde_json::to_string_pretty(&report).map_err(|error| error.to_string())?;
+        write(file, &json)?;
+    }
+    Ok(report.is_good())
+}
+
+fn write(file: &Path, text: &str) -> Result<(), String> {
+    std::fs::write(file, text).map_err(|error| format!("{}: {error}", file.display()))
+}
+
+fn call(arguments: &Call) -> Result<bool, String> {
+    let clock = Clock::start();
+    let target = Arc::new(target(arguments)?);
+    let mut media = MediaPlan::steady(u64::from(arguments.seconds) * 1000);
+    media.frame_bytes = arguments.frame_bytes.iter().map(|&len| len.into()).collect();
+    media.bursts = arguments.bursts.then_some(Bursts { every_ms: 1000, pause_ms: 233 });
+    if arguments.suppress_silence {
+        media = media.suppress_silence(1000, 400);
+    }
+    let media = Arc::new(media);
+    let arrivals = Arrivals { first: clock.now(), per_second: arguments.ramp };
+    // Numbers that no earlier run has used: a relay takes a CallSid once.
+    let run = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |since| since.as_nanos() as u64);
+    let specs = (0..arguments.calls as usize)
+        .map(|index| CallSpec {
+            index,
+            sids: Sids::of(run, index),
+            from: format!("+1800{index:07}"),
+            to: "+18005550100".to_string(),
+            target: Arc::clone(&target),
+            starts_at: arrivals.at(index),
+            media: Arc::clone(&media),
+            voice: CallerVoice::new(run, index),
+            linger: 250 * MILLIS,
+            hangup: match arguments.hangup {
+                Leave::Stop => Hangup::StopAndClose,
+                Leave::Close => Hangup::CloseOnly,
+                Leave::Reset => Hangup::Reset,
+                Leave::Silence => Hangup::Silence,
+            },
+        })
+        .collect();
+    let fleet = Fleet::start(clock, specs, 1).map_err(|error| error.to_string())?;
+    let records = fleet.join().map_err(|error| error.to_string())?;
+    Ok(print_calls(&records))
+}
+
+/// Prints what calls have seen; true if all was well.
+fn print_calls(records: &[CallRecord]) -> bool {
+    let failures = judge::failures(records);
+    let failed: usize = failures.values().sum();
+    let setup: Vec<_> = records
+        .iter()
+        .filter_map(|record| Some(record.times.opened? - record.times.started))
+        .collect();
+    let setup = Percentiles::of(&setup);
+    println!(
+        "{} calls, {} good, set up in p50 {:.1} ms max {:.1} ms",
+        records.len(),
+        records.len() - failed,
+        setup.p50_us / 1e3,
+        setup.max_us / 1e3
+    );
+    for (failure, count) in &failures {
+        println!("  {count} x {failure}");
+    }
+    let mut warned = 0;
+    for record in records {
+        for violation in &record.heard.violations {
+            println!("  call {}: {} {violation:?}", record.index, violation.code());
+            warned += 1;
+        }
+    }
+    let frames: usize = records.iter().map(|record| record.sent.len()).sum();
+    let heard: u64 = records.iter().map(|record| record.playout.bytes).sum();
+    let underruns: u64 = records.iter().map(|record| record.playout.underruns).sum();
+    println!(
+        "{frames} frames sent, {:.1} s of audio heard, {underruns} underruns, {warned} warnings",
+        heard as f64 / 8000.0
+    );
+    failed == 0 && warned == 0
+}
+
+fn target(arguments: &Call) -> Result<Target, String> {
+    let url = &arguments.url;
+    let (authority, path) = split_url(url).ok_or_else(|| format!("{url}: not a URL"))?;
+    let (scheme, _) = url.split_once("://").unwrap_or_default();
+    let (tls, is_stream) = match scheme {
+        "http" => (false, false),
+        "https" => (true, false),
+        "ws" => (false, true),
+        "wss" => (true, true),
+        _ => return Err(format!("{url}: the scheme must be http, https, ws or wss")),
+    };
+    let address = resolve(authority, if tls { 443 } else { 80 })
+        .ok_or_else(|| format!("{authority}: no address found"))?;
+    let parameters = arguments
+        .parameter
+        .iter()
+        .map(|(name, value)| (name.clone(), value.to_string_lossy().into_owned()))
+        .collect();
+    let path = path.to_string();
+    Ok(Target {
+        authority: authority.to_string(),
+        address,
+        tls: tls.then(public_tls),
+        public_url: arguments.public_url.clone(),
+        auth_token: arguments.auth_token.clone(),
+        entry: if is_stream { Entry::Stream { path, parameters } } else { Entry::Webhook { path } },
+    })
+}
+
+fn gemini(arguments: Gemini) -> Result<bool, String> {
+    let clock = Clock::start();
+    let turn_ms = u64::from(arguments.turn_ms);
+    let speech = if arguments.speed > 1.0 {
+        Speech::burst(turn_ms, arguments.speed)
+    } else {
+        Speech::real_time(turn_ms)
+    };
+    let pause = u64::from(arguments.pause_ms) * MILLIS;
+    let script = Script::converse(arguments.turns.into(), speech, pause);
+    let stand_in = StandIn::start(
+        clock,
+        StandInConfig {
+            listen: arguments.listen,
+            tls: !arguments.plain,
+            api_key: arguments.api_key,
+            model: arguments.model,
+            ..StandInConfig::local(script)
+        },
+    )
+    .map_err(|error| format!("{}: {error}", arguments.listen))?;
+    if !stand_in.ca_pem.is_empty() {
+        write(&arguments.ca_file, &stand_in.ca_pem)?;
+        println!("certificate authority in {}", arguments.ca_file.display());
+    }
+    println!("listening on {}", stand_in.url);
+    loop {
+        let Some(session) = stand_in.next_record(std::time::Duration::from_secs(3600)) else {
+            continue;
+        };
+        let heard = session.uplink.pcm.len() as f64 / f64::from(session.uplink.rate.max(1));
+        let lasted = (clock.now() - session.accepted_at) / SECONDS;
+        println!(
+            "session {}: {lasted} s, heard {heard:.1} s, {} turns, ended {:?}",
+            session.index,
+            session.spoken.len(),
+            session.ending
+        );
+        for complaint in &session.complaints {
+            println!("  objects to {complaint:?}");
+        }
+    }
+}
+
+fn positive(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(value) if value > 0.0 && f64::is_finite(value) => Ok(value),
+        _ => Err("a number above 0 is needed".to_string()),
+    }
+}
+
+fn assignment(text: &str) -> Result<(String, OsString), String> {
+    let (name, value) = text.split_once('=').ok_or("NAME=VALUE is needed")?;
+    Ok((name.to_string(), value.into()))
+}

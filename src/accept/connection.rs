@@ -2,7 +2,8 @@
 //!
 //! | state | until | deadline | at the deadline |
 //! |---|---|---|---|
-//! | waiting for a head | its last byte | `head` from the connection's start or the head's first byte; `keep_alive` before that | 408; without a byte of a request: closed |
+//! | idle: nothing of a request yet | its first byte | `head` for the first, later `keep_alive` | closed |
+//! | waiting for the rest of a head | its last byte | `head`, for the first from the start | 408 |
 //! | reading a body | its last byte | `body` | 408 |
 //! | waiting for the figures | they come | `figures` | 503 |
 //! | answering | the kernel has it all | `answer` | closed |
@@ -212,6 +213,12 @@ impl Connection {
     /// When [`Connection::expire`] is due.
     pub(super) fn deadline(&self) -> Nanos {
         self.deadline
+    }
+
+    /// Of a connection that idles between two requests, when it would be closed anyway.
+    pub(super) fn idles_until(&self) -> Option<Nanos> {
+        let idles = matches!(self.state, State::Idle) && self.requests > 0 && !self.may_read;
+        idles.then_some(self.deadline)
     }
 
     pub(super) fn register(&mut self, registry: &Registry, token: Token) -> std::io::Result<()> {

@@ -87,8 +87,7 @@ pub(super) enum Welcome {
     },
 }
 
-/// See the module.
-#[derive(Debug)]
+/// See the module. Not to be shown in a debug print: it holds the carrier's secrets.
 pub(super) struct Desk {
     pub(super) config: Arc<Config>,
     pub(super) load: Arc<Load>,
@@ -183,7 +182,7 @@ impl Desk {
                 self.order_line(call, id, opening);
             }
             Verdict::Refused(refusal) => {
-                self.shared.refusals.count(refusal.label());
+                self.count_refusal(refusal);
                 self.tell_worker(call, WorkerLetter::Refused { call, refusal });
             }
         }
@@ -247,7 +246,7 @@ impl Desk {
         }
     }
 
-    /// One more call has been turned away at its upgrade.
+    /// One more call has been turned away, here or at its upgrade.
     pub(super) fn count_refusal(&self, refusal: Refusal) {
         self.shared.refusals.count(refusal.label());
     }

@@ -19,6 +19,12 @@ impl Desk {
         let Ok(upgrade) = request.upgrade else {
             return Outcome::Answer(Answer::error(400, "not an upgrade"));
         };
+        // First, so that a stranger does not learn how full we are.
+        if door == Door::Twilio
+            && let Err(answer) = self.check_handshake(now, request)
+        {
+            return Outcome::Answer(answer);
+        }
         let worker = match (self.welcome(now), door) {
             (Welcome::Yes { worker }, _) => Some(worker),
             // Its webhook may have been answered before; its token will tell.
@@ -33,11 +39,6 @@ impl Desk {
             self.count_refusal(Refusal::Full);
             return Outcome::Answer(Answer::error(503, "full"));
         };
-        if door == Door::Twilio
-            && let Err(answer) = self.check_handshake(now, request)
-        {
-            return Outcome::Answer(answer);
-        }
         let is_ours = upgrade.offers_ours && door != Door::Twilio;
         let mut response = Vec::new();
         write_accepted(&mut response, &upgrade.accept, is_ours.then_some(SUBPROTOCOL));

@@ -201,8 +201,9 @@ impl Inbound {
 
     /// Gives a new connection a slot, or shows it out.
     fn welcome(&mut self, mut socket: TcpStream, peer: IpAddr) {
+        let room = self.make_room(peer);
         let connections = &self.desk.shared.connections;
-        match self.young.has_slot(peer) {
+        match room {
             Ok(()) => {}
             Err(NoSlot::Full) => return connections.count("too_many"),
             Err(NoSlot::FullForAddress) => {
@@ -226,6 +227,15 @@ impl Inbound {
         }
         connections.count("accepted");
         self.ready.push(slot);
+    }
+
+    /// Sees to it that there is a slot for `peer`: one that idles gives way to one that asks.
+    fn make_room(&mut self, peer: IpAddr) -> Result<(), NoSlot> {
+        let Err(full) = self.young.has_slot(peer) else { return Ok(()) };
+        let idle = self.young.longest_idle(peer, full).ok_or(full)?;
+        self.young.remove(idle);
+        self.desk.shared.connections.count("gave_way");
+        self.young.has_slot(peer)
     }
 
     fn serve_ready(&mut self) {

@@ -22,6 +22,7 @@
 //! |---|---|
 //! | `accepted` | got a slot |
 //! | `too_many`, `too_many_of_one_address` | got none: closed at once |
+//! | `gave_way` | idled between two requests, and was closed for a new one |
 //! | `accept_failed` | the kernel gave none, mostly for lack of descriptors |
 //! | `idle` | closed: no request in time |
 //! | `slow_head`, `slow_body`, `slow_figures` | answered 408 or 503 at a deadline |

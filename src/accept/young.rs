@@ -87,6 +87,18 @@ impl Young {
         Some(connection)
     }
 
+    /// The connection that has idled longest between two requests, of those whose end would make
+    /// room for `peer`: it may be closed at any time.
+    pub(super) fn longest_idle(&self, peer: IpAddr, full: NoSlot) -> Option<usize> {
+        let makes_room = |connection: &Connection| match full {
+            NoSlot::Full => true,
+            NoSlot::FullForAddress => neighbourhood(connection.peer()) == neighbourhood(peer),
+        };
+        let idle = self.all().filter(|(_, connection)| makes_room(connection));
+        let idle = idle.filter_map(|(slot, connection)| Some((connection.idles_until()?, slot)));
+        idle.min().map(|(_, slot)| slot)
+    }
+
     pub(super) fn len(&self) -> usize {
         self.slots.len() - self.free.len()
     }

@@ -115,7 +115,7 @@ impl Uplink {
         let tolerance = HOLE_TOLERANCE_MS * bytes_per_ms;
         let claimed = timestamp_ms.saturating_mul(bytes_per_ms);
         let expected = self.expected.unwrap_or(claimed);
-        let start = if claimed > expected + tolerance {
+        let start = if claimed > expected.saturating_add(tolerance) {
             tally.note(Oddity::PhoneHole);
             let hole = (claimed - expected).min(HOLE_MAX_MS * bytes_per_ms);
             self.fill_with_silence(now, hole as usize, &mut tally.uplink);
@@ -316,6 +316,16 @@ mod tests {
         }
         assert_eq!(tally.uplink.silence_in, 0);
         assert_eq!(tally.oddities, Tally::default().oddities);
+    }
+
+    #[test]
+    fn a_timestamp_at_the_end_of_all_numbers_is_only_a_hole() {
+        let (mut uplink, mut tally) = (Uplink::new(Format::Mulaw8k), Tally::default());
+        for timestamp_ms in [0, u64::MAX, u64::MAX, 0, u64::MAX / 8 + 1] {
+            uplink.keep_time(Nanos(0), timestamp_ms, 160, &mut tally);
+            uplink.push(Nanos(0), &[1; 160], &mut tally);
+            balanced(&tally);
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@
 //! An empty variable counts as one that is not set: that is how a shell or a compose file passes
 //! on what it was not given.
 
+use std::borrow::Cow;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -125,8 +126,8 @@ pub(super) struct Settings<'s> {
     broken_lines: Vec<usize>,
 }
 
-/// Parses as much of a file as is TOML, and lists what is not. The parser's own texts stay out
-/// where they would quote the line: it may hold a secret.
+/// Parses as much of a file as is TOML, and lists what is not, by line. The parser's excerpts of
+/// those lines are left out: they may hold a secret.
 pub(super) fn parse(file: &SourceFile) -> (Spanned<DeTable<'_>>, Vec<(usize, String)>) {
     let (table, faults) = DeTable::parse_recoverable(&file.text);
     let faults = faults.iter().map(|fault| {
@@ -167,7 +168,7 @@ impl<'s> Settings<'s> {
     fn sort_in(
         &mut self,
         text: &'s str,
-        name: &'s Spanned<std::borrow::Cow<'s, str>>,
+        name: &'s Spanned<Cow<'s, str>>,
         value: &'s Spanned<DeValue<'s>>,
     ) {
         let line = line_of(text, name.span().start);

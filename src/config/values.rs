@@ -314,6 +314,9 @@ pub(super) fn secret(written: &Written<'_>) -> Result<Secret, String> {
 pub(super) fn secrets(written: &Written<'_>) -> Result<Vec<Secret>, String> {
     match written {
         Written::Variable(text) => text.split(',').map(secret_text).collect(),
+        Written::Toml(DeValue::Array(items)) if items.is_empty() => {
+            Err("is an empty list: leave it out, or name a token".to_owned())
+        }
         Written::Toml(DeValue::Array(items)) => {
             let texts = items.iter().map(|item| item.get_ref().as_str());
             texts

@@ -44,7 +44,8 @@ const MESSAGE_MAX_BYTES: usize = 256 * 1024;
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(2);
 /// For a client that takes nothing. Then: dropped.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
-/// The longest a session sleeps before it looks whether the demo has stopped.
+/// The longest a session sleeps before it looks whether the demo has stopped, and the pause after
+/// a connection that could not be taken.
 const LOOK_UP_EVERY: Duration = Duration::from_millis(100);
 /// Messages read, and not looked at, while the other side's close is awaited.
 const READS_AFTER_CLOSE: usize = 64;
@@ -96,10 +97,16 @@ impl Drop for Demo {
 
 fn accept_sessions(listener: &TcpListener, stopping: &Arc<AtomicBool>) {
     let mut sessions: Vec<JoinHandle<()>> = Vec::new();
-    while let Ok((socket, _)) = listener.accept() {
+    loop {
+        let accepted = listener.accept();
         if stopping.load(Ordering::Relaxed) {
             break;
         }
+        let Ok((socket, _)) = accepted else {
+            // Out of descriptors, most likely: some come back when a call ends.
+            std::thread::sleep(LOOK_UP_EVERY);
+            continue;
+        };
         sessions.retain(|session| !session.is_finished());
         if sessions.len() == DEMO_SESSIONS_MAX {
             refuse(socket);

@@ -4,7 +4,7 @@
 //! In:       bytes from the model, cut anywhere.
 //! Out:      bytes for the model; in the end [`Step::Ready`], with what came behind `setupComplete`
 //!           still unused, or what went wrong.
-//! Bounds:   [`ANSWER_MAX_BYTES`].
+//! Bounds:   [`ANSWER_MAX_BYTES`], [`HEARD_MAX_BYTES`].
 //! Not here: sockets, TLS, deadlines; whether to try again (`dial::closes`, `dial`).
 
 use crate::buf::{RecvBuf, SendBuf};
@@ -19,6 +19,9 @@ use super::closes::{CloseClass, redact};
 /// The longest message until the model is ready; they are a few hundred bytes. Above: the attempt
 /// has failed.
 const ANSWER_MAX_BYTES: usize = 64 * 1024;
+
+/// All of them together, pings included. Above: the attempt has failed.
+const HEARD_MAX_BYTES: usize = 4 * ANSWER_MAX_BYTES;
 
 /// Names us to the service.
 const USER_AGENT: &str = concat!("vocaris/", env!("CARGO_PKG_VERSION"));
@@ -68,6 +71,8 @@ impl From<LineFault> for Failure {
 pub(super) struct Attempt {
     stage: Stage,
     api_key: Option<Secret>,
+    /// Bytes of frames used so far.
+    heard_bytes: usize,
     /// Mask keys.
     rng: fastrand::Rng,
 }
@@ -120,7 +125,7 @@ impl Attempt {
         let (authority, target) = (&address.authority, &address.target);
         upgrade::write_request(output.tail(), authority, target, &key, &headers);
         let stage = Stage::Upgrading { key, setup };
-        Attempt { stage, api_key: address.api_key.clone(), rng }
+        Attempt { stage, api_key: address.api_key.clone(), heard_bytes: 0, rng }
     }
 
     /// Whether the upgrade is done, and `setup` written.
@@ -195,9 +200,14 @@ impl Attempt {
                 }
             };
             input.consume(used);
+            self.heard_bytes += used;
             match heard {
                 Ok(Heard::Ready) => return Ok(Step::Ready),
-                Ok(Heard::Nothing) => {}
+                Ok(Heard::Nothing) if self.heard_bytes <= HEARD_MAX_BYTES => {}
+                Ok(Heard::Nothing) => {
+                    self.close(CloseCode::POLICY, output);
+                    return Err(LineFault::Broke.into());
+                }
                 Err(fault) => {
                     self.close(CloseCode::NORMAL, output);
                     return Err(fault.into());
@@ -253,6 +263,9 @@ mod tests {
 
     const COMPLETE: &str = r#"{"setupComplete":{}}"#;
 
+    /// Payloads by opcode.
+    type Frames = Vec<(Opcode, Vec<u8>)>;
+
     /// An attempt that has just been begun, and the request it wrote.
     fn begun(api_key: Option<&str>) -> (Attempt, SendBuf, String) {
         let address = Address {
@@ -286,8 +299,8 @@ mod tests {
         frame
     }
 
-    /// What the client sent behind its request: payloads by opcode.
-    fn sent(output: &SendBuf) -> Vec<(Opcode, Vec<u8>)> {
+    /// What the client sent behind its request.
+    fn sent(output: &SendBuf) -> Frames {
         let mut bytes = output.waiting().to_vec();
         let (mut rest, mut frames) = (&mut bytes[..], Vec::new());
         while let ws::Decoded::Frame { frame, used } =
@@ -300,7 +313,7 @@ mod tests {
     }
 
     /// What a whole conversation comes to, and what is left unused.
-    fn after(frames: &[Vec<u8>]) -> (Step, Vec<(Opcode, Vec<u8>)>, Vec<u8>) {
+    fn after(frames: &[Vec<u8>]) -> (Step, Frames, Vec<u8>) {
         let (mut attempt, mut output, request) = begun(Some("secret-key-1"));
         let mut input = RecvBuf::starting_with(accepted(&request));
         input.extend(&frames.concat());
@@ -419,6 +432,15 @@ mod tests {
         let bytes = ANSWER_MAX_BYTES + 1;
         ws::write_header(Role::Server, Opcode::Text, true, bytes, None, &mut header);
         assert_eq!(after(&[header]).0, Step::Failed(LineFault::Broke.into()));
+    }
+
+    #[test]
+    fn a_model_that_only_chatters_is_not_listened_to_for_ever() {
+        let ping = server_frame(Opcode::Ping, &[0; 125]);
+        let many = vec![ping; HEARD_MAX_BYTES / 127 + 1];
+        let (step, sent, _) = after(&many);
+        assert_eq!(step, Step::Failed(LineFault::Broke.into()));
+        assert_eq!(sent.last().unwrap().0, Opcode::Close);
     }
 
     #[test]

@@ -71,7 +71,7 @@ impl Connection {
     ) -> Result<Connection, Failure> {
         let mut untried = addresses.in_order();
         untried.reverse();
-        let (socket, target) = connect_next(shore.registry, &mut untried, token)?;
+        let (socket, target) = connect_next(shore.registry, &mut untried, token, None)?;
         let mut output = SendBuf::new();
         let attempt = Attempt::new(shore.address, setup, rng, &mut output);
         Ok(Connection {
@@ -110,20 +110,28 @@ impl Connection {
             match connected(socket) {
                 Ok(false) => return Ok(Step::Waiting),
                 Ok(true) => self.open(shore, addresses, now)?,
-                Err(_) => return self.try_next(shore, addresses).map(|()| Step::Waiting),
+                Err(why) => {
+                    return self.try_next(shore, addresses, why).map(|()| Step::Waiting);
+                }
             }
         }
         self.converse(shore, now)
     }
 
     /// This address refused: goes on with the next one, within the same deadline.
-    fn try_next(&mut self, shore: &Shore<'_>, addresses: &mut Addresses) -> Result<(), Failure> {
+    fn try_next(
+        &mut self,
+        shore: &Shore<'_>,
+        addresses: &mut Addresses,
+        why: io::Error,
+    ) -> Result<(), Failure> {
         if let State::Connecting(mut socket) = std::mem::replace(&mut self.state, State::Gone) {
             // Closing the socket would do the same.
             let _ = shore.registry.deregister(&mut socket);
         }
         addresses.failed(self.target);
-        let (socket, target) = connect_next(shore.registry, &mut self.untried, self.token)?;
+        let next = connect_next(shore.registry, &mut self.untried, self.token, Some(why));
+        let (socket, target) = next?;
         (self.state, self.target) = (State::Connecting(socket), target);
         Ok(())
     }
@@ -217,18 +225,22 @@ impl Connection {
     }
 }
 
-/// Starts TCP to the next address to which that is possible at all.
+/// Starts TCP to the next address to which that is possible at all. `why`: what the last one was
+/// given up for.
 fn connect_next(
     registry: &Registry,
     untried: &mut Vec<SocketAddr>,
     token: Token,
+    mut why: Option<io::Error>,
 ) -> Result<(TcpStream, SocketAddr), Failure> {
     while let Some(target) = untried.pop() {
-        if let Ok(socket) = connect(registry, target, token) {
-            return Ok((socket, target));
+        match connect(registry, target, token) {
+            Ok(socket) => return Ok((socket, target)),
+            Err(error) => why = Some(error),
         }
     }
-    Err(LineFault::Connect.into())
+    let reason = why.map(|why| why.to_string()).unwrap_or_default();
+    Err(Failure { reason, ..LineFault::Connect.into() })
 }
 
 fn connect(registry: &Registry, target: SocketAddr, token: Token) -> io::Result<TcpStream> {
@@ -252,8 +264,9 @@ fn connected(socket: &TcpStream) -> io::Result<bool> {
 
 /// `InvalidData` is what our TLS says of a peer that broke it.
 fn io_fault(error: io::Error) -> Failure {
-    match error.kind() {
-        ErrorKind::InvalidData => LineFault::Tls.into(),
-        _ => LineFault::Closed { code: None }.into(),
-    }
+    let fault = match error.kind() {
+        ErrorKind::InvalidData => LineFault::Tls,
+        _ => LineFault::Closed { code: None },
+    };
+    Failure { reason: error.to_string(), ..fault.into() }
 }

@@ -133,6 +133,8 @@ pub struct Dial {
     free: Vec<usize>,
     /// Orders for which there is no place yet, oldest first.
     waiting: VecDeque<Order>,
+    /// By the worker's number; empty until the thread runs.
+    workers: Vec<Postbox<WorkerLetter>>,
     rng: fastrand::Rng,
 }
 
@@ -228,6 +230,7 @@ impl Dial {
             places: Vec::new(),
             free: Vec::new(),
             waiting: VecDeque::new(),
+            workers: Vec::new(),
             rng: fastrand::Rng::new(),
         };
         Ok((dial, postbox))
@@ -238,11 +241,12 @@ impl Dial {
     /// If the poll instance fails, which it does only for want of memory, the thread says so and
     /// ends: calls then get no model.
     pub fn run(mut self, workers: Vec<Postbox<WorkerLetter>>) {
-        let mut events = Events::with_capacity(1024);
+        self.workers = workers;
+        let mut events = Events::with_capacity(DIALS_AT_ONCE);
         // The first call shall not wait for a name server.
         self.addresses.refresh(self.clock.now());
         loop {
-            match self.turn(&mut events, &workers) {
+            match self.turn(&mut events) {
                 Ok(true) => {}
                 Ok(false) => return self.stop(),
                 Err(error) => {
@@ -254,7 +258,7 @@ impl Dial {
     }
 
     /// One turn of the loop. Returns whether there is to be another.
-    fn turn(&mut self, events: &mut Events, workers: &[Postbox<WorkerLetter>]) -> io::Result<bool> {
+    fn turn(&mut self, events: &mut Events) -> io::Result<bool> {
         let rest = self.next_due().map(|due| due.since(self.clock.now()));
         let rest = if self.mailbox.len_letters() > 0 { Some(Duration::ZERO) } else { rest };
         match self.poll.poll(events, rest) {
@@ -262,17 +266,17 @@ impl Dial {
             polled => polled?,
         }
         let now = self.clock.now();
-        if !self.take_letters(now, workers) {
+        if !self.take_letters(now) {
             return Ok(false);
         }
         if let Some(lookup) = self.addresses.take_answer(now) {
-            self.looked_up(lookup, now, workers);
+            self.looked_up(lookup, now);
         }
         for event in events.iter().filter(|event| event.token() != BELL) {
-            self.ready(event.token().0, now, workers);
+            self.ready(event.token().0, now);
         }
-        self.expire(now, workers);
-        self.fill_places(now, workers);
+        self.expire(now);
+        self.fill_places(now);
         Ok(true)
     }
 
@@ -281,7 +285,7 @@ impl Dial {
     }
 
     /// Takes the letters of one turn. Returns `false` if one says stop.
-    fn take_letters(&mut self, now: Nanos, workers: &[Postbox<WorkerLetter>]) -> bool {
+    fn take_letters(&mut self, now: Nanos) -> bool {
         for _ in 0..LETTERS_PER_TURN {
             match self.mailbox.take() {
                 None => break,
@@ -291,7 +295,7 @@ impl Dial {
                     let order =
                         Order { call, id, class, agent, ordered_at, attempts, silent, resumable };
                     if self.waiting.len() == ORDERS_WAITING_MAX {
-                        self.refuse(order, &LineFault::Full.into(), now, workers);
+                        self.refuse(order, &LineFault::Full.into(), now);
                     } else {
                         self.waiting.push_back(order);
                     }
@@ -302,25 +306,19 @@ impl Dial {
     }
 
     /// Gives places to waiting orders, while there are both.
-    fn fill_places(&mut self, now: Nanos, workers: &[Postbox<WorkerLetter>]) {
+    fn fill_places(&mut self, now: Nanos) {
         while self.places.len() - self.free.len() < DIALS_AT_ONCE {
             let Some(order) = self.waiting.pop_front() else { return };
             let index = self.free.pop().unwrap_or_else(|| {
                 self.places.push(None);
                 self.places.len() - 1
             });
-            self.begin(index, order, now, workers);
+            self.begin(index, order, now);
         }
     }
 
     /// Begins an attempt, or waits for addresses to make one with.
-    fn begin(
-        &mut self,
-        index: usize,
-        mut order: Order,
-        now: Nanos,
-        workers: &[Postbox<WorkerLetter>],
-    ) {
+    fn begin(&mut self, index: usize, mut order: Order, now: Nanos) {
         if !self.addresses.refresh(now) {
             let until = now.plus(self.patience.resolve);
             self.places[index] = Some(Place { order, stage: Stage::AwaitingAddresses { until } });
@@ -335,7 +333,7 @@ impl Dial {
                 let stage = Stage::Dialling(Box::new(connection));
                 self.places[index] = Some(Place { order, stage });
             }
-            Err(failure) => self.failed(index, order, &failure, now, workers),
+            Err(failure) => self.failed(index, order, &failure, now),
         }
     }
 
@@ -350,31 +348,25 @@ impl Dial {
         (shore, &mut self.addresses)
     }
 
-    fn looked_up(&mut self, lookup: Lookup, now: Nanos, workers: &[Postbox<WorkerLetter>]) {
+    fn looked_up(&mut self, lookup: Lookup, now: Nanos) {
         for index in 0..self.places.len() {
             let awaits = |place: &mut Place| matches!(place.stage, Stage::AwaitingAddresses { .. });
             let Some(place) = self.places[index].take_if(awaits) else { continue };
             match lookup {
-                Lookup::Found => self.begin(index, place.order, now, workers),
-                Lookup::Failed => self.no_address(index, place.order, now, workers),
+                Lookup::Found => self.begin(index, place.order, now),
+                Lookup::Failed => self.no_address(index, place.order, now),
             }
         }
     }
 
-    fn no_address(
-        &mut self,
-        index: usize,
-        mut order: Order,
-        now: Nanos,
-        workers: &[Postbox<WorkerLetter>],
-    ) {
+    fn no_address(&mut self, index: usize, mut order: Order, now: Nanos) {
         order.attempts += 1;
-        self.failed(index, order, &LineFault::Resolve.into(), now, workers);
+        self.failed(index, order, &LineFault::Resolve.into(), now);
     }
 
     /// A socket is ready. A place that is used again may be told of its former socket: nothing
     /// comes of it.
-    fn ready(&mut self, index: usize, now: Nanos, workers: &[Postbox<WorkerLetter>]) {
+    fn ready(&mut self, index: usize, now: Nanos) {
         let Some(mut place) = self.places.get_mut(index).and_then(Option::take) else { return };
         let step = match &mut place.stage {
             Stage::Dialling(connection) => {
@@ -385,44 +377,37 @@ impl Dial {
         };
         match (step, place.stage) {
             (Step::Ready, Stage::Dialling(connection)) => {
-                self.succeeded(index, place.order, *connection, now, workers);
+                self.succeeded(index, place.order, *connection, now);
             }
-            (Step::Failed(failure), _) => self.failed(index, place.order, &failure, now, workers),
+            (Step::Failed(failure), _) => self.failed(index, place.order, &failure, now),
             (_, stage) => self.places[index] = Some(Place { order: place.order, stage }),
         }
     }
 
-    fn expire(&mut self, now: Nanos, workers: &[Postbox<WorkerLetter>]) {
+    fn expire(&mut self, now: Nanos) {
         for index in 0..self.places.len() {
             let is_due = |place: &mut Place| place.stage.due() <= now;
             let Some(Place { mut order, stage }) = self.places[index].take_if(is_due) else {
                 continue;
             };
             match stage {
-                Stage::Pausing { .. } => self.begin(index, order, now, workers),
-                Stage::AwaitingAddresses { .. } => self.no_address(index, order, now, workers),
+                Stage::Pausing { .. } => self.begin(index, order, now),
+                Stage::AwaitingAddresses { .. } => self.no_address(index, order, now),
                 Stage::Dialling(connection) => {
                     order.silent += u32::from(connection.is_upgraded());
                     let failure = connection.timed_out(&mut self.addresses);
                     connection.give_up();
-                    self.failed(index, order, &failure, now, workers);
+                    self.failed(index, order, &failure, now);
                 }
             }
         }
     }
 
     /// The model is ready: its line goes to the call.
-    fn succeeded(
-        &mut self,
-        index: usize,
-        order: Order,
-        connection: Connection,
-        now: Nanos,
-        workers: &[Postbox<WorkerLetter>],
-    ) {
+    fn succeeded(&mut self, index: usize, order: Order, connection: Connection, now: Nanos) {
         let (socket, unread) = match connection.hand_over(self.poll.registry()) {
             Ok(handed_over) => handed_over,
-            Err(_) => return self.failed(index, order, &LineFault::Broke.into(), now, workers),
+            Err(_) => return self.failed(index, order, &LineFault::Broke.into(), now),
         };
         self.free.push(index);
         self.shared.dials.count("ready");
@@ -440,18 +425,11 @@ impl Dial {
             greeting: greeting.map(|text| greeting_json(&order.agent.model, text)),
         };
         let line = Box::new(Line { socket, unread, terms, dialled_in });
-        self.post(WorkerLetter::Line { call: order.call, line }, order.call, workers);
+        self.post(WorkerLetter::Line { call: order.call, line }, order.call);
     }
 
     /// An attempt failed: makes another where that may help, or tells the call.
-    fn failed(
-        &mut self,
-        index: usize,
-        mut order: Order,
-        failure: &Failure,
-        now: Nanos,
-        workers: &[Postbox<WorkerLetter>],
-    ) {
+    fn failed(&mut self, index: usize, mut order: Order, failure: &Failure, now: Nanos) {
         self.count(failure);
         match next_attempt(&order, failure) {
             Some(remedy) => {
@@ -469,7 +447,7 @@ impl Dial {
             }
             None => {
                 self.free.push(index);
-                self.tell(order, failure, now, workers);
+                self.tell(order, failure, now);
             }
         }
     }
@@ -481,15 +459,9 @@ impl Dial {
     }
 
     /// There was no place even to wait.
-    fn refuse(
-        &mut self,
-        order: Order,
-        failure: &Failure,
-        now: Nanos,
-        workers: &[Postbox<WorkerLetter>],
-    ) {
+    fn refuse(&mut self, order: Order, failure: &Failure, now: Nanos) {
         self.count(failure);
-        self.tell(order, failure, now, workers);
+        self.tell(order, failure, now);
     }
 
     fn count(&self, failure: &Failure) {
@@ -500,7 +472,7 @@ impl Dial {
     }
 
     /// Tells the call that there is no model, and the operator why.
-    fn tell(&self, order: Order, failure: &Failure, now: Nanos, workers: &[Postbox<WorkerLetter>]) {
+    fn tell(&self, order: Order, failure: &Failure, now: Nanos) {
         let (id, attempts) = (order.id, order.attempts);
         let advice = failure.close.and_then(CloseClass::advice).or(advice(failure.fault));
         let said = match failure.reason.as_str() {
@@ -515,13 +487,13 @@ impl Dial {
             advice.map(|advice| format!("; {advice}")).unwrap_or_default(),
         );
         let letter = WorkerLetter::NoLine { call: order.call, fault: failure.fault };
-        self.post(letter, order.call, workers);
+        self.post(letter, order.call);
     }
 
     /// A worker that takes no letters has stopped, or is far beyond help; its calls are lost with
     /// it, and a line for one of them is closed here.
-    fn post(&self, letter: WorkerLetter, call: CallKey, workers: &[Postbox<WorkerLetter>]) {
-        let returned = match workers.get(call.worker) {
+    fn post(&self, letter: WorkerLetter, call: CallKey) {
+        let returned = match self.workers.get(call.worker) {
             Some(worker) => worker.post(letter).err(),
             None => Some(letter),
         };

@@ -196,4 +196,54 @@ mod tests {
         addresses.failed(list[0]);
         assert_eq!(addresses.in_order()[0], list[2], "another one's failure says nothing");
     }
+
+    /// Addresses of a name, whose look-ups the test answers.
+    fn asked() -> (Addresses, Receiver<()>, Sender<io::Result<Vec<SocketAddr>>>) {
+        let (questions, asked) = crossbeam_channel::bounded(1);
+        let (answer, answers) = crossbeam_channel::bounded(1);
+        let resolver = Some(Resolver { questions, answers });
+        let (list, first, stale_at) = (Vec::new(), 0, Nanos::ZERO);
+        (Addresses { list, first, stale_at, asked: false, resolver }, asked, answer)
+    }
+
+    #[test]
+    fn a_name_is_looked_up_again_when_its_addresses_are_old_and_one_look_up_at_a_time() {
+        let (mut addresses, asked, answer) = asked();
+        assert!(!addresses.refresh(Nanos::ZERO) && !addresses.refresh(Nanos::ZERO));
+        assert_eq!((asked.try_recv(), asked.try_recv().is_err()), (Ok(()), true));
+        assert_eq!(addresses.take_answer(Nanos::ZERO), None);
+        answer.send(Ok(vec![address("1.1.1.1:1")])).unwrap();
+        assert_eq!(addresses.take_answer(Nanos::ZERO), Some(Lookup::Found));
+        assert!(addresses.refresh(Nanos::from_millis(1)));
+        assert!(asked.try_recv().is_err());
+        assert!(addresses.refresh(Nanos::ZERO.plus(ADDRESSES_KEPT)));
+        assert_eq!(asked.try_recv(), Ok(()));
+    }
+
+    #[test]
+    fn a_name_server_that_fails_leaves_the_old_addresses_in_use() {
+        let (mut addresses, _asked, answer) = asked();
+        let failed = || Err(io::Error::other("no name server"));
+        answer.send(failed()).unwrap();
+        assert_eq!(addresses.take_answer(Nanos::ZERO), Some(Lookup::Failed));
+        let list = ["1.1.1.1:1", "2.2.2.2:1"].map(address).to_vec();
+        answer.send(Ok(list.clone())).unwrap();
+        assert_eq!(addresses.take_answer(Nanos::ZERO), Some(Lookup::Found));
+        for nothing in [failed(), Ok(Vec::new())] {
+            answer.send(nothing).unwrap();
+            assert_eq!(addresses.take_answer(Nanos::ZERO), Some(Lookup::Found));
+            assert_eq!(addresses.in_order(), list);
+        }
+    }
+
+    #[test]
+    fn the_address_that_works_is_kept_in_front_over_a_new_look_up() {
+        let (mut addresses, _asked, answer) = asked();
+        answer.send(Ok(["1.1.1.1:1", "2.2.2.2:1"].map(address).to_vec())).unwrap();
+        addresses.take_answer(Nanos::ZERO);
+        addresses.worked(address("2.2.2.2:1"));
+        answer.send(Ok(["3.3.3.3:1", "1.1.1.1:1", "2.2.2.2:1"].map(address).to_vec())).unwrap();
+        addresses.take_answer(Nanos::ZERO);
+        assert_eq!(addresses.in_order()[0], address("2.2.2.2:1"));
+    }
 }

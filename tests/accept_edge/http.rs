@@ -347,7 +347,7 @@ fn one_address_has_only_its_share_of_connections() {
     let relay = Relay::with(|config| config.limits.max_handshakes_per_ip = 2);
     let mut held = [relay.connect(), relay.connect()];
     for client in &mut held {
-        client.send(get("/healthz"));
+        client.send([get("/healthz"), "GET /heal".into()].concat());
         assert_eq!(client.response().status, 200);
     }
     let mut one_more = relay.connect();
@@ -357,6 +357,22 @@ fn one_address_has_only_its_share_of_connections() {
     drop(held);
     // The relay notices the closed ones a moment later.
     until(|| relay.connect().response_or_closed(&get("/healthz")) == Some(200));
+}
+
+#[test]
+fn a_connection_that_idles_gives_way_to_a_new_one() {
+    let relay = Relay::with(|config| config.limits.max_handshakes_per_ip = 2);
+    let mut held = [relay.connect(), relay.connect()];
+    for client in &mut held {
+        client.send(get("/healthz"));
+        assert_eq!(client.response().status, 200);
+    }
+    assert_eq!(relay.get("/healthz").status, 200);
+    let [mut first, mut second] = held;
+    assert!(first.is_closed());
+    second.send(get("/healthz"));
+    assert_eq!(second.response().status, 200);
+    assert_eq!(relay.shared.connections.of("gave_way"), 1);
 }
 
 #[test]

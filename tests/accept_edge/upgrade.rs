@@ -192,6 +192,10 @@ fn a_carriers_handshake_is_signed() {
     let webhooks = signature("kH9VMUYMS7ngCllZMvrqpoS1QFc=");
     assert_eq!(try_upgrade(&relay, "/twilio/media", &webhooks).status, 403);
     assert_eq!(relay.load.calls(), good.len());
+    // A stranger does not learn that we are full.
+    relay.drain();
+    assert_eq!(try_upgrade(&relay, "/twilio/media", &webhooks).status, 403);
+    let relay = Relay::with(signed(SignatureMode::Require));
     // A browser signs nothing.
     assert_eq!(try_upgrade(&relay, "/web", "").status, 101);
     assert_eq!(try_upgrade(&relay, "/", "Origin: https://o\r\n").status, 101);

@@ -2,7 +2,7 @@
 //!
 //! In:       a bank of taps, a window of samples, the tick of the first output.
 //! Out:      samples, rounded to nearest and saturated.
-//! Bounds:   the window covers every output, checked by `crate::resample`.
+//! Bounds:   the window covers every output, checked by `crate::kernels`.
 //! Not here: history and phase between calls (`crate::resample`).
 
 use crate::taps::Bank;
@@ -14,16 +14,18 @@ const LANES: usize = 8;
 /// input sample after `window[bank.taps - 1]`.
 pub(crate) fn fir(bank: &Bank, window: &[i16], mut tick: usize, output: &mut [i16]) {
     for sample in output {
-        let first = tick / bank.up;
-        let taps = bank.phase(tick % bank.up);
-        let sum = dot(&window[first..first + bank.taps], taps);
-        *sample = round(sum, bank.q);
+        let phase = tick % bank.up;
+        let window = &window[tick / bank.up..][..bank.taps];
+        let sum = dot(window, bank.phase(phase));
+        *sample = bank.round(sum, dot(window, bank.fine_phase(phase)));
         tick += bank.down;
     }
 }
 
-/// Exact: a lane sums at most one tap in eight, so it cannot leave 32 bits.
+/// The exact sum of products over the shorter of the two. A lane sums one tap in eight, which
+/// cannot leave 32 bits.
 fn dot(window: &[i16], taps: &[i16]) -> i64 {
+    let window = &window[..taps.len()];
     let (window, window_tail) = window.as_chunks::<LANES>();
     let (taps, taps_tail) = taps.as_chunks::<LANES>();
     let mut lanes = [0_i32; LANES];
@@ -33,14 +35,8 @@ fn dot(window: &[i16], taps: &[i16]) -> i64 {
         }
     }
     let mut sum: i64 = lanes.iter().map(|lane| i64::from(*lane)).sum();
-    for (x, tap) in window_tail.iter().zip(taps_tail) {
-        sum += i64::from(i32::from(*x) * i32::from(*tap));
+    for (sample, tap) in window_tail.iter().zip(taps_tail) {
+        sum += i64::from(i32::from(*sample) * i32::from(*tap));
     }
     sum
-}
-
-/// From 2^`q` fixed point to a sample: half up, then saturation, never wrapping.
-fn round(sum: i64, q: u32) -> i16 {
-    let rounded = (sum + (1 << (q - 1))) >> q;
-    rounded.clamp(i64::from(i16::MIN), i64::from(i16::MAX)) as i16
 }

@@ -1,0 +1,366 @@
+//! Client messages of the Gemini Live API, judged as strictly as the service does; and the JSON
+//! of server messages.
+//!
+//! In:       the text of one client message.
+//! Out:      a [`ClientMessage`], or the [`Complaint`] the service would close with.
+//! Bounds:   none of its own; the link bounds a message.
+//! Not here: their order (`gemini::session`).
+
+use std::borrow::Cow;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+/// What a relay did that the service does not accept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Complaint {
+    /// The request names another path.
+    Path(String),
+    /// The API key is missing or wrong; the key itself is not repeated.
+    Key,
+    /// A message that is not a text frame.
+    Frame,
+    /// A ping: the service answers late, and clients that count on it lose good calls.
+    Ping,
+    /// Not JSON, or not exactly one kind of message, or a field of the wrong type.
+    Shape(String),
+    /// A field the service or this model does not know, or `null`.
+    Field(String),
+    /// `model` is not the one configured.
+    Model(String),
+    /// Something else before the setup, or before `setupComplete`.
+    Early,
+    /// A second setup.
+    SetupAgain,
+    /// Audio that is not base64, not whole samples, empty, or of a rate nobody agreed on.
+    Audio,
+}
+
+/// A client message.
+#[derive(Debug)]
+pub enum ClientMessage {
+    /// The first message.
+    Setup(Value),
+    /// Caller audio.
+    Audio {
+        /// Samples a second.
+        rate: u32,
+        /// PCM16, little endian.
+        pcm: Vec<u8>,
+    },
+    /// `clientContent`: what was said by text, and whether the model is to answer.
+    Content(Value),
+    /// `realtimeInput.text`.
+    Text(String),
+    /// The audio pauses.
+    AudioStreamEnd,
+    /// Manual voice activity, either end.
+    Activity,
+    /// Tool results.
+    ToolResponse(Value),
+    /// New instructions in mid-session.
+    ContextUpdate(Value),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct Envelope<'a> {
+    setup: Option<Value>,
+    #[serde(borrow)]
+    realtime_input: Option<RealtimeInput<'a>>,
+    client_content: Option<Value>,
+    tool_response: Option<Value>,
+    context_update: Option<Value>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct RealtimeInput<'a> {
+    #[serde(borrow)]
+    audio: Option<Blob<'a>>,
+    #[serde(borrow)]
+    text: Option<Cow<'a, str>>,
+    audio_stream_end: Option<bool>,
+    activity_start: Option<Empty>,
+    activity_end: Option<Empty>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct Blob<'a> {
+    #[serde(borrow)]
+    mime_type: Cow<'a, str>,
+    #[serde(borrow)]
+    data: Cow<'a, str>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Empty {}
+
+/// Reads one client message.
+pub fn read(text: &str) -> Result<ClientMessage, Complaint> {
+    let envelope: Envelope<'_> =
+        serde_json::from_str(text).map_err(|error| match error.to_string() {
+            text if text.starts_with("unknown field") => Complaint::Field(text),
+            text => Complaint::Shape(text),
+        })?;
+    match envelope {
+        Envelope {
+            setup: Some(setup),
+            realtime_input: None,
+            client_content: None,
+            tool_response: None,
+            context_update: None,
+        } => Ok(ClientMessage::Setup(setup)),
+        Envelope {
+            setup: None,
+            realtime_input: Some(input),
+            client_content: None,
+            tool_response: None,
+            context_update: None,
+        } => realtime(input),
+        Envelope {
+            setup: None,
+            realtime_input: None,
+            client_content: Some(content),
+            tool_response: None,
+            context_update: None,
+        } => Ok(ClientMessage::Content(content)),
+        Envelope {
+            setup: None,
+            realtime_input: None,
+            client_content: None,
+            tool_response: Some(response),
+            context_update: None,
+        } => Ok(ClientMessage::ToolResponse(response)),
+        Envelope {
+            setup: None,
+            realtime_input: None,
+            client_content: None,
+            tool_response: None,
+            context_update: Some(update),
+        } => Ok(ClientMessage::ContextUpdate(update)),
+        _ => Err(Complaint::Shape("not exactly one kind of message".into())),
+    }
+}
+
+fn realtime(input: RealtimeInput<'_>) -> Result<ClientMessage, Complaint> {
+    match input {
+        RealtimeInput { audio: Some(blob), text: None, audio_stream_end: None, .. } => audio(&blob),
+        RealtimeInput { audio: None, text: Some(text), audio_stream_end: None, .. } => {
+            Ok(ClientMessage::Text(text.into_owned()))
+        }
+        RealtimeInput { audio: None, text: None, audio_stream_end: Some(true), .. } => {
+            Ok(ClientMessage::AudioStreamEnd)
+        }
+        RealtimeInput { activity_start: Some(_), .. }
+        | RealtimeInput { activity_end: Some(_), .. } => Ok(ClientMessage::Activity),
+        _ => Err(Complaint::Shape("empty or ambiguous realtimeInput".into())),
+    }
+}
+
+fn audio(blob: &Blob<'_>) -> Result<ClientMessage, Complaint> {
+    let rate = blob.mime_type.strip_prefix("audio/pcm;rate=").and_then(|rate| rate.parse().ok());
+    let rate = rate.filter(|rate| [8_000, 16_000].contains(rate)).ok_or(Complaint::Audio)?;
+    let pcm = STANDARD.decode(&*blob.data).or_else(|_| URL_SAFE.decode(&*blob.data));
+    let pcm = pcm.map_err(|_| Complaint::Audio)?;
+    if pcm.is_empty() || !pcm.len().is_multiple_of(2) {
+        return Err(Complaint::Audio);
+    }
+    Ok(ClientMessage::Audio { rate, pcm })
+}
+
+/// Fields of `setup` that the service knows.
+const SETUP_FIELDS: [&str; 11] = [
+    "model",
+    "generationConfig",
+    "systemInstruction",
+    "tools",
+    "realtimeInputConfig",
+    "sessionResumption",
+    "contextWindowCompression",
+    "inputAudioTranscription",
+    "outputAudioTranscription",
+    "proactivity",
+    "historyConfig",
+];
+
+/// Fields of `generationConfig` that `gemini-3.8-live` refuses, or hangs on.
+const FOREIGN_FIELDS: [&str; 8] = [
+    "thinkingConfig",
+    "enableAffectiveDialog",
+    "responseLogprobs",
+    "responseMimeType",
+    "logprobs",
+    "responseSchema",
+    "stopSequence",
+    "stopSequences",
+];
+
+/// Judges a setup for `model`, such as `models/gemini-3.8-live`.
+pub fn check_setup(setup: &Value, model: &str) -> Result<(), Complaint> {
+    let fields = setup.as_object().ok_or(Complaint::Shape("setup is not an object".into()))?;
+    if let Some(null) = null_field(setup) {
+        return Err(Complaint::Field(null));
+    }
+    if let Some(unknown) = fields.keys().find(|name| !SETUP_FIELDS.contains(&name.as_str())) {
+        return Err(Complaint::Field(unknown.clone()));
+    }
+    let named = setup["model"].as_str().unwrap_or_default();
+    if named != model {
+        return Err(Complaint::Model(named.to_string()));
+    }
+    let generation = &setup["generationConfig"];
+    if generation["responseModalities"] != json!(["AUDIO"]) {
+        return Err(Complaint::Field("responseModalities is not [\"AUDIO\"]".into()));
+    }
+    if model.ends_with("gemini-3.8-live") {
+        let foreign = FOREIGN_FIELDS.iter().find(|name| generation.get(**name).is_some());
+        if let Some(foreign) = foreign {
+            return Err(Complaint::Field((*foreign).to_string()));
+        }
+        if setup["proactivity"]["proactiveAudio"] == false {
+            return Err(Complaint::Field("proactiveAudio: false".into()));
+        }
+    }
+    Ok(())
+}
+
+/// The path of the first `null` inside a value.
+fn null_field(value: &Value) -> Option<String> {
+    match value {
+        Value::Null => Some("null".into()),
+        Value::Array(items) => items.iter().find_map(null_field),
+        Value::Object(fields) => fields
+            .iter()
+            .find_map(|(name, value)| null_field(value).map(|below| format!("{name}: {below}"))),
+        _ => None,
+    }
+}
+
+/// A message with audio, and with the words of it where there are any.
+pub fn audio_message(pcm: &[i16], transcript: Option<&str>) -> String {
+    let bytes: Vec<u8> = pcm.iter().flat_map(|sample| sample.to_le_bytes()).collect();
+    let mut text = String::with_capacity(160 + bytes.len() * 4 / 3);
+    text.push_str(concat!(
+        r#"{"serverContent":{"modelTurn":{"role":"model","parts":[{"inlineData":"#,
+        r#"{"mimeType":"audio/pcm;rate=24000","data":""#
+    ));
+    STANDARD.encode_string(bytes, &mut text);
+    text.push_str(r#""}}]}"#);
+    if let Some(transcript) = transcript {
+        text.push_str(r#","outputTranscription":"#);
+        text.push_str(&json!({ "text": transcript }).to_string());
+    }
+    text.push_str("}}");
+    text
+}
+
+/// `interrupted`, with audio in the same message where there is any.
+pub fn interrupted_message(pcm: &[i16]) -> String {
+    if pcm.is_empty() {
+        return json!({ "serverContent": { "interrupted": true } }).to_string();
+    }
+    let with_audio = audio_message(pcm, None);
+    with_audio.replacen("{\"serverContent\":{", "{\"serverContent\":{\"interrupted\":true,", 1)
+}
+
+/// `generationComplete`.
+pub fn generation_complete() -> String {
+    json!({ "serverContent": { "generationComplete": true } }).to_string()
+}
+
+/// `turnComplete`, with the usage beside it.
+pub fn turn_complete() -> String {
+    json!({
+        "serverContent": { "turnComplete": true, "interactionStatus": "IDLE" },
+        "usageMetadata": { "promptTokenCount": 120, "responseTokenCount": 57,
+                           "totalTokenCount": 177 },
+    })
+    .to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn setup(change: impl FnOnce(&mut Value)) -> Result<(), Complaint> {
+        let mut setup = json!({
+            "model": "models/gemini-3.8-live",
+            "generationConfig": { "responseModalities": ["AUDIO"] },
+            "sessionResumption": {},
+        });
+        change(&mut setup);
+        check_setup(&setup, "models/gemini-3.8-live")
+    }
+
+    #[test]
+    fn a_setup_with_a_field_this_model_hangs_on_is_refused() {
+        assert_eq!(setup(|_| {}), Ok(()));
+        for (change, field) in [
+            (json!({ "thinkingConfig": { "thinkingLevel": "LOW" } }), "thinkingConfig"),
+            (json!({ "enableAffectiveDialog": true }), "enableAffectiveDialog"),
+        ] {
+            let refused = setup(|setup| {
+                let generation = setup["generationConfig"].as_object_mut().unwrap();
+                generation.extend(change.as_object().unwrap().clone());
+            });
+            assert_eq!(refused, Err(Complaint::Field(field.into())));
+        }
+        let refused = setup(|setup| setup["toolConfig"] = json!({}));
+        assert_eq!(refused, Err(Complaint::Field("toolConfig".into())));
+        let refused = setup(|setup| setup["sessionResumption"]["handle"] = Value::Null);
+        assert_eq!(refused, Err(Complaint::Field("sessionResumption: handle: null".into())));
+        let refused = setup(|setup| setup["model"] = json!("gemini-3.8-live"));
+        assert_eq!(refused, Err(Complaint::Model("gemini-3.8-live".into())));
+    }
+
+    #[test]
+    fn audio_is_read_in_both_alphabets_and_only_in_whole_samples() {
+        let message = |data: &str, mime: &str| {
+            read(
+                &json!({ "realtimeInput": { "audio": { "mimeType": mime, "data": data } } })
+                    .to_string(),
+            )
+        };
+        for data in ["+/8=", "-_8="] {
+            let Ok(ClientMessage::Audio { rate, pcm }) = message(data, "audio/pcm;rate=16000")
+            else {
+                panic!("{data} was refused")
+            };
+            assert_eq!((rate, pcm), (16_000, vec![0xFB, 0xFF]));
+        }
+        for (data, mime) in [
+            ("+/8", "audio/pcm;rate=16000"),
+            ("+w==", "audio/pcm;rate=16000"),
+            ("", "audio/pcm;rate=16000"),
+            ("+/8=", "audio/pcm"),
+            ("+/8=", "audio/pcm;rate=44100"),
+        ] {
+            assert_eq!(message(data, mime).unwrap_err(), Complaint::Audio, "{data} {mime}");
+        }
+    }
+
+    #[test]
+    fn a_message_is_exactly_one_kind() {
+        for text in ["{}", "[]", "x", r#"{"setup":{},"clientContent":{}}"#] {
+            assert!(matches!(read(text), Err(Complaint::Shape(_))), "{text}");
+        }
+        let unknown = r#"{"realtimeInput":{"mediaChunks":[]}}"#;
+        assert!(matches!(read(unknown), Err(Complaint::Field(_))));
+    }
+
+    #[test]
+    fn server_messages_are_json_of_the_documented_shape() {
+        let read: Value = serde_json::from_str(&audio_message(&[1, -1], Some("a\"b"))).unwrap();
+        let content = &read["serverContent"];
+        assert_eq!(content["modelTurn"]["parts"][0]["inlineData"]["data"], "AQD//w==");
+        assert_eq!(content["outputTranscription"]["text"], "a\"b");
+        let read: Value = serde_json::from_str(&interrupted_message(&[0])).unwrap();
+        assert_eq!(read["serverContent"]["interrupted"], true);
+        assert!(read["serverContent"]["modelTurn"].is_object());
+    }
+}

@@ -1,0 +1,193 @@
+//! Everything a test needs around a relay: a stand-in, a relay as a child process that dials it,
+//! and callers that know the way.
+//!
+//! In:       scripts, settings of the relay, the program that holds it.
+//! Out:      calls made and sessions heard, as records.
+//! Bounds:   those of callers, stand-in and relay; a session is waited for [`SESSION_WAIT`].
+//! Not here: judging the records (`verify`, `judge`).
+
+use std::ffi::OsString;
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::{Clock, MILLIS};
+use crate::gemini::script::Script;
+use crate::gemini::server::{StandIn, StandInConfig};
+use crate::gemini::session::SessionRecord;
+use crate::relay::{Directory, Relay, RelayConfig, RelayError};
+use crate::schedule::MediaPlan;
+use crate::signal::CallerVoice;
+use crate::twilio::caller::{CallRecord, CallSpec, Entry, Hangup, Target};
+use crate::twilio::fleet::Fleet;
+use crate::twilio::message::Sids;
+
+/// How long a session is waited for.
+pub const SESSION_WAIT: Duration = Duration::from_secs(10);
+
+/// The path of the webhook.
+pub const WEBHOOK_PATH: &str = "/twilio/incoming";
+
+/// The origin that carriers see. It exists nowhere: callers know that it is the relay.
+pub const PUBLIC_URL: &str = "https://relay.test";
+
+/// The token that webhooks are signed with.
+pub const AUTH_TOKEN: &str = "load-test-auth-token";
+
+/// What a harness is made of.
+pub struct HarnessConfig {
+    /// A program that is a relay under the hidden subcommand.
+    pub program: PathBuf,
+    /// The stand-in.
+    pub stand_in: StandInConfig,
+    /// More settings of the relay, as `VOCARIS_…` variables; they win over the harness's own.
+    pub environment: Vec<(String, OsString)>,
+    /// Webhooks and handshakes are signed, and the relay is told to require it.
+    pub signed: bool,
+    /// What the relay prints goes on to standard error.
+    pub echo: bool,
+}
+
+impl HarnessConfig {
+    /// One stand-in over TLS that follows `script` in every session; everything signed.
+    pub fn new(program: impl Into<PathBuf>, script: Script) -> HarnessConfig {
+        HarnessConfig {
+            program: program.into(),
+            stand_in: StandInConfig::local(script),
+            environment: Vec::new(),
+            signed: true,
+            echo: false,
+        }
+    }
+
+    /// With one more setting of the relay.
+    pub fn with(mut self, name: &str, value: impl Into<OsString>) -> HarnessConfig {
+        self.environment.push((name.to_string(), value.into()));
+        self
+    }
+}
+
+/// Why there is no harness.
+#[derive(Debug)]
+pub enum HarnessError {
+    /// The stand-in or the files it leaves for the relay.
+    StandIn(io::Error),
+    /// The relay.
+    Relay(RelayError),
+}
+
+impl fmt::Display for HarnessError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            HarnessError::StandIn(error) => write!(f, "the stand-in cannot be started: {error}"),
+            HarnessError::Relay(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for HarnessError {}
+
+impl From<io::Error> for HarnessError {
+    fn from(error: io::Error) -> HarnessError {
+        HarnessError::StandIn(error)
+    }
+}
+
+/// A stand-in and a relay, running.
+pub struct Harness {
+    /// The clock of every record.
+    pub clock: Clock,
+    /// The stand-in.
+    pub stand_in: StandIn,
+    /// The relay.
+    pub relay: Relay,
+    /// Where calls go.
+    pub target: Arc<Target>,
+    /// The seed of all voices.
+    pub seed: u64,
+    _directory: Directory,
+}
+
+impl Harness {
+    /// Starts both, and waits until the relay listens.
+    pub fn start(config: HarnessConfig) -> Result<Harness, HarnessError> {
+        let clock = Clock::start();
+        let directory = Directory::new()?;
+        let seed = config.stand_in.seed;
+        let api_key = config.stand_in.api_key.clone();
+        let model = config.stand_in.model.clone();
+        let stand_in = StandIn::start(clock, config.stand_in)?;
+        let ca_file = directory.path().join("ca.pem");
+        let mut environment: Vec<(String, OsString)> = vec![
+            ("VOCARIS_SERVER_LISTEN".into(), "127.0.0.1:0".into()),
+            ("VOCARIS_SERVER_PUBLIC_URL".into(), PUBLIC_URL.into()),
+            ("VOCARIS_GEMINI_URL".into(), stand_in.url.clone().into()),
+            ("VOCARIS_GEMINI_MODEL".into(), model.into()),
+            ("VOCARIS_GEMINI_API_KEY".into(), api_key.into()),
+        ];
+        if !stand_in.ca_pem.is_empty() {
+            std::fs::write(&ca_file, &stand_in.ca_pem)?;
+            environment.push(("VOCARIS_GEMINI_CA_FILE".into(), ca_file.into()));
+        }
+        if config.signed {
+            environment.push(("TWILIO_AUTH_TOKEN".into(), AUTH_TOKEN.into()));
+        }
+        environment.extend(config.environment);
+        let relay = RelayConfig { program: config.program, environment, echo: config.echo };
+        let relay = Relay::start(&relay).map_err(HarnessError::Relay)?;
+        let target = target(relay.address(), config.signed);
+        Ok(Harness { clock, stand_in, relay, target, seed, _directory: directory })
+    }
+
+    /// Call `index`, to begin now: says `media`, then hangs up in good order.
+    pub fn spec(&self, index: usize, media: MediaPlan) -> CallSpec {
+        CallSpec {
+            index,
+            sids: Sids::of(self.seed, index),
+            from: format!("+1800{index:07}"),
+            to: "+18005550100".to_string(),
+            target: Arc::clone(&self.target),
+            starts_at: self.clock.now(),
+            media: Arc::new(media),
+            voice: CallerVoice::new(self.seed, index),
+            linger: 250 * MILLIS,
+            hangup: Hangup::StopAndClose,
+        }
+    }
+
+    /// Makes one call and waits for its end.
+    pub fn call(&self, spec: CallSpec) -> io::Result<CallRecord> {
+        self.calls(vec![spec])?.pop().ok_or_else(|| io::Error::other("a call left no record"))
+    }
+
+    /// Makes calls and waits for the end of all; records by number.
+    pub fn calls(&self, specs: Vec<CallSpec>) -> io::Result<Vec<CallRecord>> {
+        Fleet::start(self.clock, specs, 1)?.join()
+    }
+
+    /// The next session that ends.
+    pub fn session(&self) -> Option<SessionRecord> {
+        self.stand_in.next_record(SESSION_WAIT)
+    }
+
+    /// Stops both. The sessions nobody has taken, and what was wrong with the relay's end.
+    pub fn finish(self) -> io::Result<(Vec<SessionRecord>, Result<(), String>)> {
+        let relay = self.relay.stop();
+        Ok((self.stand_in.stop()?, relay))
+    }
+}
+
+/// A relay at `address` that goes by its public name.
+fn target(address: SocketAddr, signed: bool) -> Arc<Target> {
+    Arc::new(Target {
+        authority: address.to_string(),
+        address,
+        tls: None,
+        public_url: Some(PUBLIC_URL.to_string()),
+        auth_token: signed.then(|| AUTH_TOKEN.to_string()),
+        entry: Entry::Webhook { path: WEBHOOK_PATH.to_string() },
+    })
+}

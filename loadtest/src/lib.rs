@@ -1,0 +1,31 @@
+//! The load test of Vocaris: callers that imitate Twilio's own client, a stand-in for the Gemini
+//! Live API, and a report of what each side heard and when.
+//!
+//! Both peers speak through tungstenite, serde_json and base64, never through the relay's own
+//! parsers: a mistake there cannot cancel out. What the relay must make of the audio is computed
+//! offline by the portable kernels of `dsp`, which are tested against ITU-T material on their own.
+//!
+//! The rooms, lowest first:
+//!
+//! | room | what it is for |
+//! |---|---|
+//! | [`clock`], [`schedule`], [`signal`] | times, planned times, audio |
+//! | [`net`] | non-blocking sockets, TLS, WebSocket, HTTP, the event loop |
+//! | [`twilio`], [`gemini`] | the two peers; strangers to each other |
+//! | [`relay`], [`process`] | the relay as a child process, and what it uses |
+//! | [`verify`], [`judge`], [`report`] | what was heard against what was said; verdict; figures |
+//! | [`harness`], [`run`] | all of it together: for a test, and for the command line |
+
+pub mod clock;
+pub mod gemini;
+pub mod harness;
+pub mod judge;
+pub mod net;
+pub mod process;
+pub mod relay;
+pub mod report;
+pub mod run;
+pub mod schedule;
+pub mod signal;
+pub mod twilio;
+pub mod verify;

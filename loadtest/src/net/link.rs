@@ -1,0 +1,173 @@
+//! A WebSocket connection after its upgrade: tungstenite over a non-blocking stream.
+//!
+//! In:       messages to send; a stream that is ready.
+//! Out:      whole messages and, once, how the connection ended.
+//! Bounds:   [`MESSAGE_BYTES_MAX`] inbound, [`UNSENT_BYTES_MAX`] outbound; past the second a
+//!           message is refused and the caller of [`Link::send`] decides what that means.
+//! Not here: the upgrade (`net::http`), what a message means.
+
+use std::io;
+
+use tungstenite::error::ProtocolError;
+use tungstenite::protocol::frame::coding::{Data, OpCode};
+use tungstenite::protocol::frame::{CloseFrame, Frame};
+use tungstenite::protocol::{Role, WebSocketConfig};
+use tungstenite::{Bytes, Error, Message, Utf8Bytes, WebSocket};
+
+use super::stream::Stream;
+
+/// The longest message a peer may send us: what a client of the model is to accept.
+pub const MESSAGE_BYTES_MAX: usize = 4 << 20;
+
+/// Bytes waiting because the peer does not read. A message beyond it is refused.
+pub const UNSENT_BYTES_MAX: usize = 8 << 20;
+
+/// The read buffer of one link; the library's own default is 128 KiB, for every call.
+const READ_BUFFER_BYTES: usize = 4 << 10;
+
+/// A WebSocket connection.
+pub struct Link {
+    socket: WebSocket<Stream>,
+    ended: bool,
+}
+
+/// What came over a link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Received {
+    /// A text message.
+    Text(Utf8Bytes),
+    /// A binary message.
+    Binary(Bytes),
+    /// A ping; its pong has been queued by the library.
+    Ping,
+    /// A pong.
+    Pong,
+    /// The end. Nothing follows.
+    Closed(Closing),
+}
+
+/// How a connection ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Closing {
+    /// With a close frame from the peer; 1005 if it carried no code.
+    Frame {
+        /// The code of RFC 6455 section 7.4.
+        code: u16,
+        /// The reason, possibly empty.
+        reason: String,
+    },
+    /// The stream ended without a close frame.
+    Eof,
+    /// The connection broke.
+    Broken(io::ErrorKind),
+    /// The peer's bytes are not WebSocket.
+    NotWebSocket(String),
+}
+
+/// Why a message was not sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SendError {
+    /// The peer has not read [`UNSENT_BYTES_MAX`] bytes.
+    Full,
+    /// The link has ended, or is closing.
+    Ended,
+}
+
+impl Link {
+    /// A link over a stream whose upgrade is done. `early`: bytes that came behind the upgrade.
+    pub fn new(stream: Stream, early: Vec<u8>, role: Role) -> Link {
+        let config = WebSocketConfig::default()
+            .read_buffer_size(READ_BUFFER_BYTES)
+            .write_buffer_size(0)
+            .max_write_buffer_size(UNSENT_BYTES_MAX)
+            .max_message_size(Some(MESSAGE_BYTES_MAX))
+            .max_frame_size(Some(MESSAGE_BYTES_MAX));
+        let socket = WebSocket::from_partially_read(stream, early, role, Some(config));
+        Link { socket, ended: false }
+    }
+
+    /// The next message, or `None` when everything that has arrived was taken.
+    pub fn receive(&mut self) -> Option<Received> {
+        if self.ended {
+            return None;
+        }
+        let closing = match self.socket.read() {
+            Ok(Message::Text(text)) => return Some(Received::Text(text)),
+            Ok(Message::Binary(bytes)) => return Some(Received::Binary(bytes)),
+            Ok(Message::Ping(_)) => {
+                self.flush();
+                return Some(Received::Ping);
+            }
+            Ok(Message::Pong(_)) => return Some(Received::Pong),
+            Ok(Message::Close(frame)) => {
+                self.flush();
+                match frame {
+                    Some(CloseFrame { code, reason }) => {
+                        Closing::Frame { code: code.into(), reason: reason.to_string() }
+                    }
+                    None => Closing::Frame { code: 1005, reason: String::new() },
+                }
+            }
+            Ok(Message::Frame(_)) => unreachable!("reading yields whole messages"),
+            Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => return None,
+            Err(Error::Io(error)) if error.kind() == io::ErrorKind::UnexpectedEof => Closing::Eof,
+            Err(Error::Io(error)) => Closing::Broken(error.kind()),
+            Err(Error::ConnectionClosed | Error::AlreadyClosed) => Closing::Eof,
+            Err(Error::Protocol(ProtocolError::ResetWithoutClosingHandshake)) => Closing::Eof,
+            Err(error) => Closing::NotWebSocket(error.to_string()),
+        };
+        self.ended = true;
+        Some(Received::Closed(closing))
+    }
+
+    /// Sends a message, or keeps it until the socket takes it.
+    pub fn send(&mut self, message: Message) -> Result<(), SendError> {
+        if self.ended {
+            return Err(SendError::Ended);
+        }
+        match self.socket.send(message) {
+            Ok(()) => Ok(()),
+            Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            Err(Error::WriteBufferFull(_)) => Err(SendError::Full),
+            Err(_) => Err(SendError::Ended),
+        }
+    }
+
+    /// Sends one message in pieces of at most `piece_bytes`.
+    pub fn send_fragmented(
+        &mut self,
+        bytes: Bytes,
+        kind: Data,
+        piece_bytes: usize,
+    ) -> Result<(), SendError> {
+        let mut rest = bytes;
+        let mut opcode = OpCode::Data(kind);
+        loop {
+            let piece = rest.split_to(piece_bytes.min(rest.len()));
+            let last = rest.is_empty();
+            self.send(Message::Frame(Frame::message(piece, opcode, last)))?;
+            if last {
+                return Ok(());
+            }
+            opcode = OpCode::Data(Data::Continue);
+        }
+    }
+
+    /// Starts the closing handshake.
+    pub fn close(&mut self, code: u16, reason: &str) {
+        let frame = CloseFrame { code: code.into(), reason: Utf8Bytes::from(reason) };
+        // A link that cannot be closed any more has ended, which `receive` reports.
+        let _ = self.socket.close(Some(frame));
+    }
+
+    /// Offers waiting bytes to the socket again.
+    pub fn flush(&mut self) {
+        // Whatever is wrong with the connection, the next `receive` says so.
+        let _ = self.socket.flush();
+    }
+
+    /// The stream below.
+    pub fn stream(&mut self) -> &mut Stream {
+        self.socket.get_mut()
+    }
+}

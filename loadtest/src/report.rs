@@ -1,0 +1,308 @@
+//! The report of a run: one structure, printed as a table or written as JSON.
+//!
+//! In:       verdicts, latencies, counts.
+//! Out:      text and JSON; whether the run passed, and if not, why.
+//! Bounds:   histograms from [`LATENCY_NANOS_MIN`] to [`LATENCY_NANOS_MAX`], three digits.
+//! Not here: measuring (`verify`, `process`), deciding what to run (`run`).
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use hdrhistogram::Histogram;
+use serde::Serialize;
+
+use crate::clock::{Nanos, SECONDS};
+use crate::verify::Alignment;
+
+/// The finest latency that is told apart.
+pub const LATENCY_NANOS_MIN: u64 = 1_000;
+
+/// The longest latency; a longer one counts as this.
+pub const LATENCY_NANOS_MAX: u64 = 600 * SECONDS;
+
+/// Lateness of a schedule whose p99.9 makes the latencies of a run worth nothing.
+pub const LATENESS_NANOS_MAX: Nanos = 1_000_000;
+
+/// Percentiles of a set of times, in microseconds.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Percentiles {
+    /// How many there were.
+    pub count: u64,
+    /// The median.
+    pub p50_us: f64,
+    /// 90 %.
+    pub p90_us: f64,
+    /// 99 %.
+    pub p99_us: f64,
+    /// 99.9 %.
+    pub p999_us: f64,
+    /// The longest.
+    pub max_us: f64,
+}
+
+impl Percentiles {
+    /// The percentiles of `times`.
+    pub fn of(times: &[Nanos]) -> Percentiles {
+        let mut histogram =
+            Histogram::<u64>::new_with_bounds(LATENCY_NANOS_MIN, LATENCY_NANOS_MAX, 3)
+                .expect("the bounds are a valid range");
+        for &time in times {
+            histogram.saturating_record(time);
+        }
+        let at = |quantile| histogram.value_at_quantile(quantile) as f64 / 1e3;
+        Percentiles {
+            count: histogram.len(),
+            p50_us: at(0.5),
+            p90_us: at(0.9),
+            p99_us: at(0.99),
+            p999_us: at(0.999),
+            max_us: histogram.max() as f64 / 1e3,
+        }
+    }
+}
+
+/// One direction of audio.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Direction {
+    /// Samples expected at the other side.
+    pub expected: u64,
+    /// Of these, heard at their place.
+    pub matched: u64,
+    /// Not heard.
+    pub lost: u64,
+    /// Heard again.
+    pub doubled: u64,
+    /// Heard, and said by nobody.
+    pub foreign: u64,
+    /// Made void by an interruption.
+    pub voided: u64,
+    /// Latency from the planned time.
+    pub corrected: Percentiles,
+    /// Latency from the time of sending.
+    pub uncorrected: Percentiles,
+    /// Pieces planned before the other side was ready; not in the latencies.
+    pub early: u64,
+    /// Pieces further ahead of real time than is passed on; not in the latencies.
+    pub paced: u64,
+    /// How late the load itself was.
+    pub own_lateness: Percentiles,
+}
+
+impl Direction {
+    /// Sets the counts of samples.
+    pub fn set_samples(&mut self, alignment: &Alignment) {
+        self.expected = alignment.expected;
+        self.matched = alignment.matched;
+        self.lost = alignment.lost;
+        self.doubled = alignment.doubled;
+        self.foreign = alignment.foreign;
+        self.voided = alignment.voided;
+    }
+}
+
+/// What the relay's process used.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Usage {
+    /// User and system time for each second of each call, in microseconds.
+    pub cpu_us_per_call_second: f64,
+    /// Resident memory before the first call, in KiB.
+    pub rss_idle_kib: u64,
+    /// The most resident memory, in KiB.
+    pub rss_peak_kib: u64,
+}
+
+/// The report of a run.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Report {
+    /// Calls made.
+    pub calls: usize,
+    /// Calls that ended as planned.
+    pub calls_good: usize,
+    /// How the others ended, and how many did.
+    pub failures: BTreeMap<String, usize>,
+    /// Seconds of open streams, over all calls.
+    pub call_seconds: f64,
+    /// From the start of a call to its open stream.
+    pub setup: Percentiles,
+    /// Caller to model.
+    pub uplink: Direction,
+    /// Model to caller.
+    pub downlink: Direction,
+    /// What Twilio would have warned about, by error code.
+    pub violations: BTreeMap<u16, usize>,
+    /// What the model's service would have objected to, and how often.
+    pub complaints: BTreeMap<String, usize>,
+    /// From `interrupted` leaving the model to `clear` reaching the phone.
+    pub barge_in: Percentiles,
+    /// Interruptions that no `clear` followed while old speech went on playing.
+    pub interruptions_unanswered: u64,
+    /// Marks sent back.
+    pub marks_returned: u64,
+    /// Times a phone's queue ran dry within speech.
+    pub underruns: u64,
+    /// The relay's process.
+    pub relay: Option<Usage>,
+    /// Callers and stand-in: CPU for each second of each call, in microseconds.
+    pub own_cpu_us_per_call_second: f64,
+    /// Everything that makes the run fail, worst first.
+    pub problems: Vec<String>,
+    /// What is to be known before believing the figures.
+    pub remarks: Vec<String>,
+}
+
+impl Report {
+    /// True if nothing failed.
+    pub fn is_good(&self) -> bool {
+        self.problems.is_empty()
+    }
+
+    /// Adds the problems that the counts of this report show.
+    pub fn judge(&mut self) {
+        let bad = self.calls - self.calls_good;
+        if bad > 0 {
+            self.problems.push(format!("{bad} of {} calls failed", self.calls));
+        }
+        for (name, direction) in [("uplink", &self.uplink), ("downlink", &self.downlink)] {
+            for (what, count) in [
+                ("lost", direction.lost),
+                ("doubled", direction.doubled),
+                ("foreign", direction.foreign),
+            ] {
+                if count > 0 {
+                    self.problems.push(format!("{name}: {count} samples {what}"));
+                }
+            }
+        }
+        if self.interruptions_unanswered > 0 {
+            let count = self.interruptions_unanswered;
+            self.problems.push(format!("{count} interruptions without a clear"));
+        }
+        for (code, count) in &self.violations {
+            self.problems.push(format!("{count} messages Twilio warns about ({code})"));
+        }
+        for (complaint, count) in &self.complaints {
+            self.problems.push(format!("the model's service objects: {complaint} ({count})"));
+        }
+        for (name, direction) in [("caller", &self.uplink), ("model", &self.downlink)] {
+            let late = direction.own_lateness.p999_us;
+            if late * 1e3 > LATENESS_NANOS_MAX as f64 {
+                self.remarks.push(format!(
+                    "the load itself was late ({name} schedule p99.9 {late:.0} us): \
+                     do not publish these latencies"
+                ));
+            }
+        }
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "calls        {} made, {} good, {:.0} call-seconds, set up in p50 {:.1} ms max {:.1} ms",
+            self.calls,
+            self.calls_good,
+            self.call_seconds,
+            self.setup.p50_us / 1e3,
+            self.setup.max_us / 1e3
+        )?;
+        for (failure, count) in &self.failures {
+            writeln!(f, "             {count} x {failure}")?;
+        }
+        for (name, direction) in [("uplink", &self.uplink), ("downlink", &self.downlink)] {
+            writeln!(
+                f,
+                "{name:<12} {} samples expected, {} heard in place, {} lost, {} doubled, {} foreign, {} void",
+                direction.expected,
+                direction.matched,
+                direction.lost,
+                direction.doubled,
+                direction.foreign,
+                direction.voided
+            )?;
+        }
+        writeln!(f)?;
+        writeln!(
+            f,
+            "latency, us            {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}",
+            "pieces", "p50", "p90", "p99", "p99.9", "max"
+        )?;
+        for (name, direction) in [("uplink", &self.uplink), ("downlink", &self.downlink)] {
+            row(f, &format!("{name} from plan"), &direction.corrected)?;
+            row(f, &format!("{name} from send"), &direction.uncorrected)?;
+            row(f, &format!("{name} own late"), &direction.own_lateness)?;
+        }
+        if self.barge_in.count > 0 {
+            row(f, "interrupted to clear", &self.barge_in)?;
+        }
+        let [up, down] = [&self.uplink, &self.downlink];
+        writeln!(
+            f,
+            "not in these: {} frames and {} chunks before the other side was ready, {} chunks paced",
+            up.early, down.early, down.paced
+        )?;
+        writeln!(f)?;
+        if let Some(relay) = &self.relay {
+            writeln!(
+                f,
+                "relay        {:.0} us CPU per call-second, RSS {} KiB idle, {} KiB peak",
+                relay.cpu_us_per_call_second, relay.rss_idle_kib, relay.rss_peak_kib
+            )?;
+        }
+        writeln!(
+            f,
+            "load test    {:.0} us CPU per call-second; {} marks returned, {} underruns",
+            self.own_cpu_us_per_call_second, self.marks_returned, self.underruns
+        )?;
+        for remark in &self.remarks {
+            writeln!(f, "note         {remark}")?;
+        }
+        for problem in &self.problems {
+            writeln!(f, "PROBLEM      {problem}")?;
+        }
+        write!(f, "{}", if self.is_good() { "good" } else { "NOT GOOD" })
+    }
+}
+
+fn row(f: &mut fmt::Formatter<'_>, name: &str, p: &Percentiles) -> fmt::Result {
+    writeln!(
+        f,
+        "{name:<22} {:>9} {:>9.0} {:>9.0} {:>9.0} {:>9.0} {:>9.0}",
+        p.count, p.p50_us, p.p90_us, p.p99_us, p.p999_us, p.max_us
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_those_of_the_times_to_three_digits() {
+        let times: Vec<Nanos> = (1..=1000).map(|n| n * 10_000).collect();
+        let read = Percentiles::of(&times);
+        assert_eq!(read.count, 1000);
+        for (value, expected) in [(read.p50_us, 5000.0), (read.p99_us, 9900.0)] {
+            assert!((value - expected).abs() / expected < 0.002, "{value} for {expected}");
+        }
+    }
+
+    #[test]
+    fn a_single_lost_sample_makes_a_run_fail() {
+        let mut report = Report { calls: 1, calls_good: 1, ..Report::default() };
+        report.judge();
+        assert!(report.is_good());
+        report.downlink.lost = 1;
+        report.judge();
+        assert!(!report.is_good());
+        assert!(report.to_string().ends_with("NOT GOOD"));
+    }
+
+    #[test]
+    fn a_late_schedule_is_told() {
+        let mut report = Report::default();
+        report.uplink.own_lateness.p999_us = 1001.0;
+        report.judge();
+        assert!(report.is_good());
+        assert_eq!(report.remarks.len(), 1);
+    }
+}

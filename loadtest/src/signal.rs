@@ -1,0 +1,191 @@
+//! The audio both sides speak, and what it must have become on the other side.
+//!
+//! In:       who speaks (call, or session and turn) and which samples.
+//! Out:      those samples; and the offline conversion, by the portable kernels, that a relay
+//!           must match sample for sample.
+//! Bounds:   a conversion holds its whole input and output.
+//! Not here: comparing (`verify`).
+//!
+//! Every sample is a function of its speaker and its position: noise, shaped into syllables. No
+//! two stretches are alike, so loss, doubling and disorder all show, and a stretch found anywhere
+//! tells whose it is and where it belongs.
+
+use dsp::kernels::{Isa, Kernels};
+use dsp::resample::{Conversion, FilterSet, Resampler};
+
+/// Digital silence in mu-law.
+pub const MULAW_SILENCE: u8 = 0xFF;
+
+/// The silent end of every model turn, in samples at 24 kHz: 10 ms, longer than the memory of a
+/// 24-to-8 kHz filter. The turn after it therefore sounds the same whether or not the relay resets
+/// its filter between turns, and the end of the last word must leave the filter to be heard.
+pub const TURN_TAIL_SAMPLES: u64 = 240;
+
+/// Random bits that depend on nothing but the arguments (splitmix64).
+fn bits(seed: u64, position: u64) -> u64 {
+    let mut z = seed
+        .wrapping_mul(0xD6E8_FEB8_6659_FD93)
+        .wrapping_add(position.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
+}
+
+/// Loudness within a syllable of 200 ms, 0 to 7, by milliseconds.
+fn loudness(ms: u64) -> u64 {
+    let within = ms % 200;
+    within.min(199 - within).min(70) / 10
+}
+
+/// The voice of a caller: mu-law at 8 kHz.
+#[derive(Clone, Copy, Debug)]
+pub struct CallerVoice {
+    seed: u64,
+}
+
+impl CallerVoice {
+    /// The voice of call `index` in the run `seed`.
+    pub fn new(seed: u64, index: usize) -> CallerVoice {
+        CallerVoice { seed: bits(seed, index as u64) }
+    }
+
+    /// The samples from `position` on.
+    pub fn speak(&self, position: u64, code: &mut [u8]) {
+        for (at, code) in (position..).zip(code) {
+            let noise = bits(self.seed, at / 8) >> (at % 8 * 8);
+            // Magnitude codes from 0x10 to 0x5F: between about 130 and 8,000 of 32,124.
+            let magnitude = 0x10 + (loudness(at / 8) * 8 + (noise & 0x1F)).min(0x4F) as u8;
+            let sign = (noise & 0x80) as u8;
+            *code = !(sign | magnitude);
+        }
+    }
+}
+
+/// The voice of the model in one turn: PCM16 at 24 kHz.
+#[derive(Clone, Copy, Debug)]
+pub struct ModelVoice {
+    seed: u64,
+    samples: u64,
+}
+
+impl ModelVoice {
+    /// Turn `turn` of session `session`, `samples` long.
+    pub fn new(seed: u64, session: usize, turn: usize, samples: u64) -> ModelVoice {
+        let seed = bits(bits(!seed, session as u64), turn as u64);
+        ModelVoice { seed, samples }
+    }
+
+    /// The length of the turn.
+    pub fn samples(&self) -> u64 {
+        self.samples
+    }
+
+    /// The samples from `position` on; silence over the last [`TURN_TAIL_SAMPLES`].
+    pub fn speak(&self, position: u64, pcm: &mut [i16]) {
+        let voiced = self.samples.saturating_sub(TURN_TAIL_SAMPLES);
+        for (at, sample) in (position..).zip(pcm) {
+            // One value lasts three samples: energy the phone band keeps.
+            let noise = (bits(self.seed, at / 12) >> (at % 12 / 3 * 16)) as u16 as i16;
+            let loud = 2 + loudness(at / 24) as i32;
+            *sample = if at < voiced { (i32::from(noise) * loud / 40) as i16 } else { 0 };
+        }
+    }
+}
+
+/// The kernels of the expectation: the portable set, whatever the relay under test runs on.
+fn kernels() -> Kernels {
+    Kernels::detect(Isa::Scalar)
+}
+
+/// What the model must hear of mu-law at 8 kHz, at `rate` hertz: 8,000 or 16,000.
+///
+/// # Panics
+/// At any other rate.
+pub fn uplink(code: &[u8], rate: u32) -> Vec<i16> {
+    let kernels = kernels();
+    let mut pcm_8k = vec![0; code.len()];
+    kernels.mulaw_decode(code, &mut pcm_8k);
+    if rate == 8_000 {
+        return pcm_8k;
+    }
+    assert_eq!(rate, 16_000, "the model hears 8 or 16 kHz");
+    convert(&kernels, Conversion::Up8To16, &pcm_8k)
+}
+
+/// What the phone must hear of a turn at 24 kHz: mu-law at 8 kHz, without padding.
+pub fn downlink(pcm_24k: &[i16]) -> Vec<u8> {
+    let kernels = kernels();
+    let pcm_8k = convert(&kernels, Conversion::Down24To8, pcm_24k);
+    let mut code = vec![0; pcm_8k.len()];
+    kernels.mulaw_encode(&pcm_8k, &mut code);
+    code
+}
+
+fn convert(kernels: &Kernels, conversion: Conversion, pcm: &[i16]) -> Vec<i16> {
+    let mut resampler = Resampler::new(conversion, FilterSet::LinearPhase);
+    let mut converted = vec![0; resampler.output_len(pcm.len())];
+    let written = resampler.process(kernels, pcm, &mut converted);
+    converted.truncate(written);
+    converted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stretch_sounds_the_same_however_it_is_cut() {
+        let voice = CallerVoice::new(1, 2);
+        let mut whole = [0; 1000];
+        voice.speak(500, &mut whole);
+        let mut pieces = [0; 1000];
+        let (left, right) = pieces.split_at_mut(333);
+        voice.speak(500, left);
+        voice.speak(833, right);
+        assert_eq!(whole, pieces);
+
+        let voice = ModelVoice::new(1, 2, 3, 10_000);
+        let mut whole = [0; 1000];
+        voice.speak(9_100, &mut whole);
+        let mut pieces = [0; 1000];
+        let (left, right) = pieces.split_at_mut(77);
+        voice.speak(9_100, left);
+        voice.speak(9_177, right);
+        assert_eq!(whole, pieces);
+        assert!(whole[..600].iter().any(|&sample| sample != 0));
+        assert!(whole[660..900].iter().all(|&sample| sample == 0));
+    }
+
+    #[test]
+    fn no_two_frames_of_a_hundred_callers_are_alike() {
+        let mut seen = std::collections::HashSet::new();
+        for index in 0..100 {
+            for frame in 0..50 {
+                let mut code = [0; 160];
+                CallerVoice::new(9, index).speak(frame * 160, &mut code);
+                assert!(!code.contains(&MULAW_SILENCE));
+                assert!(seen.insert(code), "call {index} frame {frame}");
+            }
+        }
+    }
+
+    #[test]
+    fn conversions_hold_nothing_back() {
+        let mut code = [0; 160];
+        CallerVoice::new(9, 0).speak(0, &mut code);
+        assert_eq!(uplink(&code, 16_000).len(), 320);
+        assert_eq!(uplink(&code, 8_000).len(), 160);
+        assert_eq!(downlink(&[0; 960]), [MULAW_SILENCE; 320]);
+    }
+
+    #[test]
+    fn the_silent_end_of_a_turn_leaves_a_filter_as_good_as_new() {
+        let voice = ModelVoice::new(5, 0, 0, 4800);
+        let mut turn = vec![0; 4800];
+        voice.speak(0, &mut turn);
+        let alone = downlink(&turn);
+        let twice = downlink(&[turn.clone(), turn].concat());
+        assert_eq!(twice[..1600], alone);
+        assert_eq!(twice[1600..], alone);
+    }
+}

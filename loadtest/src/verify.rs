@@ -1,0 +1,579 @@
+//! Judges what each side heard against what the other side said, sample for sample; and measures
+//! when it was heard, by content.
+//!
+//! In:       the records of calls and sessions.
+//! Out:      per call an [`Alignment`] each way, and the latency of every frame and chunk.
+//! Bounds:   as long as the records; a faulty call costs a search over its audio.
+//! Not here: making the records, printing (`report`).
+//!
+//! Order is part of the content: sample `n` of the expectation must be sample `n` of what was
+//! heard. Once that holds, the message that brought a sample is known by counting, and a relay
+//! that buffers, joins or cuts messages is measured like any other.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+
+use crate::clock::{MILLIS, Nanos, SECONDS};
+use crate::gemini::script::SAMPLES_PER_MS;
+use crate::gemini::session::{SessionRecord, Spoken, Turn};
+use crate::schedule::MediaPlan;
+use crate::signal::{self, CallerVoice, MULAW_SILENCE, ModelVoice};
+use crate::twilio::caller::CallRecord;
+use crate::twilio::playout::Playout;
+
+/// Samples that identify a place in the audio.
+const WINDOW: usize = 16;
+
+/// From one indexed place to the next.
+const STRIDE: usize = 8;
+
+/// How much of a session is searched for a place that some caller spoke, in samples.
+const PAIRING_SAMPLES: usize = 10 * 16_000;
+
+/// A relay pads the end of a turn to whole frames of this many bytes.
+const FRAME_BYTES: usize = 160;
+
+/// How two sequences of samples relate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Alignment {
+    /// Samples expected.
+    pub expected: u64,
+    /// Samples heard that were expected at their place.
+    pub matched: u64,
+    /// Samples expected and not heard.
+    pub lost: u64,
+    /// Samples heard again.
+    pub doubled: u64,
+    /// Samples heard that nobody said.
+    pub foreign: u64,
+    /// Samples that an interruption made void, heard or not.
+    pub voided: u64,
+    /// Where the first fault is, in samples heard.
+    pub first_fault: Option<u64>,
+}
+
+impl Alignment {
+    /// True if everything expected was heard, once, in order, and nothing else.
+    pub fn is_whole(&self) -> bool {
+        self.lost == 0 && self.doubled == 0 && self.foreign == 0
+    }
+
+    /// The two counted together.
+    pub fn add(&mut self, other: &Alignment) {
+        self.expected += other.expected;
+        self.matched += other.matched;
+        self.lost += other.lost;
+        self.doubled += other.doubled;
+        self.foreign += other.foreign;
+        self.voided += other.voided;
+    }
+}
+
+/// Compares what was heard with what was expected.
+pub fn align<T: Copy + Eq + Hash>(expected: &[T], heard: &[T]) -> Alignment {
+    let mut result = Alignment { expected: expected.len() as u64, ..Alignment::default() };
+    let mut places: Option<HashMap<&[T], usize>> = None;
+    let (mut e, mut h) = (0, 0);
+    loop {
+        let same = expected[e..].iter().zip(&heard[h..]).take_while(|(e, h)| e == h).count();
+        e += same;
+        h += same;
+        result.matched += same as u64;
+        if h == heard.len() || e == expected.len() {
+            break;
+        }
+        result.first_fault.get_or_insert(h as u64);
+        let places = places.get_or_insert_with(|| index_places(expected));
+        let Some((to_e, to_h)) = resume(places, expected, heard, h) else { break };
+        result.foreign += (to_h - h) as u64;
+        if to_e >= e {
+            result.lost += (to_e - e) as u64;
+        } else {
+            // What was matched before is heard again: it counts once as matched.
+            result.doubled += (e - to_e) as u64;
+            result.matched -= (e - to_e) as u64;
+        }
+        (e, h) = (to_e, to_h);
+    }
+    if e < expected.len() || h < heard.len() {
+        result.first_fault.get_or_insert(h as u64);
+    }
+    result.lost += (expected.len() - e) as u64;
+    result.foreign += (heard.len() - h) as u64;
+    result
+}
+
+/// The places of every [`STRIDE`]th window that is not monotonous.
+fn index_places<T: Copy + Eq + Hash>(audio: &[T]) -> HashMap<&[T], usize> {
+    let windows = audio.windows(WINDOW).enumerate().step_by(STRIDE);
+    windows
+        .filter(|(_, window)| is_distinct(window))
+        .map(|(place, window)| (window, place))
+        .collect()
+}
+
+fn is_distinct<T: Eq>(window: &[T]) -> bool {
+    window.iter().any(|sample| *sample != window[0])
+}
+
+/// Where both go on alike again: the first place heard from `from` on that was expected anywhere.
+fn resume<T: Copy + Eq + Hash>(
+    places: &HashMap<&[T], usize>,
+    expected: &[T],
+    heard: &[T],
+    from: usize,
+) -> Option<(usize, usize)> {
+    let windows = heard[from..].windows(WINDOW).enumerate();
+    let (offset, mut e) = windows
+        .filter(|(_, window)| is_distinct(window))
+        .find_map(|(offset, window)| places.get(window).map(|&place| (offset, place)))?;
+    let mut h = from + offset;
+    // The window lies on the stride; the likeness may begin before it.
+    while h > from && e > 0 && heard[h - 1] == expected[e - 1] {
+        h -= 1;
+        e -= 1;
+    }
+    Some((e, h))
+}
+
+/// Mu-law of the first `frames` frames of a plan on the media clock: speech, and silence in holes.
+pub fn spoken_code(plan: &MediaPlan, voice: CallerVoice, frames: usize) -> Vec<u8> {
+    let mut code = Vec::new();
+    for frame in plan.frames().take(frames) {
+        code.resize(frame.clock_from as usize, MULAW_SILENCE);
+        code.resize(frame.clock_to() as usize, 0);
+        voice.speak(frame.spoken_from, &mut code[frame.clock_from as usize..]);
+    }
+    code
+}
+
+/// Finds out which call each session heard: `expected` is what the model must hear of each call.
+/// `None` where a session has heard nothing that any caller said.
+pub fn pair(expected: &[Vec<i16>], sessions: &[SessionRecord]) -> Vec<Option<usize>> {
+    let mut places: HashMap<&[i16], usize> = HashMap::new();
+    for (call, audio) in expected.iter().enumerate() {
+        let start = &audio[..audio.len().min(PAIRING_SAMPLES)];
+        places.extend(index_places(start).into_keys().map(|window| (window, call)));
+    }
+    let call_of = |session: &SessionRecord| {
+        let heard = &session.uplink.pcm;
+        let windows = heard[..heard.len().min(PAIRING_SAMPLES)].windows(WINDOW);
+        windows.filter(|window| is_distinct(window)).find_map(|window| places.get(window).copied())
+    };
+    sessions.iter().map(call_of).collect()
+}
+
+/// Latencies of one direction, in nanoseconds.
+#[derive(Clone, Debug, Default)]
+pub struct Latencies {
+    /// From the planned time: what a slow relay cannot make look better.
+    pub corrected: Vec<Nanos>,
+    /// From the time the audio was handed to the socket.
+    pub uncorrected: Vec<Nanos>,
+    /// Pieces not counted, because the other side was not ready when they were planned.
+    pub early: u64,
+    /// Pieces not counted, because they came further ahead of real time than a relay passes on.
+    pub paced: u64,
+}
+
+impl Latencies {
+    /// The two together.
+    pub fn add(&mut self, other: Latencies) {
+        self.corrected.extend(other.corrected);
+        self.uncorrected.extend(other.uncorrected);
+        self.early += other.early;
+        self.paced += other.paced;
+    }
+
+    fn count(&mut self, planned: Nanos, sent: Nanos, heard: Nanos) {
+        self.corrected.push(heard.saturating_sub(planned));
+        self.uncorrected.push(heard.saturating_sub(sent));
+    }
+}
+
+/// The uplink of one call.
+pub fn uplink(expected: &[i16], session: &SessionRecord) -> Alignment {
+    align(expected, &session.uplink.pcm)
+}
+
+/// When each frame was heard whole by the model. Only meaningful if the uplink is whole.
+pub fn uplink_latency(call: &CallRecord, session: &SessionRecord) -> Latencies {
+    let mut latencies = Latencies::default();
+    let per_byte = u64::from(session.uplink.rate) / 8_000;
+    let mut arrivals = session.uplink.arrivals.iter().peekable();
+    for frame in &call.sent {
+        let until = frame.clock_to * per_byte;
+        while arrivals.next_if(|&&(_, samples)| samples < until).is_some() {}
+        let Some(&&(heard, _)) = arrivals.peek() else { break };
+        match session.ready_at {
+            Some(ready) if frame.planned >= ready => {
+                latencies.count(frame.planned, frame.sent, heard);
+            }
+            _ => latencies.early += 1,
+        }
+    }
+    latencies
+}
+
+/// The downlink of one call: the verdict, and where in the heard audio each turn that was heard
+/// begins.
+#[derive(Clone, Debug, Default)]
+pub struct Downlink {
+    /// The verdict, in bytes of mu-law.
+    pub alignment: Alignment,
+    /// Turns with the place of their first byte and the number of bytes heard.
+    pub turns: Vec<(Turn, u64, u64)>,
+}
+
+/// What the phone must hear of a turn: its samples converted, padded to whole frames if the turn
+/// was complete.
+pub fn turn_code(seed: u64, session: usize, turn: &Turn) -> Vec<u8> {
+    let mut pcm = vec![0; turn.said() as usize];
+    ModelVoice::new(seed, session, turn.number, turn.samples).speak(0, &mut pcm);
+    let mut code = signal::downlink(&pcm);
+    if turn.complete {
+        code.resize(code.len().next_multiple_of(FRAME_BYTES), MULAW_SILENCE);
+    }
+    code
+}
+
+/// Judges what a phone heard of a session. `seed`: of the model's voices.
+///
+/// Turns must be heard whole and in order. Where the model was interrupted, the phone may have
+/// heard any part of what was said since the last interruption, from its start, up to a `clear`.
+pub fn downlink(seed: u64, session: &SessionRecord, call: &CallRecord) -> Downlink {
+    let heard = &call.heard.audio;
+    let mut clears = call.heard.clears.iter().map(|clear| clear.after_bytes as usize).peekable();
+    let mut result = Downlink::default();
+    let mut cursor = 0;
+    for group in session.spoken.split_inclusive(|s| matches!(s, Spoken::Interrupted { .. })) {
+        let mut expected = Vec::new();
+        let mut turns = Vec::new();
+        for spoken in group {
+            if let Spoken::Turn(turn) = spoken {
+                let code = turn_code(seed, session.index, turn);
+                turns.push((turn.clone(), expected.len(), code.len()));
+                expected.extend(code);
+            }
+        }
+        let interrupted = matches!(group.last(), Some(Spoken::Interrupted { .. }));
+        // Clears without an interruption behind them are harmless, and change nothing.
+        while clears.next_if(|&clear| clear < cursor).is_some() {}
+        let rest = &heard[cursor..];
+        let same = expected.iter().zip(rest).take_while(|(e, h)| e == h).count();
+        let cut = clears.next_if(|&clear| interrupted && clear <= cursor + same);
+        let taken = match cut {
+            Some(clear) => clear - cursor,
+            None if same == expected.len() => same,
+            None => {
+                result.alignment.add(&align(&expected, rest));
+                let at = (cursor + same) as u64;
+                result.alignment.first_fault.get_or_insert(at);
+                return result;
+            }
+        };
+        result.alignment.expected += expected.len() as u64;
+        result.alignment.matched += taken as u64;
+        result.alignment.voided += (expected.len() - taken) as u64;
+        for (turn, from, len) in turns {
+            let heard_bytes = len.min(taken.saturating_sub(from));
+            result.turns.push((turn, (cursor + from) as u64, heard_bytes as u64));
+        }
+        cursor += taken;
+    }
+    let behind = heard.len() - cursor;
+    if behind > 0 {
+        result.alignment.foreign += behind as u64;
+        result.alignment.first_fault.get_or_insert(cursor as u64);
+    }
+    result
+}
+
+/// When each chunk was heard whole by the phone. `lead`: how far ahead of real time a relay passes
+/// audio on; what the model sends further ahead than that waits by design, and is not counted.
+pub fn downlink_latency(downlink: &Downlink, call: &CallRecord, lead: Nanos) -> Latencies {
+    let mut latencies = Latencies::default();
+    let Some(opened) = call.times.opened else { return latencies };
+    for (turn, from, len) in &downlink.turns {
+        let mut arrivals = call.heard.arrivals.iter().peekable();
+        let Some(began) = turn.chunks.first().map(|chunk| chunk.planned) else { continue };
+        for (number, chunk) in turn.chunks.iter().enumerate() {
+            let until = chunk.to_sample / 3;
+            if until > *len {
+                break;
+            }
+            while arrivals.next_if(|&&(_, bytes)| bytes < from + until).is_some() {}
+            let Some(&&(heard, _)) = arrivals.peek() else { break };
+            let into = chunk.to_sample * SECONDS / (SAMPLES_PER_MS * 1000);
+            if chunk.planned < opened {
+                latencies.early += 1;
+            } else if number > 0 && into > chunk.planned - began + lead {
+                latencies.paced += 1;
+            } else {
+                latencies.count(chunk.planned, chunk.sent, heard);
+            }
+        }
+    }
+    latencies
+}
+
+/// How the relay answered the interruptions of one session.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BargeIns {
+    /// From `interrupted` leaving the model to `clear` reaching the phone.
+    pub answered: Vec<Nanos>,
+    /// Interruptions that no `clear` followed although the phone went on playing old speech.
+    pub unanswered: u64,
+}
+
+/// Looks for the `clear` of every interruption. Where the phone had no more than
+/// [`PLAYED_OUT`] left to play a `clear` may be missing.
+pub fn barge_ins(session: &SessionRecord, call: &CallRecord) -> BargeIns {
+    let mut result = BargeIns::default();
+    let mut clears = call.heard.clears.iter().peekable();
+    for spoken in &session.spoken {
+        let &Spoken::Interrupted { at } = spoken else { continue };
+        while clears.next_if(|clear| clear.at < at).is_some() {}
+        let left = left_to_play(call, at);
+        match clears.next() {
+            Some(clear) => result.answered.push(clear.at - at),
+            None if left > PLAYED_OUT => result.unanswered += 1,
+            None => {}
+        }
+    }
+    result
+}
+
+/// What the phone had left to play at a time, as a time.
+fn left_to_play(call: &CallRecord, at: Nanos) -> Nanos {
+    let mut playout = Playout::default();
+    let mut clears = call.heard.clears.iter().filter(|clear| clear.at <= at).peekable();
+    let mut before = 0;
+    for &(arrived, bytes) in call.heard.arrivals.iter().take_while(|(arrived, _)| *arrived <= at) {
+        while let Some(clear) = clears.next_if(|clear| clear.at <= arrived) {
+            playout.clear(clear.at);
+        }
+        playout.push(arrived, (bytes - before) as usize);
+        before = bytes;
+    }
+    for clear in clears {
+        playout.clear(clear.at);
+    }
+    playout.dry_at().saturating_sub(at)
+}
+
+/// Speech this short may end before a `clear` would arrive.
+const PLAYED_OUT: Nanos = 40 * MILLIS;
+
+/// The lead a relay is expected to keep at the phone at least.
+pub const LEAD: Nanos = 240 * MILLIS;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gemini::session::{Chunk, Uplink};
+    use crate::twilio::caller::{CallTimes, Outcome};
+    use crate::twilio::phone::{Cleared, Heard, SentFrame};
+    use crate::twilio::playout::PlayoutCounts;
+
+    fn voice(len: usize) -> Vec<u8> {
+        let mut code = vec![0; len];
+        CallerVoice::new(3, 0).speak(0, &mut code);
+        code
+    }
+
+    #[test]
+    fn what_was_heard_as_said_is_whole() {
+        let said = voice(1600);
+        let alignment = align(&said, &said);
+        assert!(alignment.is_whole());
+        assert_eq!(alignment.matched, 1600);
+        assert_eq!(alignment.first_fault, None);
+    }
+
+    #[test]
+    fn a_lost_frame_is_found_and_counted() {
+        let said = voice(1600);
+        let heard = [&said[..480], &said[640..]].concat();
+        let alignment = align(&said, &heard);
+        assert_eq!((alignment.lost, alignment.doubled, alignment.foreign), (160, 0, 0));
+        assert_eq!(alignment.first_fault, Some(480));
+        let cut = align(&said, &said[..1599]);
+        assert_eq!((cut.lost, cut.first_fault), (1, Some(1599)));
+    }
+
+    #[test]
+    fn a_doubled_frame_is_found_and_counted() {
+        let said = voice(1600);
+        let heard = [&said[..640], &said[480..]].concat();
+        let alignment = align(&said, &heard);
+        assert_eq!((alignment.lost, alignment.doubled, alignment.foreign), (0, 160, 0));
+    }
+
+    #[test]
+    fn frames_in_the_wrong_order_do_not_pass() {
+        let said = voice(1600);
+        let heard = [&said[..320], &said[480..640], &said[320..480], &said[640..]].concat();
+        let alignment = align(&said, &heard);
+        assert!(!alignment.is_whole());
+        assert_eq!((alignment.lost, alignment.doubled), (320, 320));
+    }
+
+    #[test]
+    fn a_wrong_sample_is_both_lost_and_foreign() {
+        let said = voice(1600);
+        let mut heard = said.clone();
+        heard[700] ^= 1;
+        let alignment = align(&said, &heard);
+        assert_eq!((alignment.lost, alignment.doubled, alignment.foreign), (1, 0, 1));
+        assert_eq!(alignment.first_fault, Some(700));
+    }
+
+    #[test]
+    fn added_silence_is_foreign() {
+        let said = voice(1600);
+        let heard = [&said[..800], &[MULAW_SILENCE; 37], &said[800..]].concat();
+        let alignment = align(&said, &heard);
+        assert_eq!((alignment.lost, alignment.doubled, alignment.foreign), (0, 0, 37));
+    }
+
+    fn session(index: usize, pcm: Vec<i16>, spoken: Vec<Spoken>) -> SessionRecord {
+        let arrivals = (1..=pcm.len() / 320).map(|n| (n as u64 * 20, n as u64 * 320)).collect();
+        SessionRecord {
+            index,
+            accepted_at: 0,
+            setup: None,
+            ready_at: Some(0),
+            uplink: Uplink { rate: 16_000, pcm, arrivals, ..Uplink::default() },
+            spoken,
+            messages: Vec::new(),
+            complaints: Vec::new(),
+            ending: None,
+        }
+    }
+
+    fn call(audio: Vec<u8>, clears: &[u64]) -> CallRecord {
+        let clears = clears
+            .iter()
+            .map(|&after_bytes| Cleared { at: 0, after_bytes, unplayed_bytes: 0 })
+            .collect();
+        CallRecord {
+            index: 0,
+            outcome: Outcome::HungUp,
+            closing: None,
+            twiml: None,
+            after: None,
+            times: CallTimes { opened: Some(0), ..CallTimes::default() },
+            sent: Vec::new(),
+            heard: Heard { audio, clears, ..Heard::default() },
+            playout: PlayoutCounts::default(),
+        }
+    }
+
+    fn turn(number: usize, samples: u64, complete: bool) -> Turn {
+        let chunks = vec![Chunk { planned: 0, sent: 0, to_sample: samples }];
+        Turn { number, samples, chunks, complete }
+    }
+
+    #[test]
+    fn sessions_are_paired_with_calls_by_what_they_heard() {
+        let plan = MediaPlan::steady(400);
+        let expected: Vec<Vec<i16>> = (0..4)
+            .map(|index| {
+                signal::uplink(&spoken_code(&plan, CallerVoice::new(1, index), 20), 16_000)
+            })
+            .collect();
+        let sessions = [
+            session(0, expected[2].clone(), Vec::new()),
+            // The first words are missing, and one sample of the rest.
+            session(1, expected[0][2001..].to_vec(), Vec::new()),
+            session(2, vec![0; 4000], Vec::new()),
+        ];
+        assert_eq!(pair(&expected, &sessions), [Some(2), Some(0), None]);
+    }
+
+    #[test]
+    fn uplink_latency_is_counted_from_the_plan_by_content() {
+        let plan = MediaPlan::steady(60);
+        let code = spoken_code(&plan, CallerVoice::new(1, 0), 3);
+        let mut record = call(Vec::new(), &[]);
+        record.sent = (1..=3)
+            .map(|n| SentFrame { planned: n * 10, sent: n * 10 + 4, clock_to: n * 160 })
+            .collect();
+        let mut heard = session(0, signal::uplink(&code, 16_000), Vec::new());
+        // Two frames came together, the third alone.
+        heard.uplink.arrivals = vec![(25, 640), (41, 960)];
+        let latencies = uplink_latency(&record, &heard);
+        assert_eq!(latencies.corrected, [15, 5, 11]);
+        assert_eq!(latencies.uncorrected, [11, 1, 7]);
+        heard.ready_at = Some(20);
+        assert_eq!(uplink_latency(&record, &heard).early, 1);
+    }
+
+    #[test]
+    fn whole_turns_are_heard_padded_to_whole_frames() {
+        let turns = [turn(0, 3000, true), turn(1, 4800, true)];
+        let heard: Vec<u8> = turns.iter().flat_map(|turn| turn_code(7, 5, turn)).collect();
+        assert_eq!(heard.len(), 1120 + 1600);
+        let record = session(5, Vec::new(), turns.map(Spoken::Turn).to_vec());
+        assert!(downlink(7, &record, &call(heard.clone(), &[])).alignment.is_whole());
+        let short = call(heard[..heard.len() - 1].to_vec(), &[]);
+        assert_eq!(downlink(7, &record, &short).alignment.lost, 1);
+        let mut more = heard;
+        more.extend([MULAW_SILENCE; 160]);
+        assert_eq!(downlink(7, &record, &call(more, &[])).alignment.foreign, 160);
+    }
+
+    #[test]
+    fn after_an_interruption_only_a_beginning_may_have_been_heard() {
+        let turns = [turn(0, 24_000, false), turn(1, 4800, true)];
+        let codes = [turn_code(7, 5, &turns[0]), turn_code(7, 5, &turns[1])];
+        let [first, second] = turns.map(Spoken::Turn);
+        let record = session(5, Vec::new(), vec![first, Spoken::Interrupted { at: 0 }, second]);
+        let heard = [&codes[0][..1600], &codes[1]].concat();
+        let good = downlink(7, &record, &call(heard.clone(), &[1600])).alignment;
+        assert!(good.is_whole());
+        assert_eq!(good.voided, 6400);
+        // The clear is missing: old and new speech run into each other.
+        assert!(!downlink(7, &record, &call(heard, &[])).alignment.is_whole());
+        // Old speech after the clear.
+        let stale = [&codes[0][..1600], &codes[0][1600..1760], &codes[1]].concat();
+        assert!(!downlink(7, &record, &call(stale, &[1600])).alignment.is_whole());
+    }
+
+    #[test]
+    fn an_interruption_of_audible_speech_asks_for_a_clear() {
+        let spoken = vec![Spoken::Interrupted { at: 100 * MILLIS }];
+        let record = session(0, Vec::new(), spoken);
+        let mut phone = call(vec![0; 8000], &[]);
+        phone.heard.arrivals = vec![(0, 8000)];
+        assert_eq!(barge_ins(&record, &phone).unanswered, 1);
+        let cleared = Cleared { at: 101 * MILLIS, after_bytes: 8000, unplayed_bytes: 1 };
+        phone.heard.clears = vec![cleared];
+        let answered = BargeIns { answered: vec![MILLIS], unanswered: 0 };
+        assert_eq!(barge_ins(&record, &phone), answered);
+        // All was played before: nothing to clear.
+        phone.heard.clears.clear();
+        phone.heard.arrivals = vec![(0, 320)];
+        assert_eq!(barge_ins(&record, &phone), BargeIns::default());
+        // A clear of an earlier interruption is not an answer to this one.
+        phone.heard.arrivals = vec![(60 * MILLIS, 8000)];
+        phone.heard.clears = vec![Cleared { at: 50 * MILLIS, ..cleared }];
+        assert_eq!(barge_ins(&record, &phone).unanswered, 1);
+    }
+
+    #[test]
+    fn chunks_further_ahead_than_the_lead_are_not_called_late() {
+        let chunks =
+            (1..=10).map(|n| Chunk { planned: 100, sent: 101, to_sample: n * 960 }).collect();
+        let burst = Turn { number: 0, samples: 9600, chunks, complete: true };
+        let code = turn_code(7, 5, &burst);
+        let record = session(5, Vec::new(), vec![Spoken::Turn(burst)]);
+        let mut phone = call(code, &[]);
+        phone.heard.arrivals = (1..=10).map(|n| (100 + n, n * 320)).collect();
+        let heard = downlink(7, &record, &phone);
+        let latencies = downlink_latency(&heard, &phone, LEAD);
+        assert_eq!(latencies.corrected, [1, 2, 3, 4, 5, 6]);
+        assert_eq!(latencies.paced, 4);
+    }
+}

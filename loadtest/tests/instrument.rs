@@ -1,0 +1,196 @@
+//! The instrument itself under test: a faithful relay passes, and a relay that errs in any one way
+//! does not. A test that cannot fail would prove nothing about the relay it is pointed at.
+
+mod support;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use loadtest::clock::{Clock, MILLIS};
+use loadtest::gemini::script::{Handshake, Script, Speech, Step};
+use loadtest::gemini::server::{StandIn, StandInConfig};
+use loadtest::judge::{self, Made};
+use loadtest::net::http::HttpError;
+use loadtest::net::link::Closing;
+use loadtest::report::Report;
+use loadtest::schedule::{Bursts, Hole, MediaPlan};
+use loadtest::signal::CallerVoice;
+use loadtest::twilio::caller::{CallRecord, CallSpec, Entry, Failure, Hangup, Outcome, Target};
+use loadtest::twilio::fleet::Fleet;
+use loadtest::twilio::message::Sids;
+use loadtest::verify::LEAD;
+use support::Fault;
+
+const SEED: u64 = 11;
+
+fn specs(clock: Clock, relay: SocketAddr, calls: usize, media: &Arc<MediaPlan>) -> Vec<CallSpec> {
+    let target = Arc::new(Target {
+        authority: relay.to_string(),
+        address: relay,
+        tls: None,
+        public_url: None,
+        auth_token: None,
+        entry: Entry::Webhook { path: "/incoming".into() },
+    });
+    (0..calls)
+        .map(|index| CallSpec {
+            index,
+            sids: Sids::of(SEED, index),
+            from: "+18005550199".into(),
+            to: "+18005550100".into(),
+            target: Arc::clone(&target),
+            starts_at: clock.now(),
+            media: Arc::clone(media),
+            voice: CallerVoice::new(SEED, index),
+            linger: 250 * MILLIS,
+            hangup: Hangup::StopAndClose,
+        })
+        .collect()
+}
+
+/// Makes calls through a plain relay with `fault`, and judges them.
+fn run(fault: Fault, script: Script, calls: usize, media: MediaPlan) -> (Report, Vec<CallRecord>) {
+    let clock = Clock::start();
+    let config = StandInConfig { tls: false, seed: SEED, ..StandInConfig::local(script) };
+    let stand_in = StandIn::start(clock, config).unwrap();
+    let relay = support::start(stand_in.url.replace("localhost", "127.0.0.1"), fault);
+    let media = Arc::new(media);
+    let fleet = Fleet::start(clock, specs(clock, relay, calls, &media), 2).unwrap();
+    let records = fleet.join().unwrap();
+    let mut sessions = Vec::new();
+    while sessions.len() < calls {
+        let session = stand_in.next_record(std::time::Duration::from_secs(10));
+        sessions.push(session.expect("every call leaves a session behind"));
+    }
+    let made: Vec<Made> = records
+        .iter()
+        .map(|record| Made {
+            media: Arc::clone(&media),
+            voice: CallerVoice::new(SEED, record.index),
+            record: record.clone(),
+        })
+        .collect();
+    (judge::judge(&made, &sessions, SEED, LEAD), records)
+}
+
+fn conversation() -> Script {
+    Script::converse(2, Speech::real_time(400), 200 * MILLIS)
+}
+
+#[test]
+fn a_faithful_relay_passes() {
+    let (report, records) = run(Fault::None, conversation(), 4, MediaPlan::steady(2000));
+    assert!(report.is_good(), "{report}");
+    assert_eq!(report.uplink.matched, 4 * 2000 * 16);
+    assert_eq!(report.downlink.matched, 4 * 2 * 400 * 8);
+    assert_eq!(report.uplink.corrected.count + report.uplink.early, 4 * 100);
+    assert_eq!(report.downlink.corrected.count + report.downlink.early, 4 * 2 * 10);
+    assert!(report.marks_returned > 0);
+    assert!(records.iter().all(|record| record.outcome == Outcome::HungUp));
+}
+
+#[test]
+fn a_relay_that_copes_with_bursts_holes_and_odd_frames_passes() {
+    let mut media = MediaPlan::steady(1500);
+    media.frame_bytes = vec![160, 8, 992, 320];
+    media.bursts = Some(Bursts { every_ms: 700, pause_ms: 233 });
+    media.holes = vec![Hole { at_ms: 500, len_ms: 300 }];
+    let mut speech = Speech::burst(397, 4.0);
+    speech.chunk_samples = vec![1, 959, 7, 2400];
+    let (report, _) = run(Fault::None, Script::converse(2, speech, 300 * MILLIS), 2, media);
+    assert!(report.is_good(), "{report}");
+    assert_eq!(report.uplink.matched, 2 * (1500 + 300) * 16);
+    assert_eq!(report.downlink.matched, 2 * 2 * 400 * 8);
+}
+
+#[test]
+fn a_lost_frame_is_noticed() {
+    let (report, _) = run(Fault::LosesFrame, conversation(), 1, MediaPlan::steady(1000));
+    assert!(!report.is_good());
+    assert!(report.uplink.lost >= 320, "{report}");
+    assert_eq!(report.downlink.lost, 0);
+}
+
+#[test]
+fn audio_played_twice_is_noticed() {
+    let (report, _) = run(Fault::DoublesChunk, conversation(), 1, MediaPlan::steady(2000));
+    assert!(!report.is_good());
+    assert_eq!((report.downlink.doubled, report.downlink.lost), (320, 0), "{report}");
+}
+
+#[test]
+fn silence_within_a_turn_is_noticed() {
+    let (report, _) = run(Fault::AddsSilence, conversation(), 1, MediaPlan::steady(2000));
+    assert!(!report.is_good());
+    assert_eq!(report.downlink.foreign, 160, "{report}");
+}
+
+#[test]
+fn a_message_twilio_would_warn_about_is_noticed() {
+    let (report, _) = run(Fault::ExtraField, conversation(), 1, MediaPlan::steady(1000));
+    assert!(!report.is_good());
+    assert!(report.violations[&31951] > 0);
+}
+
+fn interrupted() -> Script {
+    let mut speech = Speech::burst(1000, 4.0);
+    speech.cut_after = Some(24 * 600);
+    Script::of(vec![
+        Step::AwaitGreeting,
+        Step::Speak(speech),
+        Step::Interrupt { audio_ms: 40 },
+        Step::Pause(100 * MILLIS),
+        Step::Speak(Speech::real_time(200)),
+    ])
+}
+
+#[test]
+fn an_interruption_is_followed_by_new_speech_alone() {
+    let (report, records) = run(Fault::None, interrupted(), 1, MediaPlan::steady(1500));
+    assert!(report.is_good(), "{report}");
+    assert_eq!(records[0].heard.clears.len(), 1);
+    assert!(records[0].heard.clears[0].unplayed_bytes > 0);
+    assert_eq!(report.barge_in.count, 1);
+}
+
+#[test]
+fn a_missing_clear_is_noticed() {
+    let (report, _) = run(Fault::NoClear, interrupted(), 1, MediaPlan::steady(1500));
+    // Everything said had been passed on before, so only the absence of the clear tells.
+    assert_eq!(report.downlink.lost, 0);
+    assert_eq!(report.interruptions_unanswered, 1);
+    assert!(!report.is_good());
+}
+
+#[test]
+fn a_relay_that_closes_first_is_asked_what_follows() {
+    let (report, records) = run(Fault::ClosesEarly, conversation(), 1, MediaPlan::steady(1000));
+    assert!(!report.is_good());
+    assert!(matches!(records[0].outcome, Outcome::ClosedByRelay(Closing::Frame { .. })));
+    let after = records[0].after.as_ref().expect("the action was requested");
+    assert_eq!(after.status, 200);
+    assert_eq!(after.twiml.as_ref().unwrap().verbs, ["Hangup"]);
+}
+
+#[test]
+fn a_model_that_refuses_is_seen_by_the_caller_as_the_relay_closes() {
+    let mut script = Script::listen();
+    script.handshake = Handshake::Refuse { status: 503, body: "busy".into() };
+    let (_, records) = run(Fault::None, script, 1, MediaPlan::steady(1000));
+    let closed = Outcome::ClosedByRelay(Closing::Frame { code: 1011, reason: "no model".into() });
+    assert_eq!(records[0].outcome, closed);
+}
+
+#[test]
+fn a_relay_that_is_not_there_fails_every_call_at_once() {
+    let clock = Clock::start();
+    // A port that was free a moment ago, and that nobody listens on.
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let media = Arc::new(MediaPlan::steady(1000));
+    let records = Fleet::start(clock, specs(clock, nobody, 3, &media), 1).unwrap().join().unwrap();
+    assert_eq!(records.len(), 3);
+    let refused = HttpError::Io(std::io::ErrorKind::ConnectionRefused);
+    for record in records {
+        assert_eq!(record.outcome, Outcome::Failed(Failure::Webhook(refused)));
+    }
+}
