@@ -44,6 +44,18 @@ pub(super) enum Route {
     Upgrade(Door),
 }
 
+impl Route {
+    /// Whether it is one of the carrier's, which sends its fields as a form or as a query.
+    const fn takes_forms(self) -> bool {
+        matches!(self, Route::Incoming | Route::After | Route::StreamStatus)
+    }
+
+    /// What may be asked of it.
+    const fn methods(self) -> &'static str {
+        if self.takes_forms() { "GET, HEAD, POST" } else { "GET, HEAD" }
+    }
+}
+
 /// The media type of forms.
 const FORM: &str = "application/x-www-form-urlencoded";
 
@@ -56,20 +68,20 @@ impl Desk {
         if let Some(door) = self.door(request) {
             return Desk::route_upgrade(request, door);
         }
-        let (route, allow) = match request.path() {
-            "/twilio/incoming" => (Route::Incoming, "GET, HEAD, POST"),
-            "/twilio/after" => (Route::After, "GET, HEAD, POST"),
-            "/twilio/stream-status" => (Route::StreamStatus, "GET, HEAD, POST"),
-            "/healthz" => (Route::Healthz, "GET, HEAD"),
-            "/readyz" => (Route::Readyz, "GET, HEAD"),
-            "/metrics" => (Route::Metrics, "GET, HEAD"),
-            "/" if self.config.web.enabled => (Route::Page, "GET, HEAD"),
+        let route = match request.path() {
+            "/twilio/incoming" => Route::Incoming,
+            "/twilio/after" => Route::After,
+            "/twilio/stream-status" => Route::StreamStatus,
+            "/healthz" => Route::Healthz,
+            "/readyz" => Route::Readyz,
+            "/metrics" => Route::Metrics,
+            "/" if self.config.web.enabled => Route::Page,
             _ => return Err(Answer::error(404, "no such path")),
         };
         match request.method {
             Method::Get | Method::Head => Ok(route),
-            Method::Post if allow.ends_with("POST") => check_form(request).map(|()| route),
-            _ => Err(Answer::error(405, "no such method here").with("Allow", allow)),
+            Method::Post if route.takes_forms() => check_form(request).map(|()| route),
+            _ => Err(Answer::error(405, "no such method here").with("Allow", route.methods())),
         }
     }
 

@@ -147,6 +147,8 @@ mod tests {
         assert_eq!(young.has_slot(peer("192.0.2.1")), Ok(()));
         let third = young.insert(connection("192.0.2.1"));
         assert_eq!(young.has_slot(peer("192.0.2.2")), Err(NoSlot::Full));
+        // None of them has had a request yet.
+        assert_eq!(young.longest_idle(peer("192.0.2.2"), NoSlot::Full), None);
         assert!(young.remove(third).is_some());
         assert!(young.remove(first).is_some() && young.remove(first).is_none());
         assert_eq!(young.has_slot(peer("2001:db8::3")), Ok(()));
