@@ -128,6 +128,14 @@ struct Stamp {
     since: Nanos,
 }
 
+/// Audio that a waiting message carries.
+#[derive(Clone, Copy, Debug)]
+struct Cargo {
+    /// On its way when so many bytes have gone out since the buffer was made.
+    end: u64,
+    samples: u64,
+}
+
 /// Bytes that wait to go out.
 #[derive(Debug, Default)]
 pub struct SendBuf {
@@ -137,6 +145,9 @@ pub struct SendBuf {
     /// Bytes that had gone out when `bytes` was last emptied.
     gone_before: u64,
     stamps: VecDeque<Stamp>,
+    cargo: VecDeque<Cargo>,
+    /// The sum of `cargo`.
+    waiting_samples: u64,
     /// Messages that were not measured because [`STAMPS_MAX`] were waiting.
     unmeasured: u64,
 }
@@ -168,8 +179,23 @@ impl SendBuf {
             self.unmeasured += 1;
             return;
         }
-        let end = self.gone_before + self.bytes.len() as u64;
-        self.stamps.push_back(Stamp { what, end, since });
+        self.stamps.push_back(Stamp { what, end: self.end(), since });
+    }
+
+    /// Notes that the message just appended carries so many samples.
+    pub fn carry(&mut self, samples: u64) {
+        self.cargo.push_back(Cargo { end: self.end(), samples });
+        self.waiting_samples += samples;
+    }
+
+    /// Samples in messages that have not gone out entirely.
+    pub fn waiting_samples(&self) -> u64 {
+        self.waiting_samples
+    }
+
+    /// Where the last byte appended ends, counted since the buffer was made.
+    fn end(&self) -> u64 {
+        self.gone_before + self.bytes.len() as u64
     }
 
     /// The bytes that wait, oldest first.
@@ -184,6 +210,10 @@ impl SendBuf {
     pub fn consume(&mut self, n: usize) {
         assert!(n <= self.len_bytes(), "{n} of {} bytes gone", self.len_bytes());
         self.gone += n;
+        let gone = self.gone_before + self.gone as u64;
+        while let Some(first) = self.cargo.pop_front_if(|first| first.end <= gone) {
+            self.waiting_samples -= first.samples;
+        }
         if self.is_empty() {
             self.gone_before += self.bytes.len() as u64;
             self.gone = 0;
@@ -192,12 +222,16 @@ impl SendBuf {
         }
     }
 
+    /// Forgets everything that waits: it will never go out.
+    pub fn abandon(&mut self) {
+        *self = SendBuf { unmeasured: self.unmeasured, ..SendBuf::new() };
+    }
+
     /// Hands over every stamp whose message has gone out entirely.
     pub fn settle(&mut self, mut measured: impl FnMut(Stamped, Nanos)) {
         let gone = self.gone_before + self.gone as u64;
-        while let Some(stamp) = self.stamps.front().filter(|stamp| stamp.end <= gone) {
+        while let Some(stamp) = self.stamps.pop_front_if(|stamp| stamp.end <= gone) {
             measured(stamp.what, stamp.since);
-            self.stamps.pop_front();
         }
     }
 
@@ -257,6 +291,21 @@ mod tests {
         assert_eq!(settled(&mut buf), []);
         buf.consume(5);
         assert_eq!(settled(&mut buf), [(Stamped::Frame, Nanos(3))]);
+    }
+
+    #[test]
+    fn audio_waits_until_the_last_byte_of_its_message_is_gone() {
+        let mut buf = SendBuf::new();
+        for samples in [160, 320] {
+            buf.tail().extend_from_slice(b"audio");
+            buf.carry(samples);
+        }
+        buf.consume(4);
+        assert_eq!(buf.waiting_samples(), 480);
+        buf.consume(1);
+        assert_eq!(buf.waiting_samples(), 320);
+        buf.consume(5);
+        assert_eq!(buf.waiting_samples(), 0);
     }
 
     #[test]

@@ -48,6 +48,8 @@ pub struct Downlink {
 pub struct Frames {
     /// How many.
     pub count: usize,
+    /// Samples of the model in them.
+    pub samples: u64,
     /// When a message of the model begins in them: since when that has been ready to leave.
     pub since: Option<Nanos>,
     /// Whether they are the last of their turn.
@@ -246,7 +248,7 @@ impl Downlink {
         flow.bytes_out += bench.bytes.len() as u64;
         flow.samples_out += samples;
         flow.queued = self.pending;
-        Some(Frames { count, since, last })
+        Some(Frames { count, samples, since, last })
     }
 
     /// Whether nothing waits that could still leave.

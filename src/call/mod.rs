@@ -196,8 +196,15 @@ impl Call {
 
     /// What became of its samples so far.
     pub fn tally(&self) -> Tally {
-        let unmeasured = self.phone.output.unmeasured() + self.agent.output.unmeasured();
-        Tally { unmeasured, ..self.tally }
+        let mut tally = self.tally;
+        let legs =
+            [(&mut tally.uplink, &self.agent.output), (&mut tally.downlink, &self.phone.output)];
+        for (flow, output) in legs {
+            flow.take_back(output.waiting_samples());
+            flow.queued += output.waiting_samples();
+            tally.unmeasured += output.unmeasured();
+        }
+        tally
     }
 
     /// The line to the model is there: it has taken our `setup`.
@@ -240,14 +247,14 @@ impl Call {
     /// The phone's connection has ended, in order or not.
     pub fn handle_phone_gone(&mut self, now: Nanos) {
         self.now = self.now.max(now);
-        self.phone_life = LegLife::Gone;
+        self.lose_phone();
         self.end(Ending::PhoneLost);
     }
 
     /// The model's connection has ended, in order or not.
     pub fn handle_agent_gone(&mut self, now: Nanos) {
         self.now = self.now.max(now);
-        self.agent_life = LegLife::Gone;
+        self.lose_agent();
         self.leave(Ending::ModelLost);
     }
 
@@ -268,8 +275,8 @@ impl Call {
         self.now = self.now.max(now);
         if let Life::Over { since } = self.life {
             if self.now >= since.plus(CLOSE_TIMEOUT) {
-                (self.phone_life, self.agent_life) = (LegLife::Gone, LegLife::Gone);
-                (self.phone.output, self.agent.output) = (SendBuf::new(), SendBuf::new());
+                self.lose_phone();
+                self.lose_agent();
                 self.given_up = true;
             }
             return;
@@ -344,6 +351,7 @@ impl Call {
             }
             let since = uplink.take_group(bench, &mut self.tally.uplink);
             self.agent.send_audio(rate_hz, &bench.target_bytes);
+            self.agent.output.carry(bench.source_pcm.len() as u64);
             if let Some(since) = since {
                 self.agent.output.stamp(Stamped::Frame, since);
             }
@@ -357,6 +365,7 @@ impl Call {
             return false;
         };
         self.phone.send_audio(&bench.bytes);
+        self.phone.output.carry(frames.samples);
         if let Some(since) = frames.since {
             self.phone.output.stamp(Stamped::Frame, since);
         }
@@ -488,6 +497,18 @@ impl Call {
         self.requests.push_back(Request::Ended(ending));
     }
 
+    /// The phone's socket is gone, and what waited for it is lost with it.
+    fn lose_phone(&mut self) {
+        self.phone_life = LegLife::Gone;
+        lose(&mut self.phone.output, &mut self.tally.downlink);
+    }
+
+    /// The model's socket is gone, and what waited for it is lost with it.
+    fn lose_agent(&mut self) {
+        self.agent_life = LegLife::Gone;
+        lose(&mut self.agent.output, &mut self.tally.uplink);
+    }
+
     fn close_phone(&mut self, ending: Ending) {
         if self.phone_life != LegLife::Open {
             return;
@@ -524,4 +545,12 @@ impl Call {
         self.tally.barge_ins += 1;
         self.report(Report::BargeIn { dropped_ms });
     }
+}
+
+/// Counts the audio in what can no longer be sent, and forgets it.
+fn lose(output: &mut SendBuf, flow: &mut Flow) {
+    let samples = output.waiting_samples();
+    flow.take_back(samples);
+    flow.drop_samples(Dropped::Unsent, samples);
+    output.abandon();
 }

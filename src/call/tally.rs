@@ -16,6 +16,8 @@ pub enum Dropped {
     Late,
     /// The call ended first.
     Ended,
+    /// It was in a message whose connection ended, or took nothing more, first.
+    Unsent,
     /// The phone's own track of what it plays, which nobody asked for.
     OtherTrack,
     /// The end of a turn, too short for one more sample at the phone's rate.
@@ -24,11 +26,11 @@ pub enum Dropped {
 
 impl Dropped {
     /// How many reasons there are.
-    pub const COUNT: usize = 6;
+    pub const COUNT: usize = 7;
 
     /// The labels, in the order of the counters.
     pub const LABELS: [&'static str; Dropped::COUNT] =
-        ["overrun", "barge_in", "late", "ended", "other_track", "tail"];
+        ["overrun", "barge_in", "late", "ended", "unsent", "other_track", "tail"];
 }
 
 /// One direction's account.
@@ -46,7 +48,8 @@ pub struct Flow {
     pub messages_out: u64,
     /// Bytes of audio in them, before base64.
     pub bytes_out: u64,
-    /// Samples that went out, counted as they came in.
+    /// Samples that went out, counted as they came in. In the account a call gives of itself, only
+    /// those whose message has left its send buffer; what has not is `queued`.
     pub samples_out: u64,
     /// Samples dropped, by [`Dropped`].
     pub dropped: [u64; Dropped::COUNT],
@@ -55,6 +58,11 @@ pub struct Flow {
 }
 
 impl Flow {
+    /// Takes `samples` back that were to go out and did not: they wait, or are dropped.
+    pub fn take_back(&mut self, samples: u64) {
+        self.samples_out -= samples;
+    }
+
     /// Counts `samples` as dropped.
     pub fn drop_samples(&mut self, why: Dropped, samples: u64) {
         self.dropped[why as usize] += samples;

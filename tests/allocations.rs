@@ -1,0 +1,97 @@
+//! A frame costs no allocation: counted by an allocator, over a call in full swing.
+
+use std::time::Duration;
+
+use dsp::kernels::{Isa, Kernels};
+use vocaris::buf::SendBuf;
+use vocaris::call::{Call, CallId, Door, LineTerms, Settings, Workbench};
+use vocaris::clock::Nanos;
+use vocaris::wire::base64;
+use vocaris::wire::ws::{Opcode, Role, write_frame};
+
+/// Frames before counting starts: buffers find their size.
+const WARM_UP: usize = 200;
+/// Frames counted: 20 s of a call in which both sides speak.
+const FRAMES: usize = 1_000;
+
+fn message(from: Role, json: &str) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    write_frame(from, Opcode::Text, json.as_bytes(), [1, 2, 3, 4], &mut bytes);
+    bytes
+}
+
+fn base64_of(byte: u8, bytes: usize) -> String {
+    let mut text = Vec::new();
+    base64::encode_append(&vec![byte; bytes], &mut text);
+    String::from_utf8(text).unwrap()
+}
+
+/// One 20 ms frame of the carrier.
+fn phone_frame(number: usize) -> Vec<u8> {
+    let (timestamp, payload) = (number * 20, base64_of(0x55, 160));
+    message(
+        Role::Client,
+        &format!(
+            r#"{{"event":"media","sequenceNumber":"{number}","streamSid":"MZ1","media":{{"track":"inbound","chunk":"{number}","timestamp":"{timestamp}","payload":"{payload}"}}}}"#
+        ),
+    )
+}
+
+/// 20 ms of the model.
+fn agent_chunk() -> Vec<u8> {
+    let data = base64_of(7, 960);
+    message(
+        Role::Server,
+        &format!(
+            r#"{{"serverContent":{{"modelTurn":{{"parts":[{{"inlineData":{{"mimeType":"audio/pcm;rate=24000","data":"{data}"}}}}]}}}}}}"#
+        ),
+    )
+}
+
+/// One frame each way, as a worker moves it.
+fn turn(call: &mut Call, now: Nanos, up: &mut [u8], down: &mut [u8], bench: &mut Workbench) {
+    assert_eq!(call.handle_phone_bytes(now, up, bench), up.len());
+    assert_eq!(call.handle_agent_bytes(now, down, bench), down.len());
+    call.transcode(now, bench);
+    sent(call.phone_output());
+    sent(call.agent_output());
+    let _ = call.next_timeout();
+}
+
+fn sent(output: &mut SendBuf) {
+    output.consume(output.len_bytes());
+    output.settle(|_, _| {});
+}
+
+#[test]
+fn a_frame_costs_no_allocation_either_way() {
+    let settings = Settings {
+        playout_lead: Duration::from_millis(300),
+        max_duration: Duration::from_secs(3600),
+    };
+    let mut now = Nanos::from_millis(1);
+    let mut bench = Workbench::new(Kernels::detect(Isa::Avx512));
+    let mut call = Call::new(now, CallId(1), Door::Twilio, settings, 1);
+    let start = r#"{"event":"start","streamSid":"MZ1","start":{"streamSid":"MZ1","callSid":"CA1"}}"#;
+    call.handle_phone_bytes(now, &mut message(Role::Client, start), &mut bench);
+    let terms = LineTerms { uplink_rate_hz: 16_000, uplink_ms: 20, greeting: None };
+    call.handle_line(now, &terms);
+    while call.poll_request().is_some() {}
+
+    let mut ups: Vec<_> = (0..WARM_UP + FRAMES).map(phone_frame).collect();
+    let mut downs: Vec<_> = (0..WARM_UP + FRAMES).map(|_| agent_chunk()).collect();
+    let (warm_ups, ups) = ups.split_at_mut(WARM_UP);
+    let (warm_downs, downs) = downs.split_at_mut(WARM_UP);
+    let mut run = |ups: &mut [Vec<u8>], downs: &mut [Vec<u8>]| {
+        for (up, down) in ups.iter_mut().zip(downs) {
+            now = now.plus(Duration::from_millis(20));
+            turn(&mut call, now, up, down, &mut bench);
+        }
+    };
+    run(warm_ups, warm_downs);
+    let counted = allocation_counter::measure(|| run(ups, downs));
+    let tally = call.tally();
+    assert_eq!(tally.uplink.samples_out, (WARM_UP + FRAMES) as u64 * 160);
+    assert_eq!(tally.downlink.samples_out, (WARM_UP + FRAMES) as u64 * 480);
+    assert_eq!(counted.count_total, 0, "{counted:?}");
+}
