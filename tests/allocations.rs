@@ -72,7 +72,8 @@ fn a_frame_costs_no_allocation_either_way() {
     let mut now = Nanos::from_millis(1);
     let mut bench = Workbench::new(Kernels::detect(Isa::Avx512));
     let mut call = Call::new(now, CallId(1), Door::Twilio, settings, 1);
-    let start = r#"{"event":"start","streamSid":"MZ1","start":{"streamSid":"MZ1","callSid":"CA1"}}"#;
+    let start =
+        r#"{"event":"start","streamSid":"MZ1","start":{"streamSid":"MZ1","callSid":"CA1"}}"#;
     call.handle_phone_bytes(now, &mut message(Role::Client, start), &mut bench);
     let terms = LineTerms { uplink_rate_hz: 16_000, uplink_ms: 20, greeting: None };
     call.handle_line(now, &terms);

@@ -178,7 +178,7 @@ impl Desk {
         match self.judge(opening) {
             Verdict::In => self.order_line(call, id, opening),
             Verdict::InDespite(refusal) => {
-                log::warn!(target: "twilio", "{id} let in despite {}", refusal.label());
+                log::warn!(target: "twilio", "call={id} event=let_in despite={}", refusal.label());
                 self.order_line(call, id, opening);
             }
             Verdict::Refused(refusal) => {

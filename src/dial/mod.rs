@@ -415,7 +415,7 @@ impl Dial {
         let (id, attempts) = (order.id, order.attempts);
         log::info!(
             target: order.class.label(),
-            "{id} model ready in {} ms, attempt {attempts}",
+            "call={id} event=line ready_ms={} attempts={attempts}",
             dialled_in.as_millis()
         );
         let greeting = order.agent.greeting.as_deref();
@@ -441,7 +441,7 @@ impl Dial {
                 let (id, attempts) = (order.id, order.attempts);
                 log::debug!(
                     target: order.class.label(),
-                    "{id} attempt {attempts} for a model failed: {}", failure.fault
+                    "call={id} event=line_failed attempts={attempts} fault={}", failure.fault
                 );
                 self.places[index] = Some(Place { order, stage: Stage::Pausing { until } });
             }
@@ -481,7 +481,7 @@ impl Dial {
         };
         log::warn!(
             target: order.class.label(),
-            "{id} no model after {attempts} attempts in {} ms: {}{said}{}",
+            "call={id} event=no_line attempts={attempts} after_ms={}: {}{said}{}",
             now.since(order.ordered_at).as_millis(),
             failure.fault,
             advice.map(|advice| format!("; {advice}")).unwrap_or_default(),
