@@ -61,6 +61,31 @@ pub const BROWSER_MESSAGE_MAX_MS: usize = 100;
 pub const PHONE_DEAD: Duration = Duration::from_secs(45);
 /// Pings to the phone: below the 60 s at which proxies cut idle connections.
 pub const PHONE_PING: Duration = Duration::from_secs(20);
+/// Caller audio kept while the model's connection is swapped, in milliseconds. At the bound the
+/// oldest is dropped and counted.
+pub const SWAP_QUEUE_MS: usize = 1_000;
+/// Messages for the model, other than audio, kept while its connection is swapped. At the bound
+/// the newest is dropped and counted.
+pub const SWAP_MESSAGES_MAX: usize = 32;
+/// Before the second attempt at another line; doubled before each further one.
+pub const RECOVERY_BACKOFF: Duration = Duration::from_millis(250);
+/// Between two attempts, at most.
+pub const RECOVERY_BACKOFF_MAX: Duration = Duration::from_secs(4);
+/// Before a handle is tried again that was refused with 1011: the service may still hold the
+/// session for the old connection.
+pub const RESUME_RETRY: Duration = Duration::from_millis(300);
+/// Without a line during a call. Then the call ends with the fallback.
+pub const OUTAGE_MAX: Duration = Duration::from_secs(30);
+/// Lines of a call given up without notice, one after the other. The next one ends the call.
+pub const RECOVERIES_IN_A_ROW: u32 = 3;
+/// Lines given up without notice in a whole call. The next one ends it.
+pub const RECOVERIES_PER_CALL: u32 = 8;
+/// A line that has held so long is no part of a row any more.
+pub const RECOVERY_PROVEN: Duration = Duration::from_secs(10);
+/// What is remembered of a call in words, for a fresh session: its last turns.
+pub const MEMORY_BYTES_MAX: usize = 4 * 1024;
+/// A handle to take up a session again. A longer one is not kept.
+pub const HANDLE_BYTES_MAX: usize = 16 * 1024;
 /// Without one byte from the model while audio flows to it: the line counts as dead.
 pub const AGENT_DEAD: Duration = Duration::from_secs(20);
 /// From our close frame to the peer's. Then the socket is dropped.
@@ -133,4 +158,7 @@ const _: () = {
     assert!(AGENT_OUTPUT_MAX_BYTES >= FRAMES_PER_TURN * 1024);
     assert!(REBUFFER_MS.is_multiple_of(PTIME_MS));
     assert!(CLOSE_TIMEOUT.as_millis() < FAREWELL_TIMEOUT.as_millis());
+    assert!(SWAP_QUEUE_MS <= UPLINK_QUEUE_MS);
+    assert!(RECOVERIES_IN_A_ROW <= RECOVERIES_PER_CALL);
+    assert!(RECOVERY_BACKOFF_MAX.as_millis() < OUTAGE_MAX.as_millis());
 };

@@ -13,7 +13,9 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 use mio::Waker;
 
-use crate::call::{CallId, Class, Door, Ending, LineFault, LineTerms, Opening, Refusal, Report};
+use crate::call::{
+    CallId, Class, Door, Ending, LineFault, LineTerms, Opening, Refusal, Report, Revival,
+};
 use crate::config::Agent;
 use crate::limits::MAILBOX_LETTERS;
 use crate::metrics::Figures;
@@ -88,6 +90,8 @@ pub struct Line {
     pub terms: LineTerms,
     /// From the order until `setupComplete`.
     pub dialled_in: Duration,
+    /// How the model was set up: a later line of the same call is to be like it.
+    pub agent: Arc<Agent>,
 }
 
 /// To the accept thread.
@@ -135,6 +139,8 @@ pub enum DialLetter {
         class: Class,
         /// How the model is to be set up.
         agent: Arc<Agent>,
+        /// Which session is to go on; `None`: the call's first.
+        revival: Option<Revival>,
     },
     /// Stop now.
     Stop,

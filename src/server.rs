@@ -196,6 +196,7 @@ fn start_threads(
     })?;
     for (number, (worker, core)) in workers.into_iter().zip(pins).enumerate() {
         let neighbours = worker::Neighbours {
+            dial: posts.dial.clone(),
             accept: posts.accept.clone(),
             control: posts.control.clone(),
             load: load.clone(),

@@ -75,7 +75,7 @@ fn a_frame_costs_no_allocation_either_way() {
     let start =
         r#"{"event":"start","streamSid":"MZ1","start":{"streamSid":"MZ1","callSid":"CA1"}}"#;
     call.handle_phone_bytes(now, &mut message(Role::Client, start), &mut bench);
-    let terms = LineTerms { uplink_rate_hz: 16_000, uplink_ms: 20, greeting: None };
+    let terms = LineTerms { uplink_rate_hz: 16_000, uplink_ms: 20, ..LineTerms::default() };
     call.handle_line(now, &terms);
     while call.poll_request().is_some() {}
 

@@ -12,7 +12,7 @@ use tungstenite::handshake::derive_accept_key;
 use tungstenite::protocol::frame::coding::CloseCode;
 use tungstenite::protocol::{CloseFrame, Role};
 use tungstenite::{Message, WebSocket};
-use vocaris::call::{CallId, Class, LineFault};
+use vocaris::call::{CallId, Class, LineFault, Revival};
 use vocaris::clock::Clock;
 use vocaris::config::{Config, ModelUrl, Secret};
 use vocaris::dial::{Dial, ORDERS_WAITING_MAX, Patience};
@@ -61,9 +61,13 @@ impl Outbound {
     }
 
     fn order(&self, slot: usize) {
+        self.order_revival(slot, None);
+    }
+
+    fn order_revival(&self, slot: usize, revival: Option<Revival>) {
         let call = CallKey { worker: 0, slot, generation: 7 };
         let agent = Config::read(None, []).unwrap().agent_for(None).clone();
-        let letter = DialLetter::Dial { call, id: CallId(1), class: Class::Web, agent };
+        let letter = DialLetter::Dial { call, id: CallId(1), class: Class::Web, agent, revival };
         self.letters.post(letter).unwrap();
     }
 
@@ -369,7 +373,11 @@ fn closes_before_the_model_is_ready_are_told_apart() {
     ] {
         let outbound = Outbound::to(serve_closes(code, reason), PATIENT);
         outbound.order(3);
-        assert_eq!(outbound.fault(), LineFault::Closed { code: Some(code) }, "{reason}");
+        let expected = match class {
+            "quota" => LineFault::Quota,
+            _ => LineFault::Closed { code: Some(code) },
+        };
+        assert_eq!(outbound.fault(), expected, "{reason}");
         assert_eq!(outbound.shared.dial_closes.all(), [(class, u64::from(attempts))], "{reason}");
     }
 }
@@ -472,4 +480,43 @@ fn stopping_closes_every_session_that_has_begun() {
     drop(outbound);
     let Message::Close(Some(close)) = goodbyes.recv().unwrap() else { panic!("a close") };
     assert_eq!(close.code, CloseCode::Normal);
+}
+
+#[test]
+fn a_session_goes_on_by_its_handle_and_a_new_one_is_told_what_was_said() {
+    let (told, setups) = channel();
+    let url = serve_sessions(move |_, mut session, setup| {
+        told.send(setup).unwrap();
+        session.send(Message::text(COMPLETE)).unwrap();
+        let _ = session.read();
+    });
+    let outbound = Outbound::to(url, PATIENT);
+    let handle = Secret::new("handle-7".to_owned());
+    outbound.order_revival(3, Some(Revival::Resume { handle }));
+    let line = outbound.line();
+    let resumed: Value = setups.recv().unwrap();
+    assert_eq!(resumed["setup"]["sessionResumption"]["handle"], "handle-7");
+    assert_eq!(line.terms.seed, None);
+    assert_eq!(line.agent.model, Config::read(None, []).unwrap().agent_for(None).model);
+
+    outbound.order_revival(3, Some(Revival::Fresh { summary: "You: Hello.".to_owned() }));
+    let line = outbound.line();
+    let fresh = setups.recv().unwrap();
+    assert_eq!(fresh["setup"]["sessionResumption"], serde_json::json!({}));
+    let seed: Value = serde_json::from_str(&line.terms.seed.unwrap()).unwrap();
+    assert_eq!(seed["clientContent"]["turnComplete"], false);
+    assert_eq!(seed["clientContent"]["turns"][0]["parts"][0]["text"], "You: Hello.");
+}
+
+#[test]
+fn a_revival_that_fails_is_told_at_once_for_the_call_knows_its_own_patience() {
+    let outbound = Outbound::to(serve_closes(1011, "Internal error encountered."), PATIENT);
+    let handle = Secret::new("handle-7".to_owned());
+    outbound.order_revival(3, Some(Revival::Resume { handle }));
+    assert_eq!(outbound.fault(), LineFault::Closed { code: Some(1011) });
+    assert_eq!(outbound.shared.dial_closes.all(), [("internal", 1)]);
+    let outbound = Outbound::to(serve_closes(1008, "some policy"), PATIENT);
+    outbound.order_revival(3, Some(Revival::Fresh { summary: String::new() }));
+    assert_eq!(outbound.fault(), LineFault::Closed { code: Some(1008) });
+    assert_eq!(outbound.shared.dial_closes.all(), [("policy", 2)], "once without resumption");
 }

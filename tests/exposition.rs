@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use prometheus_parse::{Sample, Scrape, Value};
-use vocaris::call::{Class, Dropped, Ending, LineFault, Oddity};
+use vocaris::call::session::{Cause, Kind};
+use vocaris::call::{Class, Dropped, Ending, LineFault, Lines, Oddity};
 use vocaris::metrics::{Build, Figures, Histograms, Page, Process, Shared, Stage};
+use vocaris::wire::gemini::CloseClass;
 
 /// Figures in which no two counts are alike and every account balances.
 fn busy_figures() -> Figures {
@@ -22,6 +24,10 @@ fn busy_figures() -> Figures {
         let tally = &mut figures.tally[class];
         tally.barge_ins = next();
         tally.unmeasured = next();
+        tally.lines.given_up = std::array::from_fn(|_| next());
+        tally.lines.swaps = std::array::from_fn(|_| std::array::from_fn(|_| next()));
+        tally.lines.closes_by_code = std::array::from_fn(|_| next());
+        tally.lines.closes_by_class = std::array::from_fn(|_| next());
         tally.oddities = std::array::from_fn(|_| next());
         for flow in [&mut tally.uplink, &mut tally.downlink] {
             flow.messages_in = next();
@@ -247,5 +253,30 @@ fn the_quantiles_of_a_window_are_those_of_its_latencies() {
             .map(|sample| number(&sample.value))
             .unwrap();
         assert!((told - seconds).abs() <= seconds * 0.002, "{quantile}: {told} for {seconds}");
+    }
+}
+
+#[test]
+fn what_became_of_the_models_connections_is_told_by_kind_cause_code_and_reason() {
+    let figures = busy_figures();
+    let samples = parse(&render(&figures, &figures.histograms));
+    let lines = &figures.tally[Class::Twilio as usize].lines;
+    for (kind, by_cause) in Kind::LABELS.iter().zip(lines.swaps) {
+        for (cause, count) in Cause::LABELS.iter().zip(by_cause) {
+            let labels = [("class", "twilio"), ("kind", *kind), ("cause", *cause)];
+            assert_eq!(sum(&samples, "vocaris_model_swaps_total", &labels), count);
+        }
+    }
+    for (code, count) in Lines::CODE_LABELS.iter().zip(lines.closes_by_code) {
+        let labels = [("class", "twilio"), ("code", *code)];
+        assert_eq!(sum(&samples, "vocaris_model_closes_total", &labels), count);
+    }
+    for (reason, count) in CloseClass::LABELS.iter().zip(lines.closes_by_class) {
+        let labels = [("class", "twilio"), ("reason", *reason)];
+        assert_eq!(sum(&samples, "vocaris_model_close_reasons_total", &labels), count);
+    }
+    for (cause, count) in Cause::LABELS.iter().zip(lines.given_up) {
+        let labels = [("class", "twilio"), ("cause", *cause)];
+        assert_eq!(sum(&samples, "vocaris_model_lines_given_up_total", &labels), count);
     }
 }

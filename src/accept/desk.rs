@@ -232,7 +232,12 @@ impl Desk {
         };
         let Some(agent) = agent_for(&self.config.agents, to) else { return };
         let agent = agent.clone();
-        if self.neighbours.dial.post(DialLetter::Dial { call, id, class, agent }).is_err() {
+        if self
+            .neighbours
+            .dial
+            .post(DialLetter::Dial { call, id, class, agent, revival: None })
+            .is_err()
+        {
             self.shared.connections.count("dial_box_full");
             self.tell_worker(call, WorkerLetter::NoLine { call, fault: LineFault::Full });
         }

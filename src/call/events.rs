@@ -6,6 +6,9 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::session::{Cause, Kind};
+use crate::config::Secret;
+
 /// A call's name in the log, unlike any other of this process and of the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CallId(pub u64);
@@ -124,7 +127,7 @@ impl Refusal {
 }
 
 /// What a call needs to know of the model it is joined to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LineTerms {
     /// Rate of the caller's audio on its way up, in Hz: 16,000, or 8,000.
     pub uplink_rate_hz: u32,
@@ -132,6 +135,26 @@ pub struct LineTerms {
     pub uplink_ms: usize,
     /// The message that makes the model speak first, as JSON; sent once in a call's life.
     pub greeting: Option<String>,
+    /// The message that tells a fresh session what was said before, as JSON; `None` where there
+    /// is nothing to tell, or its `setup` has told it.
+    pub seed: Option<String>,
+    /// The message that asks a model for its answer that does not give it, as JSON.
+    pub nudge: String,
+}
+
+/// How a session goes on, on another connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Revival {
+    /// The same one.
+    Resume {
+        /// Its newest handle.
+        handle: Secret,
+    },
+    /// A new one.
+    Fresh {
+        /// What was said so far; may be empty.
+        summary: String,
+    },
 }
 
 /// Why there is no line to the model.
@@ -159,11 +182,13 @@ pub enum LineFault {
     Timeout,
     /// Too many calls are waiting for a line.
     Full,
+    /// The model closed the session because a quota is used up.
+    Quota,
 }
 
 impl LineFault {
     /// How many labels there are.
-    pub const COUNT: usize = 8;
+    pub const COUNT: usize = 9;
 
     /// Its place among the counters.
     pub const fn index(self) -> usize {
@@ -176,12 +201,13 @@ impl LineFault {
             LineFault::Closed { .. } => 5,
             LineFault::Timeout => 6,
             LineFault::Full => 7,
+            LineFault::Quota => 8,
         }
     }
 
     /// The labels, by [`LineFault::index`].
     pub const LABELS: [&'static str; LineFault::COUNT] =
-        ["resolve", "connect", "tls", "refused", "broke", "closed", "timeout", "full"];
+        ["resolve", "connect", "tls", "refused", "broke", "closed", "timeout", "full", "quota"];
 
     /// Whether another attempt may help: a wrong key, model or field stays wrong.
     pub const fn may_pass(self) -> bool {
@@ -189,7 +215,7 @@ impl LineFault {
             LineFault::Resolve | LineFault::Connect | LineFault::Timeout | LineFault::Full => true,
             LineFault::Refused { status } => status == 429 || status >= 500,
             LineFault::Closed { code } => !matches!(code, Some(1007 | 1008)),
-            LineFault::Tls | LineFault::Broke => false,
+            LineFault::Tls | LineFault::Broke | LineFault::Quota => false,
         }
     }
 }
@@ -363,6 +389,9 @@ impl fmt::Display for Ending {
 pub enum Request {
     /// To be let in, and then a line to the model.
     Admit(Opening),
+    /// Another line to the model, because the one it had cannot go on. The old connection is gone,
+    /// or is to be dropped.
+    Redial(Revival),
     /// To have this said of it in the log.
     Report(Report),
     /// To be told apart from a call that is still going: it has ended, and this is why. The close
@@ -400,6 +429,20 @@ pub enum Report {
     GoAway {
         /// When, from now.
         time_left: Duration,
+    },
+    /// The model's connection is given up, and another is asked for.
+    LineGivenUp {
+        /// Why.
+        cause: Cause,
+    },
+    /// The model is back on another connection.
+    Swapped {
+        /// The same session, or a new one.
+        kind: Kind,
+        /// Why there had to be one.
+        cause: Cause,
+        /// Since the old connection was given up.
+        took: Duration,
     },
     /// A key tone.
     Dtmf,

@@ -8,10 +8,11 @@
 //! An `interrupted` is obeyed before anything else in its message: audio beside it is part of what
 //! it cancels.
 
+use super::session::Cause;
 use super::{Audio, Call, Ending, LegLife, Life, Oddity, Report, Workbench};
 use crate::clock::Nanos;
 use crate::wire::browser::{ToBrowser, Who};
-use crate::wire::gemini::{self, ServerMessage, Transcription};
+use crate::wire::gemini::{self, CloseClass, ServerMessage, Transcription};
 use crate::wire::ws::{CloseCode, Event, MessageReader, Role};
 
 impl Call {
@@ -42,7 +43,8 @@ impl Call {
                     if self.agent_life == LegLife::Open {
                         self.tally.note(Oddity::AgentFraming);
                         self.close_agent(fault.close_code());
-                        self.leave(Ending::ModelBroke { code: fault.close_code().number() });
+                        let code = fault.close_code().number();
+                        self.recover(Cause::Broke, Ending::ModelBroke { code });
                     }
                     used = bytes.len();
                     break;
@@ -51,25 +53,41 @@ impl Call {
         }
         self.agent_reader = reader;
         bench.tidy();
-        used
+        if self.agent_life == LegLife::Gone { bytes.len() } else { used }
     }
 
     fn handle_agent_event(&mut self, event: Event<'_>, bench: &mut Workbench) {
-        if let Event::Close { code, .. } = event {
+        if let Event::Close { code, reason } = event {
+            let asked = self.agent_life == LegLife::Closing;
             self.close_agent(code.unwrap_or(CloseCode::NORMAL));
             self.agent_life = LegLife::Gone;
-            return self.leave(Ending::ModelClosed { code: code.map(CloseCode::number) });
+            return self.take_close(asked, code.map(CloseCode::number), reason);
         }
-        let Life::Live { .. } = self.life else { return };
+        let (Life::Live { .. } | Life::Swapping { .. }) = self.life else { return };
         match event {
             Event::Text(text) => self.handle_agent_text(text, bench),
             Event::Binary(bytes) => match std::str::from_utf8(bytes) {
                 Ok(text) => self.handle_agent_text(text, bench),
                 Err(_) => self.note_agent(Oddity::AgentMessage),
             },
-            Event::Ping(payload) => self.agent.send_pong(payload),
+            Event::Ping(payload) if self.agent_life == LegLife::Open => {
+                self.agent.send_pong(payload);
+            }
+            Event::Ping(_) => {}
             Event::Pong(_) | Event::Partial | Event::NeedMore { .. } | Event::Close { .. } => {}
         }
+    }
+
+    /// The model's close; `asked`: it answers ours.
+    fn take_close(&mut self, asked: bool, code: Option<u16>, reason: &str) {
+        if !asked && let Life::Live { .. } = self.life {
+            // A close without a code is the normal one.
+            let class = CloseClass::of(Some(code.unwrap_or(1000)), reason);
+            self.tally.lines.note_close(code, class);
+            return self.recover(Cause::Closed(class), Ending::ModelClosed { code });
+        }
+        self.note_line_gone();
+        self.leave_unless_swapping(Ending::ModelClosed { code });
     }
 
     fn handle_agent_text(&mut self, text: &str, bench: &mut Workbench) {
@@ -85,13 +103,29 @@ impl Call {
         if message.generation_complete || message.turn_complete {
             self.complete(message.turn_complete);
         }
-        self.decline_tools(&message);
+        if self.agent_life == LegLife::Open {
+            self.decline_tools(&message);
+            self.heed(&message);
+        }
+    }
+
+    /// What a message says of the session itself.
+    fn heed(&mut self, message: &ServerMessage<'_>) {
+        if let Some(update) = &message.resumption {
+            let handle = update.usable_handle();
+            self.session.updated(handle.map(|handle| handle.to_cow()).as_deref());
+        }
         if let Some(time_left) = message.go_away {
             self.report(Report::GoAway { time_left });
         }
-        if message.error.is_some() {
-            self.close_agent(CloseCode::NORMAL);
-            self.leave(Ending::ModelClosed { code: None });
+        if let Some(error) = &message.error {
+            let text = error.message.or(error.status).unwrap_or_default().to_cow();
+            let class = match CloseClass::of(Some(1011), &text) {
+                CloseClass::Internal => CloseClass::Other,
+                told => told,
+            };
+            self.tally.lines.note_close(None, class);
+            self.recover(Cause::Closed(class), Ending::ModelClosed { code: None });
         }
     }
 
@@ -110,6 +144,8 @@ impl Call {
                 continue;
             }
             downlink.push(self.now, part.rate_hz, bench, &mut self.tally);
+            self.has_spoken = true;
+            self.session.proven(self.now);
             if !had_floor {
                 self.phone.tell_turn(Who::Agent);
             }
@@ -117,12 +153,13 @@ impl Call {
     }
 
     /// No more audio comes of this generation, or the whole turn is over.
-    fn complete(&mut self, turn_complete: bool) {
+    pub(super) fn complete(&mut self, turn_complete: bool) {
         let had_floor = self.turns.is_agents();
         if let (true, Some(audio)) = (had_floor, &mut self.audio) {
             audio.downlink.end_turn(&mut self.tally);
         }
         if turn_complete {
+            self.memory.end_turn(false);
             self.turns.turn_completed();
             if had_floor {
                 self.phone.tell_turn(Who::Caller);
@@ -138,6 +175,7 @@ impl Call {
         for (who, piece) in pieces {
             if let Some(Transcription { text, finished }) = piece {
                 let is_final = finished.unwrap_or(false);
+                self.memory.add(who, &text.to_cow());
                 self.phone.tell(&ToBrowser::Transcript { who, text: &text.to_cow(), is_final });
             }
         }

@@ -227,8 +227,8 @@ impl Call {
     }
 
     fn take_typed(&mut self, text: &str) {
-        if let Life::Live { .. } = self.life {
-            self.agent.send_json(&gemini::text_json(text));
+        if let Life::Live { .. } | Life::Swapping { .. } = self.life {
+            self.tell_agent(gemini::text_json(text));
         } else {
             self.note_phone(Oddity::PhoneOrder);
             let message = "The agent is not there yet.";

@@ -10,6 +10,9 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `events` | what crosses the border besides bytes |
+//! | `session` | the model's session, which outlives its connections |
+//! | `swap` | what the call does while a connection is swapped |
+//! | `memory` | what was said, in words |
 //! | `from_phone`, `from_agent` | what each side says, and what follows |
 //! | `phone`, `agent` | what is said to each side |
 //! | `uplink`, `downlink` | the audio between them |
@@ -24,8 +27,11 @@ pub mod downlink;
 pub mod events;
 mod from_agent;
 mod from_phone;
+mod memory;
 pub mod phone;
 pub mod playout;
+pub mod session;
+mod swap;
 pub mod tally;
 pub mod turns;
 pub mod uplink;
@@ -36,14 +42,16 @@ use std::time::Duration;
 pub use audio::Workbench;
 pub use events::{
     Afterwards, CallId, Class, Door, Ending, LineFault, LineTerms, Opening, Refusal, Report,
-    Request,
+    Request, Revival,
 };
-pub use tally::{Dropped, Flow, Oddity, Tally};
+pub use tally::{Dropped, Flow, Lines, Oddity, Tally};
 
 use agent::AgentLeg;
 use audio::Format;
 use downlink::Downlink;
+use memory::Memory;
 use phone::PhoneLeg;
+use session::{Cause, Session};
 use turns::Turns;
 use uplink::Uplink;
 
@@ -56,6 +64,7 @@ use crate::limits::{
     REQUESTS_MAX, START_TIMEOUT,
 };
 use crate::wire::browser::{ToBrowser, Who};
+use crate::wire::gemini::CloseClass;
 use crate::wire::ws::{CloseCode, MessageReader, Role};
 
 /// What every call is told once.
@@ -96,6 +105,14 @@ pub struct Call {
     agent_reader: MessageReader,
     agent_life: LegLife,
     agent_heard_at: Nanos,
+    /// Set while the socket of a connection that was given up is to be dropped as it is.
+    agent_abandoned: bool,
+    session: Session,
+    memory: Memory,
+    /// Messages for the model, other than audio, that wait for it to be back.
+    waiting_messages: Vec<String>,
+    /// Whether the model has said anything.
+    has_spoken: bool,
     /// The two directions, once the phone's format is known.
     audio: Option<Audio>,
     turns: Turns,
@@ -126,6 +143,8 @@ enum Life {
     Waiting { opened_at: Nanos },
     /// Phone and model are joined.
     Live { opened_at: Nanos },
+    /// The model's connection is being swapped; `ending`: why the call ends if that fails.
+    Swapping { opened_at: Nanos, ending: Ending },
     /// The model is gone; what it said is played to its end.
     Leaving { opened_at: Nanos, ending: Ending },
     /// The close frames are written.
@@ -168,6 +187,11 @@ impl Call {
             agent_reader: MessageReader::new(Role::Server, AGENT_MESSAGE_MAX_BYTES),
             agent_life: LegLife::Absent,
             agent_heard_at: now,
+            agent_abandoned: false,
+            session: Session::new(seed),
+            memory: Memory::default(),
+            waiting_messages: Vec::new(),
+            has_spoken: false,
             audio: None,
             turns: Turns::default(),
             spoken_to: false,
@@ -207,22 +231,23 @@ impl Call {
         tally
     }
 
-    /// The line to the model is there: it has taken our `setup`.
+    /// The line to the model is there: it has taken our `setup`. Nothing comes of a line that was
+    /// not asked for: see [`Call::awaits_line`].
     pub fn handle_line(&mut self, now: Nanos, terms: &LineTerms) {
         self.now = self.now.max(now);
-        let (Life::Waiting { opened_at }, Some(audio)) = (self.life, &mut self.audio) else {
-            // The call ended while its line was being dialled.
-            self.agent_life = LegLife::Open;
-            self.close_agent(CloseCode::NORMAL);
-            return;
+        let opened_at = match self.life {
+            Life::Waiting { opened_at } => opened_at,
+            Life::Swapping { opened_at, .. } if self.session.awaits_line() => {
+                return self.take_line(opened_at, terms);
+            }
+            Life::Live { .. } | Life::Swapping { .. } => return,
+            _ => {
+                // The call ended while its line was being dialled.
+                self.agent_life = LegLife::Open;
+                return self.close_agent(CloseCode::NORMAL);
+            }
         };
-        self.life = Life::Live { opened_at };
-        self.agent_life = LegLife::Open;
-        self.agent_heard_at = self.now;
-        audio.uplink.open(self.now, terms);
-        if let Some(greeting) = &terms.greeting {
-            self.agent.send_json(greeting);
-        }
+        self.take_line(opened_at, terms);
         let id = self.id.to_string();
         self.phone.tell(&ToBrowser::Ready { call: &id, rate_hz: downlink::MODEL_RATE_HZ });
         self.report(Report::Joined { after: self.now.since(opened_at) });
@@ -231,8 +256,13 @@ impl Call {
     /// The model cannot be had.
     pub fn handle_no_line(&mut self, now: Nanos, fault: LineFault) {
         self.now = self.now.max(now);
-        if let Life::Waiting { .. } = self.life {
-            self.end(Ending::NoModel(fault));
+        match self.life {
+            Life::Waiting { .. } => self.end(Ending::NoModel(fault)),
+            Life::Swapping { .. } if self.session.no_line(self.now, fault) => {
+                self.attend();
+            }
+            Life::Swapping { ending, .. } => self.leave(ending),
+            _ => {}
         }
     }
 
@@ -254,8 +284,16 @@ impl Call {
     /// The model's connection has ended, in order or not.
     pub fn handle_agent_gone(&mut self, now: Nanos) {
         self.now = self.now.max(now);
+        let was_open = self.agent_life == LegLife::Open;
         self.lose_agent();
-        self.leave(Ending::ModelLost);
+        match self.life {
+            Life::Live { .. } if was_open => {
+                self.tally.lines.note_close(None, CloseClass::Lost);
+                self.recover(Cause::Lost, Ending::ModelLost);
+            }
+            Life::Swapping { .. } => self.note_line_gone(),
+            _ => self.leave(Ending::ModelLost),
+        }
     }
 
     /// The relay stops.
@@ -295,13 +333,15 @@ impl Call {
             Life::Waiting { opened_at } if self.now >= opened_at.plus(JOIN_TIMEOUT) => {
                 self.end(Ending::NoModel(LineFault::Timeout));
             }
-            Life::Live { opened_at } if self.now >= opened_at.plus(self.settings.max_duration) => {
+            Life::Live { opened_at } | Life::Swapping { opened_at, .. }
+                if self.now >= opened_at.plus(self.settings.max_duration) =>
+            {
                 self.end(Ending::TooLong);
             }
             Life::Live { .. } if self.now >= self.agent_heard_at.plus(AGENT_DEAD) => {
-                self.close_agent(CloseCode::NORMAL);
-                self.leave(Ending::ModelSilent);
+                self.recover(Cause::Silent, Ending::ModelSilent);
             }
+            Life::Swapping { .. } => self.attend(),
             Life::Leaving { ending, .. } => self.end_if_played(ending),
             _ => {}
         }
@@ -320,6 +360,11 @@ impl Call {
                 .min(self.agent_heard_at.plus(AGENT_DEAD))
                 .min(playout)
                 .min(phone),
+            Life::Swapping { opened_at, .. } => opened_at
+                .plus(self.settings.max_duration)
+                .min(self.session.next_due())
+                .min(playout)
+                .min(phone),
             Life::Leaving { .. } => self.played_by().min(playout).min(phone),
             Life::Over { since } => since.plus(CLOSE_TIMEOUT),
         }
@@ -330,7 +375,8 @@ impl Call {
     pub fn transcode(&mut self, now: Nanos, bench: &mut Workbench) -> bool {
         self.now = self.now.max(now);
         let more_up = matches!(self.life, Life::Live { .. }) && self.send_uplink(bench);
-        let live = matches!(self.life, Life::Live { .. } | Life::Leaving { .. });
+        let live =
+            matches!(self.life, Life::Live { .. } | Life::Swapping { .. } | Life::Leaving { .. });
         let more_down = live && self.send_downlink(bench);
         if self.phone.is_stalled() {
             self.end(Ending::PhoneStalled);
@@ -433,16 +479,17 @@ impl Call {
     fn note_agent(&mut self, oddity: Oddity) {
         self.tally.note(oddity);
         self.agent_oddities += 1;
-        if self.agent_oddities >= ODDITIES_MAX {
+        if self.agent_oddities >= ODDITIES_MAX && self.agent_life == LegLife::Open {
             self.close_agent(CloseCode::POLICY);
-            self.leave(Ending::ModelBroke { code: CloseCode::POLICY.number() });
+            let code = CloseCode::POLICY.number();
+            self.recover(Cause::Broke, Ending::ModelBroke { code });
         }
     }
 
     /// The model is gone: what it said is played to its end, then the call is over.
     fn leave(&mut self, ending: Ending) {
         match self.life {
-            Life::Live { opened_at } => {
+            Life::Live { opened_at } | Life::Swapping { opened_at, .. } => {
                 if let Some(audio) = &mut self.audio {
                     audio.downlink.end_turn(&mut self.tally);
                 }
@@ -451,6 +498,13 @@ impl Call {
             }
             Life::Opening { .. } | Life::Waiting { .. } => self.end(ending),
             Life::Leaving { .. } | Life::Over { .. } => {}
+        }
+    }
+
+    /// The same, unless another line is being had.
+    fn leave_unless_swapping(&mut self, ending: Ending) {
+        if !matches!(self.life, Life::Swapping { .. }) {
+            self.leave(ending);
         }
     }
 
@@ -476,6 +530,7 @@ impl Call {
             Life::Opening { since } => since,
             Life::Waiting { opened_at }
             | Life::Live { opened_at }
+            | Life::Swapping { opened_at, .. }
             | Life::Leaving { opened_at, .. } => opened_at,
         };
         self.life = Life::Over { since: self.now };

@@ -5,6 +5,9 @@
 //! Samples count at the rate they came in with: uplink that of the phone, downlink the model's.
 //! Silence put in for holes, and to fill up the last frame of a turn, is `silence_in`.
 
+use super::session::{Cause, Kind};
+use crate::wire::gemini::CloseClass;
+
 /// Why samples that were accepted did not go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dropped {
@@ -16,6 +19,8 @@ pub enum Dropped {
     Late,
     /// The call ended first.
     Ended,
+    /// It waited for a model that had closed with 1007, perhaps because of it.
+    Suspect,
     /// It was in a message whose connection ended, or took nothing more, first.
     Unsent,
     /// The phone's own track of what it plays, which nobody asked for.
@@ -26,11 +31,11 @@ pub enum Dropped {
 
 impl Dropped {
     /// How many reasons there are.
-    pub const COUNT: usize = 7;
+    pub const COUNT: usize = 8;
 
     /// The labels, in the order of the counters.
     pub const LABELS: [&'static str; Dropped::COUNT] =
-        ["overrun", "barge_in", "late", "ended", "unsent", "other_track", "tail"];
+        ["overrun", "barge_in", "late", "ended", "suspect", "unsent", "other_track", "tail"];
 }
 
 /// One direction's account.
@@ -129,11 +134,13 @@ pub enum Oddity {
     AgentFraming,
     /// Model: a tool call though no tool was declared.
     AgentTool,
+    /// Model: a message for it that could not wait until it was back.
+    AgentAway,
 }
 
 impl Oddity {
     /// How many kinds there are.
-    pub const COUNT: usize = 16;
+    pub const COUNT: usize = 17;
 
     /// The labels, in the order of the counters.
     pub const LABELS: [&'static str; Oddity::COUNT] = [
@@ -153,6 +160,7 @@ impl Oddity {
         "agent_odd",
         "agent_framing",
         "agent_tool",
+        "agent_away",
     ];
 }
 
@@ -169,9 +177,66 @@ pub struct Tally {
     pub oddities: [u64; Oddity::COUNT],
     /// Messages whose latency was not measured.
     pub unmeasured: u64,
+    /// What became of the model's connections.
+    pub lines: Lines,
+}
+
+/// The account of the model's connections.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lines {
+    /// Connections given up, by [`Cause::index`].
+    pub given_up: [u64; Cause::COUNT],
+    /// Connections replaced, by [`Kind`] and [`Cause::index`].
+    pub swaps: [[u64; Cause::COUNT]; Kind::COUNT],
+    /// Closes by the model during a call, by [`Lines::CODES`].
+    pub closes_by_code: [u64; Lines::CODES.len()],
+    /// The same closes, by [`CloseClass`].
+    pub closes_by_class: [u64; CloseClass::COUNT],
+}
+
+impl Lines {
+    /// The close codes that are told apart: 0 stands for none, and the last for every other.
+    pub const CODES: [u16; 9] = [0, 1000, 1001, 1007, 1008, 1011, 1012, 1013, u16::MAX];
+
+    /// The labels of [`Lines::CODES`].
+    pub const CODE_LABELS: [&'static str; Lines::CODES.len()] =
+        ["none", "1000", "1001", "1007", "1008", "1011", "1012", "1013", "other"];
+
+    /// Counts one close by the model.
+    pub fn note_close(&mut self, code: Option<u16>, class: CloseClass) {
+        let code = code.unwrap_or(0);
+        let place = Lines::CODES.iter().position(|&known| known == code);
+        self.closes_by_code[place.unwrap_or(Lines::CODES.len() - 1)] += 1;
+        self.closes_by_class[class as usize] += 1;
+    }
+
+    fn add(&mut self, other: &Lines) {
+        add(&mut self.given_up, &other.given_up);
+        for (sum, part) in self.swaps.iter_mut().zip(&other.swaps) {
+            add(sum, part);
+        }
+        add(&mut self.closes_by_code, &other.closes_by_code);
+        add(&mut self.closes_by_class, &other.closes_by_class);
+    }
+}
+
+fn add(sums: &mut [u64], parts: &[u64]) {
+    for (sum, part) in sums.iter_mut().zip(parts) {
+        *sum += part;
+    }
 }
 
 impl Tally {
+    /// Counts a connection to the model that was given up.
+    pub fn note_line_given_up(&mut self, cause: Cause) {
+        self.lines.given_up[cause.index()] += 1;
+    }
+
+    /// Counts a connection to the model that took the place of another.
+    pub fn note_swap(&mut self, kind: Kind, cause: Cause) {
+        self.lines.swaps[kind as usize][cause.index()] += 1;
+    }
+
     /// Counts one oddity.
     pub fn note(&mut self, oddity: Oddity) {
         self.oddities[oddity as usize] += 1;
@@ -186,5 +251,6 @@ impl Tally {
             *sum += part;
         }
         self.unmeasured += other.unmeasured;
+        self.lines.add(&other.lines);
     }
 }

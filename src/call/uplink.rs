@@ -2,7 +2,8 @@
 //!
 //! In:       audio bytes as the carrier sent them, with its timestamps.
 //! Out:      groups of PCM16 at the model's rate, each with the moment it was complete.
-//! Bounds:   [`UPLINK_QUEUE_MS`]: the oldest is dropped and counted; [`HOLE_MAX_MS`] of silence
+//! Bounds:   [`UPLINK_QUEUE_MS`], [`SWAP_QUEUE_MS`] during a swap: the oldest is dropped and
+//! counted; [`HOLE_MAX_MS`] of silence
 //! for one hole.
 //! Not here: messages (`call::agent`), how many groups leave in a turn (`call`).
 
@@ -14,7 +15,7 @@ use super::audio::{Format, Workbench};
 use super::events::LineTerms;
 use super::tally::{Dropped, Flow, Oddity, Tally};
 use crate::clock::Nanos;
-use crate::limits::{HOLE_MAX_MS, HOLE_TOLERANCE_MS, UPLINK_QUEUE_MS};
+use crate::limits::{HOLE_MAX_MS, HOLE_TOLERANCE_MS, SWAP_QUEUE_MS, UPLINK_QUEUE_MS};
 
 /// Caller audio on its way to the model.
 pub struct Uplink {
@@ -25,6 +26,8 @@ pub struct Uplink {
     pushed: u64,
     popped: u64,
     arrivals: Arrivals,
+    /// Bytes that may wait: less than the ring holds while the model's connection is swapped.
+    limit_bytes: usize,
     /// Where the carrier's timestamps should be now, in bytes of audio; `None` before the first.
     expected: Option<u64>,
     /// Set when the model is ready.
@@ -52,9 +55,30 @@ impl Uplink {
             pushed: 0,
             popped: 0,
             arrivals: Arrivals::default(),
+            limit_bytes: format.bytes_of_ms(UPLINK_QUEUE_MS),
             expected: None,
             route: None,
         }
+    }
+
+    /// The model's connection is being swapped: no more than [`SWAP_QUEUE_MS`] waits from now on,
+    /// until [`Uplink::open`].
+    pub fn hold(&mut self, flow: &mut Flow) {
+        self.limit_bytes = self.format.bytes_of_ms(SWAP_QUEUE_MS);
+        let excess = self.consumer.len_bytes().saturating_sub(self.limit_bytes);
+        self.drop_oldest(excess, Dropped::Overrun, flow);
+    }
+
+    /// Drops what waits: the model may have closed because of it.
+    pub fn drop_waiting(&mut self, flow: &mut Flow) {
+        self.drop_oldest(self.consumer.len_bytes(), Dropped::Suspect, flow);
+    }
+
+    fn drop_oldest(&mut self, bytes: usize, why: Dropped, flow: &mut Flow) {
+        let dropped = self.consumer.skip(bytes);
+        self.popped += dropped as u64;
+        flow.drop_samples(why, (dropped / self.format.sample_bytes()) as u64);
+        flow.queued = self.queued_samples();
     }
 
     /// Whether audio of this format can be brought to this rate.
@@ -68,10 +92,15 @@ impl Uplink {
     /// If [`Uplink::can_reach`] denies the rate.
     pub fn open(&mut self, now: Nanos, terms: &LineTerms) {
         let source_hz = self.format.rate_hz();
-        let resampler = (source_hz != terms.uplink_rate_hz).then(|| {
-            let conversion = Conversion::between(source_hz, terms.uplink_rate_hz)
-                .expect("the rate was checked when the call opened");
-            Resampler::new(conversion, FilterSet::LinearPhase)
+        self.limit_bytes = self.producer.capacity_bytes();
+        let kept = self.route.take().filter(|route| route.rate_hz == terms.uplink_rate_hz);
+        // The filter goes on where it was: the caller has not stopped.
+        let resampler = kept.map(|route| route.resampler).unwrap_or_else(|| {
+            (source_hz != terms.uplink_rate_hz).then(|| {
+                let conversion = Conversion::between(source_hz, terms.uplink_rate_hz)
+                    .expect("the rate was checked when the call opened");
+                Resampler::new(conversion, FilterSet::LinearPhase)
+            })
         });
         self.route = Some(Route {
             resampler,
@@ -143,7 +172,7 @@ impl Uplink {
     /// Puts `audio` into the ring, dropping the oldest where it is full, and of `audio` itself
     /// what is longer than the whole ring.
     fn enqueue(&mut self, now: Nanos, audio: &[u8], flow: &mut Flow) {
-        let capacity = self.producer.capacity_bytes();
+        let capacity = self.limit_bytes;
         let excess = (self.consumer.len_bytes() + audio.len()).saturating_sub(capacity);
         let oldest = self.consumer.skip(excess);
         self.popped += oldest as u64;
@@ -222,7 +251,13 @@ mod tests {
     use dsp::kernels::Isa;
     use dsp::kernels::Kernels;
 
-    const TERMS: LineTerms = LineTerms { uplink_rate_hz: 16_000, uplink_ms: 20, greeting: None };
+    const TERMS: LineTerms = LineTerms {
+        uplink_rate_hz: 16_000,
+        uplink_ms: 20,
+        greeting: None,
+        seed: None,
+        nudge: String::new(),
+    };
 
     fn bench() -> Workbench {
         Workbench::new(Kernels::detect(Isa::Scalar))

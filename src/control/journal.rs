@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use log::Level;
 
+use crate::call::session::Cause;
 use crate::call::{CallId, Class, Ending, LineFault, Refusal, Report};
 
 /// Characters shown of one value a peer told. The rest is cut, and an ellipsis says so.
@@ -43,6 +44,19 @@ impl Journal {
             Report::GoAway { time_left } => {
                 format!("event=go_away time_left_ms={}", time_left.as_millis())
             }
+            Report::LineGivenUp { cause } => {
+                let class = match cause {
+                    Cause::Closed(class) => Some(class.label()),
+                    _ => None,
+                };
+                format!("event=line_given_up cause={}{}", cause.label(), Field("class", class))
+            }
+            Report::Swapped { kind, cause, took } => format!(
+                "event=swapped kind={} cause={} took_ms={}",
+                kind.label(),
+                cause.label(),
+                took.as_millis()
+            ),
             Report::Dtmf => "event=dtmf".to_owned(),
             Report::Ended { ending, lasted, uplink_ms, downlink_ms, barge_ins } => format!(
                 "event=ended reason={} lasted={} uplink_ms={uplink_ms} downlink_ms={downlink_ms} \

@@ -7,14 +7,16 @@
 //! Bounds:   [`ANSWER_MAX_BYTES`], [`HEARD_MAX_BYTES`].
 //! Not here: sockets, TLS, deadlines; whether to try again (`dial::closes`, `dial`).
 
+use std::borrow::Cow;
+
 use crate::buf::{RecvBuf, SendBuf};
-use crate::call::LineFault;
+use crate::call::{LineFault, Revival};
 use crate::config::{Agent, Secret};
-use crate::wire::gemini::{self, Resume, ServerMessage, SetupFacts, Vad};
+use crate::wire::gemini::{self, CloseClass, Resume, ServerMessage, SetupFacts, Vad};
 use crate::wire::upgrade::{self, UpgradeError};
 use crate::wire::ws::{self, CloseCode, Event, MessageReader, Opcode, Role};
 
-use super::closes::{CloseClass, redact};
+use super::closes::redact;
 
 /// The longest message until the model is ready; they are a few hundred bytes. Above: the attempt
 /// has failed.
@@ -93,13 +95,25 @@ enum Stage {
 }
 
 /// The message that makes a session of `agent`. `resumable`: whether to ask for a session that can
-/// be resumed, whose updates are also signs of life.
-pub(super) fn setup_of(agent: &Agent, resumable: bool) -> String {
+/// be resumed, whose updates are also signs of life. `revival`: the session that is to go on.
+pub(super) fn setup_of(agent: &Agent, resumable: bool, revival: Option<&Revival>) -> String {
+    let system = match revival {
+        Some(Revival::Fresh { summary })
+            if !summary.is_empty() && seed_of(&agent.model, revival).is_none() =>
+        {
+            Cow::Owned(format!("{}\n\n{summary}", agent.system))
+        }
+        _ => Cow::Borrowed(&*agent.system),
+    };
     gemini::setup_json(&SetupFacts {
         model: &agent.model,
         voice: agent.voice.as_deref(),
-        system: &agent.system,
-        resume: if resumable { Resume::Fresh } else { Resume::Off },
+        system: &system,
+        resume: match revival {
+            Some(Revival::Resume { handle }) => Resume::Handle(handle.reveal()),
+            _ if resumable => Resume::Fresh,
+            _ => Resume::Off,
+        },
         thinking: None,
         compress: true,
         transcripts: true,
@@ -107,6 +121,17 @@ pub(super) fn setup_of(agent: &Agent, resumable: bool) -> String {
         vad: Vad::default(),
         functions: &[],
     })
+}
+
+/// The message that tells a new session what was said before. `None`: there is nothing to tell,
+/// or the model takes it only in the system text.
+pub(super) fn seed_of(model: &str, revival: Option<&Revival>) -> Option<String> {
+    match revival {
+        Some(Revival::Fresh { summary }) if !summary.is_empty() => {
+            gemini::seed_json(model, summary)
+        }
+        _ => None,
+    }
 }
 
 impl Attempt {
@@ -248,9 +273,13 @@ fn upgrade_fault(error: UpgradeError) -> Failure {
 
 fn closed(code: Option<CloseCode>, reason: &str, api_key: Option<&Secret>) -> Failure {
     let code = code.map(CloseCode::number);
+    let class = CloseClass::of(code, reason);
     Failure {
-        fault: LineFault::Closed { code },
-        close: Some(CloseClass::of(code, reason)),
+        fault: match class {
+            CloseClass::Quota => LineFault::Quota,
+            _ => LineFault::Closed { code },
+        },
+        close: Some(class),
         reason: redact(reason, api_key.map(Secret::reveal)),
     }
 }
@@ -273,7 +302,7 @@ mod tests {
             target: gemini::request_target("v1beta"),
             api_key: api_key.map(|key| Secret::new(key.to_owned())),
         };
-        let setup = setup_of(Config::read(None, []).unwrap().agent_for(None), true);
+        let setup = setup_of(Config::read(None, []).unwrap().agent_for(None), true, None);
         let mut output = SendBuf::new();
         let attempt = Attempt::new(&address, setup, fastrand::Rng::with_seed(1), &mut output);
         let request = String::from_utf8(output.waiting().to_vec()).unwrap();
@@ -473,5 +502,17 @@ mod tests {
         attempt.say_goodbye(&mut output);
         let close = (Opcode::Close, 1000_u16.to_be_bytes().to_vec());
         assert_eq!(sent(&output).last(), Some(&close));
+    }
+
+    #[test]
+    fn a_model_that_takes_no_content_in_a_session_is_told_in_its_setup() {
+        let mut agent = (**Config::read(None, []).unwrap().agent_for(None)).clone();
+        let fresh = Revival::Fresh { summary: "You: Hello.".to_owned() };
+        agent.model = "gemini-3.1-flash-live-preview".to_owned();
+        assert_eq!(seed_of(&agent.model, Some(&fresh)), None);
+        assert!(setup_of(&agent, true, Some(&fresh)).contains("You: Hello."));
+        agent.model = "gemini-3.8-live".to_owned();
+        assert!(seed_of(&agent.model, Some(&fresh)).is_some());
+        assert!(!setup_of(&agent, true, Some(&fresh)).contains("You: Hello."));
     }
 }

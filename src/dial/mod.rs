@@ -4,7 +4,7 @@
 //! Out:      a [`Line`] in the worker's mailbox, or why there is none.
 //! Bounds:   [`DIALS_AT_ONCE`], [`ORDERS_WAITING_MAX`], [`DIAL_ATTEMPTS`], the times of
 //!           [`Patience`], [`LETTERS_PER_TURN`].
-//! Not here: what the model says once it is ready; taking up a session again.
+//! Not here: what the model says once it is ready; when a session is taken up again (`call`).
 //!
 //! | file | what it holds |
 //! |---|---|
@@ -27,7 +27,7 @@ use std::time::Duration;
 use mio::{Events, Poll, Token, Waker};
 
 use crate::buf::SendBuf;
-use crate::call::{CallId, Class, LineFault, LineTerms};
+use crate::call::{CallId, Class, LineFault, LineTerms, Revival};
 use crate::clock::{Clock, Nanos};
 use crate::config::{Agent, Config};
 use crate::limits::{
@@ -39,8 +39,8 @@ use crate::metrics::Shared;
 use crate::net::{TlsConfig, TlsConfigError};
 use crate::wire::gemini::{greeting_json, request_target};
 use crate::wire::ws::{self, CloseCode, Role};
-use attempt::{Address, Failure, Step, setup_of};
-use closes::{CloseClass, Remedy};
+use attempt::{Address, Failure, Step, seed_of, setup_of};
+use closes::Remedy;
 use connection::{Connection, Shore};
 use resolve::{Addresses, Lookup};
 
@@ -53,6 +53,8 @@ const SILENT_ATTEMPTS_MAX: u32 = 2;
 /// Part of a backoff by which it is made longer or shorter, so that calls that failed together do
 /// not come back together.
 const BACKOFF_JITTER: f64 = 0.2;
+/// Asks a model for the answer it owes.
+const NUDGE: &str = "(The caller is waiting for you to say something.)";
 /// The bell's token; places in the table have the smaller ones.
 const BELL: Token = Token(usize::MAX);
 
@@ -145,6 +147,9 @@ struct Order {
     id: CallId,
     class: Class,
     agent: Arc<Agent>,
+    /// The session that is to go on; `None`: a call's first. Only the call knows how long it can
+    /// do without a line: it tries again itself.
+    revival: Option<Revival>,
     ordered_at: Nanos,
     /// Attempts begun.
     attempts: u32,
@@ -290,10 +295,18 @@ impl Dial {
             match self.mailbox.take() {
                 None => break,
                 Some(DialLetter::Stop) => return false,
-                Some(DialLetter::Dial { call, id, class, agent }) => {
-                    let (ordered_at, attempts, silent, resumable) = (now, 0, 0, true);
-                    let order =
-                        Order { call, id, class, agent, ordered_at, attempts, silent, resumable };
+                Some(DialLetter::Dial { call, id, class, agent, revival }) => {
+                    let order = Order {
+                        call,
+                        id,
+                        class,
+                        agent,
+                        revival,
+                        ordered_at: now,
+                        attempts: 0,
+                        silent: 0,
+                        resumable: true,
+                    };
                     if self.waiting.len() == ORDERS_WAITING_MAX {
                         self.refuse(order, &LineFault::Full.into(), now);
                     } else {
@@ -325,7 +338,7 @@ impl Dial {
             return;
         }
         order.attempts += 1;
-        let setup = setup_of(&order.agent, order.resumable);
+        let setup = setup_of(&order.agent, order.resumable, order.revival.as_ref());
         let rng = self.rng.fork();
         let (shore, addresses) = self.shore();
         match Connection::begin(&shore, addresses, Token(index), setup, rng, now) {
@@ -423,8 +436,10 @@ impl Dial {
             uplink_rate_hz: self.config.gemini.uplink_rate,
             uplink_ms: self.config.gemini.uplink_ms,
             greeting: greeting.map(|text| greeting_json(&order.agent.model, text)),
+            seed: seed_of(&order.agent.model, order.revival.as_ref()),
+            nudge: greeting_json(&order.agent.model, NUDGE),
         };
-        let line = Box::new(Line { socket, unread, terms, dialled_in });
+        let line = Box::new(Line { socket, unread, terms, dialled_in, agent: order.agent });
         self.post(WorkerLetter::Line { call: order.call, line }, order.call);
     }
 
@@ -474,7 +489,7 @@ impl Dial {
     /// Tells the call that there is no model, and the operator why.
     fn tell(&self, order: Order, failure: &Failure, now: Nanos) {
         let (id, attempts) = (order.id, order.attempts);
-        let advice = failure.close.and_then(CloseClass::advice).or(advice(failure.fault));
+        let advice = failure.close.and_then(closes::advice).or(advice(failure.fault));
         let said = match failure.reason.as_str() {
             "" => String::new(),
             reason => format!(" ({reason})"),
@@ -520,12 +535,18 @@ impl Dial {
 
 /// What the next attempt for `order` should be; `None`: there should be none.
 fn next_attempt(order: &Order, failure: &Failure) -> Option<Remedy> {
+    let without =
+        order.resumable && failure.close.map(closes::remedy) == Some(Remedy::WithoutResumption);
+    if let (Some(revival), attempts) = (&order.revival, order.attempts) {
+        let is_fresh = matches!(revival, Revival::Fresh { .. });
+        return (without && is_fresh && attempts == 1).then_some(Remedy::WithoutResumption);
+    }
     if order.attempts >= DIAL_ATTEMPTS || order.silent >= SILENT_ATTEMPTS_MAX {
         return None;
     }
-    match failure.close.map(CloseClass::remedy) {
+    match failure.close.map(closes::remedy) {
         Some(Remedy::None) => None,
-        Some(Remedy::WithoutResumption) => order.resumable.then_some(Remedy::WithoutResumption),
+        Some(Remedy::WithoutResumption) => without.then_some(Remedy::WithoutResumption),
         // The text says that it passes, whatever the code.
         Some(Remedy::Again) => Some(Remedy::Again),
         None => failure.fault.may_pass().then_some(Remedy::Again),

@@ -12,7 +12,9 @@ use hdrhistogram::Histogram;
 
 use super::figures::{Figures, Histograms, Stage};
 use super::shared::{Labelled, Shared};
-use crate::call::{Class, Dropped, Ending, Flow, Oddity};
+use crate::call::session::{self, Cause};
+use crate::call::{Class, Dropped, Ending, Flow, Lines, Oddity};
+use crate::wire::gemini::CloseClass;
 
 /// What this program is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -91,6 +93,7 @@ impl Page<'_> {
         self.calls(&mut text);
         self.audio(&mut text);
         self.oddities(&mut text);
+        self.lines(&mut text);
         latency(&mut text, &self.totals.histograms);
         latency_window(&mut text, self.window);
         shared(&mut text, self.shared);
@@ -163,6 +166,41 @@ impl Page<'_> {
         let name = "letters_lost_total";
         text.family(name, Kind::Counter, "Letters between threads lost to a full box.");
         text.sample(name, &[], self.totals.letters_lost);
+    }
+
+    /// The model's connections: how they were given up, by what replaced, how the model closed.
+    fn lines(&self, text: &mut Text) {
+        let name = "model_lines_given_up_total";
+        text.family(name, Kind::Counter, "Connections to the model given up in a call, by cause.");
+        for (class, tally) in by_class(&self.totals.tally) {
+            for (cause, count) in Cause::LABELS.iter().zip(tally.lines.given_up) {
+                text.sample(name, &[("class", class), ("cause", cause)], count);
+            }
+        }
+        let name = "model_swaps_total";
+        text.family(name, Kind::Counter, "Connections to the model replaced, by kind and cause.");
+        for (class, tally) in by_class(&self.totals.tally) {
+            for (kind, by_cause) in session::Kind::LABELS.iter().zip(tally.lines.swaps) {
+                for (cause, count) in Cause::LABELS.iter().zip(by_cause) {
+                    let labels = [("class", class), ("kind", *kind), ("cause", *cause)];
+                    text.sample(name, &labels, count);
+                }
+            }
+        }
+        let name = "model_closes_total";
+        text.family(name, Kind::Counter, "Connections the model ended in a call, by close code.");
+        for (class, tally) in by_class(&self.totals.tally) {
+            for (code, count) in Lines::CODE_LABELS.iter().zip(tally.lines.closes_by_code) {
+                text.sample(name, &[("class", class), ("code", code)], count);
+            }
+        }
+        let name = "model_close_reasons_total";
+        text.family(name, Kind::Counter, "The same, by what the model meant.");
+        for (class, tally) in by_class(&self.totals.tally) {
+            for (reason, count) in CloseClass::LABELS.iter().zip(tally.lines.closes_by_class) {
+                text.sample(name, &[("class", class), ("reason", reason)], count);
+            }
+        }
     }
 
     fn process(&self, text: &mut Text) {

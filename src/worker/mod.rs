@@ -24,13 +24,14 @@ use slots::Slots;
 use timers::{Entry, Timers};
 
 use crate::buf::{RecvBuf, SendBuf, Stamped};
-use crate::call::{Call, Class, Report, Request, Settings, Tally, Workbench};
+use crate::call::{Call, Class, LineFault, Report, Request, Revival, Settings, Tally, Workbench};
 
 use crate::clock::{Clock, Nanos};
+use crate::config::Agent;
 use crate::limits::LETTERS_PER_TURN;
 use crate::mail::{
-    AcceptLetter, CallKey, ControlLetter, Line, Load, Mailbox, NewCall, Postbox, WorkerLetter,
-    mailbox,
+    AcceptLetter, CallKey, ControlLetter, DialLetter, Line, Load, Mailbox, NewCall, Postbox,
+    WorkerLetter, mailbox,
 };
 use crate::metrics::{Figures, Stage};
 use crate::wire::ws::{CloseCode, Role, write_close};
@@ -45,6 +46,8 @@ const BELL: Token = Token(usize::MAX);
 pub struct Neighbours {
     /// Lets calls in, and hears of their ends.
     pub accept: Postbox<AcceptLetter>,
+    /// Brings another line to the model.
+    pub dial: Postbox<DialLetter>,
     /// Says things in the log, and gathers figures.
     pub control: Postbox<ControlLetter>,
     /// Calls on each worker.
@@ -64,6 +67,8 @@ struct Slot {
     call: Call,
     phone: Option<Connection>,
     agent: Option<Connection>,
+    /// How its model was set up, from its first line on.
+    model: Option<Arc<Agent>>,
     /// The timer that counts; entries for other moments are stale.
     armed: Nanos,
     /// Whether the slot is on this turn's list.
@@ -214,6 +219,7 @@ impl Worker {
                 call: Call::new(now, id, door, settings, seed),
                 phone: Some(Connection::new(socket, unread)),
                 agent: None,
+                model: None,
                 armed: Nanos::NEVER,
                 touched: false,
             }
@@ -229,15 +235,17 @@ impl Worker {
     }
 
     fn add_line(&mut self, now: Nanos, key: CallKey, line: Line) {
-        let Line { mut socket, unread, terms, .. } = line;
-        let Some(slot) = self.slots.of(key.slot, key.generation).filter(|s| !s.call.is_over())
+        let Line { mut socket, unread, terms, agent, .. } = line;
+        let Some(slot) = self.slots.of(key.slot, key.generation).filter(|s| s.call.awaits_line())
         else {
             return self.dismiss(socket);
         };
         if socket.register(self.poll.registry(), token_of(key.slot, Leg::Agent)).is_err() {
-            guard(&mut slot.call, now, |call| call.handle_agent_gone(now));
+            guard(&mut slot.call, now, |call| call.handle_no_line(now, LineFault::Broke));
         } else {
+            // Of an old connection whatever could be sent has been: it is dropped here at last.
             slot.agent = Some(Connection::new(socket, unread));
+            slot.model = Some(agent);
             guard(&mut slot.call, now, |call| call.handle_line(now, &terms));
         }
         touch(slot, key.slot, &mut self.touched);
@@ -313,6 +321,12 @@ impl Worker {
             while let Some(request) = slot.call.poll_request() {
                 let key =
                     CallKey { worker: self.number, slot: number, generation: slot.generation };
+                if let Request::Redial(revival) = request {
+                    if !redial(slot, key, revival, neighbours) {
+                        self.figures.letters_lost += 1;
+                    }
+                    continue;
+                }
                 if !grant_one(&slot.call, key, request, neighbours, &mut self.figures) {
                     self.figures.letters_lost += 1;
                 }
@@ -426,7 +440,7 @@ impl Slot {
             phone.take_if(|phone| phone.has_sent_all() || call.has_given_up());
         }
         if !call.needs_agent() && call.agent_output().is_empty() {
-            agent.take_if(|agent| agent.has_sent_all() || call.has_given_up());
+            agent.take_if(|agent| agent.has_sent_all() || call.has_given_up_agent());
         }
     }
 }
@@ -474,6 +488,23 @@ fn guard(call: &mut Call, now: Nanos, event: impl FnOnce(&mut Call)) {
     }
 }
 
+/// Asks for another line. False if the letter was lost because a box was full: the call knows.
+fn redial(slot: &mut Slot, key: CallKey, revival: Revival, neighbours: &Neighbours) -> bool {
+    let (id, class) = (slot.call.id(), slot.call.class().unwrap_or(Class::Web));
+    let posted = slot.model.clone().is_some_and(|agent| {
+        let revival = Some(revival);
+        let letter = DialLetter::Dial { call: key, id, class, agent, revival };
+        neighbours.dial.post(letter).is_ok()
+    });
+    if !posted {
+        // Its own time does not go back, whatever moment it is told.
+        guard(&mut slot.call, Nanos::ZERO, |call| {
+            call.handle_no_line(Nanos::ZERO, LineFault::Full);
+        });
+    }
+    posted
+}
+
 /// Fulfils one wish. False if the letter for it was lost because a box was full.
 fn grant_one(
     call: &Call,
@@ -488,6 +519,8 @@ fn grant_one(
             figures.started[class as usize] += 1;
             neighbours.accept.post(AcceptLetter::Admit { call: key, id, opening }).is_ok()
         }
+        // Granted by `redial`.
+        Request::Redial(_) => true,
         Request::Report(report) => {
             if let Report::Joined { after } = report {
                 figures.histograms.record(Stage::Setup, after);

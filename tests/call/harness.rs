@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use dsp::kernels::{Isa, Kernels};
 use serde_json::{Value, json};
-use tungstenite::protocol::{Role, WebSocketConfig};
+use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tungstenite::{Message, WebSocket};
 use vocaris::buf::SendBuf;
 use vocaris::call::{
-    Call, CallId, Door, Ending, LineTerms, Opening, Report, Request, Settings, Tally, Workbench,
+    Call, CallId, Door, Ending, LineFault, LineTerms, Opening, Report, Request, Revival, Settings,
+    Tally, Workbench,
 };
 use vocaris::clock::Nanos;
 
@@ -100,6 +101,10 @@ pub(crate) struct Stage {
     pub(crate) call: Call,
     pub(crate) phone: Peer,
     pub(crate) agent: Peer,
+    /// Model connections that have been replaced, oldest first.
+    pub(crate) former: Vec<Peer>,
+    /// Lines asked for and not yet had, oldest first.
+    pub(crate) redials: VecDeque<Revival>,
     pub(crate) bench: Workbench,
     pub(crate) now: Nanos,
     pub(crate) openings: Vec<Opening>,
@@ -112,7 +117,7 @@ pub(crate) struct Stage {
 pub(crate) const STREAM: &str = "MZ0000000000000000000000000000000a";
 
 pub(crate) fn terms() -> LineTerms {
-    LineTerms { uplink_rate_hz: 16_000, uplink_ms: 20, greeting: None }
+    LineTerms { uplink_rate_hz: 16_000, uplink_ms: 20, ..LineTerms::default() }
 }
 
 impl Stage {
@@ -126,6 +131,8 @@ impl Stage {
             call: Call::new(now, CallId(7), door, settings, 42),
             phone: Peer::new(Role::Client),
             agent: Peer::new(Role::Server),
+            former: Vec::new(),
+            redials: VecDeque::new(),
             bench: Workbench::new(Kernels::detect(Isa::Scalar)),
             now,
             openings: Vec::new(),
@@ -156,6 +163,48 @@ impl Stage {
 
     pub(crate) fn join(&mut self) {
         self.call.handle_line(self.now, &terms());
+        self.settle();
+    }
+
+    /// The line that was asked for is there: a new model takes the old one's place.
+    pub(crate) fn redial(&mut self) -> Revival {
+        self.redial_with(&terms())
+    }
+
+    pub(crate) fn redial_with(&mut self, terms: &LineTerms) -> Revival {
+        let revival = self.redials.pop_front().expect("a line was asked for");
+        assert!(self.redials.is_empty(), "one line is asked for at a time");
+        let old = std::mem::replace(&mut self.agent, Peer::new(Role::Server));
+        self.former.push(old);
+        self.call.handle_line(self.now, terms);
+        self.settle();
+        revival
+    }
+
+    /// The line that was asked for cannot be had.
+    pub(crate) fn refuse(&mut self, fault: LineFault) -> Revival {
+        let revival = self.redials.pop_front().expect("a line was asked for");
+        self.call.handle_no_line(self.now, fault);
+        self.settle();
+        revival
+    }
+
+    /// The model says that its session can be taken up again.
+    pub(crate) fn update(&mut self, handle: &str) {
+        self.agent.say(update(handle));
+        self.settle();
+    }
+
+    /// The model closes.
+    pub(crate) fn close_agent(&mut self, code: u16, reason: &'static str) {
+        let frame = CloseFrame { code: code.into(), reason: reason.into() };
+        self.agent.socket.close(Some(frame)).unwrap();
+        self.settle();
+    }
+
+    /// The model's connection breaks.
+    pub(crate) fn lose_agent(&mut self) {
+        self.call.handle_agent_gone(self.now);
         self.settle();
     }
 
@@ -197,6 +246,7 @@ impl Stage {
         while let Some(request) = self.call.poll_request() {
             match request {
                 Request::Admit(opening) => self.openings.push(opening),
+                Request::Redial(revival) => self.redials.push_back(revival),
                 Request::Report(report) => self.reports.push(report),
                 Request::Ended(ending) => {
                     assert_eq!(self.ending.replace(ending), None, "a call ends once");
@@ -220,7 +270,8 @@ impl Stage {
 
     /// PCM the model was sent, whole, in order.
     pub(crate) fn heard_by_model(&self) -> Vec<i16> {
-        let texts = self.agent.texts();
+        let mut texts: Vec<_> = self.former.iter().flat_map(Peer::texts).collect();
+        texts.extend(self.agent.texts());
         let audio = texts.iter().filter_map(|text| text["realtimeInput"]["audio"]["data"].as_str());
         audio.flat_map(|data| samples(&decode64(data))).collect()
     }
@@ -252,6 +303,11 @@ pub(crate) fn media(timestamp_ms: u64, mulaw: &[u8]) -> Value {
     json!({"event": "media", "sequenceNumber": "2", "streamSid": STREAM, "media": {
         "track": "inbound", "chunk": "1", "timestamp": timestamp_ms.to_string(),
         "payload": encode64(mulaw)}})
+}
+
+/// An update with which the session can be taken up again.
+pub(crate) fn update(handle: &str) -> Value {
+    json!({"sessionResumptionUpdate": {"newHandle": handle, "resumable": true}})
 }
 
 /// A message of the model with this audio.

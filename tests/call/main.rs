@@ -2,6 +2,7 @@
 
 mod harness;
 mod random;
+mod session;
 
 use dsp::kernels::{Isa, Kernels};
 use dsp::resample::{Conversion, FilterSet, Resampler};
@@ -17,7 +18,7 @@ fn scalar() -> Kernels {
 }
 
 /// What the model must hear of these mu-law bytes.
-fn upsampled(mulaw: &[u8]) -> Vec<i16> {
+pub(crate) fn upsampled(mulaw: &[u8]) -> Vec<i16> {
     let mut pcm = vec![0; mulaw.len()];
     scalar().mulaw_decode(mulaw, &mut pcm);
     let mut resampler = Resampler::new(Conversion::Up8To16, FilterSet::LinearPhase);
@@ -27,7 +28,7 @@ fn upsampled(mulaw: &[u8]) -> Vec<i16> {
 }
 
 /// What the caller must hear of one turn of the model: whole frames, the last filled with silence.
-fn downsampled(pcm: &[u8]) -> Vec<u8> {
+pub(crate) fn downsampled(pcm: &[u8]) -> Vec<u8> {
     let pcm = samples(pcm);
     let mut resampler = Resampler::new(Conversion::Down24To8, FilterSet::LinearPhase);
     let mut down = vec![0; resampler.output_len(pcm.len())];
@@ -38,7 +39,7 @@ fn downsampled(pcm: &[u8]) -> Vec<u8> {
     mulaw
 }
 
-fn mulaw(bytes: usize) -> Vec<u8> {
+pub(crate) fn mulaw(bytes: usize) -> Vec<u8> {
     (0..bytes).map(|n| (n * 31 % 256) as u8).collect()
 }
 
@@ -255,8 +256,7 @@ fn when_the_model_goes_its_last_words_are_still_heard() {
     let mut stage = Stage::joined();
     let said = voice(24_000, 0);
     stage.agent.say(speech(&said));
-    stage.agent.socket.close(None).unwrap();
-    stage.settle();
+    stage.close_agent(1008, "");
     assert_eq!(stage.ending, None);
     stage.pass(900);
     assert_eq!(stage.ending, None, "still playing");
@@ -264,7 +264,7 @@ fn when_the_model_goes_its_last_words_are_still_heard() {
     stage.phone.say(json!({"event": "mark", "streamSid": STREAM, "mark": {"name": "g0:1000"}}));
     stage.settle();
     let ending = stage.ending.expect("the last mark came back");
-    assert_eq!(ending, Ending::ModelClosed { code: None });
+    assert_eq!(ending, Ending::ModelClosed { code: Some(1008) });
     assert_eq!(ending.afterwards(), Afterwards::Fallback);
     assert_eq!(stage.phone.close_code(), Some(1000));
 }
@@ -274,12 +274,11 @@ fn a_last_mark_that_never_comes_back_does_not_hold_the_call() {
     let mut stage = Stage::joined();
     stage.agent.say(speech(&voice(2_400, 0)));
     stage.settle();
-    stage.call.handle_agent_gone(stage.now);
-    stage.settle();
+    stage.close_agent(1008, "");
     stage.pass(2_099);
     assert_eq!(stage.ending, None);
     stage.pass(5);
-    assert_eq!(stage.ending, Some(Ending::ModelLost));
+    assert_eq!(stage.ending, Some(Ending::ModelClosed { code: Some(1008) }));
 }
 
 #[test]
@@ -381,6 +380,8 @@ fn a_model_that_breaks_the_protocol_ends_its_own_session_only() {
     stage.settle();
     assert_eq!(stage.tally().oddities[Oddity::AgentFraming as usize], 1);
     stage.pass(3_000);
+    stage.refuse(LineFault::Quota);
+    stage.pass(3_000);
     assert_eq!(stage.ending, Some(Ending::ModelBroke { code: 1002 }));
     assert_eq!(stage.phone.close_code(), Some(1000));
 }
@@ -433,6 +434,8 @@ fn a_silent_phone_is_pinged_and_then_given_up() {
 fn a_silent_model_is_given_up() {
     let mut stage = Stage::joined();
     stage.pass(25_000);
+    assert_eq!(stage.ending, None, "another line is tried");
+    stage.pass(30_000);
     assert_eq!(stage.ending, Some(Ending::ModelSilent));
     assert_eq!(stage.agent.close_code(), Some(1000));
 }

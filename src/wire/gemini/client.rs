@@ -61,6 +61,18 @@ pub fn greeting_json(model: &str, text: &str) -> String {
     }
 }
 
+/// Tells `model` what happened before, without asking for an answer. `None`: this model takes it
+/// only in the system text of its setup.
+pub fn seed_json(model: &str, text: &str) -> Option<String> {
+    match ModelRules::of(model).greeting {
+        Greeting::ClientContent => {
+            let turn = json!({"role": "user", "parts": [{"text": text}]});
+            Some(json!({"clientContent": {"turns": [turn], "turnComplete": false}}).to_string())
+        }
+        Greeting::RealtimeText => None,
+    }
+}
+
 /// What the caller typed. It counts as activity of the user, as speech would.
 pub fn text_json(text: &str) -> String {
     json!({"realtimeInput": {"text": text}}).to_string()

@@ -5,6 +5,7 @@
 //! | `setup` | the first message, and what each model takes in it |
 //! | `client` | everything we say afterwards; audio is written in place |
 //! | `server` | everything the model says |
+//! | `closes` | what it means by closing |
 //!
 //! Not here: WebSocket frames (`wire::ws`), connecting (`dial`), sessions and turns (`call`).
 //!
@@ -12,13 +13,15 @@
 //! tolerant of everything new.
 
 mod client;
+mod closes;
 mod server;
 mod setup;
 
 pub use client::{
     TOOL_RESPONSE_BYTES_MAX, audio_json_len, audio_stream_end_json, greeting_json, request_target,
-    text_json, tool_error_json, tool_output_json, write_audio_json,
+    seed_json, text_json, tool_error_json, tool_output_json, write_audio_json,
 };
+pub use closes::CloseClass;
 pub use server::{
     AudioPart, DEFAULT_AUDIO_RATE_HZ, Interaction, Resumption, ServerError, ServerMessage,
     SpeechEdge, ToolCall, Transcription, Usage, decode,

@@ -1,0 +1,393 @@
+//! The model's session, which outlives its connections: when a connection is given up, what
+//! follows, how long it is tried.
+//!
+//! ```text
+//! up ── goAway, watchdog ──> closing ──┐
+//! up ── close, break, silence ─────────┴─> pausing ─> dialling ─> up
+//!                                             ^── no line ──┘
+//! ```
+//! In:       how a connection ended, resumption updates, the fate of each new line, the time.
+//! Out:      [`Wish`]es: dial so, forget the old connection, give up.
+//! Bounds:   [`OUTAGE_MAX`], [`RECOVERIES_IN_A_ROW`], [`RECOVERIES_PER_CALL`], and of each kind of
+//! end its own ([`Remedy`]).
+//! Not here: bytes, audio, messages; what the call does meanwhile (`call::swap`).
+
+use super::events::{LineFault, Revival};
+use crate::clock::Nanos;
+use crate::config::Secret;
+use crate::limits::{
+    CLOSE_TIMEOUT, HANDLE_BYTES_MAX, OUTAGE_MAX, RECOVERIES_IN_A_ROW, RECOVERIES_PER_CALL,
+    RECOVERY_BACKOFF, RECOVERY_BACKOFF_MAX, RECOVERY_PROVEN, RESUME_RETRY,
+};
+use crate::wire::gemini::CloseClass;
+
+/// Why a connection is given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// The model closed it, or sent an error.
+    Closed(CloseClass),
+    /// It broke.
+    Lost,
+    /// Nothing came from it.
+    Silent,
+    /// What came was no WebSocket, or made no sense too often.
+    Broke,
+    /// The model announced its end.
+    GoAway,
+    /// The model did not answer the caller.
+    Unanswered,
+    /// A session that was taken up again did not answer at all.
+    Poisoned,
+    /// The model stopped though nobody had spoken, and said nothing more.
+    Phantom,
+}
+
+impl Cause {
+    /// How many labels there are.
+    pub const COUNT: usize = 8;
+
+    /// The labels, by [`Cause::index`].
+    pub const LABELS: [&'static str; Cause::COUNT] =
+        ["closed", "lost", "silent", "broke", "go_away", "unanswered", "poisoned", "phantom"];
+
+    /// Its place among the counters.
+    pub const fn index(self) -> usize {
+        match self {
+            Cause::Closed(_) => 0,
+            Cause::Lost => 1,
+            Cause::Silent => 2,
+            Cause::Broke => 3,
+            Cause::GoAway => 4,
+            Cause::Unanswered => 5,
+            Cause::Poisoned => 6,
+            Cause::Phantom => 7,
+        }
+    }
+
+    /// The word for it in figures and in the log.
+    pub const fn label(self) -> &'static str {
+        Cause::LABELS[self.index()]
+    }
+
+    /// What is done about it; `None`: nothing helps.
+    pub const fn remedy(self) -> Option<Remedy> {
+        let class = match self {
+            Cause::Closed(class) => class,
+            Cause::Poisoned | Cause::Phantom => return Some(Remedy { resumes: 0, ..STANDARD }),
+            Cause::Unanswered => return Some(Remedy { resumes: 1, ..STANDARD }),
+            Cause::Lost | Cause::Silent | Cause::Broke | Cause::GoAway => return Some(STANDARD),
+        };
+        match class {
+            CloseClass::Key
+            | CloseClass::Quota
+            | CloseClass::NotFound
+            | CloseClass::Field
+            | CloseClass::Policy => None,
+            // The audio we hold may be what it did not take.
+            CloseClass::Argument => {
+                Some(Remedy { resumes: 1, freshes: 1, drops_audio: true, ..STANDARD })
+            }
+            CloseClass::Unsupported => Some(Remedy { resumes: 1, ..STANDARD }),
+            CloseClass::Unavailable => Some(Remedy { resumes: 1, waits: true, ..STANDARD }),
+            CloseClass::Internal => Some(Remedy { waits: true, ..STANDARD }),
+            // It meant to end: asked once whether it really did.
+            CloseClass::Normal => Some(Remedy { resumes: 1, freshes: 1, lines: 1, ..STANDARD }),
+            CloseClass::Aborted | CloseClass::Deadline | CloseClass::Lost | CloseClass::Other => {
+                Some(STANDARD)
+            }
+        }
+    }
+}
+
+/// What is done about the end of a connection. Counts start anew once a line has held for
+/// [`RECOVERY_PROVEN`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Remedy {
+    /// So often the session is taken up again by its handle, before a new one is begun.
+    pub resumes: u32,
+    /// So often a new session may be begun.
+    pub freshes: u32,
+    /// Lines that may be had, of either kind.
+    pub lines: u32,
+    /// The first attempt waits as well.
+    pub waits: bool,
+    /// Caller audio that waits is dropped.
+    pub drops_audio: bool,
+}
+
+const STANDARD: Remedy =
+    Remedy { resumes: 2, freshes: u32::MAX, lines: u32::MAX, waits: false, drops_audio: false };
+
+/// What the session wants done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Wish {
+    /// The old connection has had its time to answer our close: it is dropped.
+    Abandon,
+    /// Another line.
+    Dial(Kind),
+    /// There will be no other line.
+    GiveUp,
+}
+
+/// How a session goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The same one, by its handle.
+    Resume,
+    /// A new one, told what was said before.
+    Fresh,
+}
+
+impl Kind {
+    /// How many there are.
+    pub const COUNT: usize = 2;
+
+    /// The labels, in their order.
+    pub const LABELS: [&'static str; Kind::COUNT] = ["resume", "fresh"];
+
+    /// The word for it in figures and in the log.
+    pub const fn label(self) -> &'static str {
+        Kind::LABELS[self as usize]
+    }
+}
+
+/// A swap that is under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Swap {
+    cause: Cause,
+    since: Nanos,
+    stage: Stage,
+    /// Lines asked for.
+    dials: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Our close is written; the old connection may still answer.
+    Closing { until: Nanos },
+    /// The next attempt begins then.
+    Pausing { until: Nanos },
+    /// A line was asked for.
+    Dialling { kind: Kind },
+}
+
+/// A swap that has come to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Swapped {
+    pub(super) kind: Kind,
+    pub(super) cause: Cause,
+    /// Since the old connection was given up.
+    pub(super) since: Nanos,
+}
+
+impl Swapped {
+    /// Whether the session is the one it was.
+    pub(super) fn is_resumed(self) -> bool {
+        self.kind == Kind::Resume
+    }
+}
+
+/// The session of one call.
+#[derive(Debug)]
+pub(super) struct Session {
+    /// The newest with which the session can be taken up again.
+    handle: Option<Secret>,
+    up_since: Nanos,
+    swap: Option<Swap>,
+    /// Since a line has last held for [`RECOVERY_PROVEN`]: connections given up without notice,
+    /// resumptions asked for, lines had.
+    row: u32,
+    resumes: u32,
+    freshes: u32,
+    lines: u32,
+    /// Connections given up without notice, in the whole call.
+    in_call: u32,
+    rng: fastrand::Rng,
+}
+
+impl Session {
+    /// Before its first connection. `seed`: of the jitter.
+    pub(super) fn new(seed: u64) -> Session {
+        Session {
+            handle: None,
+            up_since: Nanos::ZERO,
+            swap: None,
+            row: 0,
+            resumes: 0,
+            freshes: 0,
+            lines: 0,
+            in_call: 0,
+            rng: fastrand::Rng::with_seed(seed),
+        }
+    }
+
+    /// A connection is up. Returns the swap it ends; `None` for a call's first.
+    pub(super) fn came_up(&mut self, now: Nanos) -> Option<Swapped> {
+        self.up_since = now;
+        let swap = self.swap.take()?;
+        let Stage::Dialling { kind } = swap.stage else { return None };
+        if swap.cause == Cause::GoAway {
+            // Announced, and done: no part of a row.
+            self.resumes = self.resumes.saturating_sub(u32::from(kind == Kind::Resume));
+        } else {
+            self.lines += 1;
+        }
+        if kind == Kind::Fresh {
+            self.freshes += 1;
+            self.handle = None;
+        }
+        Some(Swapped { kind, cause: swap.cause, since: swap.since })
+    }
+
+    /// A `sessionResumptionUpdate`; `handle`: only one with which the session may be resumed. One
+    /// that is too long is no handle of theirs, and ours stays the newest.
+    pub(super) fn updated(&mut self, handle: Option<&str>) {
+        if let Some(handle) = handle.filter(|handle| handle.len() <= HANDLE_BYTES_MAX)
+            && self.handle.as_ref().is_none_or(|held| held.reveal() != handle)
+        {
+            self.handle = Some(Secret::new(handle.to_owned()));
+        }
+    }
+
+    /// The line has shown that it is good: it held, or the model was heard on it. Once it has held
+    /// for [`RECOVERY_PROVEN`], counts start anew.
+    pub(super) fn proven(&mut self, now: Nanos) {
+        if now >= self.up_since.plus(RECOVERY_PROVEN) {
+            (self.row, self.resumes, self.freshes, self.lines) = (0, 0, 0, 0);
+        }
+    }
+
+    /// Whether a line is wanted at this moment.
+    pub(super) fn awaits_line(&self) -> bool {
+        matches!(self.swap, Some(Swap { stage: Stage::Dialling { .. }, .. }))
+    }
+
+    /// The connection is given up. `is_open`: our close is on its way. Returns the remedy; `None`
+    /// if there is none, or the budget is spent.
+    pub(super) fn give_up_line(
+        &mut self,
+        now: Nanos,
+        cause: Cause,
+        is_open: bool,
+    ) -> Option<Remedy> {
+        if !matches!(cause, Cause::Unanswered | Cause::Poisoned | Cause::Phantom) {
+            self.proven(now);
+        }
+        let remedy = cause.remedy()?;
+        if cause != Cause::GoAway {
+            if self.row == RECOVERIES_IN_A_ROW || self.in_call == RECOVERIES_PER_CALL {
+                return None;
+            }
+            self.row += 1;
+            self.in_call += 1;
+        }
+        if self.lines >= remedy.lines {
+            return None;
+        }
+        if remedy.resumes == 0 {
+            self.handle = None;
+        }
+        let stage = match is_open {
+            true => Stage::Closing { until: now.plus(CLOSE_TIMEOUT) },
+            false => Stage::Pausing { until: self.first_attempt(now, remedy) },
+        };
+        self.swap = Some(Swap { cause, since: now, stage, dials: 0 });
+        Some(remedy)
+    }
+
+    fn first_attempt(&mut self, now: Nanos, remedy: Remedy) -> Nanos {
+        if remedy.waits { now.plus(self.backoff(0)) } else { now }
+    }
+
+    /// The old connection is gone.
+    pub(super) fn line_gone(&mut self, now: Nanos) {
+        let Some(Swap { cause, stage: Stage::Closing { .. }, .. }) = self.swap else { return };
+        let until = cause.remedy().map_or(now, |remedy| self.first_attempt(now, remedy));
+        self.set_stage(Stage::Pausing { until });
+    }
+
+    /// The line that was asked for cannot be had. Returns whether another is tried.
+    pub(super) fn no_line(&mut self, now: Nanos, fault: LineFault) -> bool {
+        let Some(Swap { stage: Stage::Dialling { kind }, dials, .. }) = self.swap else {
+            return true;
+        };
+        let resumed = kind == Kind::Resume;
+        match fault {
+            LineFault::Quota => return false,
+            LineFault::Refused { status } if status < 500 && status != 429 => return false,
+            // The same setup was taken before: it is the handle.
+            LineFault::Closed { code: Some(1007 | 1008) } | LineFault::Timeout if resumed => {
+                self.handle = None;
+            }
+            LineFault::Closed { code: Some(1007 | 1008) } => return false,
+            _ => {}
+        }
+        let wait = match fault {
+            // The service may still hold the session for the old connection.
+            LineFault::Closed { code: Some(1011) } if resumed => RESUME_RETRY,
+            _ => self.backoff(dials.saturating_sub(1)),
+        };
+        self.set_stage(Stage::Pausing { until: now.plus(wait) });
+        true
+    }
+
+    /// What is due. Ask again until there is nothing.
+    pub(super) fn poll(&mut self, now: Nanos) -> Option<Wish> {
+        let swap = self.swap?;
+        if now >= swap.since.plus(OUTAGE_MAX) {
+            return Some(Wish::GiveUp);
+        }
+        match swap.stage {
+            Stage::Closing { until } if now >= until => {
+                self.line_gone(now);
+                Some(Wish::Abandon)
+            }
+            Stage::Pausing { until } if now >= until => {
+                let Some(kind) = self.next_kind(swap.cause) else { return Some(Wish::GiveUp) };
+                self.resumes += u32::from(kind == Kind::Resume);
+                let dials = swap.dials + 1;
+                self.swap = Some(Swap { stage: Stage::Dialling { kind }, dials, ..swap });
+                Some(Wish::Dial(kind))
+            }
+            _ => None,
+        }
+    }
+
+    fn next_kind(&self, cause: Cause) -> Option<Kind> {
+        let remedy = cause.remedy()?;
+        if self.handle.is_some() && self.resumes < remedy.resumes {
+            return Some(Kind::Resume);
+        }
+        (self.freshes < remedy.freshes).then_some(Kind::Fresh)
+    }
+
+    /// What a line of this kind is told; `summary`: what was said so far.
+    pub(super) fn revival(&self, kind: Kind, summary: impl FnOnce() -> String) -> Revival {
+        match (kind, &self.handle) {
+            (Kind::Resume, Some(handle)) => Revival::Resume { handle: handle.clone() },
+            _ => Revival::Fresh { summary: summary() },
+        }
+    }
+
+    /// When [`Session::poll`] has something to say, unless something happens before.
+    pub(super) fn next_due(&self) -> Nanos {
+        let Some(swap) = self.swap else { return Nanos::NEVER };
+        let stage = match swap.stage {
+            Stage::Closing { until } | Stage::Pausing { until } => until,
+            Stage::Dialling { .. } => Nanos::NEVER,
+        };
+        stage.min(swap.since.plus(OUTAGE_MAX))
+    }
+
+    fn set_stage(&mut self, stage: Stage) {
+        if let Some(swap) = &mut self.swap {
+            swap.stage = stage;
+        }
+    }
+
+    /// After `failures` failures, 20 % more or less.
+    fn backoff(&mut self, failures: u32) -> std::time::Duration {
+        let doubled = RECOVERY_BACKOFF * 2_u32.saturating_pow(failures.min(8));
+        doubled.min(RECOVERY_BACKOFF_MAX).mul_f64(0.8 + 0.4 * self.rng.f64())
+    }
+}
