@@ -80,7 +80,7 @@ fn the_model_may_hear_8_khz() {
 }
 
 #[test]
-fn a_burst_cut_anywhere_is_played_in_time_and_padded_at_its_end_alone() {
+fn a_burst_cut_anywhere_is_paced_and_padded_at_its_end_alone() {
     let mut speech = Speech::burst(1990, 4.0);
     speech.chunk_samples = vec![1, 959, 7, 2400, 12_000];
     let mut script = Script::converse(1, speech, 0);
@@ -91,7 +91,6 @@ fn a_burst_cut_anywhere_is_played_in_time_and_padded_at_its_end_alone() {
     let (report, records) = judged(harness, calls);
     assert!(report.is_good(), "{report}");
     assert_eq!(report.downlink.matched, 2000 * 8);
-    assert_eq!(report.underruns, 0);
     // Paced: the phone never holds much more than the lead of 300 ms.
     assert!(records[0].playout.queue_nanos_max <= 400 * MILLIS);
 }
