@@ -174,7 +174,7 @@ fn main() -> ExitCode {
         Command::Run(arguments) => run_calls(arguments),
         Command::Call(arguments) => call(&arguments),
         Command::Gemini(arguments) => gemini(arguments),
-        Command::Relay => relay::serve().map(|()| true),
+        Command::Relay => serve(),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,
@@ -184,6 +184,13 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// The relay, with its log on standard error.
+fn serve() -> Result<bool, String> {
+    let level = env_logger::Env::default().default_filter_or("info");
+    env_logger::Builder::from_env(level).format_timestamp_millis().init();
+    relay::serve().map(|()| true)
 }
 
 fn run_calls(arguments: Run) -> Result<bool, String> {

@@ -199,7 +199,8 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "calls        {} made, {} good, {:.0} call-seconds, set up in p50 {:.1} ms max {:.1} ms",
+            "calls        {} made, {} good, {:.0} call-seconds, \
+             set up in p50 {:.1} ms max {:.1} ms",
             self.calls,
             self.calls_good,
             self.call_seconds,
@@ -212,7 +213,8 @@ impl fmt::Display for Report {
         for (name, direction) in [("uplink", &self.uplink), ("downlink", &self.downlink)] {
             writeln!(
                 f,
-                "{name:<12} {} samples expected, {} heard in place, {} lost, {} doubled, {} foreign, {} void",
+                "{name:<12} {} samples expected, {} heard in place, {} lost, {} doubled, \
+                 {} foreign, {} void",
                 direction.expected,
                 direction.matched,
                 direction.lost,
@@ -238,7 +240,8 @@ impl fmt::Display for Report {
         let [up, down] = [&self.uplink, &self.downlink];
         writeln!(
             f,
-            "not in these: {} frames and {} chunks before the other side was ready, {} chunks paced",
+            "not in these: {} frames and {} chunks before the other side was ready, \
+             {} chunks paced",
             up.early, down.early, down.paced
         )?;
         writeln!(f)?;

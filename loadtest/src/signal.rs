@@ -51,10 +51,17 @@ impl CallerVoice {
 
     /// The samples from `position` on.
     pub fn speak(&self, position: u64, code: &mut [u8]) {
+        // One random word and one loudness serve the eight samples of a millisecond.
+        let (mut noise, mut loud) = (0, 0);
+        let mut ms = u64::MAX;
         for (at, code) in (position..).zip(code) {
-            let noise = bits(self.seed, at / 8) >> (at % 8 * 8);
+            if at / 8 != ms {
+                ms = at / 8;
+                (noise, loud) = (bits(self.seed, ms), loudness(ms));
+            }
+            let noise = noise >> (at % 8 * 8);
             // Magnitude codes from 0x10 to 0x5F: between about 130 and 8,000 of 32,124.
-            let magnitude = 0x10 + (loudness(at / 8) * 8 + (noise & 0x1F)).min(0x4F) as u8;
+            let magnitude = 0x10 + (loud * 8 + (noise & 0x1F)).min(0x4F) as u8;
             let sign = (noise & 0x80) as u8;
             *code = !(sign | magnitude);
         }
@@ -83,10 +90,15 @@ impl ModelVoice {
     /// The samples from `position` on; silence over the last [`TURN_TAIL_SAMPLES`].
     pub fn speak(&self, position: u64, pcm: &mut [i16]) {
         let voiced = self.samples.saturating_sub(TURN_TAIL_SAMPLES);
+        // One random word serves twelve samples, each of its parts three: energy the phone keeps.
+        let (mut noise, mut loud) = (0, 0);
+        let mut block = u64::MAX;
         for (at, sample) in (position..).zip(pcm) {
-            // One value lasts three samples: energy the phone band keeps.
-            let noise = (bits(self.seed, at / 12) >> (at % 12 / 3 * 16)) as u16 as i16;
-            let loud = 2 + loudness(at / 24) as i32;
+            if at / 12 != block {
+                block = at / 12;
+                (noise, loud) = (bits(self.seed, block), 2 + loudness(at / 24) as i32);
+            }
+            let noise = (noise >> (at % 12 / 3 * 16)) as u16 as i16;
             *sample = if at < voiced { (i32::from(noise) * loud / 40) as i16 } else { 0 };
         }
     }

@@ -27,6 +27,12 @@ const WINDOW: usize = 16;
 /// From one indexed place to the next.
 const STRIDE: usize = 8;
 
+/// Different values that a window must have to identify a place.
+const TELLING: usize = 10;
+
+/// Places of a session that are looked up to find its call: most of them name it.
+const VOTES: usize = 32;
+
 /// How much of a session is searched for a place that some caller spoke, in samples.
 const PAIRING_SAMPLES: usize = 10 * 16_000;
 
@@ -103,17 +109,22 @@ pub fn align<T: Copy + Eq + Hash>(expected: &[T], heard: &[T]) -> Alignment {
     result
 }
 
-/// The places of every [`STRIDE`]th window that is not monotonous.
+/// The places of every [`STRIDE`]th window that can be nowhere else.
 fn index_places<T: Copy + Eq + Hash>(audio: &[T]) -> HashMap<&[T], usize> {
-    let windows = audio.windows(WINDOW).enumerate().step_by(STRIDE);
-    windows
-        .filter(|(_, window)| is_distinct(window))
-        .map(|(place, window)| (window, place))
-        .collect()
+    let mut places: HashMap<&[T], Option<usize>> = HashMap::new();
+    for (place, window) in audio.windows(WINDOW).enumerate().step_by(STRIDE) {
+        if is_telling(window) {
+            places.entry(window).and_modify(|known| *known = None).or_insert(Some(place));
+        }
+    }
+    places.into_iter().filter_map(|(window, place)| Some((window, place?))).collect()
 }
 
-fn is_distinct<T: Eq>(window: &[T]) -> bool {
-    window.iter().any(|sample| *sample != window[0])
+/// True if a window holds enough different values not to be silence or the first stir of a filter,
+/// which sound alike everywhere.
+fn is_telling<T: Eq>(window: &[T]) -> bool {
+    let new = |&(n, sample): &(usize, &T)| !window[..n].contains(sample);
+    window.iter().enumerate().filter(new).count() >= TELLING
 }
 
 /// Where both go on alike again: the first place heard from `from` on that was expected anywhere.
@@ -125,7 +136,7 @@ fn resume<T: Copy + Eq + Hash>(
 ) -> Option<(usize, usize)> {
     let windows = heard[from..].windows(WINDOW).enumerate();
     let (offset, mut e) = windows
-        .filter(|(_, window)| is_distinct(window))
+        .filter(|(_, window)| is_telling(window))
         .find_map(|(offset, window)| places.get(window).map(|&place| (offset, place)))?;
     let mut h = from + offset;
     // The window lies on the stride; the likeness may begin before it.
@@ -158,7 +169,12 @@ pub fn pair(expected: &[Vec<i16>], sessions: &[SessionRecord]) -> Vec<Option<usi
     let call_of = |session: &SessionRecord| {
         let heard = &session.uplink.pcm;
         let windows = heard[..heard.len().min(PAIRING_SAMPLES)].windows(WINDOW);
-        windows.filter(|window| is_distinct(window)).find_map(|window| places.get(window).copied())
+        let named = windows
+            .filter(|window| is_telling(window))
+            .filter_map(|window| places.get(window).copied());
+        let mut votes: HashMap<usize, usize> = HashMap::new();
+        named.take(VOTES).for_each(|call| *votes.entry(call).or_default() += 1);
+        votes.into_iter().max_by_key(|&(call, votes)| (votes, call)).map(|(call, _)| call)
     };
     sessions.iter().map(call_of).collect()
 }
@@ -490,6 +506,17 @@ mod tests {
             session(2, vec![0; 4000], Vec::new()),
         ];
         assert_eq!(pair(&expected, &sessions), [Some(2), Some(0), None]);
+    }
+
+    #[test]
+    fn a_hundred_calls_are_told_apart_from_their_first_samples_on() {
+        let plan = MediaPlan::steady(200);
+        let code = |call| spoken_code(&plan, CallerVoice::new(1, call), 10);
+        let expected: Vec<_> = (0..100).map(|call| signal::uplink(&code(call), 16_000)).collect();
+        let sessions: Vec<_> =
+            (0..100).map(|n| session(n, expected[99 - n].clone(), Vec::new())).collect();
+        let paired: Vec<_> = (0..100).map(|n| Some(99 - n)).collect();
+        assert_eq!(pair(&expected, &sessions), paired);
     }
 
     #[test]

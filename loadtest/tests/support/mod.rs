@@ -151,7 +151,7 @@ impl Call {
             match self.phone.read() {
                 Ok(Message::Text(text)) => {
                     let message = serde_json::from_str(&text).unwrap();
-                    if !self.from_phone(message, &mut model) {
+                    if !self.phone_says(message, &mut model) {
                         break;
                     }
                 }
@@ -160,8 +160,8 @@ impl Call {
                 Err(_) => break,
             }
             match model.read() {
-                Ok(Message::Text(text)) => self.from_model(text.as_bytes(), &mut model),
-                Ok(Message::Binary(bytes)) => self.from_model(&bytes, &mut model),
+                Ok(Message::Text(text)) => self.model_says(text.as_bytes(), &mut model),
+                Ok(Message::Binary(bytes)) => self.model_says(&bytes, &mut model),
                 Ok(_) => {}
                 Err(error) if is_timeout(&error) => {}
                 Err(_) => break,
@@ -175,7 +175,7 @@ impl Call {
     }
 
     /// False once the call is over.
-    fn from_phone(&mut self, message: Value, model: &mut WebSocket<TcpStream>) -> bool {
+    fn phone_says(&mut self, message: Value, model: &mut WebSocket<TcpStream>) -> bool {
         match message["event"].as_str().unwrap() {
             "start" => self.stream_sid = message["streamSid"].as_str().unwrap().to_string(),
             "media" if !self.ready => self.early.push(message),
@@ -201,14 +201,14 @@ impl Call {
         let missing = at - self.next_ms.unwrap_or(at);
         if missing > 20.0 {
             let bytes = (missing * 8.0).round() as usize;
-            self.to_model(&vec![0xFF; bytes], model);
+            self.pass_on(&vec![0xFF; bytes], model);
         }
         self.next_ms = Some(at + code.len() as f64 / 8.0);
-        self.to_model(&code, model);
+        self.pass_on(&code, model);
         true
     }
 
-    fn to_model(&mut self, code: &[u8], model: &mut WebSocket<TcpStream>) {
+    fn pass_on(&mut self, code: &[u8], model: &mut WebSocket<TcpStream>) {
         let mut pcm_8k = vec![0; code.len()];
         self.kernels.mulaw_decode(code, &mut pcm_8k);
         let mut pcm_16k = vec![0; self.up.output_len(pcm_8k.len())];
@@ -219,7 +219,7 @@ impl Call {
         let _ = model.send(Message::text(text));
     }
 
-    fn from_model(&mut self, bytes: &[u8], model: &mut WebSocket<TcpStream>) {
+    fn model_says(&mut self, bytes: &[u8], model: &mut WebSocket<TcpStream>) {
         let message: Value = serde_json::from_slice(bytes).unwrap();
         if message.get("setupComplete").is_some() {
             self.ready = true;
