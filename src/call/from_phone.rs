@@ -76,7 +76,7 @@ impl Call {
         }
         match event {
             Event::Text(text) => self.handle_phone_text(text, bench),
-            Event::Binary(bytes) => self.handle_phone_binary(bytes),
+            Event::Binary(bytes) => self.handle_phone_binary(bytes, bench),
             Event::Ping(payload) => self.phone.send_pong(payload),
             Event::Pong(_) | Event::Partial | Event::NeedMore { .. } | Event::Close { .. } => {}
         }
@@ -184,6 +184,9 @@ impl Call {
             uplink.keep_time(self.now, timestamp_ms, bench.bytes.len(), &mut self.tally);
         }
         uplink.push(self.now, &bench.bytes, &mut self.tally);
+        bench.source_pcm.clear();
+        Format::Mulaw8k.decode(&bench.kernels, &bench.bytes, &mut bench.source_pcm);
+        self.listen(Format::Mulaw8k.rate_hz(), &bench.source_pcm);
     }
 
     fn take_mark(&mut self, name: &str) {
@@ -236,7 +239,7 @@ impl Call {
         }
     }
 
-    fn handle_phone_binary(&mut self, audio: &[u8]) {
+    fn handle_phone_binary(&mut self, audio: &[u8], bench: &mut Workbench) {
         if self.class == Some(Class::Twilio) {
             return self.handle_phone_nonsense(Oddity::PhoneOpcode, CloseCode::UNSUPPORTED);
         }
@@ -251,6 +254,10 @@ impl Call {
             return self.phone.tell(&ToBrowser::Error { code: "audio_too_long", message });
         }
         uplink.push(self.now, audio, &mut self.tally);
+        let (format, whole) = (*format, audio.len() / 2 * 2);
+        bench.source_pcm.clear();
+        format.decode(&bench.kernels, &audio[..whole], &mut bench.source_pcm);
+        self.listen(format.rate_hz(), &bench.source_pcm);
     }
 }
 
