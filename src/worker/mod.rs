@@ -327,6 +327,10 @@ impl Worker {
                     }
                     continue;
                 }
+                if request == Request::Spare {
+                    self.figures.letters_lost += u64::from(!order_spare(slot, key, neighbours));
+                    continue;
+                }
                 if !grant_one(&slot.call, key, request, neighbours, &mut self.figures) {
                     self.figures.letters_lost += 1;
                 }
@@ -488,6 +492,14 @@ fn guard(call: &mut Call, now: Nanos, event: impl FnOnce(&mut Call)) {
     }
 }
 
+/// Asks for a connection made ahead. A letter lost costs the call nothing but time.
+fn order_spare(slot: &Slot, call: CallKey, neighbours: &Neighbours) -> bool {
+    let (id, class) = (slot.call.id(), slot.call.class().unwrap_or(Class::Web));
+    slot.model.clone().is_none_or(|agent| {
+        neighbours.dial.post(DialLetter::Spare { call, id, class, agent }).is_ok()
+    })
+}
+
 /// Asks for another line. False if the letter was lost because a box was full: the call knows.
 fn redial(slot: &mut Slot, key: CallKey, revival: Revival, neighbours: &Neighbours) -> bool {
     let (id, class) = (slot.call.id(), slot.call.class().unwrap_or(Class::Web));
@@ -519,8 +531,8 @@ fn grant_one(
             figures.started[class as usize] += 1;
             neighbours.accept.post(AcceptLetter::Admit { call: key, id, opening }).is_ok()
         }
-        // Granted by `redial`.
-        Request::Redial(_) => true,
+        // Granted by `redial` and `order_spare`.
+        Request::Redial(_) | Request::Spare => true,
         Request::Report(report) => {
             if let Report::Joined { after } = report {
                 figures.histograms.record(Stage::Setup, after);
