@@ -89,6 +89,32 @@ pub const RECOVERIES_IN_A_ROW: u32 = 3;
 pub const RECOVERIES_PER_CALL: u32 = 8;
 /// A line that has held so long is no part of a row any more.
 pub const RECOVERY_PROVEN: Duration = Duration::from_secs(10);
+/// Before the end a model has announced: its connection is given up by then.
+pub const GO_AWAY_MARGIN: Duration = Duration::from_secs(5);
+/// An end announced for sooner than this is not waited for: the connection is given up at once.
+pub const GO_AWAY_AT_ONCE: Duration = Duration::from_secs(8);
+/// From the announcement, how long a good moment is waited for, however late the end may be.
+pub const GO_AWAY_WAIT_MAX: Duration = Duration::from_secs(45);
+/// Caller audio this loud (root mean square of 16-bit samples, about -40 dBFS) may be speech.
+pub const SPEECH_LEVEL: i64 = 330;
+/// So much of it, without a quiet piece, is speech. Less is a click.
+pub const SPEECH_MIN_MS: u64 = 60;
+/// Without speech for so long the caller is silent.
+pub const SAFE_SILENCE: Duration = Duration::from_millis(300);
+/// Speech this long ago has nothing to do with what happens now.
+pub const SPEECH_RECENT: Duration = Duration::from_secs(2);
+/// From the end of the caller's speech to the model's answer. Then it is asked to answer, and
+/// after as long again its connection is given up.
+pub const REPLY_MAX: Duration = Duration::from_secs(7);
+/// The same for a session that was taken up again and has not been heard since. Then a fresh
+/// session is begun.
+pub const RESUMED_REPLY_MAX: Duration = Duration::from_secs(8);
+/// From the request to greet to the first audio. Then it is made once more.
+pub const GREETING_MAX: Duration = Duration::from_secs(4);
+/// An interruption with less speech than this before it was none of the caller's.
+pub const PHANTOM_SPEECH_MS: u64 = 200;
+/// After such an interruption, how long the model may be silent. Then a fresh session is begun.
+pub const PHANTOM_MAX: Duration = Duration::from_secs(5);
 /// What is remembered of a call in words, for a fresh session: its last turns.
 pub const MEMORY_BYTES_MAX: usize = 4 * 1024;
 /// A handle to take up a session again. A longer one is not kept.
@@ -173,6 +199,7 @@ const _: () = {
     assert!(AGENT_OUTPUT_MAX_BYTES >= FRAMES_PER_TURN * 1024);
     assert!(REBUFFER_MS.is_multiple_of(PTIME_MS));
     assert!(CLOSE_TIMEOUT.as_millis() < PHONE_CLOSE_TIMEOUT.as_millis());
+    assert!(GO_AWAY_MARGIN.as_millis() < GO_AWAY_AT_ONCE.as_millis());
     assert!(SWAP_QUEUE_MS <= UPLINK_QUEUE_MS);
     assert!(RECOVERIES_IN_A_ROW <= RECOVERIES_PER_CALL);
     assert!(RECOVERY_BACKOFF_MAX.as_millis() < OUTAGE_MAX.as_millis());

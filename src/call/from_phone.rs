@@ -75,7 +75,7 @@ impl Call {
         }
         match event {
             Event::Text(text) => self.handle_phone_text(text, bench),
-            Event::Binary(bytes) => self.handle_phone_binary(bytes),
+            Event::Binary(bytes) => self.handle_phone_binary(bytes, bench),
             Event::Ping(payload) => self.phone.send_pong(payload),
             Event::Pong(_) | Event::Partial | Event::NeedMore { .. } | Event::Close { .. } => {}
         }
@@ -203,6 +203,9 @@ impl Call {
             uplink.keep_time(self.now, timestamp_ms, bench.bytes.len(), flow)
         });
         uplink.push(self.now, &bench.bytes, &mut self.tally);
+        bench.source_pcm.clear();
+        Format::Mulaw8k.decode(&bench.kernels, &bench.bytes, &mut bench.source_pcm);
+        self.listen(Format::Mulaw8k.rate_hz(), &bench.source_pcm);
         match odd {
             // Holes are the network's doing.
             Some(Oddity::PhoneHole) => self.tally.note(Oddity::PhoneHole),
@@ -268,7 +271,7 @@ impl Call {
         }
     }
 
-    fn handle_phone_binary(&mut self, audio: &[u8]) {
+    fn handle_phone_binary(&mut self, audio: &[u8], bench: &mut Workbench) {
         if self.class == Some(Class::Twilio) {
             return self.handle_phone_nonsense(Oddity::PhoneOpcode, CloseCode::UNSUPPORTED);
         }
@@ -283,6 +286,10 @@ impl Call {
             return self.phone.tell(&ToBrowser::Error { code: "audio_too_long", message });
         }
         uplink.push(self.now, audio, &mut self.tally);
+        let (format, whole) = (*format, audio.len() / 2 * 2);
+        bench.source_pcm.clear();
+        format.decode(&bench.kernels, &audio[..whole], &mut bench.source_pcm);
+        self.listen(format.rate_hz(), &bench.source_pcm);
     }
 }
 

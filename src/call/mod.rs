@@ -12,6 +12,7 @@
 //! | `events` | what crosses the border besides bytes |
 //! | `session` | the model's session, which outlives its connections |
 //! | `swap` | what the call does while a connection is swapped |
+//! | `watch`, `ear` | whether the model answers, whether the caller speaks |
 //! | `memory` | what was said, in words |
 //! | `from_phone`, `from_agent` | what each side says, and what follows |
 //! | `phone`, `agent` | what is said to each side |
@@ -24,6 +25,7 @@ pub mod agent;
 pub mod arrivals;
 pub mod audio;
 pub mod downlink;
+mod ear;
 pub mod events;
 mod from_agent;
 mod from_phone;
@@ -35,6 +37,7 @@ mod swap;
 pub mod tally;
 pub mod turns;
 pub mod uplink;
+mod watch;
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -49,11 +52,13 @@ pub use tally::{Dropped, Flow, Lines, Oddity, Tally};
 use agent::AgentLeg;
 use audio::Format;
 use downlink::Downlink;
+use ear::Ear;
 use memory::Memory;
 use phone::PhoneLeg;
 use session::{Cause, Session};
 use turns::Turns;
 use uplink::Uplink;
+use watch::Watch;
 
 use crate::buf::{SendBuf, Stamped};
 use crate::clock::Nanos;
@@ -114,6 +119,12 @@ pub struct Call {
     /// Set while the socket of a connection that was given up is to be dropped as it is.
     agent_abandoned: bool,
     session: Session,
+    watch: Watch,
+    ear: Ear,
+    /// Whether more audio is to be expected of the answer the model is giving.
+    generating: bool,
+    /// What a model that owes an answer is told.
+    nudge: String,
     memory: Memory,
     /// Messages for the model, other than audio, that wait for it to be back.
     waiting_messages: Vec<String>,
@@ -198,6 +209,10 @@ impl Call {
             agent_closed_at: now,
             agent_abandoned: false,
             session: Session::new(seed),
+            watch: Watch::default(),
+            ear: Ear::default(),
+            generating: false,
+            nudge: String::new(),
             memory: Memory::default(),
             waiting_messages: Vec::new(),
             has_spoken: false,
@@ -353,7 +368,7 @@ impl Call {
             Life::Live { .. } if self.now >= self.agent_dead_at() => {
                 self.recover(Cause::Silent, Ending::ModelSilent);
             }
-            Life::Swapping { .. } => self.attend(),
+            Life::Live { .. } | Life::Swapping { .. } => self.attend(),
             Life::Leaving { ending, .. } => {
                 if self.now >= self.agent_close_due() {
                     self.abandon_agent();
@@ -388,6 +403,7 @@ impl Call {
             Life::Live { opened_at } => opened_at
                 .plus(self.settings.max_duration)
                 .min(self.agent_dead_at())
+                .min(self.line_due())
                 .min(playout)
                 .min(phone),
             Life::Swapping { opened_at, .. } => opened_at
@@ -407,6 +423,7 @@ impl Call {
     /// could be moved at once.
     pub fn transcode(&mut self, now: Nanos, bench: &mut Workbench) -> bool {
         self.now = self.now.max(now);
+        self.attend();
         let more_up = matches!(self.life, Life::Live { .. }) && self.send_uplink(bench);
         let live =
             matches!(self.life, Life::Live { .. } | Life::Swapping { .. } | Life::Leaving { .. });

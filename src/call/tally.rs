@@ -192,6 +192,8 @@ pub struct Lines {
     pub given_up: [u64; Cause::COUNT],
     /// Connections replaced, by [`Kind`] and [`Cause::index`].
     pub swaps: [[u64; Cause::COUNT]; Kind::COUNT],
+    /// Times a model was asked for the answer it owed.
+    pub nudges: u64,
     /// Closes by the model during a call, by [`Lines::CODES`].
     pub closes_by_code: [u64; Lines::CODES.len()],
     /// The same closes, by [`CloseClass`].
@@ -219,6 +221,7 @@ impl Lines {
         for (sum, part) in self.swaps.iter_mut().zip(&other.swaps) {
             add(sum, part);
         }
+        self.nudges += other.nudges;
         add(&mut self.closes_by_code, &other.closes_by_code);
         add(&mut self.closes_by_class, &other.closes_by_class);
     }

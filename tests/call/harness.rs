@@ -123,14 +123,25 @@ pub(crate) struct Stage {
 pub(crate) const STREAM: &str = "MZ0000000000000000000000000000000a";
 
 pub(crate) fn terms() -> LineTerms {
-    LineTerms { uplink_rate_hz: 16_000, uplink_ms: 20, ..LineTerms::default() }
+    LineTerms {
+        uplink_rate_hz: 16_000,
+        uplink_ms: 20,
+        greeting: None,
+        seed: None,
+        nudge: r#"{"nudge":1}"#.to_owned(),
+    }
 }
 
 impl Stage {
     pub(crate) fn new(door: Door) -> Stage {
+        Stage::lasting(door, Duration::from_secs(3600))
+    }
+
+    /// A call that may last so long.
+    pub(crate) fn lasting(door: Door, max_duration: Duration) -> Stage {
         let settings = Settings {
             playout_lead: Duration::from_millis(300),
-            max_duration: Duration::from_secs(3600),
+            max_duration,
             uplink_rate_hz: 16_000,
         };
         let now = Nanos::from_millis(1);

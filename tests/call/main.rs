@@ -3,6 +3,7 @@
 mod harness;
 mod random;
 mod session;
+mod sim;
 
 use dsp::kernels::{Isa, Kernels};
 use dsp::resample::{Conversion, FilterSet, Resampler};
