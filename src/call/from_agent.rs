@@ -24,7 +24,7 @@ impl Call {
         bench: &mut Workbench,
     ) -> usize {
         self.now = self.now.max(now);
-        self.agent_heard_at = self.now;
+        self.agent_silent_since = None;
         // Taken out for the loop, so that an event may borrow from it while the call changes.
         let mut reader =
             std::mem::replace(&mut self.agent_reader, MessageReader::new(Role::Server, 0));
@@ -145,9 +145,13 @@ impl Call {
                 self.note_agent(Oddity::AgentBase64);
                 continue;
             }
+            let Some(Audio { downlink, .. }) = &mut self.audio else { return };
+            if !downlink.can_play(part.rate_hz) {
+                self.note_agent(Oddity::AgentRate);
+                continue;
+            }
             let had_floor = self.turns.is_agents();
             let live = !message.interrupted && self.turns.audio_came(self.now);
-            let Some(Audio { downlink, .. }) = &mut self.audio else { return };
             if !live {
                 downlink.refuse(bench.bytes.len(), &mut self.tally);
                 continue;
@@ -165,8 +169,8 @@ impl Call {
     /// No more audio comes of this generation, or the whole turn is over.
     pub(super) fn complete(&mut self, turn_complete: bool) {
         let had_floor = self.turns.is_agents();
-        if let (true, Some(audio)) = (had_floor, &mut self.audio) {
-            audio.downlink.end_turn(&mut self.tally);
+        if had_floor {
+            self.end_agents_turn();
         }
         if turn_complete {
             self.memory.end_turn(false);

@@ -72,8 +72,7 @@ impl Call {
             match self.session.poll(self.now) {
                 None => return,
                 Some(Wish::Abandon) => {
-                    self.lose_agent();
-                    self.agent_abandoned = true;
+                    self.abandon_agent();
                     self.cut_off();
                 }
                 Some(Wish::Dial(kind)) => {
@@ -149,7 +148,7 @@ impl Call {
         self.life = Life::Live { opened_at };
         self.agent_life = LegLife::Open;
         self.agent_abandoned = false;
-        self.agent_heard_at = self.now;
+        self.agent_silent_since = None;
         self.agent_reader = MessageReader::new(Role::Server, AGENT_MESSAGE_MAX_BYTES);
         self.agent_oddities = 0;
         self.nudge.clone_from(&terms.nudge);
@@ -184,7 +183,7 @@ impl Call {
     /// Says something to the model that is no audio: at once, or when it is back.
     pub(super) fn tell_agent(&mut self, json: String) {
         match self.life {
-            Life::Live { .. } => self.agent.send_json(&json),
+            Life::Live { .. } if self.agent.has_room(json.len()) => self.agent.send_json(&json),
             Life::Swapping { .. } if self.waiting_messages.len() < SWAP_MESSAGES_MAX => {
                 self.waiting_messages.push(json);
             }

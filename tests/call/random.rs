@@ -39,7 +39,7 @@ fn one_call(seed: u64) {
     let ending = stage.ending.unwrap_or_else(|| panic!("seed {seed}: the call did not end"));
     let tally = stage.tally();
     assert_eq!((tally.uplink.queued, tally.downlink.queued), (0, 0), "seed {seed}, {ending}");
-    stage.pass(300);
+    stage.pass(2_100);
     assert!(!stage.call.needs_phone() && !stage.call.needs_agent(), "seed {seed}, {ending}");
     assert_ne!(ending, Ending::Internal, "seed {seed}");
 }

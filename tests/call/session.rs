@@ -348,12 +348,16 @@ fn what_a_browser_types_meanwhile_waits_and_goes_before_audio() {
 #[test]
 fn a_silent_line_is_closed_in_order_before_another_is_asked_for() {
     let mut stage = Stage::joined();
+    stage.phone.say(media(0, &[0x55; 160]));
+    stage.settle();
     stage.pass(20_000);
     assert_eq!(stage.agent.close_code(), Some(1000));
     assert_eq!(stage.redials.len(), 1, "the peer answered at once");
 
     let mut stage = Stage::joined();
     stage.agent.cut_off = true;
+    stage.phone.say(media(0, &[0x55; 160]));
+    stage.settle();
     stage.pass(20_000);
     assert_eq!(stage.agent.close_code(), Some(1000));
     assert!(stage.redials.is_empty() && stage.call.needs_agent());
@@ -393,7 +397,7 @@ fn a_caller_who_hangs_up_meanwhile_is_let_go_and_a_late_line_is_not_wanted() {
     assert_eq!(stage.ending, Some(Ending::PhoneLost));
     assert!(!stage.call.awaits_line() && !stage.call.needs_agent());
     let took = stage.call.next_timeout().since(stage.now);
-    assert!(took <= Duration::from_millis(250));
+    assert!(took <= Duration::from_secs(2));
 }
 
 fn go_away(stage: &mut Stage, time_left: &str) {
