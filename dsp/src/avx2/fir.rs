@@ -17,7 +17,7 @@ use std::arch::x86_64::*;
 
 use super::{load, store};
 use crate::scalar;
-use crate::taps::{Bank, Rounding, RowAvx2};
+use crate::taps::{Bank, Lift, Rounding, RowAvx2};
 
 /// Groups that share a load of a row.
 const GROUPS: usize = 8;
@@ -25,10 +25,32 @@ const GROUP_OUTPUTS: usize = 4;
 
 /// As [`scalar::fir::fir`].
 #[target_feature(enable = "avx2")]
-pub(crate) fn fir(bank: &Bank, window: &[i16], mut tick: usize, mut output: &mut [i16]) {
-    let Rounding::Lifted { shifts, places } = bank.rounding else {
+pub(crate) fn fir(bank: &Bank, window: &[i16], tick: usize, output: &mut [i16]) {
+    let Rounding::Banded { lift, places } = bank.rounding else {
         return dots(bank, window, tick, output);
     };
+    match lift {
+        Lift::None => banded(bank, window, tick, output, |means| round(means, places)),
+        Lift::By17Over16 => banded(bank, window, tick, output, |mean| {
+            round(_mm256_add_epi32(mean, _mm256_srai_epi32(mean, 4)), places)
+        }),
+        Lift::By13Over16 => banded(bank, window, tick, output, |mean| {
+            let parts = _mm256_add_epi32(_mm256_srai_epi32(mean, 1), _mm256_srai_epi32(mean, 2));
+            round(_mm256_add_epi32(parts, _mm256_srai_epi32(mean, 4)), places)
+        }),
+    }
+}
+
+/// The filter by bands; `finish` lifts and rounds eight means.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn banded(
+    bank: &Bank,
+    window: &[i16],
+    mut tick: usize,
+    mut output: &mut [i16],
+    finish: impl Fn(__m256i) -> __m256i,
+) {
     // Groups begin at phase zero; an output before that stands alone.
     while !tick.is_multiple_of(bank.up) && !output.is_empty() {
         scalar::fir::fir(bank, window, tick, &mut output[..1]);
@@ -42,14 +64,14 @@ pub(crate) fn fir(bank: &Bank, window: &[i16], mut tick: usize, mut output: &mut
         let groups: [__m256i; GROUPS] = groups(bank.band_avx2, &window[at..], step);
         let (halves, _) = chunk.as_chunks_mut::<16>();
         for (half, groups) in halves.iter_mut().zip(groups.as_chunks::<4>().0) {
-            store(half, round(groups, shifts, places));
+            store(half, pack(groups, &finish));
         }
         at += GROUPS * step;
     }
     for chunk in rest.chunks_mut(16) {
         let groups = groups(bank.band_avx2, &window[at..], step);
         let mut whole = [0_i16; 16];
-        store(&mut whole, round(&groups, shifts, places));
+        store(&mut whole, pack(&groups, &finish));
         chunk.copy_from_slice(&whole[..chunk.len()]);
         at += 4 * step;
     }
@@ -72,28 +94,33 @@ fn groups<const N: usize>(band: &[RowAvx2], window: &[i16], step: usize) -> [__m
     sums
 }
 
-/// Four groups to sixteen samples: the mean of each pair of lanes, lifted, rounded, saturated.
+/// Four groups to sixteen samples, in order and saturated.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn round(groups: &[__m256i; 4], shifts: &[u32], places: u32) -> __m256i {
-    let half = _mm256_set1_epi32(1 << (places - 1));
-    let finish = |a: __m256i, b: __m256i| {
-        let (a, b) = (_mm256_castsi256_ps(a), _mm256_castsi256_ps(b));
-        let even = _mm256_castps_si256(_mm256_shuffle_ps(a, b, 0b10_00_10_00));
-        let odd = _mm256_castps_si256(_mm256_shuffle_ps(a, b, 0b11_01_11_01));
-        // floor((even + odd) / 2), without the 33rd bit.
-        let both = _mm256_and_si256(even, odd);
-        let one = _mm256_srai_epi32(_mm256_xor_si256(even, odd), 1);
-        let mean = _mm256_add_epi32(both, one);
-        let lifted = shifts.iter().fold(half, |sum, shift| {
-            _mm256_add_epi32(sum, _mm256_sra_epi32(mean, _mm_cvtsi32_si128(*shift as i32)))
-        });
-        _mm256_sra_epi32(lifted, _mm_cvtsi32_si128(places as i32))
-    };
-    let [a, b, c, d] = *groups;
-    let packed = _mm256_packs_epi32(finish(a, b), finish(c, d));
+fn pack([a, b, c, d]: &[__m256i; 4], finish: impl Fn(__m256i) -> __m256i) -> __m256i {
+    let packed = _mm256_packs_epi32(finish(means(*a, *b)), finish(means(*c, *d)));
     // Pairs of outputs lie as a0 b0 c0 d0, a1 b1 c1 d1.
     _mm256_permutevar8x32_epi32(packed, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7))
+}
+
+/// The mean of each output's two lanes, for two groups.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn means(a: __m256i, b: __m256i) -> __m256i {
+    let (a, b) = (_mm256_castsi256_ps(a), _mm256_castsi256_ps(b));
+    let even = _mm256_castps_si256(_mm256_shuffle_ps(a, b, 0b10_00_10_00));
+    let odd = _mm256_castps_si256(_mm256_shuffle_ps(a, b, 0b11_01_11_01));
+    // floor((even + odd) / 2), without the 33rd bit.
+    let half = _mm256_srai_epi32(_mm256_xor_si256(even, odd), 1);
+    _mm256_add_epi32(_mm256_and_si256(even, odd), half)
+}
+
+/// To nearest, half up.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn round(lifted: __m256i, places: u32) -> __m256i {
+    let half = _mm256_set1_epi32(1 << (places - 1));
+    _mm256_sra_epi32(_mm256_add_epi32(lifted, half), _mm_cvtsi32_si128(places as i32))
 }
 
 /// Four samples, in each quarter of the register.

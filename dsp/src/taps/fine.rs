@@ -43,7 +43,7 @@ pub(super) fn from_44_linear() -> Bank {
         up: UP,
         down: DOWN,
         taps: TAPS,
-        rounding: Rounding::Scaled { gain: 1 << (FINE_Q - COARSE_Q), places: FINE_Q },
+        rounding: Rounding::Plain { gain: 1 << (FINE_Q - COARSE_Q), places: FINE_Q },
         by_phase: coarse.leak(),
         fine_by_phase: fine.leak(),
         band_avx2: &[],

@@ -76,10 +76,8 @@ impl Bank {
     /// Rounds a sum of products to a sample: to nearest, half up, saturated, never wrapped.
     pub(crate) fn round(&self, sum: i64, fine_sum: i64) -> i16 {
         let (exact, places) = match self.rounding {
-            Rounding::Lifted { shifts, places } => {
-                (shifts.iter().map(|shift| (sum >> 1) >> shift).sum(), places)
-            }
-            Rounding::Scaled { gain, places } => (sum * gain + fine_sum, places),
+            Rounding::Banded { lift, places } => (lift.of(sum >> 1), places),
+            Rounding::Plain { gain, places } => (sum * gain + fine_sum, places),
         };
         let rounded: i64 = (exact + (1 << (places - 1))) >> places;
         rounded.clamp(i64::from(i16::MIN), i64::from(i16::MAX)) as i16
@@ -104,13 +102,35 @@ impl Bank {
 pub(crate) enum Rounding {
     /// Half the sum, lifted, rounded to so many binary places fewer.
     ///
-    /// A kernel holds a sum as two 32-bit parts and takes their mean, hence the half. The larger
-    /// the taps, the smaller their errors of rounding, but the parts must fit: some filters have
-    /// taps a little short of a whole number of binary places, and the missing gain is made up by
-    /// adding up copies of the mean, each shifted right by one of `shifts`.
-    Lifted { shifts: &'static [u32], places: u32 },
+    /// A kernel holds a sum as two 32-bit parts and takes their mean, hence the half.
+    Banded { lift: Lift, places: u32 },
     /// The sum times `gain`, and the sum over the fine taps, rounded to so many places fewer.
-    Scaled { gain: i64, places: u32 },
+    Plain { gain: i64, places: u32 },
+}
+
+/// Gain made up for after the sum.
+///
+/// The larger the taps, the smaller their errors of rounding, but sums must fit 32 bits at full
+/// scale: some filters have taps a little short of a whole number of binary places, and what is
+/// missing is made up by adding shifted copies of the mean.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Lift {
+    /// The mean as it is.
+    None,
+    /// Times 17/16: `mean + (mean >> 4)`.
+    By17Over16,
+    /// Times 13/16: `(mean >> 1) + (mean >> 2) + (mean >> 4)`.
+    By13Over16,
+}
+
+impl Lift {
+    fn of(self, mean: i64) -> i64 {
+        match self {
+            Lift::None => mean,
+            Lift::By17Over16 => mean + (mean >> 4),
+            Lift::By13Over16 => (mean >> 1) + (mean >> 2) + (mean >> 4),
+        }
+    }
 }
 
 /// Cuts a prototype into phases: phase `p` takes every `up`th tap from the `p`th on, turned round
@@ -158,7 +178,7 @@ const fn band<const ROWS: usize, const WIDTH: usize>(
 /// A bank of a prototype: phases and bands, laid out at compile time.
 macro_rules! bank {
     ($name:ident, $prototype:expr, up: $up:expr, down: $down:expr, taps: $taps:expr,
-     shifts: $shifts:expr, places: $places:expr) => {
+     lift: $lift:expr, places: $places:expr) => {
         static $name: Bank = {
             const UP: usize = $up;
             const DOWN: usize = $down;
@@ -172,7 +192,7 @@ macro_rules! bank {
                 up: UP,
                 down: DOWN,
                 taps: TAPS,
-                rounding: Rounding::Lifted { shifts: &$shifts, places: $places },
+                rounding: Rounding::Banded { lift: $lift, places: $places },
                 by_phase: &BY_PHASE,
                 fine_by_phase: &[],
                 band_avx2: &BAND_AVX2,
@@ -185,16 +205,16 @@ macro_rules! bank {
 // What taps of unit gain sum to is written at their definition. Of two phases each sees half of
 // them. A filter with one tap more than its prototype has its oldest tap zero, so that its two
 // largest taps fall into different lanes.
-bank!(UP2_LINEAR, HALF_LINEAR, up: 2, down: 1, taps: 31, shifts: [0], places: 14);
-bank!(UP2_MINIMUM, UP2_MINIMUM_TAPS, up: 2, down: 1, taps: 31, shifts: [0], places: 14);
-bank!(DOWN2_LINEAR, HALF_LINEAR, up: 1, down: 2, taps: 63, shifts: [0], places: 15);
-bank!(DOWN2_MINIMUM, DOWN2_MINIMUM_TAPS, up: 1, down: 2, taps: 62, shifts: [0], places: 14);
+bank!(UP2_LINEAR, HALF_LINEAR, up: 2, down: 1, taps: 31, lift: Lift::None, places: 14);
+bank!(UP2_MINIMUM, UP2_MINIMUM_TAPS, up: 2, down: 1, taps: 31, lift: Lift::None, places: 14);
+bank!(DOWN2_LINEAR, HALF_LINEAR, up: 1, down: 2, taps: 63, lift: Lift::None, places: 15);
+bank!(DOWN2_MINIMUM, DOWN2_MINIMUM_TAPS, up: 1, down: 2, taps: 62, lift: Lift::None, places: 14);
 // 2^20 / 17, lifted by 1 + 1/16 = 17/16: 2^16.
-bank!(DOWN3_LINEAR, THIRD_LINEAR, up: 1, down: 3, taps: 99, shifts: [0, 4], places: 15);
-bank!(UP2_DOWN3_LINEAR, THIRD_LINEAR, up: 2, down: 3, taps: 50, shifts: [0, 4], places: 14);
+bank!(DOWN3_LINEAR, THIRD_LINEAR, up: 1, down: 3, taps: 99, lift: Lift::By17Over16, places: 15);
+bank!(UP2_DOWN3_LINEAR, THIRD_LINEAR, up: 2, down: 3, taps: 50, lift: Lift::By17Over16, places: 14);
 // 2^19 / 13, lifted by 1/2 + 1/4 + 1/16 = 13/16: 2^15.
-bank!(DOWN3_MINIMUM, DOWN3_MINIMUM_TAPS, up: 1, down: 3, taps: 99, shifts: [1, 2, 4], places: 14);
-bank!(UP2_DOWN3_MINIMUM, UP3_MINIMUM_TAPS, up: 2, down: 3, taps: 50, shifts: [0], places: 14);
+bank!(DOWN3_MINIMUM, DOWN3_MINIMUM_TAPS, up: 1, down: 3, taps: 99, lift: Lift::By13Over16, places: 14);
+bank!(UP2_DOWN3_MINIMUM, UP3_MINIMUM_TAPS, up: 2, down: 3, taps: 50, lift: Lift::None, places: 14);
 
 /// Eight outputs do not begin at one of three phases again, so there is no band: plain products.
 /// Three phases see a third of the taps each, hence the gain.
@@ -206,7 +226,7 @@ macro_rules! up3 {
                 up: 3,
                 down: 1,
                 taps: 33,
-                rounding: Rounding::Scaled { gain: $gain, places: $places },
+                rounding: Rounding::Plain { gain: $gain, places: $places },
                 by_phase: &BY_PHASE,
                 fine_by_phase: &[],
                 band_avx2: &[],
@@ -267,11 +287,10 @@ mod tests {
     #[test]
     fn no_mean_of_two_lanes_leaves_32_bits_when_it_is_lifted_and_rounded() {
         for (conversion, set, bank) in every_bank() {
-            let Rounding::Lifted { shifts, places } = bank.rounding else { continue };
+            let Rounding::Banded { lift, places } = bank.rounding else { continue };
             for phase in 0..bank.up {
                 let mean = worst(bank.phase(phase).iter()) / 2;
-                let lifted: i64 = shifts.iter().map(|shift| mean >> shift).sum();
-                let rounded = lifted + (1 << (places - 1));
+                let rounded = lift.of(mean) + (1 << (places - 1));
                 assert!(mean < 1 << 31, "{conversion} {set:?}: mean of phase {phase}");
                 assert!(rounded < 1 << 31, "{conversion} {set:?}: phase {phase}, lifted");
             }
