@@ -30,18 +30,25 @@ pub(crate) fn fir(bank: &Bank, window: &[i16], tick: usize, output: &mut [i16]) 
         return dots(bank, window, tick, output);
     };
     match lift {
-        Lift::None => banded(bank, window, tick, output, |means| round(means, places)),
-        Lift::By17Over16 => banded(bank, window, tick, output, |mean| {
+        Lift::Small => banded(bank, window, tick, output, |even, odd| {
+            round(_mm256_add_epi32(even, odd), places + 1)
+        }),
+        Lift::None => {
+            banded(bank, window, tick, output, |even, odd| round(mean(even, odd), places))
+        }
+        Lift::By17Over16 => banded(bank, window, tick, output, |even, odd| {
+            let mean = mean(even, odd);
             round(_mm256_add_epi32(mean, _mm256_srai_epi32(mean, 4)), places)
         }),
-        Lift::By13Over16 => banded(bank, window, tick, output, |mean| {
+        Lift::By13Over16 => banded(bank, window, tick, output, |even, odd| {
+            let mean = mean(even, odd);
             let parts = _mm256_add_epi32(_mm256_srai_epi32(mean, 1), _mm256_srai_epi32(mean, 2));
             round(_mm256_add_epi32(parts, _mm256_srai_epi32(mean, 4)), places)
         }),
     }
 }
 
-/// The filter by bands; `finish` lifts and rounds eight means.
+/// The filter by bands; `finish` joins the two lanes of eight outputs, lifts and rounds.
 #[inline]
 #[target_feature(enable = "avx2")]
 fn banded(
@@ -49,7 +56,7 @@ fn banded(
     window: &[i16],
     mut tick: usize,
     mut output: &mut [i16],
-    finish: impl Fn(__m256i) -> __m256i,
+    finish: impl Fn(__m256i, __m256i) -> __m256i,
 ) {
     // Groups begin at phase zero; an output before that stands alone.
     while !tick.is_multiple_of(bank.up) && !output.is_empty() {
@@ -97,22 +104,29 @@ fn groups<const N: usize>(band: &[RowAvx2], window: &[i16], step: usize) -> [__m
 /// Four groups to sixteen samples, in order and saturated.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn pack([a, b, c, d]: &[__m256i; 4], finish: impl Fn(__m256i) -> __m256i) -> __m256i {
-    let packed = _mm256_packs_epi32(finish(means(*a, *b)), finish(means(*c, *d)));
+fn pack([a, b, c, d]: &[__m256i; 4], finish: impl Fn(__m256i, __m256i) -> __m256i) -> __m256i {
+    let ((even, odd), (even_later, odd_later)) = (unzip(*a, *b), unzip(*c, *d));
+    let packed = _mm256_packs_epi32(finish(even, odd), finish(even_later, odd_later));
     // Pairs of outputs lie as a0 b0 c0 d0, a1 b1 c1 d1.
     _mm256_permutevar8x32_epi32(packed, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7))
 }
 
-/// The mean of each output's two lanes, for two groups.
+/// floor((even + odd) / 2), without the 33rd bit.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn means(a: __m256i, b: __m256i) -> __m256i {
-    let (a, b) = (_mm256_castsi256_ps(a), _mm256_castsi256_ps(b));
-    let even = _mm256_castps_si256(_mm256_shuffle_ps(a, b, 0b10_00_10_00));
-    let odd = _mm256_castps_si256(_mm256_shuffle_ps(a, b, 0b11_01_11_01));
-    // floor((even + odd) / 2), without the 33rd bit.
+fn mean(even: __m256i, odd: __m256i) -> __m256i {
     let half = _mm256_srai_epi32(_mm256_xor_si256(even, odd), 1);
     _mm256_add_epi32(_mm256_and_si256(even, odd), half)
+}
+
+/// The even lanes of two groups, and the odd ones.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn unzip(a: __m256i, b: __m256i) -> (__m256i, __m256i) {
+    let (a, b) = (_mm256_castsi256_ps(a), _mm256_castsi256_ps(b));
+    let even = _mm256_shuffle_ps(a, b, 0b10_00_10_00);
+    let odd = _mm256_shuffle_ps(a, b, 0b11_01_11_01);
+    (_mm256_castps_si256(even), _mm256_castps_si256(odd))
 }
 
 /// To nearest, half up.
@@ -137,13 +151,13 @@ unsafe fn spread(quad: *const i16) -> __m256i {
 
 /// One output after the other, for banks without a band.
 #[target_feature(enable = "avx2")]
-fn dots(bank: &Bank, window: &[i16], mut tick: usize, output: &mut [i16]) {
+fn dots(bank: &Bank, window: &[i16], tick: usize, output: &mut [i16]) {
+    let mut at = bank.place(tick);
     for sample in output {
-        let phase = tick % bank.up;
-        let window = &window[tick / bank.up..];
-        let sum = dot(window, bank.phase(phase));
-        *sample = bank.round(sum.into(), dot(window, bank.fine_phase(phase)).into());
-        tick += bank.down;
+        let window = &window[at.first..][..bank.taps];
+        let sum = dot(window, bank.phase(at.phase));
+        *sample = bank.round(sum.into(), dot(window, bank.fine_phase(at.phase)).into());
+        at = bank.next_place(at);
     }
 }
 

@@ -6,6 +6,7 @@
 //! Not here: the choice whether this CPU may run them (`crate::kernels`).
 
 pub(crate) mod fir;
+pub(crate) mod fp16;
 pub(crate) mod g711;
 pub(crate) mod mask;
 

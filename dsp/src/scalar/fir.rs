@@ -12,13 +12,13 @@ const LANES: usize = 8;
 
 /// Computes `output.len()` samples; the first stands at `tick`, in units of 1 / `bank.up` of an
 /// input sample after `window[bank.taps - 1]`.
-pub(crate) fn fir(bank: &Bank, window: &[i16], mut tick: usize, output: &mut [i16]) {
+pub(crate) fn fir(bank: &Bank, window: &[i16], tick: usize, output: &mut [i16]) {
+    let mut at = bank.place(tick);
     for sample in output {
-        let phase = tick % bank.up;
-        let window = &window[tick / bank.up..][..bank.taps];
-        let sum = dot(window, bank.phase(phase));
-        *sample = bank.round(sum, dot(window, bank.fine_phase(phase)));
-        tick += bank.down;
+        let window = &window[at.first..][..bank.taps];
+        let sum = dot(window, bank.phase(at.phase));
+        *sample = bank.round(sum, dot(window, bank.fine_phase(at.phase)));
+        at = bank.next_place(at);
     }
 }
 

@@ -46,6 +46,8 @@ pub(crate) struct Bank {
     pub(crate) up: usize,
     /// Ticks between outputs.
     pub(crate) down: usize,
+    /// From output to output: `down` ticks as whole samples and what is left.
+    step: Place,
     /// Taps in one phase.
     pub(crate) taps: usize,
     /// How a sum of products becomes a sample.
@@ -55,7 +57,9 @@ pub(crate) struct Bank {
     /// Nine more binary places of the same taps, where sixteen bits are not enough; else empty.
     fine_by_phase: &'static [i16],
     /// The taps as bands, see [`band`]; empty if the conversion is left to the plain dot product.
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
     pub(crate) band_avx2: &'static [RowAvx2],
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
     pub(crate) band_avx512: &'static [RowAvx512],
 }
 
@@ -73,9 +77,26 @@ impl Bank {
         }
     }
 
+    /// Where the output at `tick` finds its samples and its taps.
+    pub(crate) fn place(&self, tick: usize) -> Place {
+        place(tick, self.up)
+    }
+
+    /// The place of the output after that at `place`, without a division.
+    pub(crate) fn next_place(&self, place: Place) -> Place {
+        let mut next =
+            Place { first: place.first + self.step.first, phase: place.phase + self.step.phase };
+        if next.phase >= self.up {
+            next.phase -= self.up;
+            next.first += 1;
+        }
+        next
+    }
+
     /// Rounds a sum of products to a sample: to nearest, half up, saturated, never wrapped.
     pub(crate) fn round(&self, sum: i64, fine_sum: i64) -> i16 {
         let (exact, places) = match self.rounding {
+            Rounding::Banded { lift: Lift::Small, places } => (sum, places + 1),
             Rounding::Banded { lift, places } => (lift.of(sum >> 1), places),
             Rounding::Plain { gain, places } => (sum * gain + fine_sum, places),
         };
@@ -97,6 +118,20 @@ impl Bank {
     }
 }
 
+/// Where an output finds what it needs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    /// The first sample of its window.
+    pub(crate) first: usize,
+    /// The phase whose taps it uses.
+    pub(crate) phase: usize,
+}
+
+/// Where a number of ticks leads.
+const fn place(ticks: usize, up: usize) -> Place {
+    Place { first: ticks / up, phase: ticks % up }
+}
+
 /// How a sum of products becomes a sample, but for saturation.
 #[derive(Debug)]
 pub(crate) enum Rounding {
@@ -115,6 +150,8 @@ pub(crate) enum Rounding {
 /// missing is made up by adding shifted copies of the mean.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Lift {
+    /// None, and the taps are so small that the sum itself fits 32 bits: no mean need be taken.
+    Small,
     /// The mean as it is.
     None,
     /// Times 17/16: `mean + (mean >> 4)`.
@@ -126,7 +163,7 @@ pub(crate) enum Lift {
 impl Lift {
     fn of(self, mean: i64) -> i64 {
         match self {
-            Lift::None => mean,
+            Lift::Small | Lift::None => mean,
             Lift::By17Over16 => mean + (mean >> 4),
             Lift::By13Over16 => (mean >> 1) + (mean >> 2) + (mean >> 4),
         }
@@ -191,6 +228,7 @@ macro_rules! bank {
             Bank {
                 up: UP,
                 down: DOWN,
+                step: place(DOWN, UP),
                 taps: TAPS,
                 rounding: Rounding::Banded { lift: $lift, places: $places },
                 by_phase: &BY_PHASE,
@@ -205,7 +243,7 @@ macro_rules! bank {
 // What taps of unit gain sum to is written at their definition. Of two phases each sees half of
 // them. A filter with one tap more than its prototype has its oldest tap zero, so that its two
 // largest taps fall into different lanes.
-bank!(UP2_LINEAR, HALF_LINEAR, up: 2, down: 1, taps: 31, lift: Lift::None, places: 14);
+bank!(UP2_LINEAR, HALF_LINEAR, up: 2, down: 1, taps: 31, lift: Lift::Small, places: 14);
 bank!(UP2_MINIMUM, UP2_MINIMUM_TAPS, up: 2, down: 1, taps: 31, lift: Lift::None, places: 14);
 bank!(DOWN2_LINEAR, HALF_LINEAR, up: 1, down: 2, taps: 63, lift: Lift::None, places: 15);
 bank!(DOWN2_MINIMUM, DOWN2_MINIMUM_TAPS, up: 1, down: 2, taps: 62, lift: Lift::None, places: 14);
@@ -225,6 +263,7 @@ macro_rules! up3 {
             Bank {
                 up: 3,
                 down: 1,
+                step: place(1, 3),
                 taps: 33,
                 rounding: Rounding::Plain { gain: $gain, places: $places },
                 by_phase: &BY_PHASE,
@@ -289,7 +328,11 @@ mod tests {
         for (conversion, set, bank) in every_bank() {
             let Rounding::Banded { lift, places } = bank.rounding else { continue };
             for phase in 0..bank.up {
-                let mean = worst(bank.phase(phase).iter()) / 2;
+                let sum = worst(bank.phase(phase).iter());
+                if let Lift::Small = lift {
+                    assert!(sum + (1 << places) < 1 << 31, "{conversion} {set:?}: sum of {phase}");
+                }
+                let mean = sum / 2;
                 let rounded = lift.of(mean) + (1 << (places - 1));
                 assert!(mean < 1 << 31, "{conversion} {set:?}: mean of phase {phase}");
                 assert!(rounded < 1 << 31, "{conversion} {set:?}: phase {phase}, lifted");

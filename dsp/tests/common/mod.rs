@@ -47,7 +47,7 @@ pub(crate) fn tones(hz: u32, len: usize, tones: &[(f64, f64)]) -> Vec<i16> {
 pub(crate) fn convert(conversion: Conversion, set: FilterSet, input: &[i16]) -> Vec<i16> {
     let mut resampler = Resampler::new(conversion, set);
     let mut output = vec![0; resampler.output_len(input.len())];
-    resampler.process(&Kernels::detect(Isa::Avx512), input, &mut output);
+    resampler.process(&Kernels::detect(Isa::Avx512Fp16), input, &mut output);
     output
 }
 
