@@ -13,7 +13,6 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use base64_simd::AsOut as _;
 use criterion::{Criterion, criterion_group, criterion_main};
 use dsp::kernels::{Isa, Kernels};
 use dsp::resample::{Conversion, FilterSet, Resampler};
@@ -41,23 +40,22 @@ impl Call {
     fn uplink(&mut self, kernels: &Kernels, text: &[u8], out: &mut [u8; 856]) {
         let (mut code, mut pcm_8k, mut pcm_16k) = ([0; 162], [0; 160], [0; 320]);
         let mut bytes = [0; 640];
-        let len =
-            base64_simd::STANDARD.decode(text, code.as_mut_slice().as_out()).expect("valid").len();
+        let len = base64_turbo::STANDARD.decode_slice(text, &mut code).expect("valid");
         kernels.mulaw_decode(&code[..len], &mut pcm_8k);
         self.up.process(kernels, &pcm_8k, &mut pcm_16k);
         kernels.pcm_to_le(&pcm_16k, &mut bytes);
-        let _ = base64_simd::STANDARD.encode(&bytes, out.as_mut_slice().as_out());
+        base64_turbo::STANDARD.encode_slice(bytes, out).expect("room");
     }
 
     /// Model to caller.
     fn downlink(&mut self, kernels: &Kernels, text: &[u8], out: &mut [u8; 216]) {
         let (mut bytes, mut pcm_24k, mut pcm_8k) = ([0; 960], [0; 480], [0; 160]);
         let mut code = [0; 160];
-        let _ = base64_simd::STANDARD.decode(text, bytes.as_mut_slice().as_out()).expect("valid");
+        base64_turbo::STANDARD.decode_slice(text, &mut bytes).expect("valid");
         kernels.pcm_from_le(&bytes, &mut pcm_24k);
         self.down.process(kernels, &pcm_24k, &mut pcm_8k);
         kernels.mulaw_encode(&pcm_8k, &mut code);
-        let _ = base64_simd::STANDARD.encode(&code, out.as_mut_slice().as_out());
+        base64_turbo::STANDARD.encode_slice(code, out).expect("room");
     }
 }
 
