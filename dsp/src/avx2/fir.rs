@@ -17,7 +17,7 @@ use std::arch::x86_64::*;
 
 use super::{load, store};
 use crate::scalar;
-use crate::taps::{Bank, Lift, Rounding, RowAvx2};
+use crate::taps::{Bank, Lift, PHASE_ALIGN, Rounding, RowAvx2};
 
 /// Groups that share a load of a row.
 const GROUPS: usize = 8;
@@ -154,7 +154,7 @@ unsafe fn spread(quad: *const i16) -> __m256i {
 fn dots(bank: &Bank, window: &[i16], tick: usize, output: &mut [i16]) {
     let mut at = bank.place(tick);
     for sample in output {
-        let window = &window[at.first..][..bank.taps];
+        let window = &window[at.first..];
         let sum = dot(window, bank.phase(at.phase));
         *sample = bank.round(sum.into(), dot(window, bank.fine_phase(at.phase)).into());
         at = bank.next_place(at);
@@ -165,18 +165,13 @@ fn dots(bank: &Bank, window: &[i16], tick: usize, output: &mut [i16]) {
 #[inline]
 #[target_feature(enable = "avx2")]
 fn dot(window: &[i16], taps: &[i16]) -> i32 {
-    let window = &window[..taps.len()];
-    let (window, window_tail) = window.as_chunks::<16>();
-    let (taps, taps_tail) = taps.as_chunks::<16>();
+    let (steps, _) = taps.as_chunks::<PHASE_ALIGN>();
+    let (samples, _) = window[..taps.len()].as_chunks::<PHASE_ALIGN>();
     let mut sum = _mm256_setzero_si256();
-    for (window, taps) in window.iter().zip(taps) {
-        sum = _mm256_add_epi32(sum, _mm256_madd_epi16(load(window), load(taps)));
+    for (samples, taps) in samples.iter().zip(steps) {
+        sum = _mm256_add_epi32(sum, _mm256_madd_epi16(load(samples), load(taps)));
     }
-    let mut total = sum_lanes(sum);
-    for (sample, tap) in window_tail.iter().zip(taps_tail) {
-        total += i32::from(*sample) * i32::from(*tap);
-    }
-    total
+    sum_lanes(sum)
 }
 
 #[inline]

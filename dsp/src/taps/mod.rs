@@ -29,6 +29,10 @@ pub(crate) const TAPS_MAX: usize = 112;
 /// Samples a kernel may read, and ignore, behind the window its outputs need.
 pub(crate) const SLACK_SAMPLES: usize = 96;
 
+/// Phases are filled up with zeros, for samples newer than the window, to a multiple of this many
+/// taps: products with the slack that cost less than a tail.
+pub(crate) const PHASE_ALIGN: usize = 16;
+
 /// One output is computed from quads of samples; so many outputs lie side by side in one row.
 const LANES_AVX2: usize = 4;
 const LANES_AVX512: usize = 8;
@@ -52,7 +56,7 @@ pub(crate) struct Bank {
     pub(crate) taps: usize,
     /// How a sum of products becomes a sample.
     pub(crate) rounding: Rounding,
-    /// The taps, phase by phase, oldest sample first.
+    /// The taps, phase by phase, oldest sample first, each filled up to [`PHASE_ALIGN`].
     by_phase: &'static [i16],
     /// Nine more binary places of the same taps, where sixteen bits are not enough; else empty.
     fine_by_phase: &'static [i16],
@@ -64,16 +68,20 @@ pub(crate) struct Bank {
 }
 
 impl Bank {
-    /// The taps of one phase, oldest sample first.
+    /// The taps of one phase, oldest sample first, and zeros up to a multiple of [`PHASE_ALIGN`].
     pub(crate) fn phase(&self, phase: usize) -> &[i16] {
-        &self.by_phase[phase * self.taps..][..self.taps]
+        let stride = self.taps.next_multiple_of(PHASE_ALIGN);
+        &self.by_phase[phase * stride..][..stride]
     }
 
     /// The fine taps of one phase, or nothing.
     pub(crate) fn fine_phase(&self, phase: usize) -> &[i16] {
         match self.fine_by_phase {
             [] => &[],
-            all => &all[phase * self.taps..][..self.taps],
+            all => {
+                let stride = self.taps.next_multiple_of(PHASE_ALIGN);
+                &all[phase * stride..][..stride]
+            }
         }
     }
 
@@ -109,7 +117,7 @@ impl Bank {
     pub(crate) fn delay_ticks(&self) -> f64 {
         let (mut sum, mut moment) = (0.0, 0.0);
         for phase in 0..self.up {
-            for (age, tap) in (0_u32..).zip(self.phase(phase).iter().rev()) {
+            for (age, tap) in (0_u32..).zip(self.phase(phase)[..self.taps].iter().rev()) {
                 sum += f64::from(*tap);
                 moment += f64::from(*tap) * (f64::from(age) * self.up as f64 + phase as f64);
             }
@@ -172,12 +180,12 @@ impl Lift {
 
 /// Cuts a prototype into phases: phase `p` takes every `up`th tap from the `p`th on, turned round
 /// so that it can be laid along the samples, filled up with zeros for the oldest.
-const fn phases<const N: usize>(prototype: &[i16], up: usize) -> [i16; N] {
-    let taps = N / up;
+const fn phases<const N: usize>(prototype: &[i16], up: usize, taps: usize) -> [i16; N] {
+    let stride = N / up;
     let mut by_phase = [0; N];
     let mut i = 0;
     while i < prototype.len() {
-        by_phase[(i % up) * taps + taps - 1 - i / up] = prototype[i];
+        by_phase[(i % up) * stride + taps - 1 - i / up] = prototype[i];
         i += 1;
     }
     by_phase
@@ -194,8 +202,9 @@ const fn band<const ROWS: usize, const WIDTH: usize>(
     by_phase: &[i16],
     up: usize,
     down: usize,
+    taps: usize,
 ) -> [[i16; WIDTH]; ROWS] {
-    let (lanes, taps) = (WIDTH / 4, by_phase.len() / up);
+    let (lanes, stride) = (WIDTH / 4, by_phase.len() / up);
     assert!((lanes * down).is_multiple_of(up), "groups must all begin at the same phase");
     let mut rows = [[0; WIDTH]; ROWS];
     let mut output = 0;
@@ -204,7 +213,7 @@ const fn band<const ROWS: usize, const WIDTH: usize>(
         let mut tap = 0;
         while tap < taps {
             let sample = first + tap;
-            rows[sample / 4][4 * output + sample % 4] = by_phase[phase * taps + tap];
+            rows[sample / 4][4 * output + sample % 4] = by_phase[phase * stride + tap];
             tap += 1;
         }
         output += 1;
@@ -222,9 +231,10 @@ macro_rules! bank {
             const TAPS: usize = $taps;
             const AVX2_ROWS: usize = (TAPS + (LANES_AVX2 - 1) * DOWN / UP).div_ceil(4);
             const AVX512_ROWS: usize = (TAPS + (LANES_AVX512 - 1) * DOWN / UP).div_ceil(4);
-            static BY_PHASE: [i16; UP * TAPS] = phases(&$prototype, UP);
-            static BAND_AVX2: [RowAvx2; AVX2_ROWS] = band(&BY_PHASE, UP, DOWN);
-            static BAND_AVX512: [RowAvx512; AVX512_ROWS] = band(&BY_PHASE, UP, DOWN);
+            const STRIDE: usize = TAPS.next_multiple_of(PHASE_ALIGN);
+            static BY_PHASE: [i16; UP * STRIDE] = phases(&$prototype, UP, TAPS);
+            static BAND_AVX2: [RowAvx2; AVX2_ROWS] = band(&BY_PHASE, UP, DOWN, TAPS);
+            static BAND_AVX512: [RowAvx512; AVX512_ROWS] = band(&BY_PHASE, UP, DOWN, TAPS);
             Bank {
                 up: UP,
                 down: DOWN,
@@ -259,7 +269,7 @@ bank!(UP2_DOWN3_MINIMUM, UP3_MINIMUM_TAPS, up: 2, down: 3, taps: 50, lift: Lift:
 macro_rules! up3 {
     ($name:ident, $prototype:expr, gain: $gain:expr, places: $places:expr) => {
         static $name: Bank = {
-            static BY_PHASE: [i16; 99] = phases(&$prototype, 3);
+            static BY_PHASE: [i16; 144] = phases(&$prototype, 3, 33);
             Bank {
                 up: 3,
                 down: 1,
@@ -349,8 +359,8 @@ mod tests {
                     assert!(worst(taps.iter()) < 1 << 31, "{conversion} {set:?}: phase {phase}");
                     assert!(worst(fine.iter()) < 1 << 31, "{conversion} {set:?}: fine {phase}");
                 }
-                for lane in 0..8 {
-                    let lane = taps.iter().skip(lane).step_by(8);
+                for lane in 0..4 {
+                    let lane = taps.iter().skip(lane).step_by(4);
                     assert!(worst(lane) < 1 << 31, "{conversion} {set:?}: portable lane");
                 }
             }
