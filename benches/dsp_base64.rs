@@ -81,7 +81,7 @@ fn decode(c: &mut Criterion, bytes: &[u8]) {
 
 fn all(c: &mut Criterion) {
     for len in [160, 320, 640, 960] {
-        let bytes: Vec<u8> = (0..len).map(|i: u32| (i * 167 >> 2) as u8).collect();
+        let bytes: Vec<u8> = (0..len).map(|i: u32| ((i * 167) >> 2) as u8).collect();
         encode(c, &bytes);
         decode(c, &bytes);
     }

@@ -112,8 +112,8 @@ fn assert_like_scalar(kernels: &Kernels, up_text: &[u8], down_text: &[u8]) {
 }
 
 fn all(c: &mut Criterion) {
-    let up_bytes: Vec<u8> = (0..160_u32).map(|i| (i * 89 >> 1) as u8).collect();
-    let down_bytes: Vec<u8> = (0..960_u32).map(|i| (i * i >> 3) as u8).collect();
+    let up_bytes: Vec<u8> = (0..160_u32).map(|i| ((i * 89) >> 1) as u8).collect();
+    let down_bytes: Vec<u8> = (0..960_u32).map(|i| ((i * i) >> 3) as u8).collect();
     let up_text = STANDARD.encode(up_bytes).into_bytes();
     let down_text = STANDARD.encode(down_bytes).into_bytes();
     let (mut up_out, mut down_out) = ([0; 856], [0; 216]);

@@ -48,7 +48,7 @@ fn main() {
 }
 
 fn samples(len: usize) -> Vec<i16> {
-    (0..len).map(|i| (i * 7_919) as i16 >> (i / 16 % 9)).collect()
+    (0..len).map(|i| ((i * 7_919) as i16) >> (i / 16 % 9)).collect()
 }
 
 fn plain_tables() {

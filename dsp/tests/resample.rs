@@ -119,7 +119,7 @@ fn full_scale_saturates_and_never_wraps() {
         for low_hz in [1, 2, 5, 50, 300, 1_000, 3_000] {
             let half_period = (conversion.source_hz() / (2 * low_hz)).max(1) as usize;
             let square: Vec<i16> = (0..8_000)
-                .map(|i| if i / half_period % 2 == 0 { i16::MAX } else { i16::MIN })
+                .map(|i| if (i / half_period).is_multiple_of(2) { i16::MAX } else { i16::MIN })
                 .collect();
             // At half the level nothing saturates: twice that is what the full level should be.
             let halved: Vec<i16> = square.iter().map(|s| s / 2).collect();
