@@ -135,6 +135,7 @@ const AVX512_FP16: Kernels =
 impl Kernels {
     /// The best set this CPU can run, no higher than `ceiling`.
     #[must_use]
+    #[cfg_attr(not(target_arch = "x86_64"), allow(unused_variables))]
     pub fn detect(ceiling: Isa) -> Kernels {
         #[cfg(target_arch = "x86_64")]
         {
@@ -148,7 +149,6 @@ impl Kernels {
                 return AVX2;
             }
         }
-        let _ = ceiling;
         SCALAR
     }
 

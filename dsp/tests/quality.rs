@@ -11,11 +11,9 @@ mod common;
 
 use std::f64::consts::TAU;
 
-use common::{SETS, Spectrum, convert, db, line, tones};
+use common::{MEASURED, SETS, Spectrum, convert, db, line, tones};
 use dsp::resample::{Conversion, FilterSet, Resampler};
 
-/// Output samples of one measurement.
-const LEN: usize = 4_096;
 /// Output samples left out in front: the filter fills.
 const SETTLE: usize = 256;
 const AMPLITUDE: f64 = 12_000.0;
@@ -53,9 +51,9 @@ fn lower_hz(conversion: Conversion) -> f64 {
 /// The settled output for some tones.
 fn heard(conversion: Conversion, set: FilterSet, input: &[(f64, f64)]) -> Vec<i16> {
     let (source, target) = (conversion.source_hz() as usize, conversion.target_hz() as usize);
-    let len = (LEN + SETTLE) * source / target + source / 100;
+    let len = (MEASURED + SETTLE) * source / target + source / 100;
     let output = convert(conversion, set, &tones(source as u32, len, input));
-    output[SETTLE..SETTLE + LEN].to_vec()
+    output[SETTLE..SETTLE + MEASURED].to_vec()
 }
 
 /// From `from` to `to` in about `steps` steps, both ends among them.
@@ -134,7 +132,7 @@ fn every_conversion_sounds_as_promised() {
 fn the_measure_sees_a_line_of_100_db() {
     // A known line 100 dB below a tone, beside it and far from it.
     for f in [1_040.0, 3_201.7] {
-        let pcm = tones(8_000, LEN, &[(1_003.7, 30_000.0), (f, 0.3)]);
+        let pcm = tones(8_000, MEASURED, &[(1_003.7, 30_000.0), (f, 0.3)]);
         let seen = Spectrum::of(&pcm, 8_000).largest_but(&[1_003.7]);
         assert!((db(30_000.0 / seen) - 100.0).abs() < 1.0, "{f} Hz: {}", db(30_000.0 / seen));
     }

@@ -216,41 +216,44 @@ fn search(spec: &Spec, ideal: &[f64]) -> Vec<i64> {
     climb(spec, &basis, best.1)
 }
 
-/// Short steps of the lattice, as long as they improve the score.
-fn climb(spec: &Spec, basis: &Basis, mut unknowns: Vec<i64>) -> Vec<i64> {
-    let mut response = response_at_all(&spec.unfold(&unknowns));
-    let mut score = Figures::of(spec, &response).score(spec);
-    let mut steps: Vec<(Vec<i64>, Vec<(f64, f64)>)> = Vec::new();
-    for vector in basis.vectors() {
-        for sign in [1, -1] {
-            let step: Vec<i64> = vector.iter().map(|v| sign * v).collect();
-            let adds = response_at_all(&spec.unfold(&step));
-            steps.push((step, adds));
-        }
+/// Some integers, and what they add to the response at every judged frequency.
+struct Step {
+    unknowns: Vec<i64>,
+    adds: Vec<(f64, f64)>,
+}
+
+impl Step {
+    fn of(spec: &Spec, unknowns: Vec<i64>) -> Step {
+        let adds = response_at_all(&spec.unfold(&unknowns));
+        Step { unknowns, adds }
     }
+}
+
+/// Short steps of the lattice, one or two at a time, as long as they improve the score.
+fn climb(spec: &Spec, basis: &Basis, unknowns: Vec<i64>) -> Vec<i64> {
+    let mut here = Step::of(spec, unknowns);
+    let mut score = Figures::of(spec, &here.adds).score(spec);
+    let both_ways = basis.vectors().iter().flat_map(|vector| {
+        [1, -1].map(|sign| Step::of(spec, vector.iter().map(|v| sign * v).collect()))
+    });
+    let mut steps = vec![Step::of(spec, vec![0; here.unknowns.len()])];
+    steps.extend(both_ways);
     for _ in 0..CLIMBS_MAX {
-        let candidates = steps.iter().enumerate().flat_map(|(i, a)| {
-            steps[i..].iter().map(move |b| (a, b)).filter(|(a, b)| a.0 != b.0).chain([(a, a)])
+        let pairs = (0..steps.len()).flat_map(|i| (i + 1..steps.len()).map(move |j| (i, j)));
+        let judged = pairs.map(|(i, j)| {
+            let (a, b) = (&steps[i], &steps[j]);
+            (Figures::of_sum(spec, &here.adds, &a.adds, &b.adds).score(spec), i, j)
         });
-        let Some((next, which)) = candidates
-            .filter_map(|(a, b)| {
-                let twice = if std::ptr::eq(a, b) { 0.0 } else { 1.0 };
-                let next = Figures::of_sum(spec, &response, &a.1, &b.1, twice).score(spec);
-                (next < score - 1e-6).then_some((next, (a, b, twice)))
-            })
-            .min_by(|a, b| a.0.total_cmp(&b.0))
-        else {
+        let best = judged.min_by(|a, b| a.0.total_cmp(&b.0)).expect("some steps");
+        if best.0 >= score - 1e-6 {
             break;
-        };
-        let (a, b, twice) = which;
-        for i in 0..unknowns.len() {
-            unknowns[i] += a.0[i] + b.0[i] * twice as i64;
         }
-        score = next;
-        response = response_at_all(&spec.unfold(&unknowns));
+        score = best.0;
+        let sums = here.unknowns.iter().zip(&steps[best.1].unknowns).zip(&steps[best.2].unknowns);
+        here = Step::of(spec, sums.map(|((here, a), b)| here + a + b).collect());
         eprintln!("{} climb: score {score:.3}", spec.name);
     }
-    unknowns
+    here.unknowns
 }
 
 /// An equation of the search, and how it is judged.
@@ -360,19 +363,10 @@ impl Figures {
         Figures::judge(spec, response.iter().copied())
     }
 
-    /// The figures of `base + a + b * twice`.
-    fn of_sum(
-        spec: &Spec,
-        base: &[(f64, f64)],
-        a: &[(f64, f64)],
-        b: &[(f64, f64)],
-        twice: f64,
-    ) -> Figures {
+    /// The figures of `base + a + b`.
+    fn of_sum(spec: &Spec, base: &[(f64, f64)], a: &[(f64, f64)], b: &[(f64, f64)]) -> Figures {
         let sums = base.iter().zip(a).zip(b);
-        Figures::judge(
-            spec,
-            sums.map(|((r, a), b)| (r.0 + a.0 + twice * b.0, r.1 + a.1 + twice * b.1)),
-        )
+        Figures::judge(spec, sums.map(|((r, a), b)| (r.0 + a.0 + b.0, r.1 + a.1 + b.1)))
     }
 
     fn judge(spec: &Spec, response: impl Iterator<Item = (f64, f64)>) -> Figures {

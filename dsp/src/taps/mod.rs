@@ -261,7 +261,8 @@ bank!(DOWN2_MINIMUM, DOWN2_MINIMUM_TAPS, up: 1, down: 2, taps: 62, lift: Lift::N
 bank!(DOWN3_LINEAR, THIRD_LINEAR, up: 1, down: 3, taps: 99, lift: Lift::By17Over16, places: 15);
 bank!(UP2_DOWN3_LINEAR, THIRD_LINEAR, up: 2, down: 3, taps: 50, lift: Lift::By17Over16, places: 14);
 // 2^19 / 13, lifted by 1/2 + 1/4 + 1/16 = 13/16: 2^15.
-bank!(DOWN3_MINIMUM, DOWN3_MINIMUM_TAPS, up: 1, down: 3, taps: 99, lift: Lift::By13Over16, places: 14);
+bank!(DOWN3_MINIMUM, DOWN3_MINIMUM_TAPS, up: 1, down: 3, taps: 99,
+      lift: Lift::By13Over16, places: 14);
 bank!(UP2_DOWN3_MINIMUM, UP3_MINIMUM_TAPS, up: 2, down: 3, taps: 50, lift: Lift::None, places: 14);
 
 /// Eight outputs do not begin at one of three phases again, so there is no band: plain products.

@@ -2,6 +2,7 @@
 #![allow(dead_code)]
 
 use std::f64::consts::{PI, TAU};
+use std::sync::OnceLock;
 
 use dsp::kernels::{Isa, Kernels};
 use dsp::resample::{Conversion, FilterSet, Resampler};
@@ -56,29 +57,35 @@ const BETA: f64 = 18.0;
 /// Bins around a line that belong to it.
 pub(crate) const LOBE_BINS: f64 = 7.0;
 
-fn window(len: usize) -> Vec<f64> {
-    let bessel = |x: f64| {
-        let (mut term, mut sum) = (1.0, 1.0);
-        for k in 1..60 {
-            term *= x * x / 4.0 / f64::from(k * k);
-            sum += term;
-        }
-        sum
-    };
-    let middle = (len - 1) as f64 / 2.0;
-    (0..len)
-        .map(|i| {
-            let along = (i as f64 - middle) / middle;
-            bessel(BETA * (1.0 - along * along).max(0.0).sqrt()) / bessel(BETA)
-        })
-        .collect()
+/// Samples of one measurement.
+pub(crate) const MEASURED: usize = 4_096;
+
+/// The window, worked out once.
+fn window() -> &'static [f64] {
+    static WINDOW: OnceLock<Vec<f64>> = OnceLock::new();
+    WINDOW.get_or_init(|| {
+        let bessel = |x: f64| {
+            let (mut term, mut sum) = (1.0, 1.0);
+            for k in 1..60 {
+                term *= x * x / 4.0 / f64::from(k * k);
+                sum += term;
+            }
+            sum
+        };
+        let middle = (MEASURED - 1) as f64 / 2.0;
+        let along = |i: usize| (i as f64 - middle) / middle;
+        (0..MEASURED)
+            .map(|i| bessel(BETA * (1.0 - along(i).powi(2)).max(0.0).sqrt()) / bessel(BETA))
+            .collect()
+    })
 }
 
 /// Amplitude and phase of one frequency in `pcm`; the phase is that of a sine at sample 0.
 pub(crate) fn line(pcm: &[i16], hz: u32, frequency: f64) -> (f64, f64) {
-    let window = window(pcm.len());
+    assert_eq!(pcm.len(), MEASURED);
+    let window = window();
     let (mut re, mut im) = (0.0, 0.0);
-    for (i, (sample, w)) in pcm.iter().zip(&window).enumerate() {
+    for (i, (sample, w)) in pcm.iter().zip(window).enumerate() {
         let (sin, cos) = (TAU * frequency * i as f64 / f64::from(hz)).sin_cos();
         re += w * f64::from(*sample) * sin;
         im += w * f64::from(*sample) * cos;
@@ -96,13 +103,14 @@ pub(crate) struct Spectrum {
 }
 
 impl Spectrum {
-    /// `pcm`: a power of two samples.
+    /// `pcm`: [`MEASURED`] samples.
     pub(crate) fn of(pcm: &[i16], hz: u32) -> Spectrum {
-        let window = window(pcm.len());
+        assert_eq!(pcm.len(), MEASURED);
+        let window = window();
         let sum: f64 = window.iter().sum();
         let squares: f64 = window.iter().map(|w| w * w).sum();
         let mut points: Vec<(f64, f64)> =
-            pcm.iter().zip(&window).map(|(s, w)| (f64::from(*s) * w * 2.0 / sum, 0.0)).collect();
+            pcm.iter().zip(window).map(|(s, w)| (f64::from(*s) * w * 2.0 / sum, 0.0)).collect();
         transform(&mut points);
         let half = pcm.len() / 2;
         Spectrum {
