@@ -24,7 +24,7 @@ pub enum Isa {
     Scalar,
     /// x86-64 with AVX2 (Haswell, Zen and later).
     Avx2,
-    /// x86-64 with AVX-512 F, BW, VL, VBMI and VNNI (Ice Lake, Zen 4 and later).
+    /// x86-64 with AVX-512 F, BW, VL, VBMI, VBMI2 and VNNI (Ice Lake, Zen 4 and later).
     Avx512,
     /// The same with FP16 (Sapphire Rapids and later).
     Avx512Fp16,

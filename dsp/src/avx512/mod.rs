@@ -1,4 +1,4 @@
-//! The kernels for x86-64 with AVX-512 F, BW, VL, VBMI and VNNI; one also for FP16.
+//! The kernels for x86-64 with AVX-512 F, BW, VL, VBMI, VBMI2 and VNNI; one also for FP16.
 //!
 //! In:       slices whose lengths [`crate::kernels`] has checked.
 //! Out:      bit for bit what [`crate::scalar`] gives.
@@ -19,6 +19,7 @@ pub(crate) fn is_detected() -> bool {
         && is_x86_feature_detected!("avx512bw")
         && is_x86_feature_detected!("avx512vl")
         && is_x86_feature_detected!("avx512vbmi")
+        && is_x86_feature_detected!("avx512vbmi2")
         && is_x86_feature_detected!("avx512vnni")
 }
 
