@@ -108,6 +108,8 @@ pub const LETTERS_PER_TURN: usize = 256;
 
 /// Connections that have not yet become calls, in all. Above: closed at once, counted.
 pub const YOUNG_CONNECTIONS_MAX: usize = 4096;
+/// WebSockets that have not yet been let in, in all. Above: an upgrade is answered 503.
+pub const ARRIVALS_MAX: usize = 4096;
 /// From accept to the last byte of the head. Then: 408, closed.
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// From the head to the last byte of the body. Then: 408, closed.

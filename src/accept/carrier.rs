@@ -17,12 +17,11 @@ use super::desk::{Desk, Welcome};
 use super::endings::CALL_SID_MAX_BYTES;
 use super::origin::Origin;
 use super::request::Request;
-use crate::call::Afterwards;
-use crate::clock::{Nanos, unix_seconds};
+use crate::call::{Afterwards, Refusal};
+use crate::clock::Nanos;
 use crate::config::{Busy, SignatureMode};
 use crate::wire::http::Method;
 use crate::wire::signature::{Claim, Keys, SignatureError, webhook_candidates};
-use crate::wire::token::{TOKEN_TTL_SECONDS, mint};
 use crate::wire::{form, twiml};
 
 /// How the name begins that a token is minted for when the webhook named no call. Random digits
@@ -44,7 +43,7 @@ impl Desk {
         };
         let call_sid = form::value(&fields, "CallSid");
         if request.method != Method::Post && call_sid.is_none() {
-            return self.health(now);
+            return self.health();
         }
         let Some(origin) = self.origin(request) else {
             return Answer::error(400, "no Host, and no server.public_url is set");
@@ -57,26 +56,31 @@ impl Desk {
             return Answer::error(400, "CallSid is too long");
         }
         let shown = Shown(call_sid.unwrap_or("of no name"));
-        match self.welcome(now) {
-            Welcome::Yes { .. } => {
-                log::info!(target: "twilio", "webhook: call {shown} is sent to our stream");
-                Answer::twiml(self.connect(&fields, call_sid, &origin))
-            }
-            Welcome::Full | Welcome::Draining { .. } => {
-                log::warn!(target: "twilio", "webhook: call {shown} is turned away, no room");
-                Answer::twiml(match &self.config.twilio.busy {
-                    Busy::Reject => twiml::busy(),
-                    Busy::Say(sentence) => twiml::say_and_hangup(sentence, None),
-                })
-            }
-        }
+        let refusal = match self.welcome() {
+            Welcome::Yes => None,
+            // A place is kept for it already.
+            _ if call_sid.is_some_and(|call_sid| self.is_promised(call_sid)) => None,
+            Welcome::Full => Some(Refusal::Full),
+            Welcome::Draining => Some(Refusal::Draining),
+        };
+        let Some(refusal) = refusal else {
+            log::info!(target: "twilio", "webhook: call {shown} is sent to our stream");
+            return Answer::twiml(self.connect(now, &fields, call_sid, &origin));
+        };
+        self.count_refusal(refusal);
+        let reason = refusal.label();
+        log::warn!(target: "twilio", "webhook: call {shown} is turned away: {reason}");
+        Answer::twiml(match &self.config.twilio.busy {
+            Busy::Reject => twiml::busy(),
+            Busy::Say(sentence) => twiml::say_and_hangup(sentence, None),
+        })
     }
 
-    fn health(&self, now: Nanos) -> Answer {
-        let status = match self.welcome(now) {
-            Welcome::Yes { .. } => "ok",
+    fn health(&mut self) -> Answer {
+        let status = match self.welcome() {
+            Welcome::Yes => "ok",
             Welcome::Full => "full",
-            Welcome::Draining { .. } => "draining",
+            Welcome::Draining => "draining",
         };
         let (calls, version) = (self.load.calls(), env!("CARGO_PKG_VERSION"));
         Answer::json(
@@ -88,7 +92,14 @@ impl Desk {
         )
     }
 
-    fn connect(&self, fields: &Fields, call_sid: Option<&str>, origin: &Origin) -> String {
+    /// Keeps a place for the call, and leads it there.
+    fn connect(
+        &mut self,
+        now: Nanos,
+        fields: &Fields,
+        call_sid: Option<&str>,
+        origin: &Origin,
+    ) -> String {
         let nobody;
         let bound_to = match call_sid {
             Some(call_sid) => call_sid,
@@ -97,7 +108,10 @@ impl Desk {
                 &nobody
             }
         };
-        let token = mint(&self.token_key, bound_to, unix_seconds(), TOKEN_TTL_SECONDS);
+        let token = self.promise(bound_to);
+        if let Some(call_sid) = call_sid {
+            self.endings.expect(now, call_sid);
+        }
         let mut parameters = vec![("source", "twilio"), ("token", token.as_str())];
         for (name, field) in [("from", "From"), ("to", "To")] {
             parameters.extend(form::value(fields, field).map(|value| (name, value)));

@@ -221,6 +221,11 @@ impl Connection {
         idles.then_some(self.deadline)
     }
 
+    /// Whether something of a request has come and its answer has not left.
+    pub(super) fn has_request(&self) -> bool {
+        !matches!(self.state, State::Idle | State::Lingering { .. })
+    }
+
     pub(super) fn register(&mut self, registry: &Registry, token: Token) -> std::io::Result<()> {
         self.socket.register(registry, token)
     }

@@ -27,8 +27,8 @@ pub(super) struct Request {
     pub(super) signature: Option<String>,
     /// `X-Twilio-Webhooks-Signature-Settings`.
     pub(super) signature_settings: Option<String>,
-    /// Whether a browser's page sent it: only they say `Origin`.
-    pub(super) has_origin: bool,
+    /// Of which origin the page is that sent it: only browsers say `Origin`.
+    pub(super) page_origin: Option<String>,
     /// Whether it says to be the carrier's WebSocket client.
     pub(super) is_carriers_client: bool,
     /// The WebSocket it asks for, or why there is none.
@@ -68,7 +68,10 @@ impl Request {
             content_type: head.header("content-type").map(media_type),
             signature: owned("x-twilio-signature"),
             signature_settings: owned("x-twilio-webhooks-signature-settings"),
-            has_origin: head.values("origin").next().is_some(),
+            page_origin: head
+                .values("origin")
+                .next()
+                .map(|origin| String::from_utf8_lossy(origin).into_owned()),
             is_carriers_client: agent.starts_with("Twilio.TmeWs"),
             upgrade: check_request(head).map(|request| Upgrade {
                 accept: accept_value(request.key),

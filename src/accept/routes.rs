@@ -114,10 +114,12 @@ impl Desk {
             return None;
         }
         let has_carriers_headers = request.signature.is_some() || request.is_carriers_client;
-        if request.query_has("source=twilio") || (has_carriers_headers && !request.has_origin) {
+        if request.query_has("source=twilio")
+            || (has_carriers_headers && request.page_origin.is_none())
+        {
             return Some(Door::Twilio);
         }
-        match (web, request.has_origin) {
+        match (web, request.page_origin.is_some()) {
             (true, _) => Some(Door::Unknown),
             (false, false) => Some(Door::Twilio),
             (false, true) => None,
@@ -145,11 +147,14 @@ impl Desk {
         Outcome::Answer(answer)
     }
 
-    fn readyz(&self, now: Nanos) -> Answer {
-        match self.welcome(now) {
-            Welcome::Yes { .. } => Answer::text(200, "ready"),
+    fn readyz(&mut self, now: Nanos) -> Answer {
+        match self.welcome() {
+            Welcome::Yes if self.accepts_fail(now) => {
+                Answer::error(503, "connections cannot be accepted")
+            }
+            Welcome::Yes => Answer::text(200, "ready"),
             Welcome::Full => Answer::error(503, "full"),
-            Welcome::Draining { .. } => Answer::error(503, "draining"),
+            Welcome::Draining => Answer::error(503, "draining"),
         }
     }
 

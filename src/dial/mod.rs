@@ -295,6 +295,7 @@ impl Dial {
             match self.mailbox.take() {
                 None => break,
                 Some(DialLetter::Stop) => return false,
+                Some(DialLetter::Cancel { call }) => self.cancel(call),
                 Some(DialLetter::Dial { call, id, class, agent, revival }) => {
                     let order = Order {
                         call,
@@ -316,6 +317,23 @@ impl Dial {
             }
         }
         true
+    }
+
+    /// Leaves off what is being done for a call that has ended.
+    fn cancel(&mut self, call: CallKey) {
+        if let Some(at) = self.waiting.iter().position(|order| order.call == call) {
+            self.waiting.remove(at);
+            return self.shared.dials.count("cancelled");
+        }
+        for index in 0..self.places.len() {
+            let is_its = |place: &mut Place| place.order.call == call;
+            let Some(place) = self.places[index].take_if(is_its) else { continue };
+            if let Stage::Dialling(connection) = place.stage {
+                connection.give_up();
+            }
+            self.free.push(index);
+            self.shared.dials.count("cancelled");
+        }
     }
 
     /// Gives places to waiting orders, while there are both.
@@ -557,6 +575,9 @@ fn next_attempt(order: &Order, failure: &Failure) -> Option<Remedy> {
 fn advice(fault: LineFault) -> Option<&'static str> {
     match fault {
         LineFault::Resolve => Some("the model's host has no address: check gemini.url and DNS"),
+        LineFault::NoDescriptor => Some(
+            "raise the limit of open files (ulimit -n, LimitNOFILE), or lower limits.max_calls",
+        ),
         LineFault::Connect => {
             Some("the model cannot be reached: check gemini.url, route, firewall")
         }

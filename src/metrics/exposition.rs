@@ -6,6 +6,7 @@
 //! Not here: gathering the figures (`control`), answering the request (`accept`).
 
 use std::fmt::{Display, Write as _};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
@@ -389,6 +390,9 @@ fn shared(text: &mut Text, shared: &Shared) {
         "Closes by the model before it was ready.",
         &shared.dial_closes,
     );
+    let name = "log_lines_lost_total";
+    text.family(name, Kind::Counter, "Log lines lost because standard error took none.");
+    text.sample(name, &[], shared.log_lines_lost.load(Ordering::Relaxed));
 }
 
 fn by_class<T>(counts: &[T; Class::ALL.len()]) -> impl Iterator<Item = (&'static str, &T)> {

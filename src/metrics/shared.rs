@@ -3,7 +3,8 @@
 //! Counted a few times a call, so a lock is in nobody's way; never touched by a worker.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// A family of counters, one a label. Labels are words of the program, never of a peer, so their
 /// number is bounded.
@@ -46,8 +47,11 @@ pub struct Shared {
     pub refusals: Labelled,
     /// Upgrades, by what was told of the class: `twilio`, `web`, `unknown`.
     pub upgrades: Labelled,
-    /// Lines: `ready`, and the faults by [`crate::call::LineFault::LABELS`], one an attempt.
+    /// Lines: `ready`, `cancelled` by a call that ended first, and the faults by
+    /// [`crate::call::LineFault::LABELS`], one an attempt.
     pub dials: Labelled,
     /// Closes by the model before it was ready, by class of reason.
     pub dial_closes: Labelled,
+    /// Log lines that nobody read in time.
+    pub log_lines_lost: Arc<AtomicU64>,
 }

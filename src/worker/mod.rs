@@ -201,6 +201,9 @@ impl Worker {
                 WorkerLetter::Refused { call, refusal } => {
                     self.tell(call, |call| call.handle_refusal(now, refusal));
                 }
+                WorkerLetter::Replaced { call } => {
+                    self.tell(call, |call| call.handle_replaced(now));
+                }
                 WorkerLetter::Figures(figures) => self.hand_over(figures, neighbours),
                 WorkerLetter::Stop => self.stop(now),
             }
@@ -529,8 +532,8 @@ fn grant_one(
         }
         Request::Ended(ending) => {
             figures.ended[class as usize][ending.index()] += 1;
-            let Some(call_sid) = call.call_sid().map(str::to_owned) else { return true };
-            neighbours.accept.post(AcceptLetter::Ended { call_sid, ending }).is_ok()
+            let call_sid = call.call_sid().map(str::to_owned);
+            neighbours.accept.post(AcceptLetter::Ended { id, call_sid, ending }).is_ok()
         }
     }
 }

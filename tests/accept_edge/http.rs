@@ -3,6 +3,7 @@
 use std::net::Shutdown;
 
 use vocaris::accept::Deadlines;
+use vocaris::call::Ending;
 use vocaris::limits::{BODY_MAX_BYTES, FIGURES_WAITING_MAX, REQUESTS_PER_CONNECTION};
 use vocaris::mail::AcceptLetter;
 
@@ -438,10 +439,10 @@ fn the_page_lets_nothing_in_but_itself() {
 #[test]
 fn readiness_says_why_not() {
     let relay = Relay::with(|config| config.limits.max_calls = 1);
-    relay.load.placed(0);
+    let inside = relay.browser_inside(0);
     let full = relay.get("/readyz");
     assert_eq!((full.status, full.body.as_str()), (503, "{\"error\":\"full\"}"));
-    relay.load.freed(0);
+    relay.end(inside, "", Ending::CallerHungUp);
     assert_eq!(relay.get("/readyz").status, 200);
     relay.drain();
     assert_eq!(relay.get("/readyz").body, "{\"error\":\"draining\"}");
