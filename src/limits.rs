@@ -100,6 +100,9 @@ pub const REBUFFER_MS: usize = 60;
 /// Distance of the marks that tell how much the caller has heard.
 pub const MARK_EVERY_MS: u64 = 200;
 
+/// A configured sentence for a caller's ear, in UTF-8. Above: an error of the configuration.
+pub const SENTENCE_MAX_BYTES: usize = 3000;
+
 /// Letters waiting for one thread. A full box refuses: a new call is answered 503, a log line or
 /// an ending is lost and counted.
 pub const MAILBOX_LETTERS: usize = 16 * 1024;

@@ -5,7 +5,6 @@
 //! Bounds:   [`MAILBOX_LETTERS`] a box.
 //! Not here: what a thread does with a letter.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -80,8 +79,6 @@ pub struct NewCall {
     pub unread: Vec<u8>,
     /// What the upgrade request told.
     pub door: Door,
-    /// Where it comes from.
-    pub peer: IpAddr,
 }
 
 /// A connection to a model that is ready to talk.

@@ -1,6 +1,6 @@
 //! Builds everything once, pins and starts the threads, drains and stops on a signal.
 //!
-//! In:       a checked configuration; SIGINT and SIGTERM.
+//! In:       a checked configuration; SIGINT, SIGTERM, SIGHUP.
 //! Out:      a running relay; when it stops, the totals.
 //! Bounds:   `server.drain_timeout` for calls that are still going on, [`PROMISED_TIMEOUT`] for
 //!           those about to come, [`AFTERWARDS`] for their carriers, [`STOP_TIMEOUT`] for each
@@ -21,13 +21,13 @@ use std::{fmt, iter, thread};
 use core_affinity::CoreId;
 use crossbeam_channel::{Receiver, bounded};
 use dsp::kernels::{Isa, Kernels};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::accept::{self, Accept};
 use crate::call;
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, SignatureMode};
 use crate::control::{self, Control};
 use crate::demo::{self, Demo};
 use crate::dial::{Dial, DialError};
@@ -335,7 +335,8 @@ impl Running {
 ///
 /// `lines`: where log lines are written.
 ///
-/// SIGINT or SIGTERM drains; a second one ends the calls that are left at once.
+/// SIGINT or SIGTERM drains; a second one ends the calls that are left at once. SIGHUP changes
+/// nothing.
 pub fn run(config: Config, lines: &LogLines) -> ExitCode {
     let shared = Shared { log_lines_lost: lines.lost(), ..Shared::default() };
     match serve(config, shared) {
@@ -349,29 +350,40 @@ pub fn run(config: Config, lines: &LogLines) -> ExitCode {
 
 fn serve(config: Config, shared: Shared) -> Result<(), String> {
     // Before the first line is printed: whoever reads it may send a signal.
-    let signals = Signals::new([SIGINT, SIGTERM]);
+    let signals = Signals::new([SIGINT, SIGTERM, SIGHUP]);
     let mut signals = signals.map_err(|error| StartError::Thread(error).to_string())?;
+    let exposures = exposures(&config);
     let running = Server::start_with(config, Arc::new(shared));
     let mut running = running.map_err(|error| error.to_string())?;
     let events = running.threads.sender();
     let handle = signals.handle();
     let watch = thread::Builder::new().name("signals".into()).spawn(move || {
         // The relay stops listening only when it is over.
-        signals.forever().take_while(|_| events.send(Event::Signal).is_ok()).for_each(drop);
+        for signal in signals.forever() {
+            if signal == SIGHUP {
+                log::warn!("SIGHUP: reload is not supported yet, everything stays as it is");
+            } else if events.send(Event::Signal).is_err() {
+                break;
+            }
+        }
     });
     watch.map_err(|error| StartError::Thread(error).to_string())?;
     announce(&running);
+    exposures.iter().for_each(|exposure| log::warn!("{exposure}"));
 
     let broken = match running.threads.next_event(None) {
         Some(Event::Ended(ended)) => Some(ended),
         Some(Event::Signal) | None => {
             let calls = running.load.calls();
-            log::info!("draining: no more calls are taken, {calls} are going on");
+            log::info!("event=draining calls={calls}: no more are taken");
             match running.drain() {
                 Drained::Empty => None,
                 Drained::Broken(ended) => Some(ended),
                 Drained::TimedOut | Drained::Signal => {
-                    log::warn!("ending {} calls", running.load.calls());
+                    log::warn!(
+                        "event=cut calls={}: their time to drain is over",
+                        running.load.calls()
+                    );
                     None
                 }
             }
@@ -385,6 +397,30 @@ fn serve(config: Config, shared: Shared) -> Result<(), String> {
     print(format_args!("{}", Summary(&figures)));
     log::info!("stopped");
     Ok(())
+}
+
+/// What strangers can do with these settings that their operator may not have meant.
+fn exposures(config: &Config) -> Vec<&'static str> {
+    let has_key = config.gemini.api_key.is_some();
+    let requires = config.twilio.signature == SignatureMode::Require;
+    let exposures = [
+        (
+            has_key && !requires,
+            "anyone who reaches this port can open calls and spend the key: signatures are not \
+             required; set twilio.auth_token (TWILIO_AUTH_TOKEN)",
+        ),
+        (
+            has_key && config.web.enabled,
+            "anyone who reaches this port can talk from a browser and spend the key: set \
+             web.enabled = false, or let a proxy decide who comes in",
+        ),
+        (
+            requires && config.server.public_url.is_none(),
+            "server.public_url is not set: each request's Host is believed when its signature is \
+             checked, so a request signed for another host's webhook passes here; set it",
+        ),
+    ];
+    exposures.into_iter().filter_map(|(holds, exposure)| holds.then_some(exposure)).collect()
 }
 
 /// Says that the relay is ready.
@@ -578,6 +614,23 @@ mod tests {
         let text = error.to_string();
         assert!(text.contains(&address) && text.contains("server.listen"), "{text}");
         first.stop();
+    }
+
+    #[test]
+    fn settings_that_let_strangers_spend_the_key_are_told() {
+        let told = |settings: &[(&str, &str)]| {
+            let settings = settings.iter().map(|&(name, value)| (name.into(), value.into()));
+            exposures(&Config::read(None, settings).unwrap()).len()
+        };
+        let key = ("GEMINI_API_KEY", "k");
+        let token = ("TWILIO_AUTH_TOKEN", "0123456789abcdef0123456789abcdef");
+        let public = ("VOCARIS_SERVER_PUBLIC_URL", "https://voice.example.com");
+        let no_web = ("VOCARIS_WEB_ENABLED", "false");
+        assert_eq!(told(&[]), 0, "the demo has nothing to lose");
+        assert_eq!(told(&[key]), 2);
+        assert_eq!(told(&[key, no_web]), 1);
+        assert_eq!(told(&[key, token]), 2, "browsers, and the Host that is believed");
+        assert_eq!(told(&[key, token, public, no_web]), 0);
     }
 
     #[test]

@@ -54,7 +54,9 @@ mod tests {
 
     #[test]
     fn every_day_of_eight_centuries_follows_the_day_before() {
-        let leap = |year: u64| year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+        let leap = |year: u64| {
+            year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
+        };
         let length = |year, month| match month {
             1 if leap(year) => 29,
             1 => 28,

@@ -14,13 +14,14 @@ use std::time::Duration;
 use super::Neighbours;
 use super::admission::{Facts, TokenCheck, Use, UsedTokens, Verdict, mark_of, verdict};
 use super::answer::Answer;
-use super::carrier::{NO_CALL, Strangers};
+use super::carrier::NO_CALL;
 use super::endings::Endings;
 use super::guests::Guests;
+use super::limiter::Limiters;
 use super::page::Page;
 use crate::call::{CallId, Class, Door, Ending, LineFault, Opening, Refusal};
 use crate::clock::{Nanos, unix_seconds};
-use crate::config::{Agent, Config};
+use crate::config::Config;
 use crate::mail::{CallKey, DialLetter, Load, WorkerLetter};
 use crate::metrics::Shared;
 use crate::wire::token::{TOKEN_TTL_SECONDS, TokenError, TokenKey, mint, verify};
@@ -97,8 +98,7 @@ pub(super) struct Desk {
     pub(super) endings: Endings,
     pub(super) guests: Guests,
     pub(super) page: Page,
-    /// Log lines about requests that nobody vouches for.
-    pub(super) strangers: Strangers,
+    pub(super) limiters: Limiters,
     /// The secrets the carrier may sign with.
     pub(super) auth_tokens: Vec<String>,
     /// Signs the per-call tokens; lives as long as the process.
@@ -140,7 +140,7 @@ impl Desk {
             endings: Endings::default(),
             guests: Guests::new(workers, config.limits.max_call_duration),
             page: Page::new(),
-            strangers: Strangers::default(),
+            limiters: Limiters::default(),
             token_key: TokenKey::new(&secret),
             used_tokens: UsedTokens::default(),
             config,
@@ -241,6 +241,15 @@ impl Desk {
             }
             Verdict::Refused(refusal) => {
                 self.count_refusal(refusal);
+                if let (Some(left_out), Some(peer)) =
+                    (self.limiters.refused.may_speak(now), self.guests.peer_of(id))
+                {
+                    let (target, reason) = (class_of(opening).label(), refusal.label());
+                    log::warn!(
+                        target: target,
+                        "call={id} event=refused peer={peer} reason={reason}{left_out}"
+                    );
+                }
                 self.tell_worker(call, WorkerLetter::Refused { call, refusal });
                 return None;
             }
@@ -330,12 +339,12 @@ impl Desk {
     }
 
     fn order_line(&self, call: CallKey, id: CallId, opening: &Opening) {
-        let (class, to) = match opening {
-            Opening::Twilio { to, .. } => (Class::Twilio, to.as_deref()),
-            Opening::Web { .. } => (Class::Web, None),
+        let class = class_of(opening);
+        let to = match opening {
+            Opening::Twilio { to, .. } => to.as_deref(),
+            Opening::Web { .. } => None,
         };
-        let Some(agent) = agent_for(&self.config.agents, to) else { return };
-        let agent = agent.clone();
+        let agent = self.config.agent_for(to).clone();
         if self
             .neighbours
             .dial
@@ -361,38 +370,16 @@ impl Desk {
     }
 }
 
-/// Who answers: the first that names the number, else the one that answers every number.
-fn agent_for<'a>(agents: &'a [Arc<Agent>], to: Option<&str>) -> Option<&'a Arc<Agent>> {
-    let answers = |agent: &&Arc<Agent>, number: &str| agent.numbers.iter().any(|n| n == number);
-    let named = to.and_then(|to| agents.iter().find(|agent| answers(agent, to)));
-    named.or_else(|| agents.iter().find(|agent| answers(agent, "*"))).or_else(|| agents.last())
+const fn class_of(opening: &Opening) -> Class {
+    match opening {
+        Opening::Twilio { .. } => Class::Twilio,
+        Opening::Web { .. } => Class::Web,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn agent(name: &str, numbers: &[&str]) -> Arc<Agent> {
-        Arc::new(Agent {
-            name: name.into(),
-            numbers: numbers.iter().map(|number| (*number).into()).collect(),
-            system: String::new(),
-            voice: None,
-            model: "models/m".into(),
-            greeting: None,
-        })
-    }
-
-    #[test]
-    fn the_agent_that_names_the_number_answers_it_before_the_one_for_every_number() {
-        let agents =
-            [agent("all", &["*"]), agent("sales", &["+1", "+2"]), agent("late", &["+2", "*"])];
-        let name = |to| agent_for(&agents, to).map(|agent| agent.name.as_str());
-        assert_eq!(name(Some("+2")), Some("sales"));
-        assert_eq!(name(Some("+3")), Some("all"));
-        assert_eq!(name(None), Some("all"));
-        assert_eq!(agent_for(&[], None), None);
-    }
 
     #[test]
     fn a_place_nobody_took_over_is_given_back() {

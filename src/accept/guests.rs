@@ -165,6 +165,11 @@ impl Guests {
         self.arriving_by_expiry.push_back((now.plus(ARRIVAL_KEPT), id));
     }
 
+    /// Where an arriving call comes from.
+    pub(super) fn peer_of(&self, id: CallId) -> Option<IpAddr> {
+        self.arriving.get(&id).map(|arriving| arriving.peer)
+    }
+
     /// How many are arriving.
     pub(super) fn arriving(&self) -> usize {
         self.arriving.len()

@@ -201,8 +201,10 @@ impl Inbound {
                     ErrorKind::Interrupted | ErrorKind::ConnectionAborted => {}
                     _ => {
                         self.desk.shared.connections.count("accept_failed");
-                        if self.desk.strangers.may_speak(self.now) {
-                            log::warn!("no connections are accepted for a moment: {error}");
+                        if let Some(left_out) = self.desk.limiters.accepts.may_speak(self.now) {
+                            log::warn!(
+                                "no connections are accepted for a moment: {error}{left_out}"
+                            );
                         }
                         self.accept_after = self.now.plus(ACCEPT_PAUSE);
                         self.desk.accept_failed(self.now);
@@ -257,6 +259,9 @@ impl Inbound {
 
     fn serve_ready(&mut self) {
         let mut ready = std::mem::take(&mut self.ready);
+        // One share a turn, though a socket may have told of more while its slot was waiting.
+        ready.sort_unstable();
+        ready.dedup();
         for &slot in &ready {
             self.serve(slot, Connection::serve);
         }
@@ -313,7 +318,7 @@ impl Inbound {
         let BecomeCall { socket, unread, peer, placed } = call;
         let id = CallId(fastrand::u64(..));
         let worker = placed.place.worker();
-        let new_call = NewCall { id, socket, unread, door: placed.door, peer };
+        let new_call = NewCall { id, socket, unread, door: placed.door };
         match self.desk.neighbours.workers[worker].post(WorkerLetter::Call(Box::new(new_call))) {
             Ok(()) => {
                 placed.place.hand_over();

@@ -6,7 +6,8 @@
 //! Not here: their escaping (`wire::twiml`).
 //!
 //! A configured origin is taken as it is. Without one the request's `Host` is believed: whoever
-//! lies in it only leads his own call astray. It is then reached by `https` and `wss`, except on
+//! lies in it leads his own call astray, and a request signed for another host passes for ours,
+//! which is why the relay warns of it at its start. It is then reached by `https` and `wss`, except on
 //! loopback, where there is no certificate: so the relay can be tried on one machine.
 
 use std::net::{Ipv4Addr, Ipv6Addr};

@@ -5,6 +5,8 @@
 //! Bounds:   those of a head (`wire::http`).
 //! Not here: what a path means (`accept::routes`).
 
+use std::net::IpAddr;
+
 use crate::wire::http::{Body, HttpError, Method, RequestHead, body};
 use crate::wire::upgrade::{ACCEPT_BYTES, UpgradeError, accept_value, check_request};
 
@@ -15,6 +17,8 @@ pub(super) const SUBPROTOCOL: &str = "vocaris.v1";
 #[derive(Debug)]
 pub(super) struct Request {
     pub(super) method: Method,
+    /// Where it comes from.
+    pub(super) peer: IpAddr,
     /// Path and query, as sent.
     target: String,
     /// Of `target`, how much is path.
@@ -48,11 +52,11 @@ pub(super) struct Upgrade {
 }
 
 impl Request {
-    /// Keeps what the routes need of `head`.
+    /// Keeps what the routes need of `head`, sent by `peer`.
     ///
     /// # Errors
     /// If its body has no certain length.
-    pub(super) fn new(head: &RequestHead<'_>) -> Result<Request, HttpError> {
+    pub(super) fn new(head: &RequestHead<'_>, peer: IpAddr) -> Result<Request, HttpError> {
         let owned = |name| head.header(name).map(str::to_owned);
         let mut target = head.path.to_owned();
         if let Some(query) = head.query {
@@ -62,6 +66,7 @@ impl Request {
         let agent = head.header("user-agent").unwrap_or_default();
         Ok(Request {
             method: head.method,
+            peer,
             target,
             path_bytes: head.path.len(),
             host: head.host().map(str::to_owned),

@@ -7,7 +7,7 @@
 //! | `/twilio/stream-status` | GET, HEAD, POST | [`Route::StreamStatus`] |
 //! | `/healthz`, `/readyz`, `/metrics` | GET, HEAD | the like-named |
 //! | `/` | GET, HEAD | [`Route::Page`] where browsers are served |
-//! | `/`, `/web`, `/twilio/media` | GET with an upgrade | [`Route::Upgrade`] |
+//! | `/`, `/web`, `/twilio/media`, `/twilio/media/…` | GET with an upgrade | [`Route::Upgrade`] |
 //!
 //! In:       a request without its body; later the same with it.
 //! Out:      a route, or the answer that refuses; later the answer.
@@ -105,7 +105,7 @@ impl Desk {
     pub(super) fn door(&self, request: &Request) -> Option<Door> {
         let web = self.config.web.enabled;
         match request.path() {
-            "/twilio/media" | "/twilio/media/" => return Some(Door::Twilio),
+            path if is_media(path) => return Some(Door::Twilio),
             "/web" if web => return Some(Door::Web),
             "/" => {}
             _ => return None,
@@ -181,6 +181,13 @@ impl Desk {
             None => Answer::error(503, "the figures did not come in time"),
         }
     }
+}
+
+/// The carrier's stream. What some carriers put behind it is one more part, and is not looked at:
+/// a token comes with the stream's `start`.
+fn is_media(path: &str) -> bool {
+    let Some(rest) = path.strip_prefix("/twilio/media") else { return false };
+    rest.is_empty() || rest.strip_prefix('/').is_some_and(|part| !part.contains('/'))
 }
 
 /// A body must say that it is a form. No body at all is an empty form.

@@ -211,7 +211,7 @@ impl Worker {
     }
 
     fn add_call(&mut self, now: Nanos, new: NewCall, load: &Load) {
-        let NewCall { id, mut socket, unread, door, .. } = new;
+        let NewCall { id, mut socket, unread, door } = new;
         let (registry, settings) = (self.poll.registry(), self.settings.clone());
         let seed = self.masks.u64(..);
         let mut registered = Ok(());

@@ -288,6 +288,23 @@ fn a_slow_head_is_cut_with_408_however_steadily_it_drips() {
 }
 
 #[test]
+fn an_answer_to_head_never_has_a_body_not_even_an_error() {
+    let deadlines = Deadlines { head: SHORT, ..Deadlines::default() };
+    let relay = Relay::with_deadlines(deadlines, |_| {});
+    let requests = [
+        ("HEAD /healthz HTTP/1.1\r\nHos", 408),
+        ("HEAD /healthz HTTP/1.1\r\n\r\n", 400),
+        ("HEAD /nowhere HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", 404),
+    ];
+    for (request, status) in requests {
+        let mut client = relay.connect();
+        client.send(request);
+        assert_eq!(client.response_to(true).status, status, "{request}");
+        assert!(client.is_closed(), "{request}");
+    }
+}
+
+#[test]
 fn a_slow_body_is_cut_with_408() {
     let deadlines = Deadlines { body: SHORT, ..Deadlines::default() };
     let relay = Relay::with_deadlines(deadlines, |_| {});
