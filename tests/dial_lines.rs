@@ -508,6 +508,8 @@ fn an_order_cancelled_in_the_waiting_line_or_between_two_attempts_is_gone() {
         }
         other => panic!("{other:?} instead of a refusal"),
     }
+    let waiting = outbound.shared.dials_waiting.load(std::sync::atomic::Ordering::Relaxed);
+    assert!(waiting > 0, "the figures show the line");
     outbound.cancel(0);
     while outbound.shared.dials.of("cancelled") < 3 {
         std::thread::yield_now();

@@ -22,6 +22,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use mio::{Events, Poll, Token, Waker};
@@ -282,6 +283,9 @@ impl Dial {
         }
         self.expire(now);
         self.fill_places(now);
+        let under_way = self.places.len() - self.free.len();
+        self.shared.dials_waiting.store(self.waiting.len(), Ordering::Relaxed);
+        self.shared.dials_under_way.store(under_way, Ordering::Relaxed);
         Ok(true)
     }
 

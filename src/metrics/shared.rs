@@ -3,7 +3,7 @@
 //! Counted a few times a call, so a lock is in nobody's way; never touched by a worker.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// A family of counters, one a label. Labels are words of the program, never of a peer, so their
@@ -41,7 +41,8 @@ pub struct Shared {
     pub answers: Labelled,
     /// Requests that were no HTTP, or none that we take, by fault.
     pub http_faults: Labelled,
-    /// Webhook and handshake signatures: `valid`, `wrong`, `missing`, `not_checked`.
+    /// Webhook and handshake signatures: `valid`, `wrong`, `missing`, `not_checked`; and the tokens
+    /// of streams, as `token_valid` and so on.
     pub signatures: Labelled,
     /// Calls not let in, by [`crate::call::Refusal::label`].
     pub refusals: Labelled,
@@ -52,6 +53,11 @@ pub struct Shared {
     pub dials: Labelled,
     /// Closes by the model before it was ready, by class of reason.
     pub dial_closes: Labelled,
+    /// Orders for a line to the model that wait for one of the dial thread's places, and those that
+    /// have one. Told by the dial thread once a turn.
+    pub dials_waiting: AtomicUsize,
+    /// See `dials_waiting`.
+    pub dials_under_way: AtomicUsize,
     /// Log lines that nobody read in time.
     pub log_lines_lost: Arc<AtomicU64>,
 }
