@@ -4,9 +4,11 @@
 //!
 //! | step | rooms |
 //! |---|---|
-//! | ground | [`limits`], [`clock`], [`buf`], [`config`] |
+//! | ground | [`limits`], [`clock`] |
+//! | plain things | [`buf`], [`config`] |
 //! | formats | [`wire`] |
-//! | bytes, meaning, numbers | [`net`], [`call`], [`metrics`] |
+//! | bytes, meaning | [`net`], [`call`] |
+//! | numbers | [`metrics`] |
 //! | letters | [`mail`] |
 //! | threads | [`accept`], [`dial`], [`worker`], [`control`], [`demo`] |
 //! | the whole | [`server`] |

@@ -139,6 +139,9 @@ pub const REBUFFER_MS: usize = 60;
 /// Distance of the marks that tell how much the caller has heard.
 pub const MARK_EVERY_MS: u64 = 200;
 
+/// A configured sentence for a caller's ear, in UTF-8. Above: an error of the configuration.
+pub const SENTENCE_MAX_BYTES: usize = 3000;
+
 /// Letters waiting for one thread. A full box refuses: a new call is answered 503, a log line is
 /// lost and counted, a wish to be let in or the news of an ending is tried again.
 pub const MAILBOX_LETTERS: usize = 16 * 1024;
@@ -149,6 +152,8 @@ pub const LETTERS_PER_TURN: usize = 256;
 
 /// Connections that have not yet become calls, in all. Above: closed at once, counted.
 pub const YOUNG_CONNECTIONS_MAX: usize = 4096;
+/// WebSockets that have not yet been let in, in all. Above: an upgrade is answered 503.
+pub const ARRIVALS_MAX: usize = 4096;
 /// From accept to the last byte of the head. Then: 408, closed.
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// From the head to the last byte of the body. Then: 408, closed.

@@ -5,7 +5,6 @@
 //! Bounds:   [`MAILBOX_LETTERS`] a box.
 //! Not here: what a thread does with a letter.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -58,6 +57,11 @@ pub enum WorkerLetter {
         /// Why.
         refusal: Refusal,
     },
+    /// A newer stream of the same call was let in: this one ends.
+    Replaced {
+        /// Which call.
+        call: CallKey,
+    },
     /// Fill these figures with your own and send them to control.
     Figures(Box<Figures>),
     /// End every call now, with [`Ending::Drained`], and stop when their close frames are out.
@@ -75,8 +79,6 @@ pub struct NewCall {
     pub unread: Vec<u8>,
     /// What the upgrade request told.
     pub door: Door,
-    /// Where it comes from.
-    pub peer: IpAddr,
 }
 
 /// A connection to a model that is ready to talk.
@@ -106,10 +108,12 @@ pub enum AcceptLetter {
         /// What it says of itself.
         opening: Opening,
     },
-    /// A call ended: the carrier is about to ask what follows.
+    /// A call ended, let in or not: its place is free, and its carrier may ask what follows.
     Ended {
-        /// The carrier's name of the call.
-        call_sid: String,
+        /// Its name in the log.
+        id: CallId,
+        /// The carrier's name of the call, where there is one.
+        call_sid: Option<String>,
         /// Why it ended.
         ending: Ending,
     },
@@ -153,6 +157,11 @@ pub enum DialLetter {
         class: Class,
         /// How the model will be set up.
         agent: Arc<Agent>,
+    },
+    /// A call has ended: what is being done for it is left off. Unknown calls are no matter.
+    Cancel {
+        /// Which call.
+        call: CallKey,
     },
     /// Stop now.
     Stop,
@@ -267,18 +276,25 @@ pub fn mailbox_without_bell<T>() -> (Postbox<T>, Mailbox<T>) {
     (Postbox { letters: sender, bell: None }, Mailbox { letters })
 }
 
-/// Calls on each worker: the accept thread counts up when it places one, the worker counts down
-/// when its slot is free again. The only number that decides where a call goes and whether one
-/// more is welcome.
+/// Calls on each worker, let in or not: the accept thread counts up when it places one, the worker
+/// counts down when its slot is free again. It decides where a call goes.
 #[derive(Debug)]
 pub struct Load {
     calls: Box<[AtomicUsize]>,
+    /// Since draining began: calls that may still come, and callers who wait to be told why their
+    /// call ended.
+    expected: AtomicUsize,
+    owed: AtomicUsize,
 }
 
 impl Load {
     /// For so many workers.
     pub fn new(workers: usize) -> Load {
-        Load { calls: (0..workers).map(|_| AtomicUsize::new(0)).collect() }
+        Load {
+            calls: (0..workers).map(|_| AtomicUsize::new(0)).collect(),
+            expected: AtomicUsize::new(usize::MAX),
+            owed: AtomicUsize::new(0),
+        }
     }
 
     /// The worker with the fewest calls, and how many those are.
@@ -290,6 +306,28 @@ impl Load {
     /// Calls on all workers.
     pub fn calls(&self) -> usize {
         self.calls.iter().map(|calls| calls.load(Ordering::Relaxed)).sum()
+    }
+
+    /// The accept thread, draining, tells how many calls may still come, and how many callers wait
+    /// to be told why their call ended.
+    pub fn tell_outlook(&self, expected: usize, owed: usize) {
+        self.expected.store(expected, Ordering::Relaxed);
+        self.owed.store(owed, Ordering::Relaxed);
+    }
+
+    /// How many calls may still come; [`usize::MAX`] until the accept thread has begun to drain.
+    pub fn expected(&self) -> usize {
+        self.expected.load(Ordering::Relaxed)
+    }
+
+    /// How many callers wait to be told why their call ended.
+    pub fn owed(&self) -> usize {
+        self.owed.load(Ordering::Relaxed)
+    }
+
+    /// Calls on one worker.
+    pub fn calls_on(&self, worker: usize) -> usize {
+        self.calls[worker].load(Ordering::Relaxed)
     }
 
     /// One more call on `worker`.

@@ -1,12 +1,13 @@
 //! The program: reads the command line and the configuration, and runs the relay.
 
+use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
-use env_logger::Env;
+use env_logger::{Env, Target};
 use vocaris::config::Config;
-use vocaris::server;
+use vocaris::server::{self, log_lines::LogLines};
 
 /// Joins phone calls and browsers to Google's Gemini Live API.
 #[derive(Parser)]
@@ -33,16 +34,33 @@ struct Serve {
 
 fn main() -> ExitCode {
     let serve = arguments();
-    env_logger::Builder::from_env(Env::default().default_filter_or("info"))
-        .format_timestamp_millis()
-        .init();
-    match Config::load(serve.config.as_deref(), std::env::vars_os()) {
-        Ok(config) => server::run(config),
+    let lines = match LogLines::start(io::stderr()) {
+        Ok(lines) => lines,
+        Err(error) => {
+            eprintln!("vocaris: cannot start a thread: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    log_to(&lines);
+    let exit_code = match Config::load(serve.config.as_deref(), std::env::vars_os()) {
+        Ok(config) => server::run(config, &lines),
         Err(errors) => {
             eprintln!("{errors}");
             ExitCode::FAILURE
         }
-    }
+    };
+    lines.flush();
+    exit_code
+}
+
+fn log_to(lines: &LogLines) {
+    let is_terminal = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let style = if is_terminal { "always" } else { "never" };
+    let env = Env::default().default_filter_or("info").default_write_style_or(style);
+    env_logger::Builder::from_env(env)
+        .format_timestamp_millis()
+        .target(Target::Pipe(Box::new(lines.clone())))
+        .init();
 }
 
 /// Reads the command line; a wrong one, `--help` and `--version` end the program here.

@@ -1,11 +1,13 @@
 //! Builds everything once, pins and starts the threads, drains and stops on a signal.
 //!
-//! In:       a checked configuration; SIGINT and SIGTERM.
+//! In:       a checked configuration; SIGINT, SIGTERM, SIGHUP.
 //! Out:      a running relay; when it stops, the totals.
-//! Bounds:   `server.drain_timeout` for calls that are still going on, [`AFTERWARDS`] for their
-//!           carriers, [`STOP_TIMEOUT`] for each group of threads.
+//! Bounds:   `server.drain_timeout` for calls that are still going on, [`PROMISED_TIMEOUT`] for
+//!           those about to come, [`AFTERWARDS`] for their carriers, [`STOP_TIMEOUT`] for each
+//!           group of threads.
 //! Not here: what any thread does.
 
+pub mod log_lines;
 mod summary;
 mod threads;
 
@@ -19,19 +21,21 @@ use std::{fmt, iter, thread};
 use core_affinity::CoreId;
 use crossbeam_channel::{Receiver, bounded};
 use dsp::kernels::{Isa, Kernels};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::accept::{self, Accept};
 use crate::call;
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, SignatureMode};
 use crate::control::{self, Control};
 use crate::demo::{self, Demo};
 use crate::dial::{Dial, DialError};
+use crate::limits::{ARRIVALS_MAX, YOUNG_CONNECTIONS_MAX};
 use crate::mail::{AcceptLetter, ControlLetter, DialLetter, Load, Postbox, WorkerLetter};
 use crate::metrics::{Build, Figures, Shared};
 use crate::worker::{self, Worker};
+use log_lines::LogLines;
 use summary::Summary;
 use threads::{Ended, Event, Threads};
 
@@ -39,9 +43,12 @@ use threads::{Ended, Event, Threads};
 pub const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often a draining relay looks whether its last call has ended.
 const DRAIN_LOOK: Duration = Duration::from_millis(20);
-/// How long a relay that ended or outlived calls still answers HTTP once they are over: their
-/// carrier is about to ask what follows.
-const AFTERWARDS: Duration = Duration::from_secs(1);
+/// How long a relay without calls still waits for those it has promised a place, and for answers
+/// that are being written. Their callers hear the carrier's own error afterwards.
+const PROMISED_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a relay that ended calls still answers HTTP: their carrier is about to ask what follows.
+/// Callers it does not ask for by then are hung up.
+const AFTERWARDS: Duration = Duration::from_secs(5);
 /// How long a thread's full box is tried again when it is told to stop.
 const POST_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -84,7 +91,7 @@ pub fn build() -> Build {
         version: env!("CARGO_PKG_VERSION"),
         revision: option_env!("VOCARIS_REVISION"),
         target: option_env!("VOCARIS_TARGET").unwrap_or(std::env::consts::ARCH),
-        kernels: Kernels::detect(Isa::Avx512).isa().to_string(),
+        kernels: Kernels::detect(Isa::HIGHEST).isa().to_string(),
     }
 }
 
@@ -101,30 +108,34 @@ impl Server {
     /// What could not be had; nothing is left running then but threads that wait for the end of
     /// the process.
     pub fn start(config: Config) -> Result<Running, StartError> {
-        raise_descriptor_limit();
-        let (config, demo) = with_demo(config)?;
-        let config = Arc::new(config);
+        Server::start_with(config, Arc::default())
+    }
+
+    /// The same, with what is counted outside the relay's own threads.
+    fn start_with(config: Config, shared: Arc<Shared>) -> Result<Running, StartError> {
+        let descriptors = raise_descriptor_limit();
+        let (mut config, demo) = with_demo(config)?;
         let cores = core_affinity::get_core_ids().unwrap_or_default();
         let count = match config.server.workers {
             0 => cores.len().max(1),
             count => count,
         };
+        let wanted = config.limits.max_calls_per_worker.saturating_mul(count);
+        config.limits.max_calls = calls_for(
+            descriptors,
+            match config.limits.max_calls {
+                0 => wanted,
+                calls => calls.min(wanted),
+            },
+        );
+        let config = Arc::new(config);
         let load = Arc::new(Load::new(count));
-        let (rooms, posts) = build_rooms(&config, count, &load)?;
+        let (rooms, posts) = build_rooms(&config, count, &load, &shared)?;
         let local_addr = rooms.accept.local_addr();
         let pins = pins(config.server.pin, count, cores);
         let (threads, figures) = start_threads(rooms, &posts, &load, pins)?;
         let drain_timeout = config.server.drain_timeout;
-        Ok(Running {
-            local_addr,
-            load,
-            posts,
-            figures,
-            drain_timeout,
-            calls_when_asked: 0,
-            threads,
-            demo,
-        })
+        Ok(Running { local_addr, load, posts, figures, drain_timeout, threads, demo })
     }
 }
 
@@ -150,11 +161,11 @@ fn build_rooms(
     config: &Arc<Config>,
     count: usize,
     load: &Arc<Load>,
+    shared: &Arc<Shared>,
 ) -> Result<(Rooms, Posts), StartError> {
     let clock = Clock::start();
-    let shared: Arc<Shared> = Arc::default();
     let settings = call::Settings::from(&**config);
-    let kernels = Kernels::detect(Isa::Avx512);
+    let kernels = Kernels::detect(Isa::HIGHEST);
     let (workers, worker_posts) = (0..count)
         .map(|number| Worker::new(number, settings.clone(), kernels, clock))
         .collect::<io::Result<Vec<_>>>()
@@ -167,7 +178,7 @@ fn build_rooms(
     let (dial, dial_post) =
         Dial::new(config.clone(), clock, shared.clone()).map_err(StartError::Dial)?;
     let redact = config.log.redact_numbers;
-    let (control, control_post) = Control::new(count, clock, shared, build(), redact);
+    let (control, control_post) = Control::new(count, clock, shared.clone(), build(), redact);
     let rooms = Rooms { accept, dial, workers, control };
     let posts = Posts {
         accept: accept_post,
@@ -224,8 +235,6 @@ pub struct Running {
     /// The totals, once the control thread has ended.
     figures: Receiver<Figures>,
     drain_timeout: Duration,
-    /// Calls that were going on when it was asked to stop.
-    calls_when_asked: usize,
     threads: Threads,
     /// The agent that answers without a key; it lives as long as the relay.
     demo: Option<Demo>,
@@ -268,9 +277,9 @@ impl Running {
 
     fn drain(&mut self) -> Drained {
         post(&self.posts.accept, AcceptLetter::Drain);
-        self.calls_when_asked = self.load.calls();
-        let deadline = Instant::now() + self.drain_timeout;
-        while self.load.calls() > 0 {
+        let start = Instant::now();
+        let (deadline, promised_by) = (start + self.drain_timeout, start + PROMISED_TIMEOUT);
+        while self.load.calls() > 0 || (self.load.expected() > 0 && Instant::now() < promised_by) {
             let look = Instant::now() + DRAIN_LOOK;
             match self.threads.next_event(Some(look.min(deadline))) {
                 Some(Event::Signal) => return Drained::Signal,
@@ -282,6 +291,23 @@ impl Running {
         Drained::Empty
     }
 
+    /// Waits until the carrier has asked what follows the calls that were just ended.
+    fn settle_endings(&mut self) -> Result<(), Ended> {
+        let deadline = Instant::now() + AFTERWARDS;
+        // Seen twice, because a letter may have been taken and not yet been counted.
+        let mut quiet = 0;
+        while quiet < 2 && Instant::now() < deadline {
+            match self.threads.next_event(Some(Instant::now() + DRAIN_LOOK)) {
+                Some(Event::Ended(ended)) => return Err(ended),
+                Some(Event::Signal) => return Ok(()),
+                None => {}
+            }
+            let is_quiet = self.load.owed() == 0 && self.posts.accept.len_letters() == 0;
+            quiet = if is_quiet { quiet + 1 } else { 0 };
+        }
+        Ok(())
+    }
+
     /// Ends every call and every thread. The workers first, so that whatever they still have to
     /// say is read; the control thread last, so that it has read everything.
     fn halt(mut self) -> Result<Figures, Ended> {
@@ -289,12 +315,7 @@ impl Running {
             post(worker, WorkerLetter::Stop);
         }
         self.wait_for(|name| name.starts_with("worker"))?;
-        if self.calls_when_asked > 0 {
-            match self.threads.next_event(Some(Instant::now() + AFTERWARDS)) {
-                Some(Event::Ended(ended)) => return Err(ended),
-                Some(Event::Signal) | None => {}
-            }
-        }
+        self.settle_endings()?;
         post(&self.posts.accept, AcceptLetter::Stop);
         post(&self.posts.dial, DialLetter::Stop);
         self.wait_for(|name| name == "accept" || name == "dial")?;
@@ -312,9 +333,13 @@ impl Running {
 /// Runs the relay until a signal ends it, and says on standard output what a person needs to
 /// know: where it listens, that it is a demo, what it measured.
 ///
-/// SIGINT or SIGTERM drains; a second one ends the calls that are left at once.
-pub fn run(config: Config) -> ExitCode {
-    match serve(config) {
+/// `lines`: where log lines are written.
+///
+/// SIGINT or SIGTERM drains; a second one ends the calls that are left at once. SIGHUP changes
+/// nothing.
+pub fn run(config: Config, lines: &LogLines) -> ExitCode {
+    let shared = Shared { log_lines_lost: lines.lost(), ..Shared::default() };
+    match serve(config, shared) {
         Ok(()) => ExitCode::SUCCESS,
         Err(fault) => {
             eprintln!("vocaris: {fault}");
@@ -323,30 +348,42 @@ pub fn run(config: Config) -> ExitCode {
     }
 }
 
-fn serve(config: Config) -> Result<(), String> {
+fn serve(config: Config, shared: Shared) -> Result<(), String> {
     // Before the first line is printed: whoever reads it may send a signal.
-    let signals = Signals::new([SIGINT, SIGTERM]);
+    let signals = Signals::new([SIGINT, SIGTERM, SIGHUP]);
     let mut signals = signals.map_err(|error| StartError::Thread(error).to_string())?;
-    let mut running = Server::start(config).map_err(|error| error.to_string())?;
+    let exposures = exposures(&config);
+    let running = Server::start_with(config, Arc::new(shared));
+    let mut running = running.map_err(|error| error.to_string())?;
     let events = running.threads.sender();
     let handle = signals.handle();
     let watch = thread::Builder::new().name("signals".into()).spawn(move || {
         // The relay stops listening only when it is over.
-        signals.forever().take_while(|_| events.send(Event::Signal).is_ok()).for_each(drop);
+        for signal in signals.forever() {
+            if signal == SIGHUP {
+                log::warn!("SIGHUP: reload is not supported yet, everything stays as it is");
+            } else if events.send(Event::Signal).is_err() {
+                break;
+            }
+        }
     });
     watch.map_err(|error| StartError::Thread(error).to_string())?;
     announce(&running);
+    exposures.iter().for_each(|exposure| log::warn!("{exposure}"));
 
     let broken = match running.threads.next_event(None) {
         Some(Event::Ended(ended)) => Some(ended),
         Some(Event::Signal) | None => {
             let calls = running.load.calls();
-            log::info!("draining: no more calls are taken, {calls} are going on");
+            log::info!("event=draining calls={calls}: no more are taken");
             match running.drain() {
                 Drained::Empty => None,
                 Drained::Broken(ended) => Some(ended),
                 Drained::TimedOut | Drained::Signal => {
-                    log::warn!("ending {} calls", running.load.calls());
+                    log::warn!(
+                        "event=cut calls={}: their time to drain is over",
+                        running.load.calls()
+                    );
                     None
                 }
             }
@@ -360,6 +397,30 @@ fn serve(config: Config) -> Result<(), String> {
     print(format_args!("{}", Summary(&figures)));
     log::info!("stopped");
     Ok(())
+}
+
+/// What strangers can do with these settings that their operator may not have meant.
+fn exposures(config: &Config) -> Vec<&'static str> {
+    let has_key = config.gemini.api_key.is_some();
+    let requires = config.twilio.signature == SignatureMode::Require;
+    let exposures = [
+        (
+            has_key && !requires,
+            "anyone who reaches this port can open calls and spend the key: signatures are not \
+             required; set twilio.auth_token (TWILIO_AUTH_TOKEN)",
+        ),
+        (
+            has_key && config.web.enabled,
+            "anyone who reaches this port can talk from a browser and spend the key: set \
+             web.enabled = false, or let a proxy decide who comes in",
+        ),
+        (
+            requires && config.server.public_url.is_none(),
+            "server.public_url is not set: each request's Host is believed when its signature is \
+             checked, so a request signed for another host's webhook passes here; set it",
+        ),
+    ];
+    exposures.into_iter().filter_map(|(holds, exposure)| holds.then_some(exposure)).collect()
 }
 
 /// Says that the relay is ready.
@@ -436,12 +497,32 @@ fn with_demo(mut config: Config) -> Result<(Config, Option<Demo>), StartError> {
     Ok((config, Some(demo)))
 }
 
-/// Two descriptors a call: as many as the system allows.
-fn raise_descriptor_limit() {
+/// As many descriptors as the system allows. Returns how many may be open now; `None` where the
+/// system does not say.
+fn raise_descriptor_limit() -> Option<u64> {
     match rlimit::increase_nofile_limit(u64::MAX) {
-        Ok(limit) => log::debug!("{limit} descriptors may be open"),
-        Err(error) => log::warn!("the limit of open descriptors stays as it is: {error}"),
+        Ok(limit) => Some(limit),
+        Err(error) => {
+            log::warn!("the limit of open descriptors stays as it is: {error}");
+            rlimit::Resource::NOFILE.get().ok().map(|(soft, _)| soft)
+        }
     }
+}
+
+/// How many of `wanted` calls the descriptors suffice for, two each; the rest is kept for
+/// connections that are not calls, at most as many as their bounds let in, at most a quarter.
+fn calls_for(descriptors: Option<u64>, wanted: usize) -> usize {
+    let Some(descriptors) = descriptors else { return wanted };
+    let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX);
+    let reserve = (YOUNG_CONNECTIONS_MAX + ARRIVALS_MAX).min(descriptors / 4);
+    let possible = ((descriptors - reserve) / 2).max(1);
+    if possible < wanted {
+        log::warn!(
+            "only {descriptors} files may be open: at most {possible} calls instead of {wanted} \
+             are taken; raise the limit (ulimit -n, LimitNOFILE), or lower limits.max_calls"
+        );
+    }
+    possible.min(wanted)
 }
 
 /// A thread that ended when it should not have, in a sentence.
@@ -503,6 +584,24 @@ mod tests {
     }
 
     #[test]
+    fn a_call_whose_webhook_was_answered_still_finds_a_relay_that_stops() {
+        let mut relay = relay();
+        let twiml = ask(&relay, "/twilio/incoming?CallSid=CA1&From=1&To=2");
+        assert!(twiml.contains("<Stream"), "{twiml}");
+        let events = relay.threads.sender();
+        let load = relay.load.clone();
+        let impatient = thread::spawn(move || {
+            while load.expected() != 1 {
+                thread::yield_now();
+            }
+            events.send(Event::Signal).unwrap();
+        });
+        assert!(matches!(relay.drain(), Drained::Signal), "it waits for the promised call");
+        impatient.join().unwrap();
+        relay.halt().unwrap();
+    }
+
+    #[test]
     fn an_address_in_use_is_told_with_its_key() {
         let first = relay();
         let address = first.local_addr().to_string();
@@ -515,6 +614,33 @@ mod tests {
         let text = error.to_string();
         assert!(text.contains(&address) && text.contains("server.listen"), "{text}");
         first.stop();
+    }
+
+    #[test]
+    fn settings_that_let_strangers_spend_the_key_are_told() {
+        let told = |settings: &[(&str, &str)]| {
+            let settings = settings.iter().map(|&(name, value)| (name.into(), value.into()));
+            exposures(&Config::read(None, settings).unwrap()).len()
+        };
+        let key = ("GEMINI_API_KEY", "k");
+        let token = ("TWILIO_AUTH_TOKEN", "0123456789abcdef0123456789abcdef");
+        let public = ("VOCARIS_SERVER_PUBLIC_URL", "https://voice.example.com");
+        let no_web = ("VOCARIS_WEB_ENABLED", "false");
+        assert_eq!(told(&[]), 0, "the demo has nothing to lose");
+        assert_eq!(told(&[key]), 2);
+        assert_eq!(told(&[key, no_web]), 1);
+        assert_eq!(told(&[key, token]), 2, "browsers, and the Host that is believed");
+        assert_eq!(told(&[key, token, public, no_web]), 0);
+    }
+
+    #[test]
+    fn no_more_calls_are_taken_than_there_are_descriptors_for() {
+        assert_eq!(calls_for(None, 4_000), 4_000);
+        assert_eq!(calls_for(Some(u64::MAX), 4_000), 4_000);
+        assert_eq!(calls_for(Some(1_024), 4_000), 384);
+        assert_eq!(calls_for(Some(1_024), 100), 100);
+        assert_eq!(calls_for(Some(65_536), 100_000), (65_536 - 8_192) / 2);
+        assert_eq!(calls_for(Some(0), 100), 1);
     }
 
     #[test]

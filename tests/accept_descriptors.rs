@@ -23,6 +23,8 @@ fn lack_of_descriptors_passes_without_harm() {
     // The last descriptor is the client's: the kernel connects it, the relay cannot accept it.
     let mut client = relay.connect();
     until(|| relay.shared.connections.of("accept_failed") > 0);
+    first.send(get("/readyz"));
+    assert_eq!(first.response().status, 503, "nobody new can come in");
     drop(taken);
     client.send(get("/healthz"));
     assert_eq!(client.response().status, 200);

@@ -71,7 +71,7 @@ fn a_frame_costs_no_allocation_either_way() {
         uplink_rate_hz: 16_000,
     };
     let mut now = Nanos::from_millis(1);
-    let mut bench = Workbench::new(Kernels::detect(Isa::Avx512));
+    let mut bench = Workbench::new(Kernels::detect(Isa::HIGHEST));
     let mut call = Call::new(now, CallId(1), Door::Twilio, settings, 1);
     let start =
         r#"{"event":"start","streamSid":"MZ1","start":{"streamSid":"MZ1","callSid":"CA1"}}"#;

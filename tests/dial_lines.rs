@@ -78,6 +78,11 @@ impl Outbound {
         self.letters.post(letter).unwrap();
     }
 
+    fn cancel(&self, slot: usize) {
+        let call = CallKey { worker: 0, slot, generation: 7 };
+        self.letters.post(DialLetter::Cancel { call }).unwrap();
+    }
+
     fn answer(&self) -> WorkerLetter {
         self.worker.wait(LONG).expect("an answer to the order")
     }
@@ -470,6 +475,51 @@ fn an_order_beyond_the_waiting_line_is_refused_at_once() {
             assert_eq!((call.slot, fault), (most, LineFault::Full));
         }
         other => panic!("{other:?} instead of a refusal"),
+    }
+}
+
+#[test]
+fn a_call_that_has_ended_is_dialled_no_more() {
+    let (began, begun) = channel();
+    let (left, goodbyes) = channel();
+    let url = serve_sessions(move |_, mut session, _| {
+        began.send(()).unwrap();
+        left.send(session.read().unwrap()).unwrap();
+    });
+    let outbound = Outbound::to(url, PATIENT);
+    outbound.order(3);
+    begun.recv().unwrap();
+    outbound.cancel(3);
+    let Message::Close(Some(close)) = goodbyes.recv().unwrap() else { panic!("a close") };
+    assert_eq!(close.code, CloseCode::Normal);
+    outbound.cancel(3);
+    // The place is free for another.
+    outbound.order(4);
+    begun.recv().unwrap();
+    assert_eq!(outbound.shared.dials.all(), [("cancelled", 1)]);
+}
+
+#[test]
+fn an_order_cancelled_in_the_waiting_line_or_between_two_attempts_is_gone() {
+    let patience = Patience { backoff: Duration::from_secs(3600), ..PATIENT };
+    let outbound = Outbound::to(ModelUrl { host: no_name(), ..plain(1) }, patience);
+    let most = DIALS_AT_ONCE + ORDERS_WAITING_MAX;
+    (0..most).for_each(|slot| outbound.order(slot));
+    outbound.cancel(most - 2);
+    outbound.cancel(most - 1);
+    // Their two places in the line are taken by these.
+    (most..most + 3).for_each(|slot| outbound.order(slot));
+    match outbound.answer() {
+        WorkerLetter::NoLine { call, fault } => {
+            assert_eq!((call.slot, fault), (most + 2, LineFault::Full));
+        }
+        other => panic!("{other:?} instead of a refusal"),
+    }
+    let waiting = outbound.shared.dials_waiting.load(std::sync::atomic::Ordering::Relaxed);
+    assert!(waiting > 0, "the figures show the line");
+    outbound.cancel(0);
+    while outbound.shared.dials.of("cancelled") < 3 {
+        std::thread::yield_now();
     }
 }
 

@@ -10,9 +10,10 @@
 //! The last row is a simulator's: a webhook tried by hand has no `CallSid`, and the stream that
 //! follows it has one that nobody could have known. The carrier itself always names the call.
 //!
-//! While the relay drains, only a good token lets in: its webhook was answered before.
+//! While the relay drains, only a good token lets in: its webhook was answered before, and a place
+//! is kept for it. Without one, a call that would be let in needs a free place.
 //!
-//! In:       settings, a token's check, whether the relay drains.
+//! In:       settings, a token's check, whether the relay drains and has a place.
 //! Out:      in, in with a remark, or refused and why.
 //! Bounds:   [`USED_TOKENS_MAX`]; at it a call that shows a token is refused as full.
 //! Not here: making and checking tokens (`wire::token`), signatures (`accept::carrier`).
@@ -81,6 +82,8 @@ pub(super) enum Facts {
         token: TokenCheck,
         /// Whether new calls are no longer taken.
         draining: bool,
+        /// Whether a place is free.
+        has_room: bool,
     },
     /// A browser.
     Web {
@@ -88,6 +91,8 @@ pub(super) enum Facts {
         enabled: bool,
         /// Whether new calls are no longer taken.
         draining: bool,
+        /// Whether a place is free.
+        has_room: bool,
     },
 }
 
@@ -102,8 +107,21 @@ pub(super) enum Verdict {
     Refused(Refusal),
 }
 
-/// Decides.
+/// Decides. Who is not let in anyway does not learn how full the relay is.
 pub(super) fn verdict(facts: Facts) -> Verdict {
+    let verdict = verdict_with_room(facts);
+    let lacks_place = match facts {
+        Facts::Web { has_room, .. } => !has_room,
+        Facts::Twilio { token: TokenCheck::Good | TokenCheck::OfNoCall, .. } => false,
+        Facts::Twilio { has_room, .. } => !has_room,
+    };
+    match verdict {
+        Verdict::In | Verdict::InDespite(_) if lacks_place => Verdict::Refused(Refusal::Full),
+        verdict => verdict,
+    }
+}
+
+fn verdict_with_room(facts: Facts) -> Verdict {
     let (mode, token) = match facts {
         Facts::Web { draining: true, .. } => return Verdict::Refused(Refusal::Draining),
         // A browser that came in by the unmarked door: there is nothing it could show.
@@ -194,7 +212,7 @@ mod tests {
     fn a_good_token_always_opens_and_a_full_memory_never_does() {
         for mode in MODES {
             for draining in [false, true] {
-                let of = |token| verdict(Facts::Twilio { mode, token, draining });
+                let of = |token| verdict(Facts::Twilio { mode, token, draining, has_room: false });
                 assert_eq!(of(TokenCheck::Good), Verdict::In);
                 assert!(matches!(of(TokenCheck::NoRoom), Verdict::Refused(_)));
             }
@@ -212,7 +230,7 @@ mod tests {
             (TokenCheck::Used, Refusal::UsedToken, Refused(Refusal::UsedToken)),
         ];
         for (token, refusal, off) in table {
-            let of = |mode| verdict(Facts::Twilio { mode, token, draining: false });
+            let of = |mode| verdict(Facts::Twilio { mode, token, draining: false, has_room: true });
             assert_eq!(of(SignatureMode::Require), Refused(refusal), "{token:?}");
             assert_eq!(of(SignatureMode::Warn), InDespite(refusal), "{token:?}");
             assert_eq!(of(SignatureMode::Off), off, "{token:?}");
@@ -223,7 +241,8 @@ mod tests {
     fn while_draining_only_a_call_answered_before_is_let_in() {
         for mode in MODES {
             for token in CHECKS {
-                let verdict = verdict(Facts::Twilio { mode, token, draining: true });
+                let facts = Facts::Twilio { mode, token, draining: true, has_room: true };
+                let verdict = verdict(facts);
                 let expected = match token {
                     TokenCheck::Good => Verdict::In,
                     _ => Verdict::Refused(Refusal::Draining),
@@ -232,16 +251,35 @@ mod tests {
             }
         }
         for enabled in [false, true] {
-            let facts = Facts::Web { enabled, draining: true };
+            let facts = Facts::Web { enabled, draining: true, has_room: true };
             assert_eq!(verdict(facts), Verdict::Refused(Refusal::Draining));
         }
     }
 
     #[test]
     fn a_browser_is_let_in_where_browsers_are_served() {
-        let of = |enabled| verdict(Facts::Web { enabled, draining: false });
-        assert_eq!(of(true), Verdict::In);
-        assert_eq!(of(false), Verdict::Refused(Refusal::NoToken));
+        let of = |enabled, has_room| verdict(Facts::Web { enabled, draining: false, has_room });
+        assert_eq!(of(true, true), Verdict::In);
+        assert_eq!(of(true, false), Verdict::Refused(Refusal::Full));
+        assert_eq!(of(false, false), Verdict::Refused(Refusal::NoToken));
+    }
+
+    #[test]
+    fn without_a_free_place_only_a_promised_call_is_let_in() {
+        for mode in MODES {
+            for token in CHECKS {
+                let of =
+                    |has_room| verdict(Facts::Twilio { mode, token, draining: false, has_room });
+                let is_promised = matches!(token, TokenCheck::Good | TokenCheck::OfNoCall);
+                let expected = match of(true) {
+                    Verdict::In | Verdict::InDespite(_) if !is_promised => {
+                        Verdict::Refused(Refusal::Full)
+                    }
+                    verdict => verdict,
+                };
+                assert_eq!(of(false), expected, "{mode:?} {token:?}");
+            }
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //!
 //! In:       requests with their forms.
 //! Out:      TwiML, 204, or an error.
-//! Bounds:   [`CALL_SID_MAX_BYTES`]; a form's by `wire::form`; [`STRANGERS_LINES_PER_SECOND`].
+//! Bounds:   [`CALL_SID_MAX_BYTES`]; a form's by `wire::form`; log lines by `accept::limiter`.
 //! Not here: how a form, a signature, a token or TwiML is spelled (`wire`), who is let in at the
 //!           stream's `start` (`accept::admission`).
 
@@ -15,21 +15,19 @@ use std::fmt::Write as _;
 use super::answer::Answer;
 use super::desk::{Desk, Welcome};
 use super::endings::CALL_SID_MAX_BYTES;
+use super::limiter::LeftOut;
 use super::origin::Origin;
 use super::request::Request;
-use crate::call::Afterwards;
-use crate::clock::{Nanos, unix_seconds};
+use crate::call::{Afterwards, Refusal};
+use crate::clock::Nanos;
 use crate::config::{Busy, SignatureMode};
 use crate::wire::http::Method;
 use crate::wire::signature::{Claim, Keys, SignatureError, webhook_candidates};
-use crate::wire::token::{TOKEN_TTL_SECONDS, mint};
 use crate::wire::{form, twiml};
 
 /// How the name begins that a token is minted for when the webhook named no call. Random digits
 /// follow it, so that two such tokens of one second are two.
 pub(super) const NO_CALL: &str = "no-call-";
-/// Log lines a second about requests that nobody vouches for; beyond it they are only counted.
-const STRANGERS_LINES_PER_SECOND: u32 = 10;
 
 /// Fields of a form or query, decoded.
 type Fields = Vec<(String, String)>;
@@ -44,39 +42,59 @@ impl Desk {
         };
         let call_sid = form::value(&fields, "CallSid");
         if request.method != Method::Post && call_sid.is_none() {
-            return self.health(now);
+            return self.health();
         }
         let Some(origin) = self.origin(request) else {
             return Answer::error(400, "no Host, and no server.public_url is set");
         };
-        if let Err(answer) = self.check_webhook(now, request, &fields, &origin) {
-            return answer;
-        }
+        let vouched = match self.check_webhook(now, request, &fields, &origin) {
+            Ok(vouched) => vouched,
+            Err(answer) => return answer,
+        };
         let call_sid = call_sid.filter(|call_sid| !call_sid.is_empty());
         if call_sid.is_some_and(|call_sid| call_sid.len() > CALL_SID_MAX_BYTES) {
             return Answer::error(400, "CallSid is too long");
         }
-        let shown = Shown(call_sid.unwrap_or("of no name"));
-        match self.welcome(now) {
-            Welcome::Yes { .. } => {
-                log::info!(target: "twilio", "webhook: call {shown} is sent to our stream");
-                Answer::twiml(self.connect(&fields, call_sid, &origin))
+        let left_out = match vouched {
+            true => Some(LeftOut::default()),
+            false => self.limiters.webhooks.may_speak(now),
+        };
+        let shown = Shown(call_sid.unwrap_or("none"));
+        let refusal = match self.welcome() {
+            Welcome::Yes => None,
+            // A place is kept for it already.
+            _ if call_sid.is_some_and(|call_sid| self.is_promised(call_sid)) => None,
+            Welcome::Full => Some(Refusal::Full),
+            Welcome::Draining => Some(Refusal::Draining),
+        };
+        let Some(refusal) = refusal else {
+            if let Some(left_out) = left_out {
+                log::info!(
+                    target: "twilio",
+                    "event=webhook call_sid={shown} answer=stream{left_out}"
+                );
             }
-            Welcome::Full | Welcome::Draining { .. } => {
-                log::warn!(target: "twilio", "webhook: call {shown} is turned away, no room");
-                Answer::twiml(match &self.config.twilio.busy {
-                    Busy::Reject => twiml::busy(),
-                    Busy::Say(sentence) => twiml::say_and_hangup(sentence, None),
-                })
-            }
+            return Answer::twiml(self.connect(now, &fields, call_sid, &origin));
+        };
+        self.count_refusal(refusal);
+        if let Some(left_out) = left_out {
+            let reason = refusal.label();
+            log::warn!(
+                target: "twilio",
+                "event=webhook call_sid={shown} answer=busy reason={reason}{left_out}"
+            );
         }
+        Answer::twiml(match &self.config.twilio.busy {
+            Busy::Reject => twiml::busy(),
+            Busy::Say(sentence) => twiml::say_and_hangup(sentence, None),
+        })
     }
 
-    fn health(&self, now: Nanos) -> Answer {
-        let status = match self.welcome(now) {
-            Welcome::Yes { .. } => "ok",
+    fn health(&mut self) -> Answer {
+        let status = match self.welcome() {
+            Welcome::Yes => "ok",
             Welcome::Full => "full",
-            Welcome::Draining { .. } => "draining",
+            Welcome::Draining => "draining",
         };
         let (calls, version) = (self.load.calls(), env!("CARGO_PKG_VERSION"));
         Answer::json(
@@ -88,7 +106,14 @@ impl Desk {
         )
     }
 
-    fn connect(&self, fields: &Fields, call_sid: Option<&str>, origin: &Origin) -> String {
+    /// Keeps a place for the call, and leads it there.
+    fn connect(
+        &mut self,
+        now: Nanos,
+        fields: &Fields,
+        call_sid: Option<&str>,
+        origin: &Origin,
+    ) -> String {
         let nobody;
         let bound_to = match call_sid {
             Some(call_sid) => call_sid,
@@ -97,7 +122,10 @@ impl Desk {
                 &nobody
             }
         };
-        let token = mint(&self.token_key, bound_to, unix_seconds(), TOKEN_TTL_SECONDS);
+        let token = self.promise(bound_to);
+        if let Some(call_sid) = call_sid {
+            self.endings.expect(now, call_sid);
+        }
         let mut parameters = vec![("source", "twilio"), ("token", token.as_str())];
         for (name, field) in [("from", "From"), ("to", "To")] {
             parameters.extend(form::value(fields, field).map(|value| (name, value)));
@@ -135,11 +163,14 @@ impl Desk {
         let (call, event) = (value("CallSid"), value("StreamEvent"));
         if event.0 == "stream-error" {
             let error = value("StreamError");
-            if self.strangers.may_speak(now) {
-                log::warn!(target: "twilio", "call {call}: the carrier's stream failed: {error}");
+            if let Some(left_out) = self.limiters.stream_failures.may_speak(now) {
+                log::warn!(
+                    target: "twilio",
+                    "event=stream_error call_sid={call} error=\"{error}\"{left_out}"
+                );
             }
         } else {
-            log::debug!(target: "twilio", "call {call}: {event}");
+            log::debug!(target: "twilio", "event=stream_status call_sid={call} status={event}");
         }
         Answer::no_content()
     }
@@ -168,14 +199,14 @@ impl Desk {
         request: &Request,
         fields: &Fields,
         origin: &Origin,
-    ) -> Result<(), Answer> {
+    ) -> Result<bool, Answer> {
         let candidates = webhook_candidates(&origin.http(), request.target(), &[]);
         // What stands in a query is signed as part of the address.
         let signed = if request.method == Method::Post { &fields[..] } else { &[] };
         self.check_signature(now, request, &candidates, signed)
     }
 
-    /// Checks the signature as the settings say.
+    /// Checks the signature as the settings say. Returns whether there is a good one.
     ///
     /// # Errors
     /// The 403, where a signature is required and this is none.
@@ -185,11 +216,11 @@ impl Desk {
         request: &Request,
         candidates: &[String],
         fields: &[(String, String)],
-    ) -> Result<(), Answer> {
+    ) -> Result<bool, Answer> {
         let mode = self.config.twilio.signature;
         if mode == SignatureMode::Off {
             self.shared.signatures.count("not_checked");
-            return Ok(());
+            return Ok(false);
         }
         let keys = Keys { tokens: &self.auth_tokens, ..Keys::default() };
         let claim = Claim {
@@ -199,20 +230,23 @@ impl Desk {
         let (label, why) = match keys.verify(claim, candidates, fields) {
             Ok(()) => {
                 self.shared.signatures.count("valid");
-                return Ok(());
+                return Ok(true);
             }
             Err(SignatureError::Missing) => ("missing", "no signature"),
             Err(_) => ("wrong", "the signature does not fit"),
         };
         self.shared.signatures.count(label);
-        if self.strangers.may_speak(now) {
-            let path = request.path();
+        if let Some(left_out) = self.limiters.forged.may_speak(now) {
+            let (path, peer) = (request.path(), request.peer);
             let tried = Tried { urls: candidates, with_query: !self.config.log.redact_numbers };
-            log::warn!(target: "twilio", "{path}: {why}; tried {tried}");
+            log::warn!(
+                target: "twilio",
+                "event=unsigned peer={peer} path={path} why=\"{why}\" tried=\"{tried}\"{left_out}"
+            );
         }
         match mode {
             SignatureMode::Require => Err(Answer::error(403, why)),
-            SignatureMode::Warn | SignatureMode::Off => Ok(()),
+            SignatureMode::Warn | SignatureMode::Off => Ok(false),
         }
     }
 }
@@ -230,26 +264,6 @@ fn fields(request: &Request, body: &[u8]) -> Result<Fields, Answer> {
             },
         )
     })
-}
-
-/// Keeps requests of strangers from filling the log.
-#[derive(Debug, Default)]
-pub(super) struct Strangers {
-    /// Which second is being counted.
-    second: u64,
-    lines: u32,
-}
-
-impl Strangers {
-    /// Whether one more line may be written now.
-    pub(super) fn may_speak(&mut self, now: Nanos) -> bool {
-        let second = now.0 / 1_000_000_000;
-        if second != self.second {
-            (self.second, self.lines) = (second, 0);
-        }
-        self.lines += 1;
-        self.lines <= STRANGERS_LINES_PER_SECOND
-    }
 }
 
 /// A stranger's text in a log line: short, on one line, nothing a terminal obeys.
@@ -290,17 +304,6 @@ impl fmt::Display for Tried<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_flood_of_strangers_writes_few_log_lines() {
-        let mut strangers = Strangers::default();
-        let spoke = |strangers: &mut Strangers, ms| {
-            (0..1000).filter(|_| strangers.may_speak(Nanos::from_millis(ms))).count()
-        };
-        assert_eq!(spoke(&mut strangers, 5), 10);
-        assert_eq!(spoke(&mut strangers, 999), 0);
-        assert_eq!(spoke(&mut strangers, 1000), 10);
-    }
 
     #[test]
     fn numbers_in_a_query_stay_out_of_the_log_unless_it_may_have_them() {

@@ -221,6 +221,11 @@ impl Connection {
         idles.then_some(self.deadline)
     }
 
+    /// Whether something of a request has come and its answer has not left.
+    pub(super) fn has_request(&self) -> bool {
+        !matches!(self.state, State::Idle | State::Lingering { .. })
+    }
+
     pub(super) fn register(&mut self, registry: &Registry, token: Token) -> std::io::Result<()> {
         self.socket.register(registry, token)
     }
@@ -267,15 +272,29 @@ impl Connection {
     fn read_head(&mut self, context: &mut Context<'_>) -> Step {
         let decoded = decode_request(self.input.unused());
         let (request, used) = match decoded {
-            Ok(HeadDecoded::Head { head, used }) => (Request::new(&head), used),
+            Ok(HeadDecoded::Head { head, used }) => (Request::new(&head, self.peer), used),
             Ok(HeadDecoded::NeedMore) => return self.wait_for_head(context),
-            Err(fault) => return self.refuse(context, fault),
+            Err(fault) => {
+                let head_only = self.begins_with_head();
+                return self.refuse(context, fault, head_only);
+            }
         };
-        self.input.consume(used);
         match request {
-            Ok(request) => self.take_request(context, request),
-            Err(fault) => self.refuse(context, fault),
+            Ok(request) => {
+                self.input.consume(used);
+                self.take_request(context, request)
+            }
+            Err(fault) => {
+                let head_only = self.begins_with_head();
+                self.refuse(context, fault, head_only)
+            }
         }
+    }
+
+    /// Whether the bytes of a head that is not whole, or none, ask for no body: an answer to HEAD
+    /// never has one.
+    fn begins_with_head(&mut self) -> bool {
+        self.input.unused().starts_with(b"HEAD ")
     }
 
     fn wait_for_head(&mut self, context: &mut Context<'_>) -> Step {
@@ -303,7 +322,7 @@ impl Connection {
         };
         let reader = match BodyReader::new(request.body, BODY_MAX_BYTES as u64) {
             Ok(reader) => reader,
-            Err(fault) => return self.refuse(context, fault),
+            Err(fault) => return self.refuse(context, fault, request.method == Method::Head),
         };
         if request.expects_continue && request.has_body() && self.input.is_empty() {
             write_continue(self.output.tail());
@@ -315,10 +334,11 @@ impl Connection {
 
     fn read_body(&mut self, context: &mut Context<'_>) -> Step {
         let State::Body(incoming) = &mut self.state else { return Step::On };
+        let head_only = incoming.request.method == Method::Head;
         loop {
             let (part, used) = match incoming.reader.next(self.input.unused()) {
                 Ok(read) => read,
-                Err(fault) => return self.refuse(context, fault),
+                Err(fault) => return self.refuse(context, fault, head_only),
             };
             let more = match part {
                 BodyPart::Bytes(bytes) => {
@@ -364,10 +384,10 @@ impl Connection {
     }
 
     /// What came is not HTTP, or none we take. Where the next request begins is not certain.
-    fn refuse(&mut self, context: &mut Context<'_>, fault: HttpError) -> Step {
+    fn refuse(&mut self, context: &mut Context<'_>, fault: HttpError, head_only: bool) -> Step {
         context.desk.shared.http_faults.count(fault.label());
         let answer = Answer::error(fault.status(), fault.label());
-        self.answer(context, &answer, Terms { keep_alive: false, head_only: false })
+        self.answer(context, &answer, Terms { keep_alive: false, head_only })
     }
 
     fn answer(&mut self, context: &mut Context<'_>, answer: &Answer, terms: Terms) -> Step {
@@ -469,10 +489,14 @@ impl Connection {
             State::Lingering { .. } => return Served::Over(End::Closed),
         };
         context.desk.shared.connections.count(label);
+        let head_only = match &self.state {
+            State::Body(incoming) => incoming.request.method == Method::Head,
+            _ => self.begins_with_head(),
+        };
         match &self.state {
             State::Head | State::Body(_) => {
                 let answer = Answer::error(408, "the request did not arrive in time");
-                self.answer(context, &answer, Terms { keep_alive: false, head_only: false });
+                self.answer(context, &answer, Terms { keep_alive: false, head_only });
             }
             State::Figures { .. } => self.handle_figures(context, None),
             _ => return Served::Over(End::TooSlow),

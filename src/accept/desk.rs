@@ -2,25 +2,32 @@
 //!
 //! In:       letters, and requests by way of the routes.
 //! Out:      verdicts on calls, places on workers.
-//! Bounds:   calls by the settings; see also `accept::admission`, `accept::endings`.
+//! Bounds:   calls by the settings; see also `accept::guests`, `accept::admission`,
+//!           `accept::endings`.
 //! Not here: sockets (`accept::connection`), the answers' wording (`accept::routes`,
 //!           `accept::carrier`).
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::Neighbours;
 use super::admission::{Facts, TokenCheck, Use, UsedTokens, Verdict, mark_of, verdict};
 use super::answer::Answer;
-use super::carrier::{NO_CALL, Strangers};
+use super::carrier::NO_CALL;
 use super::endings::Endings;
+use super::guests::Guests;
+use super::limiter::Limiters;
 use super::page::Page;
-use crate::call::{CallId, Class, Door, LineFault, Opening, Refusal};
+use crate::call::{CallId, Class, Door, Ending, LineFault, Opening, Refusal};
 use crate::clock::{Nanos, unix_seconds};
-use crate::config::{Agent, Config};
+use crate::config::Config;
 use crate::mail::{CallKey, DialLetter, Load, WorkerLetter};
 use crate::metrics::Shared;
-use crate::wire::token::{TOKEN_TTL_SECONDS, TokenError, TokenKey, verify};
+use crate::wire::token::{TOKEN_TTL_SECONDS, TokenError, TokenKey, mint, verify};
+
+/// How long a failed accept keeps the relay from calling itself ready.
+const ACCEPT_FAILED_SHOWN: Duration = Duration::from_secs(2);
 
 /// What a whole request gets.
 #[derive(Debug)]
@@ -75,16 +82,11 @@ impl Drop for Place {
 /// Whether one more call is welcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Welcome {
-    /// On this worker.
-    Yes {
-        worker: usize,
-    },
+    Yes,
+    /// Every place is taken, or kept for a call whose webhook was answered.
     Full,
-    /// The relay is about to stop. `promised`: streams whose webhook was answered before may still
-    /// be on their way, as long as their tokens are good.
-    Draining {
-        promised: bool,
-    },
+    /// The relay is about to stop.
+    Draining,
 }
 
 /// See the module. Not to be shown in a debug print: it holds the carrier's secrets.
@@ -94,18 +96,20 @@ pub(super) struct Desk {
     pub(super) shared: Arc<Shared>,
     pub(super) neighbours: Neighbours,
     pub(super) endings: Endings,
+    pub(super) guests: Guests,
     pub(super) page: Page,
-    /// Log lines about requests that nobody vouches for.
-    pub(super) strangers: Strangers,
+    pub(super) limiters: Limiters,
     /// The secrets the carrier may sign with.
     pub(super) auth_tokens: Vec<String>,
     /// Signs the per-call tokens; lives as long as the process.
     pub(super) token_key: TokenKey,
     used_tokens: UsedTokens,
-    /// Calls in all.
+    /// Calls in all: let in, or promised.
     max_calls: usize,
     /// Since when no more calls are taken.
     draining_since: Option<Nanos>,
+    /// Until when connections count as failing to come in.
+    accepts_fail_until: Nanos,
     /// The number of the next figures request.
     pub(super) next_ticket: u64,
     /// Figures requests that wait.
@@ -121,24 +125,28 @@ impl Desk {
     ) -> Desk {
         let mut secret = [0; 32];
         aws_lc_rs::rand::fill(&mut secret).expect("the system gives random bytes");
+        let workers = neighbours.workers.len();
+        let all_workers = config.limits.max_calls_per_worker.saturating_mul(workers);
         let max_calls = match config.limits.max_calls {
-            0 => config.limits.max_calls_per_worker.saturating_mul(neighbours.workers.len()),
-            calls => calls,
+            0 => all_workers,
+            calls => calls.min(all_workers),
         };
         let auth_tokens = &config.twilio.auth_tokens;
         Desk {
             auth_tokens: auth_tokens.iter().map(|token| token.reveal().to_owned()).collect(),
-            config,
             load,
             shared,
             neighbours,
             endings: Endings::default(),
+            guests: Guests::new(workers, config.limits.max_call_duration),
             page: Page::new(),
-            strangers: Strangers::default(),
+            limiters: Limiters::default(),
             token_key: TokenKey::new(&secret),
             used_tokens: UsedTokens::default(),
+            config,
             max_calls,
             draining_since: None,
+            accepts_fail_until: Nanos::ZERO,
             next_ticket: 0,
             tickets_waiting: 0,
         }
@@ -150,21 +158,64 @@ impl Desk {
     }
 
     /// Whether one more call is welcome. The one place that decides it.
-    pub(super) fn welcome(&self, now: Nanos) -> Welcome {
-        if let Some(since) = self.draining_since {
-            let promised = now.since(since) < Duration::from_secs(TOKEN_TTL_SECONDS);
-            return Welcome::Draining { promised };
+    pub(super) fn welcome(&mut self) -> Welcome {
+        if self.draining_since.is_some() {
+            return Welcome::Draining;
         }
-        self.room().map_or(Welcome::Full, |worker| Welcome::Yes { worker })
+        let is_welcome = self.has_room() && self.emptiest().is_some();
+        if is_welcome { Welcome::Yes } else { Welcome::Full }
     }
 
-    /// The emptiest worker, if it and the whole have room for one more call.
-    pub(super) fn room(&self) -> Option<usize> {
-        let (worker, calls) = self.load.emptiest();
-        let has_room = calls < self.config.limits.max_calls_per_worker
-            && self.load.calls() < self.max_calls
-            && !self.neighbours.workers.get(worker)?.is_full();
-        has_room.then_some(worker)
+    /// Whether a place is free: neither taken nor kept.
+    fn has_room(&mut self) -> bool {
+        self.guests.calls(&self.load) + self.guests.promised(unix_seconds()) < self.max_calls
+    }
+
+    /// Whether `call_sid` has a place kept.
+    pub(super) fn is_promised(&mut self, call_sid: &str) -> bool {
+        self.guests.is_promised(call_sid, unix_seconds())
+    }
+
+    /// Whether there are places kept.
+    pub(super) fn has_promises(&mut self) -> bool {
+        self.guests.promised(unix_seconds()) > 0
+    }
+
+    /// Keeps a place for the call that `name` stands for. Returns the token that takes it.
+    pub(super) fn promise(&mut self, name: &str) -> String {
+        let now_unix = unix_seconds();
+        let token = mint(&self.token_key, name, now_unix, TOKEN_TTL_SECONDS);
+        let until = now_unix.saturating_add(TOKEN_TTL_SECONDS);
+        let mark = mark_of(&token).expect("our tokens are long enough");
+        if let Some(bad) = self.guests.promise(name, until, mark) {
+            self.used_tokens.take(now_unix, bad);
+        }
+        token
+    }
+
+    /// The kernel gave no connection, mostly for lack of descriptors.
+    pub(super) fn accept_failed(&mut self, now: Nanos) {
+        self.accepts_fail_until = now.plus(ACCEPT_FAILED_SHOWN);
+    }
+
+    /// Whether connections failed to come in a moment ago.
+    pub(super) fn accepts_fail(&self, now: Nanos) -> bool {
+        now < self.accepts_fail_until
+    }
+
+    /// Tells what is still to come, once no more calls are taken. `requests`: how many are being
+    /// answered.
+    pub(super) fn tell_outlook(&mut self, requests: impl FnOnce() -> usize) {
+        if let Some(since) = self.draining_since {
+            let expected = self.guests.promised(unix_seconds()) + requests();
+            self.load.tell_outlook(expected, self.endings.owed(since));
+        }
+    }
+
+    /// The emptiest worker, if it takes letters.
+    pub(super) fn emptiest(&self) -> Option<usize> {
+        let (worker, _) = self.load.emptiest();
+        (!self.neighbours.workers.get(worker)?.is_full()).then_some(worker)
     }
 
     /// Takes a place on `worker`.
@@ -173,33 +224,91 @@ impl Desk {
         Place { load: self.load.clone(), worker, taken_over: false }
     }
 
-    /// A call asks to be let in: a line to the model is ordered, or it is refused.
-    pub(super) fn admit(&mut self, call: CallKey, id: CallId, opening: &Opening) {
-        match self.judge(opening) {
-            Verdict::In => self.order_line(call, id, opening),
+    /// A call asks to be let in: a line to the model is ordered, or it is refused. Returns the
+    /// address that has one arriving socket less.
+    pub(super) fn admit(
+        &mut self,
+        now: Nanos,
+        call: CallKey,
+        id: CallId,
+        opening: &Opening,
+    ) -> Option<IpAddr> {
+        let (verdict, vouched) = self.judge(call, opening);
+        match verdict {
+            Verdict::In => {}
             Verdict::InDespite(refusal) => {
                 log::warn!(target: "twilio", "call={id} event=let_in despite={}", refusal.label());
-                self.order_line(call, id, opening);
             }
             Verdict::Refused(refusal) => {
                 self.count_refusal(refusal);
+                if let (Some(left_out), Some(peer)) =
+                    (self.limiters.refused.may_speak(now), self.guests.peer_of(id))
+                {
+                    let (target, reason) = (class_of(opening).label(), refusal.label());
+                    log::warn!(
+                        target: target,
+                        "call={id} event=refused peer={peer} reason={reason}{left_out}"
+                    );
+                }
                 self.tell_worker(call, WorkerLetter::Refused { call, refusal });
+                return None;
             }
         }
+        let call_sid = match opening {
+            Opening::Twilio { call_sid, .. } => Some(call_sid.as_str()),
+            Opening::Web { .. } => None,
+        };
+        let let_in = self.guests.let_in(now, id, call, call_sid, vouched);
+        if let Some(call_sid) = call_sid {
+            self.endings.forget(call_sid);
+        }
+        if let Some(older) = let_in.older {
+            self.tell_worker(older, WorkerLetter::Replaced { call: older });
+        }
+        self.order_line(call, id, opening);
+        let_in.arrived_from
     }
 
-    fn judge(&mut self, opening: &Opening) -> Verdict {
+    /// The verdict, and whether a token says that the call is what it claims to be.
+    fn judge(&mut self, call: CallKey, opening: &Opening) -> (Verdict, bool) {
         let draining = self.draining_since.is_some();
+        let on_worker = self.guests.calls_on(call.worker, &self.load);
+        let has_room = self.has_room() && on_worker < self.config.limits.max_calls_per_worker;
         match opening {
             Opening::Web { .. } => {
-                verdict(Facts::Web { enabled: self.config.web.enabled, draining })
+                let enabled = self.config.web.enabled;
+                (verdict(Facts::Web { enabled, draining, has_room }), false)
             }
             Opening::Twilio { call_sid, token, .. } => {
                 let token = self.use_token(token.as_deref(), call_sid);
                 self.shared.signatures.count(token.label());
-                verdict(Facts::Twilio { mode: self.config.twilio.signature, token, draining })
+                let mode = self.config.twilio.signature;
+                let verdict = verdict(Facts::Twilio { mode, token, draining, has_room });
+                (verdict, token == TokenCheck::Good)
             }
         }
+    }
+
+    /// A call has ended. Returns the address that has one arriving socket less.
+    pub(super) fn ended(
+        &mut self,
+        now: Nanos,
+        id: CallId,
+        call_sid: Option<String>,
+        ending: Ending,
+    ) -> Option<IpAddr> {
+        let gone = self.guests.end(id);
+        if let Some(call) = gone.inside
+            // By way of this thread it cannot overtake the order.
+            && self.neighbours.dial.post(DialLetter::Cancel { call }).is_err()
+        {
+            self.shared.connections.count("dial_box_full");
+        }
+        // What a stranger says of a call is no answer to its carrier.
+        if let (true, Some(call_sid)) = (gone.spoke, call_sid) {
+            self.endings.keep(now, call_sid, ending);
+        }
+        gone.arrived_from
     }
 
     /// Checks a stream's token; a good one is used up by it.
@@ -210,28 +319,32 @@ impl Desk {
         let now_unix = unix_seconds();
         let names_no_call = token.strip_prefix("v1.").and_then(|rest| rest.split_once('.'));
         let names_no_call = names_no_call.map(|(call, _)| call).filter(|s| s.starts_with(NO_CALL));
-        let checked = verify(&self.token_key, token, names_no_call.unwrap_or(call_sid), now_unix);
-        match checked {
+        let name = names_no_call.unwrap_or(call_sid);
+        match verify(&self.token_key, token, name, now_unix) {
             Err(TokenError::Expired) => return TokenCheck::Expired,
             Err(_) => return TokenCheck::Wrong,
             Ok(()) => {}
         }
         let Some(mark) = mark_of(token) else { return TokenCheck::Wrong };
         match self.used_tokens.take(now_unix, mark) {
-            Use::Again => TokenCheck::Used,
-            Use::NoRoom => TokenCheck::NoRoom,
-            Use::First if names_no_call.is_some() => TokenCheck::OfNoCall,
-            Use::First => TokenCheck::Good,
+            Use::Again => return TokenCheck::Used,
+            Use::NoRoom => return TokenCheck::NoRoom,
+            Use::First => {}
         }
+        // With one token, all the others of its call are used up.
+        for mark in self.guests.keep_promise(name) {
+            self.used_tokens.take(now_unix, mark);
+        }
+        if names_no_call.is_some() { TokenCheck::OfNoCall } else { TokenCheck::Good }
     }
 
     fn order_line(&self, call: CallKey, id: CallId, opening: &Opening) {
-        let (class, to) = match opening {
-            Opening::Twilio { to, .. } => (Class::Twilio, to.as_deref()),
-            Opening::Web { .. } => (Class::Web, None),
+        let class = class_of(opening);
+        let to = match opening {
+            Opening::Twilio { to, .. } => to.as_deref(),
+            Opening::Web { .. } => None,
         };
-        let Some(agent) = agent_for(&self.config.agents, to) else { return };
-        let agent = agent.clone();
+        let agent = self.config.agent_for(to).clone();
         if self
             .neighbours
             .dial
@@ -257,38 +370,16 @@ impl Desk {
     }
 }
 
-/// Who answers: the first that names the number, else the one that answers every number.
-fn agent_for<'a>(agents: &'a [Arc<Agent>], to: Option<&str>) -> Option<&'a Arc<Agent>> {
-    let answers = |agent: &&Arc<Agent>, number: &str| agent.numbers.iter().any(|n| n == number);
-    let named = to.and_then(|to| agents.iter().find(|agent| answers(agent, to)));
-    named.or_else(|| agents.iter().find(|agent| answers(agent, "*"))).or_else(|| agents.last())
+const fn class_of(opening: &Opening) -> Class {
+    match opening {
+        Opening::Twilio { .. } => Class::Twilio,
+        Opening::Web { .. } => Class::Web,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn agent(name: &str, numbers: &[&str]) -> Arc<Agent> {
-        Arc::new(Agent {
-            name: name.into(),
-            numbers: numbers.iter().map(|number| (*number).into()).collect(),
-            system: String::new(),
-            voice: None,
-            model: "models/m".into(),
-            greeting: None,
-        })
-    }
-
-    #[test]
-    fn the_agent_that_names_the_number_answers_it_before_the_one_for_every_number() {
-        let agents =
-            [agent("all", &["*"]), agent("sales", &["+1", "+2"]), agent("late", &["+2", "*"])];
-        let name = |to| agent_for(&agents, to).map(|agent| agent.name.as_str());
-        assert_eq!(name(Some("+2")), Some("sales"));
-        assert_eq!(name(Some("+3")), Some("all"));
-        assert_eq!(name(None), Some("all"));
-        assert_eq!(agent_for(&[], None), None);
-    }
 
     #[test]
     fn a_place_nobody_took_over_is_given_back() {

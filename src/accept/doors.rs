@@ -2,14 +2,16 @@
 //!
 //! In:       a request that may be answered 101, and the door it came to.
 //! Out:      the 101 and a place, or the answer that refuses.
-//! Bounds:   capacity, by `Desk::welcome`.
+//! Bounds:   capacity, by `Desk::welcome`; [`ARRIVALS_MAX`] that were not yet let in.
 //! Not here: which door (`accept::routes`), the socket's way to the worker (`accept::inbound`).
 
 use super::answer::Answer;
 use super::desk::{Desk, Outcome, Placed, Welcome};
+use super::origin::is_own_page;
 use super::request::{Request, SUBPROTOCOL};
 use crate::call::{Door, Refusal};
 use crate::clock::Nanos;
+use crate::limits::ARRIVALS_MAX;
 use crate::wire::signature::handshake_candidates;
 use crate::wire::upgrade::write_accepted;
 
@@ -25,25 +27,40 @@ impl Desk {
         {
             return Outcome::Answer(answer);
         }
-        let worker = match (self.welcome(now), door) {
-            (Welcome::Yes { worker }, _) => Some(worker),
+        if !self.is_own_page(request) {
+            self.shared.http_faults.count("foreign_page");
+            return Outcome::Answer(Answer::error(403, "a page of another origin"));
+        }
+        let may_be_promised = door == Door::Twilio && self.has_promises();
+        let refusal = match self.welcome() {
+            Welcome::Yes => None,
             // Its webhook may have been answered before; its token will tell.
-            (Welcome::Draining { promised: true }, Door::Twilio) => self.room(),
-            (Welcome::Draining { .. }, _) => {
-                self.count_refusal(Refusal::Draining);
-                return Outcome::Answer(Answer::error(503, "draining"));
-            }
-            (Welcome::Full, _) => None,
+            Welcome::Full | Welcome::Draining if may_be_promised => None,
+            Welcome::Full => Some(Refusal::Full),
+            Welcome::Draining => Some(Refusal::Draining),
         };
-        let Some(worker) = worker else {
-            self.count_refusal(Refusal::Full);
-            return Outcome::Answer(Answer::error(503, "full"));
+        let worker = self.emptiest().filter(|_| self.guests.arriving() < ARRIVALS_MAX);
+        let worker = match (refusal, worker) {
+            (None, Some(worker)) => worker,
+            (refusal, _) => {
+                let refusal = refusal.unwrap_or(Refusal::Full);
+                self.count_refusal(refusal);
+                return Outcome::Answer(Answer::error(503, refusal.label()));
+            }
         };
         let is_ours = upgrade.offers_ours && door != Door::Twilio;
         let mut response = Vec::new();
         write_accepted(&mut response, &upgrade.accept, is_ours.then_some(SUBPROTOCOL));
         self.shared.upgrades.count(label(door));
         Outcome::Upgrade { placed: Placed { place: self.place(worker), door }, response }
+    }
+
+    /// Whether no page, or one of ours, asks.
+    fn is_own_page(&self, request: &Request) -> bool {
+        let public_url = self.config.server.public_url.as_deref();
+        let host = request.host.as_deref();
+        let page = request.page_origin.as_deref();
+        page.is_none_or(|page| is_own_page(page, public_url, host))
     }
 
     fn check_handshake(&mut self, now: Nanos, request: &Request) -> Result<(), Answer> {
@@ -54,7 +71,7 @@ impl Desk {
             }
             None => Vec::new(),
         };
-        self.check_signature(now, request, &candidates, &[])
+        self.check_signature(now, request, &candidates, &[]).map(drop)
     }
 }
 

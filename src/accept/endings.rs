@@ -1,6 +1,6 @@
 //! Why calls ended, kept for the carrier's question of what follows.
 //!
-//! In:       endings of calls; later the carrier's name of one of them.
+//! In:       webhooks answered, endings of calls that were let in; later the carrier's name of one.
 //! Out:      what its caller gets now.
 //! Bounds:   [`ENDINGS_MAX`], the oldest is forgotten; each for [`ENDINGS_KEPT`]; names of at most
 //!           [`CALL_SID_MAX_BYTES`].
@@ -19,16 +19,53 @@ pub(super) const CALL_SID_MAX_BYTES: usize = 64;
 /// The endings of the last two minutes.
 #[derive(Debug, Default)]
 pub(super) struct Endings {
-    /// What follows, and until when it is kept.
-    by_call_sid: HashMap<String, (Afterwards, Nanos)>,
+    by_call_sid: HashMap<String, Kept>,
     /// In the order in which they are to be forgotten. A call that ended twice stands here twice;
     /// only the time that the map holds forgets it.
     oldest_first: VecDeque<(Nanos, String)>,
 }
 
+/// What is known of one call.
+#[derive(Clone, Copy, Debug)]
+struct Kept {
+    afterwards: Afterwards,
+    /// Until when it is kept.
+    until: Nanos,
+    /// Whether its caller waits for the carrier to ask us.
+    owed: bool,
+}
+
 impl Endings {
+    /// The webhook of a call was answered. Should its stream never be let in, it was our side that
+    /// failed.
+    pub(super) fn expect(&mut self, now: Nanos, call_sid: &str) {
+        self.insert(now, call_sid.to_owned(), Afterwards::Fallback, false);
+    }
+
+    /// The stream of a call was let in: only its own ending counts now.
+    pub(super) fn forget(&mut self, call_sid: &str) {
+        self.by_call_sid.remove(call_sid);
+    }
+
     /// Keeps one ending; of two for the same call, the later.
     pub(super) fn keep(&mut self, now: Nanos, call_sid: String, ending: Ending) {
+        let afterwards = ending.afterwards();
+        self.insert(now, call_sid, afterwards, afterwards == Afterwards::Fallback);
+    }
+
+    /// How many callers of calls that ended at `since` or later wait to be told why.
+    pub(super) fn owed(&self, since: Nanos) -> usize {
+        let since = since.plus(ENDINGS_KEPT);
+        let recent = self.oldest_first.iter().rev().take_while(|&&(until, _)| until >= since);
+        recent
+            .filter(|(until, call_sid)| {
+                let kept = self.by_call_sid.get(call_sid);
+                kept.is_some_and(|kept| kept.owed && kept.until == *until)
+            })
+            .count()
+    }
+
+    fn insert(&mut self, now: Nanos, call_sid: String, afterwards: Afterwards, owed: bool) {
         if call_sid.is_empty() || call_sid.len() > CALL_SID_MAX_BYTES {
             return;
         }
@@ -38,14 +75,16 @@ impl Endings {
         }
         let until = now.plus(ENDINGS_KEPT);
         self.oldest_first.push_back((until, call_sid.clone()));
-        self.by_call_sid.insert(call_sid, (ending.afterwards(), until));
+        self.by_call_sid.insert(call_sid, Kept { afterwards, until, owed });
     }
 
     /// What the caller gets. The call stays known, for a carrier that asks twice. A call nobody
     /// knows is over.
     pub(super) fn afterwards(&mut self, now: Nanos, call_sid: &str) -> Afterwards {
         self.forget_old(now);
-        self.by_call_sid.get(call_sid).map_or(Afterwards::Hangup, |&(afterwards, _)| afterwards)
+        let Some(kept) = self.by_call_sid.get_mut(call_sid) else { return Afterwards::Hangup };
+        kept.owed = false;
+        kept.afterwards
     }
 
     fn forget_old(&mut self, now: Nanos) {
@@ -56,7 +95,7 @@ impl Endings {
 
     fn forget_first(&mut self) {
         let Some((until, call_sid)) = self.oldest_first.pop_front() else { return };
-        if self.by_call_sid.get(&call_sid).is_some_and(|&(_, kept)| kept == until) {
+        if self.by_call_sid.get(&call_sid).is_some_and(|kept| kept.until == until) {
             self.by_call_sid.remove(&call_sid);
         }
     }
@@ -77,6 +116,28 @@ mod tests {
             assert_eq!(endings.afterwards(Nanos(7), "CA2"), Afterwards::Hangup);
         }
         assert_eq!(endings.afterwards(Nanos(7), "CA3"), Afterwards::Hangup);
+    }
+
+    #[test]
+    fn a_call_answered_but_never_let_in_is_our_failure() {
+        let mut endings = Endings::default();
+        endings.expect(Nanos(5), "CA1");
+        endings.expect(Nanos(5), "CA2");
+        endings.forget("CA2");
+        assert_eq!(endings.afterwards(Nanos(6), "CA1"), Afterwards::Fallback);
+        assert_eq!(endings.afterwards(Nanos(6), "CA2"), Afterwards::Hangup);
+    }
+
+    #[test]
+    fn a_caller_who_is_to_be_told_is_owed_it_until_the_carrier_asks() {
+        let mut endings = Endings::default();
+        endings.keep(Nanos(5), "CA1".into(), Ending::Drained);
+        endings.keep(Nanos(9), "CA2".into(), Ending::Drained);
+        endings.keep(Nanos(9), "CA3".into(), Ending::CallerHungUp);
+        endings.expect(Nanos(9), "CA4");
+        assert_eq!((endings.owed(Nanos(5)), endings.owed(Nanos(6))), (2, 1));
+        endings.afterwards(Nanos(10), "CA2");
+        assert_eq!((endings.owed(Nanos(5)), endings.owed(Nanos(6))), (1, 0));
     }
 
     #[test]

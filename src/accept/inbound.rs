@@ -107,6 +107,8 @@ impl Inbound {
         self.accept();
         self.serve_ready();
         self.expire();
+        let young = &self.young;
+        self.desk.tell_outlook(|| young.all().filter(|(_, young)| young.has_request()).count());
         ControlFlow::Continue(())
     }
 
@@ -160,9 +162,13 @@ impl Inbound {
                 return ControlFlow::Continue(());
             };
             match letter {
-                AcceptLetter::Admit { call, id, opening } => self.desk.admit(call, id, &opening),
-                AcceptLetter::Ended { call_sid, ending } => {
-                    self.desk.endings.keep(self.now, call_sid, ending);
+                AcceptLetter::Admit { call, id, opening } => {
+                    let from = self.desk.admit(self.now, call, id, &opening);
+                    self.arrived(from);
+                }
+                AcceptLetter::Ended { id, call_sid, ending } => {
+                    let from = self.desk.ended(self.now, id, call_sid, ending);
+                    self.arrived(from);
                 }
                 AcceptLetter::Page { ticket, text } => self.hand_out_figures(ticket, text),
                 AcceptLetter::Drain => self.desk.drain(self.now),
@@ -170,6 +176,13 @@ impl Inbound {
             }
         }
         ControlFlow::Continue(())
+    }
+
+    /// An arriving call has been let in, or is over: its address may have another.
+    fn arrived(&mut self, from: Option<IpAddr>) {
+        if let Some(peer) = from {
+            self.young.arrived(peer);
+        }
     }
 
     /// Accepts what waits outside, up to a turn's share.
@@ -188,10 +201,13 @@ impl Inbound {
                     ErrorKind::Interrupted | ErrorKind::ConnectionAborted => {}
                     _ => {
                         self.desk.shared.connections.count("accept_failed");
-                        if self.desk.strangers.may_speak(self.now) {
-                            log::warn!("no connections are accepted for a moment: {error}");
+                        if let Some(left_out) = self.desk.limiters.accepts.may_speak(self.now) {
+                            log::warn!(
+                                "no connections are accepted for a moment: {error}{left_out}"
+                            );
                         }
                         self.accept_after = self.now.plus(ACCEPT_PAUSE);
+                        self.desk.accept_failed(self.now);
                         return;
                     }
                 },
@@ -231,6 +247,9 @@ impl Inbound {
 
     /// Sees to it that there is a slot for `peer`: one that idles gives way to one that asks.
     fn make_room(&mut self, peer: IpAddr) -> Result<(), NoSlot> {
+        while let Some(lost) = self.desk.guests.next_lost(self.now) {
+            self.young.arrived(lost);
+        }
         let Err(full) = self.young.has_slot(peer) else { return Ok(()) };
         let idle = self.young.longest_idle(peer, full).ok_or(full)?;
         self.young.remove(idle);
@@ -240,6 +259,9 @@ impl Inbound {
 
     fn serve_ready(&mut self) {
         let mut ready = std::mem::take(&mut self.ready);
+        // One share a turn, though a socket may have told of more while its slot was waiting.
+        ready.sort_unstable();
+        ready.dedup();
         for &slot in &ready {
             self.serve(slot, Connection::serve);
         }
@@ -271,27 +293,42 @@ impl Inbound {
     }
 
     fn part_with(&mut self, slot: usize, end: End) {
-        let Some(connection) = self.young.remove(slot) else { return };
         match end {
-            End::Closed | End::TooSlow => {}
-            End::Lost => self.desk.shared.connections.count("lost"),
-            End::Call => match connection.into_call(self.poll.registry()) {
-                Some(call) => self.post_call(call),
-                None => self.desk.shared.connections.count("not_watched"),
-            },
+            End::Closed | End::TooSlow => drop(self.young.remove(slot)),
+            End::Lost => {
+                self.young.remove(slot);
+                self.desk.shared.connections.count("lost");
+            }
+            End::Call => {
+                let Some(connection) = self.young.remove_arriving(slot) else { return };
+                let peer = connection.peer();
+                match connection.into_call(self.poll.registry()) {
+                    Some(call) => self.post_call(call),
+                    None => {
+                        self.young.arrived(peer);
+                        self.desk.shared.connections.count("not_watched");
+                    }
+                }
+            }
         }
     }
 
     /// The socket has become a WebSocket: its worker takes it over.
-    fn post_call(&self, call: BecomeCall) {
+    fn post_call(&mut self, call: BecomeCall) {
         let BecomeCall { socket, unread, peer, placed } = call;
         let id = CallId(fastrand::u64(..));
         let worker = placed.place.worker();
-        let new_call = NewCall { id, socket, unread, door: placed.door, peer };
+        let new_call = NewCall { id, socket, unread, door: placed.door };
         match self.desk.neighbours.workers[worker].post(WorkerLetter::Call(Box::new(new_call))) {
-            Ok(()) => placed.place.hand_over(),
+            Ok(()) => {
+                placed.place.hand_over();
+                self.desk.guests.arrive(self.now, id, peer);
+            }
             // There was room when the place was taken: the worker has stopped, or is swamped.
-            Err(_) => self.desk.shared.connections.count("worker_box_full"),
+            Err(_) => {
+                self.young.arrived(peer);
+                self.desk.shared.connections.count("worker_box_full");
+            }
         }
     }
 

@@ -14,6 +14,8 @@
 //! | `request`, `answer`, `date` | what comes out of a head, what goes back |
 //! | `desk` | what is known while answering; capacity; the verdict on a call |
 //! | `routes`, `carrier`, `doors`, `page` | the answers, by kind of request |
+//! | `limiter` | log lines that strangers can cause |
+//! | `guests` | calls promised, arriving, let in |
 //! | `admission`, `endings`, `origin` | who is let in, what follows a call, where we are reached |
 //!
 //! Connections are counted under these labels:
@@ -39,7 +41,9 @@ mod date;
 mod desk;
 mod doors;
 mod endings;
+mod guests;
 mod inbound;
+mod limiter;
 mod origin;
 mod page;
 mod request;

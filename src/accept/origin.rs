@@ -1,12 +1,13 @@
 //! Where the carrier reaches us: the origin its requests are signed under, and our addresses in
 //! its documents.
 //!
-//! In:       the configured origin, the request's `Host`.
-//! Out:      absolute addresses.
+//! In:       the configured origin, the request's `Host`, the `Origin` of a browser's page.
+//! Out:      absolute addresses; whether a page is ours.
 //! Not here: their escaping (`wire::twiml`).
 //!
 //! A configured origin is taken as it is. Without one the request's `Host` is believed: whoever
-//! lies in it only leads his own call astray. It is then reached by `https` and `wss`, except on
+//! lies in it leads his own call astray, and a request signed for another host passes for ours,
+//! which is why the relay warns of it at its start. It is then reached by `https` and `wss`, except on
 //! loopback, where there is no certificate: so the relay can be tried on one machine.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -56,12 +57,33 @@ impl Origin {
     }
 }
 
+/// Whether a page of `page_origin` may talk to us: it comes from the host it asks, or from the
+/// configured one. Any other could make its readers' browsers talk in their name. Ports are not
+/// compared, since a proxy may have changed them; all names of this machine are one.
+pub(super) fn is_own_page(page_origin: &str, public_url: Option<&str>, host: Option<&str>) -> bool {
+    let Some((_, page)) = page_origin.split_once("://") else { return false };
+    let public = public_url.and_then(|url| url.split_once("://")).map(|(_, host)| host);
+    [public, host].into_iter().flatten().any(|ours| {
+        let is_same = name_of(page).eq_ignore_ascii_case(name_of(ours));
+        is_same || (is_loopback(page) && is_loopback(ours))
+    })
+}
+
+/// The name in `host[:port]`.
+fn name_of(host: &str) -> &str {
+    let host = host.trim_end_matches('/');
+    match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((address, _)) => address,
+        None => host.split(':').next().unwrap_or(host),
+    }
+}
+
 /// Whether `host[:port]` is this machine.
 fn is_loopback(host: &str) -> bool {
-    if let Some((address, _)) = host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        return address.parse::<Ipv6Addr>().is_ok_and(|address| address.is_loopback());
+    let name = name_of(host);
+    if name.contains(':') {
+        return name.parse::<Ipv6Addr>().is_ok_and(|address| address.is_loopback());
     }
-    let name = host.split(':').next().unwrap_or(host);
     name.eq_ignore_ascii_case("localhost")
         || name.parse::<Ipv4Addr>().is_ok_and(|address| address.is_loopback())
 }
@@ -77,6 +99,24 @@ mod tests {
         assert_eq!(origin.stream_url(), "wss://voice.example.com/twilio/media");
         assert_eq!(origin.action(), "https://voice.example.com/twilio/after");
         assert_eq!(origin.status_callback(), "https://voice.example.com/twilio/stream-status");
+    }
+
+    #[test]
+    fn a_page_is_ours_if_it_comes_from_the_host_it_asks_or_the_configured_one() {
+        let public = Some("https://voice.example.com:8443");
+        let is_ours = |page| is_own_page(page, public, Some("10.0.0.7:8080"));
+        for page in ["https://voice.example.com", "http://VOICE.example.com:1", "http://10.0.0.7"] {
+            assert!(is_ours(page), "{page}");
+        }
+        let foreign = ["https://example.com", "https://voice.example.com.evil.example", "null", ""];
+        for page in foreign.into_iter().chain(["https://evil.example", "http://localhost"]) {
+            assert!(!is_ours(page), "{page}");
+        }
+        assert!(is_own_page("http://localhost:3000", None, Some("127.0.0.1:8080")));
+        assert!(is_own_page("http://[::1]:3000", None, Some("localhost")));
+        assert!(is_own_page("http://[fd00::7]", None, Some("[fd00::7]:8080")));
+        assert!(!is_own_page("http://[fd00::8]", None, Some("[fd00::7]:8080")));
+        assert!(!is_own_page("https://voice.example.com", None, None));
     }
 
     #[test]

@@ -5,6 +5,8 @@
 //! Bounds:   those of a head (`wire::http`).
 //! Not here: what a path means (`accept::routes`).
 
+use std::net::IpAddr;
+
 use crate::wire::http::{Body, HttpError, Method, RequestHead, body};
 use crate::wire::upgrade::{ACCEPT_BYTES, UpgradeError, accept_value, check_request};
 
@@ -15,6 +17,8 @@ pub(super) const SUBPROTOCOL: &str = "vocaris.v1";
 #[derive(Debug)]
 pub(super) struct Request {
     pub(super) method: Method,
+    /// Where it comes from.
+    pub(super) peer: IpAddr,
     /// Path and query, as sent.
     target: String,
     /// Of `target`, how much is path.
@@ -27,8 +31,8 @@ pub(super) struct Request {
     pub(super) signature: Option<String>,
     /// `X-Twilio-Webhooks-Signature-Settings`.
     pub(super) signature_settings: Option<String>,
-    /// Whether a browser's page sent it: only they say `Origin`.
-    pub(super) has_origin: bool,
+    /// Of which origin the page is that sent it: only browsers say `Origin`.
+    pub(super) page_origin: Option<String>,
     /// Whether it says to be the carrier's WebSocket client.
     pub(super) is_carriers_client: bool,
     /// The WebSocket it asks for, or why there is none.
@@ -48,11 +52,11 @@ pub(super) struct Upgrade {
 }
 
 impl Request {
-    /// Keeps what the routes need of `head`.
+    /// Keeps what the routes need of `head`, sent by `peer`.
     ///
     /// # Errors
     /// If its body has no certain length.
-    pub(super) fn new(head: &RequestHead<'_>) -> Result<Request, HttpError> {
+    pub(super) fn new(head: &RequestHead<'_>, peer: IpAddr) -> Result<Request, HttpError> {
         let owned = |name| head.header(name).map(str::to_owned);
         let mut target = head.path.to_owned();
         if let Some(query) = head.query {
@@ -62,13 +66,17 @@ impl Request {
         let agent = head.header("user-agent").unwrap_or_default();
         Ok(Request {
             method: head.method,
+            peer,
             target,
             path_bytes: head.path.len(),
             host: head.host().map(str::to_owned),
             content_type: head.header("content-type").map(media_type),
             signature: owned("x-twilio-signature"),
             signature_settings: owned("x-twilio-webhooks-signature-settings"),
-            has_origin: head.values("origin").next().is_some(),
+            page_origin: head
+                .values("origin")
+                .next()
+                .map(|origin| String::from_utf8_lossy(origin).into_owned()),
             is_carriers_client: agent.starts_with("Twilio.TmeWs"),
             upgrade: check_request(head).map(|request| Upgrade {
                 accept: accept_value(request.key),

@@ -7,7 +7,7 @@
 //! | `/twilio/stream-status` | GET, HEAD, POST | [`Route::StreamStatus`] |
 //! | `/healthz`, `/readyz`, `/metrics` | GET, HEAD | the like-named |
 //! | `/` | GET, HEAD | [`Route::Page`] where browsers are served |
-//! | `/`, `/web`, `/twilio/media` | GET with an upgrade | [`Route::Upgrade`] |
+//! | `/`, `/web`, `/twilio/media`, `/twilio/media/…` | GET with an upgrade | [`Route::Upgrade`] |
 //!
 //! In:       a request without its body; later the same with it.
 //! Out:      a route, or the answer that refuses; later the answer.
@@ -105,7 +105,7 @@ impl Desk {
     pub(super) fn door(&self, request: &Request) -> Option<Door> {
         let web = self.config.web.enabled;
         match request.path() {
-            "/twilio/media" | "/twilio/media/" => return Some(Door::Twilio),
+            path if is_media(path) => return Some(Door::Twilio),
             "/web" if web => return Some(Door::Web),
             "/" => {}
             _ => return None,
@@ -114,10 +114,12 @@ impl Desk {
             return None;
         }
         let has_carriers_headers = request.signature.is_some() || request.is_carriers_client;
-        if request.query_has("source=twilio") || (has_carriers_headers && !request.has_origin) {
+        if request.query_has("source=twilio")
+            || (has_carriers_headers && request.page_origin.is_none())
+        {
             return Some(Door::Twilio);
         }
-        match (web, request.has_origin) {
+        match (web, request.page_origin.is_some()) {
             (true, _) => Some(Door::Unknown),
             (false, false) => Some(Door::Twilio),
             (false, true) => None,
@@ -145,11 +147,14 @@ impl Desk {
         Outcome::Answer(answer)
     }
 
-    fn readyz(&self, now: Nanos) -> Answer {
-        match self.welcome(now) {
-            Welcome::Yes { .. } => Answer::text(200, "ready"),
+    fn readyz(&mut self, now: Nanos) -> Answer {
+        match self.welcome() {
+            Welcome::Yes if self.accepts_fail(now) => {
+                Answer::error(503, "connections cannot be accepted")
+            }
+            Welcome::Yes => Answer::text(200, "ready"),
             Welcome::Full => Answer::error(503, "full"),
-            Welcome::Draining { .. } => Answer::error(503, "draining"),
+            Welcome::Draining => Answer::error(503, "draining"),
         }
     }
 
@@ -176,6 +181,13 @@ impl Desk {
             None => Answer::error(503, "the figures did not come in time"),
         }
     }
+}
+
+/// The carrier's stream. What some carriers put behind it is one more part, and is not looked at:
+/// a token comes with the stream's `start`.
+fn is_media(path: &str) -> bool {
+    let Some(rest) = path.strip_prefix("/twilio/media") else { return false };
+    rest.is_empty() || rest.strip_prefix('/').is_some_and(|part| !part.contains('/'))
 }
 
 /// A body must say that it is a form. No body at all is an empty form.

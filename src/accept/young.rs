@@ -1,4 +1,5 @@
-//! The young connections: their slots, and how many each address has.
+//! The young connections: their slots, and how many each address has, also of those that went on
+//! as calls and have not yet been let in.
 //!
 //! In:       connections.
 //! Out:      the same, by slot.
@@ -75,16 +76,28 @@ impl Young {
 
     /// Takes a connection out; its slot is free again.
     pub(super) fn remove(&mut self, slot: usize) -> Option<Connection> {
+        let connection = self.remove_arriving(slot)?;
+        self.arrived(connection.peer());
+        Some(connection)
+    }
+
+    /// Takes a connection out that goes on as a call. It still counts for its address, until
+    /// [`Young::arrived`].
+    pub(super) fn remove_arriving(&mut self, slot: usize) -> Option<Connection> {
         let connection = self.slots.get_mut(slot)?.take()?;
         self.free.push(slot);
-        let neighbourhood = neighbourhood(connection.peer());
+        Some(connection)
+    }
+
+    /// One that went on as a call counts for its address no more.
+    pub(super) fn arrived(&mut self, peer: IpAddr) {
+        let neighbourhood = neighbourhood(peer);
         if let Some(here) = self.by_neighbourhood.get_mut(&neighbourhood) {
             *here -= 1;
             if *here == 0 {
                 self.by_neighbourhood.remove(&neighbourhood);
             }
         }
-        Some(connection)
     }
 
     /// The connection that has idled longest between two requests, of those whose end would make

@@ -184,11 +184,13 @@ pub enum LineFault {
     Full,
     /// The model closed the session because a quota is used up.
     Quota,
+    /// The process may open no more sockets.
+    NoDescriptor,
 }
 
 impl LineFault {
     /// How many labels there are.
-    pub const COUNT: usize = 9;
+    pub const COUNT: usize = 10;
 
     /// Its place among the counters.
     pub const fn index(self) -> usize {
@@ -202,17 +204,32 @@ impl LineFault {
             LineFault::Timeout => 6,
             LineFault::Full => 7,
             LineFault::Quota => 8,
+            LineFault::NoDescriptor => 9,
         }
     }
 
     /// The labels, by [`LineFault::index`].
-    pub const LABELS: [&'static str; LineFault::COUNT] =
-        ["resolve", "connect", "tls", "refused", "broke", "closed", "timeout", "full", "quota"];
+    pub const LABELS: [&'static str; LineFault::COUNT] = [
+        "resolve",
+        "connect",
+        "tls",
+        "refused",
+        "broke",
+        "closed",
+        "timeout",
+        "full",
+        "quota",
+        "no_descriptor",
+    ];
 
     /// Whether another attempt may help: a wrong key, model or field stays wrong.
     pub const fn may_pass(self) -> bool {
         match self {
-            LineFault::Resolve | LineFault::Connect | LineFault::Timeout | LineFault::Full => true,
+            LineFault::NoDescriptor
+            | LineFault::Resolve
+            | LineFault::Connect
+            | LineFault::Timeout
+            | LineFault::Full => true,
             LineFault::Refused { status } => status == 429 || status >= 500,
             LineFault::Closed { code } => !matches!(code, Some(1007 | 1008)),
             LineFault::Tls | LineFault::Broke | LineFault::Quota => false,
@@ -277,6 +294,8 @@ pub enum Ending {
     Drained,
     /// An assertion of ours failed.
     Internal,
+    /// A newer stream of the same call took its place.
+    Replaced,
 }
 
 /// What the caller gets once the stream is closed.
@@ -290,7 +309,7 @@ pub enum Afterwards {
 
 impl Ending {
     /// How many labels there are.
-    pub const COUNT: usize = 16;
+    pub const COUNT: usize = 17;
 
     /// The labels, by [`Ending::index`].
     pub const LABELS: [&'static str; Ending::COUNT] = [
@@ -310,6 +329,7 @@ impl Ending {
         "too_long",
         "drained",
         "internal",
+        "replaced",
     ];
 
     /// Its place among the counters.
@@ -331,6 +351,7 @@ impl Ending {
             Ending::TooLong => 13,
             Ending::Drained => 14,
             Ending::Internal => 15,
+            Ending::Replaced => 16,
         }
     }
 

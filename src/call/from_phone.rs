@@ -307,6 +307,7 @@ pub(super) fn sentence_for(ending: Ending) -> Option<&'static str> {
         | Ending::ModelSilent
         | Ending::ModelBroke { .. } => Some("The connection to the agent was lost."),
         Ending::TooLong => Some("The conversation was as long as it may be."),
+        Ending::Replaced => Some("This conversation goes on elsewhere."),
         Ending::Drained => Some("The relay is being stopped."),
         Ending::Internal => Some("The relay failed in this conversation."),
     }

@@ -299,6 +299,12 @@ impl Call {
         }
     }
 
+    /// A newer stream of the same call has taken its place.
+    pub fn handle_replaced(&mut self, now: Nanos) {
+        self.now = self.now.max(now);
+        self.end(Ending::Replaced);
+    }
+
     /// The phone's connection has ended, in order or not.
     pub fn handle_phone_gone(&mut self, now: Nanos) {
         self.now = self.now.max(now);

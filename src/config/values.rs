@@ -12,7 +12,7 @@ use toml::de::DeValue;
 
 use super::settings::Written;
 use super::{Busy, ModelUrl, Secret, SignatureMode};
-use crate::limits::PTIME_MS;
+use crate::limits::{PTIME_MS, SENTENCE_MAX_BYTES};
 
 /// The voices of the model's service, spelt as it spells them.
 pub const VOICES: [&str; 30] = [
@@ -48,8 +48,6 @@ pub const VOICES: [&str; 30] = [
     "Sulafat",
 ];
 
-/// A sentence that a carrier speaks: `<Say>` takes so many characters.
-const SENTENCE_MAX_CHARS: usize = 4096;
 /// The longest model name.
 const MODEL_MAX_BYTES: usize = 128;
 /// The longest name of a host, RFC 1035 section 2.3.4.
@@ -283,9 +281,9 @@ pub(super) fn voice(written: &Written<'_>) -> Result<String, String> {
 /// A sentence for a caller's ear.
 pub(super) fn sentence(written: &Written<'_>) -> Result<String, String> {
     let sentence = text(written)?.trim();
-    match (1..=SENTENCE_MAX_CHARS).contains(&sentence.chars().count()) {
+    match (1..=SENTENCE_MAX_BYTES).contains(&sentence.len()) {
         true => Ok(sentence.to_owned()),
-        false => Err(format!("must be a sentence of at most {SENTENCE_MAX_CHARS} characters")),
+        false => Err(format!("must be a sentence of at most {SENTENCE_MAX_BYTES} bytes")),
     }
 }
 

@@ -95,7 +95,8 @@ fn level(report: &Report) -> Level {
         | Ending::PhoneBroke { .. }
         | Ending::NoStart
         | Ending::Refused(_)
-        | Ending::TooLong => Level::Info,
+        | Ending::TooLong
+        | Ending::Replaced => Level::Info,
     }
 }
 

@@ -111,7 +111,7 @@ impl Down {
 impl Agent {
     pub(super) fn new() -> Agent {
         Agent {
-            kernels: Kernels::detect(Isa::Avx512),
+            kernels: Kernels::detect(Isa::HIGHEST),
             session: None,
             ear: Ear::new(),
             mouth: Mouth::default(),
@@ -502,7 +502,7 @@ mod tests {
             session.play(rate_hz, &silence(rate_hz, 100));
             session.pass(2000);
 
-            let kernels = Kernels::detect(Isa::Avx512);
+            let kernels = Kernels::detect(Isa::HIGHEST);
             let mut heard = caller.clone();
             if rate_hz == 16_000 {
                 let mut down = Resampler::new(Conversion::Down16To8, FilterSet::LinearPhase);

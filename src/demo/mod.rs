@@ -49,6 +49,8 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 const LOOK_UP_EVERY: Duration = Duration::from_millis(100);
 /// Messages read, and not looked at, while the other side's close is awaited.
 const READS_AFTER_CLOSE: usize = 64;
+/// Clients being told at once that there is no session for them. A further one is not told.
+const REFUSALS_AT_ONCE: usize = 8;
 
 /// The running demo agent; stopped when dropped.
 #[derive(Debug)]
@@ -97,6 +99,7 @@ impl Drop for Demo {
 
 fn accept_sessions(listener: &TcpListener, stopping: &Arc<AtomicBool>) {
     let mut sessions: Vec<JoinHandle<()>> = Vec::new();
+    let mut refusals: Vec<JoinHandle<()>> = Vec::new();
     loop {
         let accepted = listener.accept();
         if stopping.load(Ordering::Relaxed) {
@@ -109,7 +112,12 @@ fn accept_sessions(listener: &TcpListener, stopping: &Arc<AtomicBool>) {
         };
         sessions.retain(|session| !session.is_finished());
         if sessions.len() == DEMO_SESSIONS_MAX {
-            refuse(socket);
+            // A client that is slow to say hello must not keep the others waiting.
+            refusals.retain(|refusal| !refusal.is_finished());
+            if refusals.len() < REFUSALS_AT_ONCE {
+                let refusal = std::thread::Builder::new().name("demo-refusal".to_owned());
+                refusals.extend(refusal.spawn(move || refuse(socket)));
+            }
             continue;
         }
         let stopping = stopping.clone();
@@ -119,7 +127,7 @@ fn accept_sessions(listener: &TcpListener, stopping: &Arc<AtomicBool>) {
         // Without a thread to be had the socket is dropped: the client sees a lost connection.
         sessions.extend(session);
     }
-    for session in sessions {
+    for session in sessions.into_iter().chain(refusals) {
         // A panic of its own has been printed already.
         let _ = session.join();
     }

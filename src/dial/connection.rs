@@ -252,11 +252,20 @@ fn connect_next(
     while let Some(target) = untried.pop() {
         match connect(registry, target, token) {
             Ok(socket) => return Ok((socket, target)),
+            // No other address would help.
+            Err(error) if lacks_descriptor(&error) => return Err(LineFault::NoDescriptor.into()),
             Err(error) => why = Some(error),
         }
     }
     let reason = why.map(|why| why.to_string()).unwrap_or_default();
     Err(Failure { reason, ..LineFault::Connect.into() })
+}
+
+/// Whether the process, or the machine, has no descriptor left to give.
+fn lacks_descriptor(error: &io::Error) -> bool {
+    const ENFILE: i32 = 23;
+    const EMFILE: i32 = 24;
+    matches!(error.raw_os_error(), Some(ENFILE | EMFILE))
 }
 
 fn connect(registry: &Registry, target: SocketAddr, token: Token) -> io::Result<TcpStream> {

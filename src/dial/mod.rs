@@ -22,6 +22,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use mio::{Events, Poll, Token, Waker};
@@ -332,6 +333,9 @@ impl Dial {
         }
         self.expire(now);
         self.fill_places(now);
+        let under_way = self.places.len() - self.free.len();
+        self.shared.dials_waiting.store(self.waiting.len(), Ordering::Relaxed);
+        self.shared.dials_under_way.store(under_way, Ordering::Relaxed);
         Ok(true)
     }
 
@@ -349,6 +353,7 @@ impl Dial {
                     let order = Order::new(call, id, class, agent, Purpose::Spare, now);
                     self.begin_spare(order);
                 }
+                Some(DialLetter::Cancel { call }) => self.cancel(call),
                 Some(DialLetter::Dial { call, id, class, agent, revival }) => {
                     let purpose = revival.map_or(Purpose::First, Purpose::Revival);
                     let order = Order::new(call, id, class, agent, purpose, now);
@@ -362,6 +367,23 @@ impl Dial {
             }
         }
         true
+    }
+
+    /// Leaves off what is being done for a call that has ended.
+    fn cancel(&mut self, call: CallKey) {
+        if let Some(at) = self.waiting.iter().position(|order| order.call == call) {
+            self.waiting.remove(at);
+            return self.shared.dials.count("cancelled");
+        }
+        for index in 0..self.places.len() {
+            let is_its = |place: &mut Place| place.order.call == call;
+            let Some(place) = self.places[index].take_if(is_its) else { continue };
+            if let Stage::Dialling(connection) = place.stage {
+                connection.give_up();
+            }
+            self.free.push(index);
+            self.shared.dials.count("cancelled");
+        }
     }
 
     /// Gives places to waiting orders, while there are both.
@@ -659,6 +681,9 @@ fn next_attempt(order: &Order, failure: &Failure) -> Option<Remedy> {
 fn advice(fault: LineFault) -> Option<&'static str> {
     match fault {
         LineFault::Resolve => Some("the model's host has no address: check gemini.url and DNS"),
+        LineFault::NoDescriptor => Some(
+            "raise the limit of open files (ulimit -n, LimitNOFILE), or lower limits.max_calls",
+        ),
         LineFault::Connect => {
             Some("the model cannot be reached: check gemini.url, route, firewall")
         }

@@ -6,6 +6,7 @@
 //! Not here: gathering the figures (`control`), answering the request (`accept`).
 
 use std::fmt::{Display, Write as _};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
@@ -384,7 +385,12 @@ fn shared(text: &mut Text, shared: &Shared) {
     );
     family("http_answers_total", "status", "Answers to HTTP requests.", &shared.answers);
     family("http_faults_total", "fault", "Requests that were not taken.", &shared.http_faults);
-    family("signatures_total", "verdict", "Signatures of webhooks.", &shared.signatures);
+    family(
+        "signatures_total",
+        "verdict",
+        "Signatures of webhooks and handshakes; with token_ before it, tokens of streams.",
+        &shared.signatures,
+    );
     family("refusals_total", "reason", "Calls not let in.", &shared.refusals);
     family("upgrades_total", "door", "Upgrades to WebSocket, by what was told.", &shared.upgrades);
     family("dials_total", "outcome", "Attempts to reach the model.", &shared.dials);
@@ -394,6 +400,15 @@ fn shared(text: &mut Text, shared: &Shared) {
         "Closes by the model before it was ready.",
         &shared.dial_closes,
     );
+    let name = "dial_orders";
+    text.family(name, Kind::Gauge, "Lines to the model that are waited for, by state.");
+    let states = [("waiting", &shared.dials_waiting), ("under_way", &shared.dials_under_way)];
+    for (state, orders) in states {
+        text.sample(name, &[("state", state)], orders.load(Ordering::Relaxed));
+    }
+    let name = "log_lines_lost_total";
+    text.family(name, Kind::Counter, "Log lines lost because standard error took none.");
+    text.sample(name, &[], shared.log_lines_lost.load(Ordering::Relaxed));
 }
 
 fn by_class<T>(counts: &[T; Class::ALL.len()]) -> impl Iterator<Item = (&'static str, &T)> {

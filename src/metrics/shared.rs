@@ -3,7 +3,8 @@
 //! Counted a few times a call, so a lock is in nobody's way; never touched by a worker.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// A family of counters, one a label. Labels are words of the program, never of a peer, so their
 /// number is bounded.
@@ -40,14 +41,23 @@ pub struct Shared {
     pub answers: Labelled,
     /// Requests that were no HTTP, or none that we take, by fault.
     pub http_faults: Labelled,
-    /// Webhook and handshake signatures: `valid`, `wrong`, `missing`, `not_checked`.
+    /// Webhook and handshake signatures: `valid`, `wrong`, `missing`, `not_checked`; and the tokens
+    /// of streams, as `token_valid` and so on.
     pub signatures: Labelled,
     /// Calls not let in, by [`crate::call::Refusal::label`].
     pub refusals: Labelled,
     /// Upgrades, by what was told of the class: `twilio`, `web`, `unknown`.
     pub upgrades: Labelled,
-    /// Lines: `ready`, and the faults by [`crate::call::LineFault::LABELS`], one an attempt.
+    /// Lines: `ready`, `cancelled` by a call that ended first, and the faults by
+    /// [`crate::call::LineFault::LABELS`], one an attempt.
     pub dials: Labelled,
     /// Closes by the model before it was ready, by class of reason.
     pub dial_closes: Labelled,
+    /// Orders for a line to the model that wait for one of the dial thread's places, and those that
+    /// have one. Told by the dial thread once a turn.
+    pub dials_waiting: AtomicUsize,
+    /// See `dials_waiting`.
+    pub dials_under_way: AtomicUsize,
+    /// Log lines that nobody read in time.
+    pub log_lines_lost: Arc<AtomicU64>,
 }

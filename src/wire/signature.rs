@@ -8,7 +8,8 @@
 //!
 //! The signature is base64 of an HMAC over the address as the carrier has it configured, byte for
 //! byte, then each form field's name and value, sorted by name. Nobody can see the address that was
-//! signed, so a set of candidates is tried. A request's own `Host` takes no part.
+//! signed, so a set of candidates is tried. Where no origin is configured, the caller builds them
+//! from the request's own `Host`, which is then believed.
 
 use std::fmt;
 

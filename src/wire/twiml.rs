@@ -13,8 +13,9 @@
 /// that is too long is cut at a character, so that an odd caller id costs its tail, not the call.
 pub const PARAMETER_BYTES_MAX: usize = 499;
 
-/// Bytes of text spoken by one `<Say>`; more is cut at a character.
-pub const SAY_BYTES_MAX: usize = 3000;
+/// Bytes of text spoken by one `<Say>`: the longest that can be configured. More is cut at a
+/// character.
+pub const SAY_BYTES_MAX: usize = crate::limits::SENTENCE_MAX_BYTES;
 
 /// The parameter that marks the stream of [`ConnectFacts::fork_both_tracks`], so that the far end
 /// tells the one-way copy from the call itself.

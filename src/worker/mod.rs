@@ -213,6 +213,9 @@ impl Worker {
                 WorkerLetter::Refused { call, refusal } => {
                     self.tell(now, call, |call| call.handle_refusal(now, refusal));
                 }
+                WorkerLetter::Replaced { call } => {
+                    self.tell(now, call, |call| call.handle_replaced(now));
+                }
                 WorkerLetter::Figures(figures) => self.hand_over(figures, neighbours),
                 WorkerLetter::Stop => self.stop(now),
             }
@@ -220,7 +223,7 @@ impl Worker {
     }
 
     fn add_call(&mut self, now: Nanos, new: NewCall) {
-        let NewCall { id, mut socket, unread, door, .. } = new;
+        let NewCall { id, mut socket, unread, door } = new;
         // Where the kernel refuses, a `clear` is later than it could be.
         let _ = socket.bound_send_buffer(PHONE_SOCKET_BYTES);
         let (registry, settings) = (self.poll.registry(), self.settings.clone());
@@ -575,10 +578,11 @@ fn grant_one(
             neighbours.control.post(letter).map_err(|_| None)
         }
         Request::Ended(ending) => {
-            if let Some(call_sid) = slot.call.call_sid().map(str::to_owned) {
-                let letter = AcceptLetter::Ended { call_sid, ending };
-                neighbours.accept.post(letter).map_err(|_| Some(Request::Ended(ending)))?;
-            }
+            let call_sid = slot.call.call_sid().map(str::to_owned);
+            let letter = AcceptLetter::Ended { id, call_sid, ending };
+            neighbours.accept.post(letter).map_err(|_| Some(Request::Ended(ending)))?;
+            // A line that comes all the same is dismissed.
+            let _ = neighbours.dial.post(DialLetter::Cancel { call: key });
             slot.count_start(figures);
             figures.ended[class as usize][ending.index()] += 1;
             Ok(())

@@ -4,11 +4,12 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use vocaris::accept::{Accept, Deadlines, Neighbours};
-use vocaris::call::{CallId, Opening};
+use vocaris::call::{CallId, Ending, Opening};
 use vocaris::clock::Clock;
 use vocaris::config::{
     Agent, Busy, Config, Gemini, Limits, Log, ModelUrl, Secret, Server, SignatureMode, Twilio, Web,
@@ -36,6 +37,8 @@ pub(crate) struct Relay {
     pub(crate) load: Arc<Load>,
     pub(crate) shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
+    /// Calls made up so far.
+    calls: AtomicU64,
 }
 
 impl Relay {
@@ -76,6 +79,7 @@ impl Relay {
             load,
             shared,
             thread,
+            calls: AtomicU64::new(0),
         }
     }
 
@@ -127,7 +131,24 @@ impl Relay {
 
     /// Asks for a carrier's stream to be let in, as a worker would.
     pub(crate) fn admit(&self, call_sid: &str, token: Option<&str>, to: Option<&str>) -> CallKey {
-        let call = CallKey { worker: 1, slot: 7, generation: 3 };
+        self.admit_as(self.fresh_id(), call_sid, token, to)
+    }
+
+    /// A call's name that no other has.
+    pub(crate) fn fresh_id(&self) -> CallId {
+        CallId(self.calls.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// The same, of a call with this name.
+    pub(crate) fn admit_as(
+        &self,
+        id: CallId,
+        call_sid: &str,
+        token: Option<&str>,
+        to: Option<&str>,
+    ) -> CallKey {
+        let slot = usize::try_from(id.0).unwrap() % 1_000;
+        let call = CallKey { worker: 1, slot, generation: id.0 };
         let opening = Opening::Twilio {
             call_sid: call_sid.into(),
             stream_sid: "MZ1".into(),
@@ -135,8 +156,25 @@ impl Relay {
             from: None,
             to: to.map(str::to_owned),
         };
-        self.post_letter(AcceptLetter::Admit { call, id: CallId(5), opening });
+        self.post_letter(AcceptLetter::Admit { call, id, opening });
         call
+    }
+
+    /// Tells that a call has ended, as a worker would.
+    pub(crate) fn end(&self, id: CallId, call_sid: &str, ending: Ending) {
+        let call_sid = Some(call_sid.to_owned());
+        self.post_letter(AcceptLetter::Ended { id, call_sid, ending });
+    }
+
+    /// A browser's call on `worker` that was let in.
+    pub(crate) fn browser_inside(&self, worker: usize) -> CallId {
+        let id = self.fresh_id();
+        self.load.placed(worker);
+        let call = CallKey { worker, slot: 0, generation: id.0 };
+        let opening = Opening::Web { token: None, rate_hz: 16_000 };
+        self.post_letter(AcceptLetter::Admit { call, id, opening });
+        self.dial_letter();
+        id
     }
 }
 

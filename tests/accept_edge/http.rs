@@ -3,6 +3,7 @@
 use std::net::Shutdown;
 
 use vocaris::accept::Deadlines;
+use vocaris::call::Ending;
 use vocaris::limits::{BODY_MAX_BYTES, FIGURES_WAITING_MAX, REQUESTS_PER_CONNECTION};
 use vocaris::mail::AcceptLetter;
 
@@ -287,6 +288,23 @@ fn a_slow_head_is_cut_with_408_however_steadily_it_drips() {
 }
 
 #[test]
+fn an_answer_to_head_never_has_a_body_not_even_an_error() {
+    let deadlines = Deadlines { head: SHORT, ..Deadlines::default() };
+    let relay = Relay::with_deadlines(deadlines, |_| {});
+    let requests = [
+        ("HEAD /healthz HTTP/1.1\r\nHos", 408),
+        ("HEAD /healthz HTTP/1.1\r\n\r\n", 400),
+        ("HEAD /nowhere HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", 404),
+    ];
+    for (request, status) in requests {
+        let mut client = relay.connect();
+        client.send(request);
+        assert_eq!(client.response_to(true).status, status, "{request}");
+        assert!(client.is_closed(), "{request}");
+    }
+}
+
+#[test]
 fn a_slow_body_is_cut_with_408() {
     let deadlines = Deadlines { body: SHORT, ..Deadlines::default() };
     let relay = Relay::with_deadlines(deadlines, |_| {});
@@ -438,10 +456,10 @@ fn the_page_lets_nothing_in_but_itself() {
 #[test]
 fn readiness_says_why_not() {
     let relay = Relay::with(|config| config.limits.max_calls = 1);
-    relay.load.placed(0);
+    let inside = relay.browser_inside(0);
     let full = relay.get("/readyz");
     assert_eq!((full.status, full.body.as_str()), (503, "{\"error\":\"full\"}"));
-    relay.load.freed(0);
+    relay.end(inside, "", Ending::CallerHungUp);
     assert_eq!(relay.get("/readyz").status, 200);
     relay.drain();
     assert_eq!(relay.get("/readyz").body, "{\"error\":\"draining\"}");

@@ -3,7 +3,7 @@
 use vocaris::call::{Ending, LineFault, Refusal};
 use vocaris::config::{Busy, SignatureMode};
 use vocaris::limits::MAILBOX_LETTERS;
-use vocaris::mail::{AcceptLetter, CallKey, DialLetter, WorkerLetter};
+use vocaris::mail::{CallKey, DialLetter, WorkerLetter};
 
 use crate::harness::{Relay, attribute, get, post, signed, token_in};
 
@@ -154,9 +154,9 @@ fn softer_modes_let_unsigned_requests_in_and_count_them() {
 #[test]
 fn at_capacity_the_caller_hears_busy() {
     let relay = Relay::with(|config| config.limits.max_calls_per_worker = 1);
-    relay.load.placed(0);
-    assert!(relay.post_form("/twilio/incoming", B).body.contains("<Stream"));
-    relay.load.placed(1);
+    relay.browser_inside(0);
+    assert!(relay.get("/twilio/incoming").body.contains("\"status\":\"ok\""));
+    relay.browser_inside(1);
     let busy = relay.post_form("/twilio/incoming", B);
     assert_eq!(busy.status, 200);
     assert!(busy.body.contains("<Reject reason=\"busy\"/>"), "{}", busy.body);
@@ -165,7 +165,7 @@ fn at_capacity_the_caller_hears_busy() {
         config.limits.max_calls = 1;
         config.twilio.busy = Busy::Say("All <lines> are busy.".into());
     });
-    relay.load.placed(0);
+    relay.browser_inside(0);
     let busy = relay.post_form("/twilio/incoming", B).body;
     assert!(busy.contains("<Say>All &lt;lines&gt; are busy.</Say>\n  <Hangup/>"), "{busy}");
 }
@@ -183,9 +183,11 @@ fn while_draining_new_callers_hear_busy() {
 #[test]
 fn what_follows_a_closed_stream_depends_on_why_it_closed() {
     let relay = Relay::start();
-    let ended = |call_sid: &str, ending| AcceptLetter::Ended { call_sid: call_sid.into(), ending };
-    relay.post_letter(ended("CA1", Ending::ModelLost));
-    relay.post_letter(ended("CA2", Ending::CallerHungUp));
+    for (call_sid, ending) in [("CA1", Ending::ModelLost), ("CA2", Ending::CallerHungUp)] {
+        let id = relay.fresh_id();
+        relay.admit_as(id, call_sid, None, None);
+        relay.end(id, call_sid, ending);
+    }
     let after = |call_sid| relay.post_form("/twilio/after", &format!("CallSid={call_sid}")).body;
     let fallback = "<Say>We are &lt;sorry&gt; &amp; silent.</Say>\n  <Hangup/>";
     for _ in 0..2 {
@@ -325,4 +327,106 @@ fn the_same_call_asked_for_twice_gets_two_good_answers() {
     let call = relay.admit(SID, Some(&token), None);
     assert_eq!(agent_dialled(&relay, call), "everybody");
     assert_eq!(relay.ask(get("/healthz")).status, 200);
+}
+
+/// What the carrier is told to do after the stream of `call_sid`.
+fn after(relay: &Relay, call_sid: &str) -> String {
+    relay.post_form("/twilio/after", &format!("CallSid={call_sid}")).body
+}
+
+#[test]
+fn a_stranger_who_names_a_call_does_not_decide_what_its_caller_hears() {
+    let relay = Relay::with(signed(SignatureMode::Warn));
+    let form = format!("CallSid={SID}");
+    let token = token_in(&relay.post_form("/twilio/incoming", &form).body);
+    let call = relay.fresh_id();
+    let key = relay.admit_as(call, SID, Some(&token), None);
+    assert_eq!(agent_dialled(&relay, key), "everybody");
+    // Never let in, and let in without anybody who vouches for it.
+    relay.end(relay.fresh_id(), SID, Ending::Refused(Refusal::NoToken));
+    let stranger = relay.fresh_id();
+    relay.admit_as(stranger, SID, None, None);
+    relay.end(stranger, SID, Ending::ModelLost);
+    assert!(!after(&relay, SID).contains("<Say>"), "{}", after(&relay, SID));
+    relay.end(call, SID, Ending::ModelLost);
+    assert!(after(&relay, SID).contains("<Say>"));
+    relay.end(stranger, SID, Ending::CallerHungUp);
+    relay.end(relay.fresh_id(), SID, Ending::CallerHungUp);
+    assert!(after(&relay, SID).contains("<Say>"));
+}
+
+#[test]
+fn a_caller_who_was_sent_to_our_stream_and_never_got_there_hears_the_fallback() {
+    let relay = Relay::start();
+    let form = format!("CallSid={SID}");
+    let token = token_in(&relay.post_form("/twilio/incoming", &form).body);
+    assert!(after(&relay, SID).contains("<Say>"));
+    assert!(!after(&relay, "CA-nobody-knows").contains("<Say>"));
+    let id = relay.fresh_id();
+    relay.admit_as(id, SID, Some(&token), None);
+    assert!(!after(&relay, SID).contains("<Say>"), "it got there");
+    relay.end(id, SID, Ending::CallerHungUp);
+    assert!(!after(&relay, SID).contains("<Say>"));
+}
+
+#[test]
+fn a_call_answered_with_our_stream_finds_a_place_there() {
+    let relay = Relay::with(|config| config.limits.max_calls = 2);
+    let webhook = |call| relay.post_form("/twilio/incoming", &format!("CallSid={call}")).body;
+    let token = token_in(&webhook("CA1"));
+    webhook("CA2");
+    let busy = webhook("CA3");
+    assert!(busy.contains("<Reject"), "both places are promised: {busy}");
+    assert_eq!(relay.shared.refusals.of("full"), 1);
+    assert!(relay.get("/twilio/incoming").body.contains("\"status\":\"full\""));
+    let again = token_in(&webhook("CA1"));
+    // Nobody else gets the places.
+    let stranger = relay.admit("CA9", None, None);
+    assert_eq!(refusal(&relay, stranger), Refusal::Full);
+    let call = relay.admit("CA1", Some(&token), None);
+    assert_eq!(agent_dialled(&relay, call), "everybody");
+    let call = relay.admit("CA1", Some(&again), None);
+    assert_eq!(refusal(&relay, call), Refusal::UsedToken, "its tokens are used up together");
+}
+
+#[test]
+fn a_newer_stream_of_a_call_takes_the_older_ones_place() {
+    let relay = Relay::start();
+    let webhook = || token_in(&relay.post_form("/twilio/incoming", &format!("CallSid={SID}")).body);
+    let older_id = relay.fresh_id();
+    let older = relay.admit_as(older_id, SID, Some(&webhook()), None);
+    assert_eq!(agent_dialled(&relay, older), "everybody");
+    // Tokens of one second are one: a later webhook gives out another.
+    let newer = loop {
+        let token = webhook();
+        let id = relay.fresh_id();
+        let newer = relay.admit_as(id, SID, Some(&token), None);
+        match relay.worker_letter(1) {
+            WorkerLetter::Replaced { call } => {
+                assert_eq!((call, agent_dialled(&relay, newer)), (older, "everybody".into()));
+                break id;
+            }
+            WorkerLetter::Refused { refusal: Refusal::UsedToken, .. } => {
+                relay.end(id, SID, Ending::Refused(Refusal::UsedToken));
+            }
+            other => panic!("not replaced but {other:?}"),
+        }
+    };
+    relay.end(older_id, SID, Ending::Replaced);
+    relay.end(newer, SID, Ending::ModelLost);
+    assert!(after(&relay, SID).contains("<Say>"), "the newer one's ending counts");
+}
+
+#[test]
+fn a_call_that_ends_is_dialled_no_more() {
+    let relay = Relay::start();
+    let id = relay.fresh_id();
+    let key = relay.admit_as(id, SID, None, None);
+    assert_eq!(agent_dialled(&relay, key), "everybody");
+    relay.end(relay.fresh_id(), SID, Ending::CallerHungUp);
+    relay.end(id, SID, Ending::CallerHungUp);
+    match relay.dial_letter() {
+        DialLetter::Cancel { call } => assert_eq!(call, key),
+        other => panic!("not cancelled but {other:?}"),
+    }
 }

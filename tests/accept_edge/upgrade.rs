@@ -1,12 +1,12 @@
 //! Requests that become WebSockets, and those that do not.
 
 use tungstenite::client::IntoClientRequest;
-use vocaris::call::Door;
+use vocaris::call::{CallId, Door, Ending, Opening};
 use vocaris::config::SignatureMode;
 use vocaris::limits::MAILBOX_LETTERS;
-use vocaris::mail::{NewCall, WorkerLetter};
+use vocaris::mail::{AcceptLetter, CallKey, NewCall, WorkerLetter};
 
-use crate::harness::{Relay, Response, signed};
+use crate::harness::{Relay, Response, signed, token_in, until};
 
 /// The sample key of RFC 6455 section 1.3, and what it is answered with.
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
@@ -39,18 +39,23 @@ fn each_door_is_known_by_its_path_its_query_or_its_headers() {
         ("/twilio/media", "", Door::Twilio),
         ("/twilio/media/", "", Door::Twilio),
         ("/twilio/media?x=1", "", Door::Twilio),
-        ("/twilio/media", "Origin: https://o\r\n", Door::Twilio),
+        ("/twilio/media/v1.CA1.token", "", Door::Twilio),
+        ("/twilio/media", "Origin: https://voice.example.com\r\n", Door::Twilio),
         ("/?source=twilio", "", Door::Twilio),
-        ("/?a=b&source=twilio", "Origin: https://o\r\n", Door::Twilio),
+        ("/?a=b&source=twilio", "Origin: https://voice.example.com\r\n", Door::Twilio),
         ("/", "x-twilio-signature: AAAA\r\n", Door::Twilio),
         ("/", "user-agent: Twilio.TmeWs/1.0\r\n", Door::Twilio),
-        ("/", "user-agent: Twilio.TmeWs/1.0\r\nOrigin: https://o\r\n", Door::Unknown),
+        (
+            "/",
+            "user-agent: Twilio.TmeWs/1.0\r\nOrigin: https://voice.example.com\r\n",
+            Door::Unknown,
+        ),
         ("/", "user-agent: curl Twilio.TmeWs\r\n", Door::Unknown),
         ("/", "", Door::Unknown),
-        ("/", "Origin: https://o\r\n", Door::Unknown),
+        ("/", "Origin: https://voice.example.com\r\n", Door::Unknown),
         ("/?source=other", "", Door::Unknown),
         ("/?xsource=twilio", "", Door::Unknown),
-        ("/web", "Origin: https://o\r\n", Door::Web),
+        ("/web", "Origin: https://voice.example.com\r\n", Door::Web),
         ("/web?source=twilio", "", Door::Web),
     ];
     for (target, fields, door) in table {
@@ -65,12 +70,13 @@ fn each_door_is_known_by_its_path_its_query_or_its_headers() {
         let call = call.or_else(|| Some(relay.worker_letter(other)));
         let Some(WorkerLetter::Call(call)) = call else { panic!("no call for {target}") };
         assert_eq!(call.door, door, "{target} {fields}");
-        assert!(call.peer.is_loopback());
     }
-    for target in ["/nowhere", "/twilio", "/twilio/media/x", "/web/", "/healthz/ws"] {
+    for target in
+        ["/nowhere", "/twilio", "/twilio/media/x/y", "/twilio/mediax", "/web/", "/healthz/ws"]
+    {
         assert_eq!(try_upgrade(&relay, target, "").status, 404, "{target}");
     }
-    assert_eq!(relay.shared.upgrades.of("twilio"), 8);
+    assert_eq!(relay.shared.upgrades.of("twilio"), 9);
     assert_eq!(relay.shared.upgrades.of("web"), 2);
     assert_eq!(relay.shared.upgrades.of("unknown"), 6);
 }
@@ -198,7 +204,7 @@ fn a_carriers_handshake_is_signed() {
     let relay = Relay::with(signed(SignatureMode::Require));
     // A browser signs nothing.
     assert_eq!(try_upgrade(&relay, "/web", "").status, 101);
-    assert_eq!(try_upgrade(&relay, "/", "Origin: https://o\r\n").status, 101);
+    assert_eq!(try_upgrade(&relay, "/", "Origin: https://voice.example.com\r\n").status, 101);
     let relay = Relay::with(signed(SignatureMode::Warn));
     assert_eq!(try_upgrade(&relay, "/twilio/media", "").status, 101);
     assert_eq!(relay.shared.signatures.of("missing"), 1);
@@ -207,18 +213,53 @@ fn a_carriers_handshake_is_signed() {
 #[test]
 fn calls_go_to_the_emptiest_worker_until_there_is_no_room() {
     let relay = Relay::with(|config| config.limits.max_calls = 3);
-    relay.load.placed(0);
+    let inside = relay.browser_inside(0);
     assert_eq!(try_upgrade(&relay, "/web", "").status, 101);
     let first = new_call(&relay, 1);
+    let_in(&relay, 1, first.id);
     assert_eq!(try_upgrade(&relay, "/web", "").status, 101);
     let second = new_call(&relay, 0);
     assert_ne!(first.id, second.id);
+    let_in(&relay, 0, second.id);
     let full = try_upgrade(&relay, "/twilio/media", "");
     assert_eq!((full.status, full.body.as_str()), (503, "{\"error\":\"full\"}"));
     assert_eq!((relay.load.calls(), relay.shared.refusals.of("full")), (3, 1));
+    relay.end(inside, "", Ending::CallerHungUp);
     relay.load.freed(0);
     assert_eq!(try_upgrade(&relay, "/web", "").status, 101);
     assert_eq!(relay.load.calls(), 3);
+}
+
+/// Asks for a browser's call to be let in, as a worker would, and waits until it is.
+fn let_in(relay: &Relay, worker: usize, id: CallId) {
+    let call = CallKey { worker, slot: 0, generation: id.0 };
+    let opening = Opening::Web { token: None, rate_hz: 16_000 };
+    relay.post_letter(AcceptLetter::Admit { call, id, opening });
+    relay.dial_letter();
+}
+
+#[test]
+fn silent_strangers_take_no_places_and_count_for_their_address() {
+    let relay = Relay::with(|config| {
+        config.limits.max_calls = 1;
+        config.limits.max_handshakes_per_ip = 4;
+    });
+    let strangers: Vec<_> = (0..4)
+        .map(|_| {
+            assert_eq!(try_upgrade(&relay, "/web", "").status, 101);
+            let call = relay.workers.iter().find_map(|worker| worker.take());
+            let call = call.unwrap_or_else(|| relay.worker_letter(0));
+            let WorkerLetter::Call(call) = call else { panic!("no call but {call:?}") };
+            call
+        })
+        .collect();
+    assert_eq!(relay.load.calls(), 4);
+    assert_eq!(relay.get("/healthz").status, 429, "each is still one of its address");
+    relay.end(strangers[0].id, "", Ending::NoStart);
+    until(|| relay.get("/healthz").status == 200);
+    until(|| relay.get("/readyz").status == 200);
+    let_in(&relay, 0, strangers[1].id);
+    until(|| relay.get("/readyz").status == 503);
 }
 
 #[test]
@@ -236,6 +277,8 @@ fn a_worker_that_reads_no_mail_gets_no_calls() {
 #[test]
 fn while_draining_only_a_carriers_stream_that_was_promised_comes_in() {
     let relay = Relay::start();
+    let promised = relay.post_form("/twilio/incoming", "CallSid=CA1");
+    assert!(promised.body.contains("<Stream"));
     relay.drain();
     for target in ["/web", "/"] {
         let response = try_upgrade(&relay, target, "");
@@ -243,13 +286,37 @@ fn while_draining_only_a_carriers_stream_that_was_promised_comes_in() {
     }
     assert_eq!(try_upgrade(&relay, "/twilio/media", "").status, 101);
     assert_eq!(new_call(&relay, 0).door, Door::Twilio);
+    assert_eq!(relay.load.expected(), 1);
+    relay.admit("CA1", Some(&token_in(&promised.body)), None);
+    relay.dial_letter();
+    until(|| relay.load.expected() == 0);
+    let nobody_promised = try_upgrade(&relay, "/twilio/media", "");
+    assert_eq!(nobody_promised.body, "{\"error\":\"draining\"}");
 }
 
 #[test]
 fn where_browsers_are_not_served_only_carriers_come_in() {
     let relay = Relay::with(|config| config.web.enabled = false);
     assert_eq!(try_upgrade(&relay, "/web", "").status, 404);
-    assert_eq!(try_upgrade(&relay, "/", "Origin: https://o\r\n").status, 404);
+    assert_eq!(try_upgrade(&relay, "/", "Origin: https://voice.example.com\r\n").status, 404);
     assert_eq!(try_upgrade(&relay, "/", "").status, 101);
     assert_eq!(new_call(&relay, 0).door, Door::Twilio);
+}
+
+#[test]
+fn a_page_of_another_origin_cannot_talk_in_its_readers_name() {
+    let relay = Relay::with(|config| {
+        config.server.public_url = Some("https://public.example.com".into());
+    });
+    for door in ["/web", "/", "/twilio/media"] {
+        for foreign in ["https://evil.example", "null", "https://voice.example.com.evil.example"] {
+            let response = try_upgrade(&relay, door, &format!("Origin: {foreign}\r\n"));
+            assert_eq!(response.status, 403, "{door} {foreign}");
+        }
+        for own in ["https://public.example.com", "http://voice.example.com:8080"] {
+            let response = try_upgrade(&relay, door, &format!("Origin: {own}\r\n"));
+            assert_eq!(response.status, 101, "{door} {own}");
+        }
+    }
+    assert_eq!(relay.shared.http_faults.of("foreign_page"), 9);
 }

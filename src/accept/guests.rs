@@ -1,0 +1,352 @@
+//! The calls the inbound thread knows of: promised by a webhook, arriving, let in.
+//!
+//! A call counts against capacity from its webhook's answer until its token has expired, and from
+//! being let in until it has ended. In between, and without a webhook, it is only arriving: an open
+//! socket that holds no place, counted for its address.
+//!
+//! In:       tokens given out and used, upgrades, verdicts, endings.
+//! Out:      how many places are taken; which address is free of a socket again; which older
+//!           stream of a call has to go.
+//! Bounds:   [`ARRIVALS_MAX`] arriving, each for [`ARRIVAL_KEPT`]; [`TOKENS_PER_CALL_MAX`];
+//!           promises and calls by capacity. A call whose ending got lost is forgotten when it
+//!           would have been too long, and never counts beyond the sockets of its worker.
+//! Not here: who is let in (`accept::admission`), how many may be (`accept::desk`).
+
+use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::admission::Mark;
+use super::endings::CALL_SID_MAX_BYTES;
+use crate::call::CallId;
+use crate::clock::Nanos;
+#[cfg(doc)]
+use crate::limits::ARRIVALS_MAX;
+use crate::limits::START_TIMEOUT;
+use crate::mail::{CallKey, Load};
+
+/// How long an arriving call is waited for: it is let in or over by [`START_TIMEOUT`], and its
+/// letter may be a little late. Afterwards the letter counts as lost.
+const ARRIVAL_KEPT: Duration = START_TIMEOUT.saturating_add(Duration::from_secs(5));
+/// Tokens of one call that are good at once, for a carrier that asks again. One more makes the
+/// oldest bad.
+const TOKENS_PER_CALL_MAX: usize = 8;
+/// How late the ending of the longest call may be told. Afterwards its letter counts as lost.
+const ENDING_LATE: Duration = Duration::from_secs(60);
+/// How often calls whose endings got lost are looked for.
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Guests {
+    /// By what their tokens are bound to: the carrier's name of the call, or one made up.
+    promises: HashMap<String, Promise>,
+    /// Until which second, and of which call. A promise renewed stands here again.
+    promises_by_expiry: VecDeque<(u64, String)>,
+    arriving: HashMap<CallId, Arriving>,
+    arriving_by_expiry: VecDeque<(Nanos, CallId)>,
+    inside: HashMap<CallId, Inside>,
+    /// The stream that speaks for each of the carrier's calls.
+    by_call_sid: HashMap<String, CallId>,
+    /// Of `inside`, by worker.
+    on_worker: Vec<usize>,
+    max_call_duration: Duration,
+    sweep_after: Nanos,
+}
+
+/// A place kept for a call whose webhook was answered.
+#[derive(Debug)]
+struct Promise {
+    /// The last second at which its newest token is good.
+    until: u64,
+    /// Its tokens, oldest first; none is used.
+    marks: Vec<Mark>,
+}
+
+/// A WebSocket that has not yet been let in.
+#[derive(Debug)]
+struct Arriving {
+    peer: IpAddr,
+}
+
+/// A call that was let in.
+#[derive(Debug)]
+struct Inside {
+    call: CallKey,
+    call_sid: Option<String>,
+    /// Whether its token said that it is what it claims to be.
+    vouched: bool,
+    /// When it would have been too long.
+    until: Nanos,
+}
+
+/// What letting a call in came to.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct LetIn {
+    /// The address that has one arriving socket less.
+    pub(super) arrived_from: Option<IpAddr>,
+    /// The older stream of the same call, which has to go.
+    pub(super) older: Option<CallKey>,
+}
+
+/// What the end of a call came to.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Gone {
+    /// The address that has one arriving socket less.
+    pub(super) arrived_from: Option<IpAddr>,
+    /// Which call it was, if it had been let in.
+    pub(super) inside: Option<CallKey>,
+    /// Whether it spoke for the carrier's call: its ending is what the carrier will ask for.
+    pub(super) spoke: bool,
+}
+
+impl Guests {
+    /// None, on so many workers.
+    pub(super) fn new(workers: usize, max_call_duration: Duration) -> Guests {
+        Guests {
+            promises: HashMap::new(),
+            promises_by_expiry: VecDeque::new(),
+            arriving: HashMap::new(),
+            arriving_by_expiry: VecDeque::new(),
+            inside: HashMap::new(),
+            by_call_sid: HashMap::new(),
+            on_worker: vec![0; workers],
+            max_call_duration,
+            sweep_after: Nanos::ZERO,
+        }
+    }
+
+    /// A token bound to `name` is given out, good until the second `until`. Returns the token that
+    /// is good no longer, if there are too many.
+    pub(super) fn promise(&mut self, name: &str, until: u64, mark: Mark) -> Option<Mark> {
+        let promise = self
+            .promises
+            .entry(name.to_owned())
+            .or_insert_with(|| Promise { until, marks: Vec::new() });
+        promise.until = promise.until.max(until);
+        self.promises_by_expiry.push_back((until, name.to_owned()));
+        // Two tokens of one second are one.
+        if promise.marks.contains(&mark) {
+            return None;
+        }
+        promise.marks.push(mark);
+        (promise.marks.len() > TOKENS_PER_CALL_MAX).then(|| promise.marks.remove(0))
+    }
+
+    /// A token bound to `name` is used: the promise is kept. Returns every token it had.
+    pub(super) fn keep_promise(&mut self, name: &str) -> Vec<Mark> {
+        self.promises.remove(name).map(|promise| promise.marks).unwrap_or_default()
+    }
+
+    /// Whether a place is kept for `name` at the second `now_unix`.
+    pub(super) fn is_promised(&mut self, name: &str, now_unix: u64) -> bool {
+        self.forget_promises(now_unix);
+        self.promises.contains_key(name)
+    }
+
+    /// How many places are kept at the second `now_unix`.
+    pub(super) fn promised(&mut self, now_unix: u64) -> usize {
+        self.forget_promises(now_unix);
+        self.promises.len()
+    }
+
+    fn forget_promises(&mut self, now_unix: u64) {
+        while self.promises_by_expiry.front().is_some_and(|&(until, _)| until < now_unix) {
+            let Some((_, name)) = self.promises_by_expiry.pop_front() else { return };
+            if self.promises.get(&name).is_some_and(|promise| promise.until < now_unix) {
+                self.promises.remove(&name);
+            }
+        }
+    }
+
+    /// A socket of `peer` has become a WebSocket.
+    pub(super) fn arrive(&mut self, now: Nanos, id: CallId, peer: IpAddr) {
+        self.arriving.insert(id, Arriving { peer });
+        self.arriving_by_expiry.push_back((now.plus(ARRIVAL_KEPT), id));
+    }
+
+    /// Where an arriving call comes from.
+    pub(super) fn peer_of(&self, id: CallId) -> Option<IpAddr> {
+        self.arriving.get(&id).map(|arriving| arriving.peer)
+    }
+
+    /// How many are arriving.
+    pub(super) fn arriving(&self) -> usize {
+        self.arriving.len()
+    }
+
+    /// An address whose arriving socket must be gone by now, though nobody said so.
+    pub(super) fn next_lost(&mut self, now: Nanos) -> Option<IpAddr> {
+        while self.arriving_by_expiry.front().is_some_and(|&(until, _)| until <= now) {
+            let (_, id) = self.arriving_by_expiry.pop_front()?;
+            if let Some(Arriving { peer }) = self.arriving.remove(&id) {
+                return Some(peer);
+            }
+        }
+        None
+    }
+
+    /// A call is let in. `vouched`: its token is of the carrier's call it names; then it takes the
+    /// place of an older stream of that call. One that nobody vouches for replaces nobody.
+    pub(super) fn let_in(
+        &mut self,
+        now: Nanos,
+        id: CallId,
+        call: CallKey,
+        call_sid: Option<&str>,
+        vouched: bool,
+    ) -> LetIn {
+        self.sweep(now);
+        let arrived_from = self.arriving.remove(&id).map(|arriving| arriving.peer);
+        let call_sid = call_sid.filter(|sid| !sid.is_empty() && sid.len() <= CALL_SID_MAX_BYTES);
+        let mut older = None;
+        if let Some(call_sid) = call_sid {
+            let speaker = self.by_call_sid.get(call_sid).and_then(|id| self.inside.get(id));
+            if vouched || !speaker.is_some_and(|speaker| speaker.vouched) {
+                older = speaker.filter(|_| vouched).map(|speaker| speaker.call);
+                self.by_call_sid.insert(call_sid.to_owned(), id);
+            }
+        }
+        let until = now.plus(self.max_call_duration).plus(ENDING_LATE);
+        let call_sid = call_sid.map(str::to_owned);
+        self.on_worker[call.worker] += 1;
+        let before = self.inside.insert(id, Inside { call, call_sid, vouched, until });
+        debug_assert!(before.is_none(), "a call is let in once");
+        LetIn { arrived_from, older }
+    }
+
+    /// A call has ended, let in or not.
+    pub(super) fn end(&mut self, id: CallId) -> Gone {
+        let arrived_from = self.arriving.remove(&id).map(|arriving| arriving.peer);
+        let Some(Inside { call, call_sid, .. }) = self.inside.remove(&id) else {
+            return Gone { arrived_from, inside: None, spoke: false };
+        };
+        self.on_worker[call.worker] -= 1;
+        let spoke = call_sid.is_some_and(|call_sid| {
+            let spoke = self.by_call_sid.get(&call_sid) == Some(&id);
+            if spoke {
+                self.by_call_sid.remove(&call_sid);
+            }
+            spoke
+        });
+        Gone { arrived_from, inside: Some(call), spoke }
+    }
+
+    /// Calls that were let in and go on.
+    pub(super) fn calls(&self, load: &Load) -> usize {
+        (0..self.on_worker.len()).map(|worker| self.calls_on(worker, load)).sum()
+    }
+
+    /// Of these, how many are on `worker`: never more than it has sockets.
+    pub(super) fn calls_on(&self, worker: usize, load: &Load) -> usize {
+        self.on_worker[worker].min(load.calls_on(worker))
+    }
+
+    /// Forgets calls that cannot be going on any more.
+    fn sweep(&mut self, now: Nanos) {
+        if now < self.sweep_after {
+            return;
+        }
+        self.sweep_after = now.plus(SWEEP_EVERY);
+        let overdue = self.inside.iter().filter(|(_, inside)| inside.until <= now);
+        let overdue: Vec<CallId> = overdue.map(|(&id, _)| id).collect();
+        for id in overdue {
+            self.end(id);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PEER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1));
+    const NOON: Nanos = Nanos(1_000_000_000);
+
+    fn guests() -> Guests {
+        Guests::new(2, Duration::from_secs(3600))
+    }
+
+    fn key(slot: usize) -> CallKey {
+        CallKey { worker: 1, slot, generation: 0 }
+    }
+
+    fn load(calls: usize) -> Load {
+        let load = Load::new(2);
+        (0..calls).for_each(|_| load.placed(1));
+        load
+    }
+
+    #[test]
+    fn a_promise_holds_one_place_until_its_newest_token_expires() {
+        let mut guests = guests();
+        assert_eq!(guests.promise("CA1", 100, [1; 32]), None);
+        assert_eq!(guests.promise("CA1", 110, [2; 32]), None);
+        assert_eq!(guests.promise("CA2", 110, [3; 32]), None);
+        assert_eq!((guests.promised(105), guests.is_promised("CA1", 110)), (2, true));
+        assert_eq!(guests.promised(111), 0);
+        assert!(guests.promises_by_expiry.is_empty());
+    }
+
+    #[test]
+    fn a_promise_kept_uses_up_every_token_of_its_call() {
+        let mut guests = guests();
+        for n in 1..=TOKENS_PER_CALL_MAX as u8 {
+            assert_eq!(guests.promise("CA1", 100, [n; 32]), None);
+            assert_eq!(guests.promise("CA1", 100, [n; 32]), None, "the same once more");
+        }
+        assert_eq!(guests.promise("CA1", 100, [99; 32]), Some([1; 32]), "one too many");
+        let marks = guests.keep_promise("CA1");
+        assert_eq!((marks.len(), marks[0], guests.promised(100)), (8, [2; 32], 0));
+        assert_eq!(guests.keep_promise("CA1"), Vec::<Mark>::new());
+    }
+
+    #[test]
+    fn an_arriving_socket_counts_for_its_address_until_it_is_let_in_ends_or_is_lost() {
+        let mut guests = guests();
+        (1..=3).for_each(|n| guests.arrive(NOON, CallId(n), PEER));
+        assert_eq!((guests.arriving(), guests.calls(&load(3))), (3, 0));
+        let let_in = guests.let_in(NOON, CallId(1), key(0), None, false);
+        assert_eq!(let_in, LetIn { arrived_from: Some(PEER), older: None });
+        let gone = guests.end(CallId(2));
+        assert_eq!(gone, Gone { arrived_from: Some(PEER), inside: None, spoke: false });
+        assert_eq!(guests.next_lost(NOON.plus(START_TIMEOUT)), None);
+        assert_eq!(guests.next_lost(NOON.plus(ARRIVAL_KEPT)), Some(PEER));
+        assert_eq!(guests.next_lost(NOON.plus(ARRIVAL_KEPT)), None);
+        assert_eq!((guests.arriving(), guests.calls(&load(3))), (0, 1));
+    }
+
+    #[test]
+    fn the_newest_stream_of_a_call_speaks_for_it() {
+        let mut guests = guests();
+        guests.let_in(NOON, CallId(1), key(0), Some("CA1"), true);
+        let newer = guests.let_in(NOON, CallId(2), key(1), Some("CA1"), true);
+        assert_eq!(newer.older, Some(key(0)));
+        assert!(!guests.end(CallId(1)).spoke, "its ending is nobody's answer");
+        assert!(guests.end(CallId(2)).spoke);
+        assert!(guests.by_call_sid.is_empty());
+    }
+
+    #[test]
+    fn a_stream_nobody_vouches_for_replaces_nobody() {
+        let mut guests = guests();
+        guests.let_in(NOON, CallId(1), key(0), Some("CA1"), true);
+        assert_eq!(guests.let_in(NOON, CallId(2), key(1), Some("CA1"), false).older, None);
+        assert!(!guests.end(CallId(2)).spoke);
+        assert!(guests.end(CallId(1)).spoke);
+        let long = "C".repeat(CALL_SID_MAX_BYTES + 1);
+        guests.let_in(NOON, CallId(3), key(2), Some(&long), true);
+        assert!(guests.by_call_sid.is_empty() && !guests.end(CallId(3)).spoke);
+    }
+
+    #[test]
+    fn a_lost_ending_holds_no_place_beyond_the_sockets_there_are_and_not_for_ever() {
+        let mut guests = guests();
+        guests.let_in(NOON, CallId(1), key(0), Some("CA1"), true);
+        assert_eq!((guests.calls(&load(1)), guests.calls(&load(0))), (1, 0));
+        let much_later = NOON.plus(Duration::from_secs(3600)).plus(ENDING_LATE);
+        guests.let_in(much_later, CallId(2), key(1), None, false);
+        assert_eq!((guests.calls(&load(9)), guests.inside.len()), (1, 1));
+        assert!(guests.by_call_sid.is_empty());
+    }
+}

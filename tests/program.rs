@@ -1,0 +1,210 @@
+//! The program itself, as a child: what it says, which signals it heeds, how it ends.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::{Child, ChildStderr, ChildStdout, Command, Output, Stdio};
+use std::thread::JoinHandle;
+
+use tungstenite::{Message, WebSocket};
+
+/// Without a file, a key, or anything else of the environment that runs the tests.
+fn program() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_vocaris"));
+    command.env_clear().env("VOCARIS_SERVER_LISTEN", "127.0.0.1:0");
+    command.env("VOCARIS_SERVER_WORKERS", "1").env("VOCARIS_SERVER_PIN", "false");
+    command.current_dir(env!("CARGO_TARGET_TMPDIR"));
+    command
+}
+
+/// A relay that listens.
+struct Relay {
+    child: Child,
+    address: String,
+    /// What it said before it listened.
+    banner: String,
+    stdout: BufReader<ChildStdout>,
+    stderr: Option<ChildStderr>,
+}
+
+impl Relay {
+    fn start(command: &mut Command) -> Relay {
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let (mut banner, mut line) = (String::new(), String::new());
+        while !line.starts_with("listening on ") {
+            banner.push_str(&line);
+            line.clear();
+            assert_ne!(stdout.read_line(&mut line).unwrap(), 0, "it ended: {banner}");
+        }
+        let address = line.trim_start_matches("listening on ").trim().to_owned();
+        let stderr = child.stderr.take();
+        Relay { child, address, banner, stdout, stderr }
+    }
+
+    fn signal(&self, name: &str) {
+        let status = Command::new("kill").arg(name).arg(self.child.id().to_string()).status();
+        assert!(status.unwrap().success());
+    }
+
+    /// Reads the log, up to a line that holds `text`.
+    fn logged(&self, log: &mut impl BufRead, text: &str) {
+        let mut line = String::new();
+        while !line.contains(text) {
+            line.clear();
+            assert_ne!(log.read_line(&mut line).unwrap(), 0, "it never said {text:?}");
+        }
+    }
+
+    fn log(&mut self) -> BufReader<ChildStderr> {
+        BufReader::new(self.stderr.take().unwrap())
+    }
+
+    /// The status of one request.
+    fn ask(&self, path: &str) -> u16 {
+        let mut socket = TcpStream::connect(&self.address).unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+        socket.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).unwrap();
+        answer[9..12].parse().unwrap()
+    }
+
+    /// A browser that talks to the demo agent.
+    fn call(&self) -> WebSocket<TcpStream> {
+        let socket = TcpStream::connect(&self.address).unwrap();
+        let url = format!("ws://{}/web", self.address);
+        let (mut call, _) = tungstenite::client(url, socket).unwrap();
+        call.send(Message::text("{\"type\":\"hello\"}")).unwrap();
+        while !call.read().unwrap().is_binary() {}
+        call
+    }
+
+    /// Its exit code, and the rest of what it said.
+    fn end(mut self) -> (Option<i32>, String) {
+        let drained: Option<JoinHandle<()>> = self.stderr.take().map(|mut stderr| {
+            std::thread::spawn(move || {
+                std::io::copy(&mut stderr, &mut std::io::sink()).unwrap();
+            })
+        });
+        let mut rest = String::new();
+        self.stdout.read_to_string(&mut rest).unwrap();
+        let code = self.child.wait().unwrap().code();
+        if let Some(drained) = drained {
+            drained.join().unwrap();
+        }
+        (code, rest)
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn without_a_key_two_lines_say_that_it_is_a_demo_and_where() {
+    let relay = Relay::start(&mut program());
+    let port = relay.address.rsplit(':').next().unwrap();
+    let lines: Vec<&str> = relay.banner.lines().collect();
+    assert_eq!(lines.len(), 2, "{}", relay.banner);
+    assert!(lines[0].contains("demo") && lines[0].contains("GEMINI_API_KEY"), "{}", lines[0]);
+    assert!(lines[1].ends_with(&format!("http://localhost:{port}")), "{}", lines[1]);
+    assert_eq!(relay.ask("/"), 200);
+    relay.signal("-INT");
+    let (code, summary) = relay.end();
+    assert_eq!(code, Some(0));
+    assert!(summary.contains("latency, ms"), "{summary}");
+}
+
+#[test]
+fn a_hangup_of_its_terminal_changes_nothing_and_is_told() {
+    let mut relay = Relay::start(&mut program());
+    let mut log = relay.log();
+    relay.signal("-HUP");
+    relay.logged(&mut log, "SIGHUP: reload is not supported yet");
+    assert_eq!(relay.ask("/readyz"), 200);
+    relay.signal("-TERM");
+    relay.logged(&mut log, "stopped");
+    assert_eq!(relay.end().0, Some(0));
+}
+
+#[test]
+fn the_first_signal_lets_a_call_go_on_and_the_second_ends_it() {
+    let mut relay = Relay::start(&mut program());
+    let mut log = relay.log();
+    let mut call = relay.call();
+    relay.signal("-TERM");
+    relay.logged(&mut log, "event=draining calls=1");
+    call.send(Message::binary(vec![0; 640])).unwrap();
+    while !call.read().unwrap().is_binary() {}
+    relay.signal("-TERM");
+    let close = loop {
+        match call.read().unwrap() {
+            Message::Close(close) => break close,
+            _ => continue,
+        }
+    };
+    assert_eq!(close.unwrap().reason.as_str(), "drained");
+    relay.logged(&mut log, "stopped");
+    assert_eq!(relay.end().0, Some(0));
+}
+
+#[test]
+fn what_cannot_start_says_why_and_with_which_code() {
+    let run = |command: &mut Command| -> Output { command.output().unwrap() };
+    let wrong = run(program().env("VOCARIS_SERVER_WORKERS", "many").env("PORT", "x"));
+    assert_eq!(wrong.status.code(), Some(1));
+    let said = text(&wrong.stderr);
+    assert!(said.contains("VOCARIS_SERVER_WORKERS") && said.contains("PORT"), "{said}");
+    let usage = run(program().arg("--no-such-thing"));
+    assert_eq!(usage.status.code(), Some(2));
+    let relay = Relay::start(&mut program());
+    let taken = run(program().env("VOCARIS_SERVER_LISTEN", &relay.address));
+    assert_eq!(taken.status.code(), Some(1));
+    let said = text(&taken.stderr);
+    assert!(said.contains("server.listen") && said.contains(&relay.address), "{said}");
+    relay.signal("-TERM");
+    assert_eq!(relay.end().0, Some(0));
+}
+
+#[test]
+fn few_descriptors_make_few_calls_and_a_warning() {
+    let mut limited = Command::new("sh");
+    let run = format!("ulimit -n 64; exec {}", env!("CARGO_BIN_EXE_vocaris"));
+    limited.env_clear().env("VOCARIS_SERVER_LISTEN", "127.0.0.1:0").args(["-c", &run]);
+    limited.env("VOCARIS_SERVER_WORKERS", "1").current_dir(env!("CARGO_TARGET_TMPDIR"));
+    let mut relay = Relay::start(&mut limited);
+    let mut log = relay.log();
+    relay.logged(&mut log, "only 64 files may be open: at most 24 calls instead of 2000");
+    relay.signal("-TERM");
+    relay.logged(&mut log, "stopped");
+    assert_eq!(relay.end().0, Some(0));
+}
+
+#[test]
+fn a_log_that_nobody_reads_stops_no_request() {
+    let relay = Relay::start(program().env("RUST_LOG", "debug"));
+    let mut socket = TcpStream::connect(&relay.address).unwrap();
+    let form = format!("CallSid=CA1&StreamEvent={}", "x".repeat(70));
+    let request = format!(
+        "POST /twilio/stream-status HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\
+         Content-Type: application/x-www-form-urlencoded\r\n\r\n{form}",
+        form.len()
+    );
+    // A pipe takes 64 KiB; each of these makes a line of more than 100 bytes.
+    const REQUESTS: usize = 900;
+    let mut answers = BufReader::new(socket.try_clone().unwrap());
+    for _ in 0..REQUESTS {
+        socket.write_all(request.as_bytes()).unwrap();
+        let mut line = String::new();
+        answers.read_line(&mut line).unwrap();
+        assert!(line.starts_with("HTTP/1.1 204 "), "{line}");
+        while line != "\r\n" {
+            line.clear();
+            answers.read_line(&mut line).unwrap();
+        }
+    }
+    assert_eq!(relay.ask("/readyz"), 200);
+    relay.signal("-TERM");
+    assert_eq!(relay.end().0, Some(0));
+}
