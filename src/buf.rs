@@ -128,12 +128,37 @@ struct Stamp {
     since: Nanos,
 }
 
-/// Audio that a waiting message carries.
+/// A waiting message that carries audio, counted in bytes since the buffer was made.
 #[derive(Clone, Copy, Debug)]
 struct Cargo {
-    /// On its way when so many bytes have gone out since the buffer was made.
+    start: u64,
     end: u64,
-    samples: u64,
+    audio: Audio,
+}
+
+/// Audio in messages that wait.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Audio {
+    /// Messages that carry it.
+    pub messages: u64,
+    /// Its bytes, before base64.
+    pub bytes: u64,
+    /// Its samples, at the rate they came in with.
+    pub samples: u64,
+}
+
+impl Audio {
+    fn add(&mut self, other: Audio) {
+        self.messages += other.messages;
+        self.bytes += other.bytes;
+        self.samples += other.samples;
+    }
+
+    fn take(&mut self, other: Audio) {
+        self.messages -= other.messages;
+        self.bytes -= other.bytes;
+        self.samples -= other.samples;
+    }
 }
 
 /// Bytes that wait to go out.
@@ -145,9 +170,13 @@ pub struct SendBuf {
     /// Bytes that had gone out when `bytes` was last emptied.
     gone_before: u64,
     stamps: VecDeque<Stamp>,
+    /// One entry a message that waits, so the bound on the bytes bounds it too.
     cargo: VecDeque<Cargo>,
     /// The sum of `cargo`.
-    waiting_samples: u64,
+    audio: Audio,
+    /// Of the waiting bytes, how many at the front are encrypted already: they can neither be
+    /// taken back nor count as gone.
+    pinned: usize,
     /// Messages that were not measured because [`STAMPS_MAX`] were waiting.
     unmeasured: u64,
 }
@@ -182,15 +211,58 @@ impl SendBuf {
         self.stamps.push_back(Stamp { what, end: self.end(), since });
     }
 
-    /// Notes that the message just appended carries so many samples.
-    pub fn carry(&mut self, samples: u64) {
-        self.cargo.push_back(Cargo { end: self.end(), samples });
-        self.waiting_samples += samples;
+    /// Appends a message that carries `audio`.
+    pub fn carry(&mut self, audio: Audio, write: impl FnOnce(&mut SendBuf)) {
+        let start = self.end();
+        write(self);
+        self.cargo.push_back(Cargo { start, end: self.end(), audio });
+        self.audio.add(audio);
     }
 
-    /// Samples in messages that have not gone out entirely.
-    pub fn waiting_samples(&self) -> u64 {
-        self.waiting_samples
+    /// Audio in messages that have not gone out entirely.
+    pub fn waiting_audio(&self) -> Audio {
+        self.audio
+    }
+
+    /// Takes out every message with audio of which nothing has gone out yet, and returns what was
+    /// in them. Other messages stay, in their order.
+    pub fn retract_audio(&mut self) -> Audio {
+        let origin = self.gone_before;
+        let committed = origin + (self.gone + self.pinned) as u64;
+        let kept = self.cargo.partition_point(|cargo| cargo.start < committed);
+        let mut retracted = Audio::default();
+        let mut removed = 0;
+        for cargo in self.cargo.drain(kept..) {
+            let (start, end) = (cargo.start - removed, cargo.end - removed);
+            self.bytes.drain((start - origin) as usize..(end - origin) as usize);
+            self.stamps.retain(|stamp| stamp.end != end);
+            for stamp in self.stamps.iter_mut().filter(|stamp| stamp.end > end) {
+                stamp.end -= end - start;
+            }
+            removed += end - start;
+            retracted.add(cargo.audio);
+        }
+        self.audio.take(retracted);
+        retracted
+    }
+
+    /// The first `n` bytes that wait are encrypted now, and leave in that form.
+    ///
+    /// # Panics
+    /// If fewer wait, or some are pinned already.
+    pub fn pin(&mut self, n: usize) {
+        assert!(
+            self.pinned == 0 && n <= self.len_bytes(),
+            "{n} of {} bytes pinned",
+            self.len_bytes()
+        );
+        self.pinned = n;
+    }
+
+    /// The pinned bytes have gone out.
+    pub fn consume_pinned(&mut self) {
+        let n = std::mem::take(&mut self.pinned);
+        self.consume(n);
     }
 
     /// Where the last byte appended ends, counted since the buffer was made.
@@ -212,19 +284,25 @@ impl SendBuf {
         self.gone += n;
         let gone = self.gone_before + self.gone as u64;
         while let Some(first) = self.cargo.pop_front_if(|first| first.end <= gone) {
-            self.waiting_samples -= first.samples;
+            self.audio.take(first.audio);
         }
         if self.is_empty() {
-            self.gone_before += self.bytes.len() as u64;
+            self.gone_before = gone;
             self.gone = 0;
             self.bytes.clear();
             self.bytes.shrink_to(KEPT_BYTES);
+        } else if self.gone > KEPT_BYTES.max(self.bytes.len() / 2) {
+            // A backlog that never empties must not keep everything it ever was.
+            self.bytes.drain(..self.gone);
+            self.gone_before = gone;
+            self.gone = 0;
         }
     }
 
     /// Forgets everything that waits: it will never go out.
     pub fn abandon(&mut self) {
-        *self = SendBuf { unmeasured: self.unmeasured, ..SendBuf::new() };
+        let unmeasured = self.unmeasured + self.stamps.len() as u64;
+        *self = SendBuf { unmeasured, ..SendBuf::new() };
     }
 
     /// Hands over every stamp whose message has gone out entirely.
@@ -293,19 +371,74 @@ mod tests {
         assert_eq!(settled(&mut buf), [(Stamped::Frame, Nanos(3))]);
     }
 
+    fn audio(samples: u64) -> Audio {
+        Audio { messages: 1, bytes: samples, samples }
+    }
+
+    fn say(buf: &mut SendBuf, text: &str) {
+        buf.tail().extend_from_slice(text.as_bytes());
+    }
+
     #[test]
     fn audio_waits_until_the_last_byte_of_its_message_is_gone() {
         let mut buf = SendBuf::new();
         for samples in [160, 320] {
-            buf.tail().extend_from_slice(b"audio");
-            buf.carry(samples);
+            buf.carry(audio(samples), |buf| say(buf, "audio"));
         }
         buf.consume(4);
-        assert_eq!(buf.waiting_samples(), 480);
+        assert_eq!(buf.waiting_audio().samples, 480);
         buf.consume(1);
-        assert_eq!(buf.waiting_samples(), 320);
+        assert_eq!(buf.waiting_audio(), audio(320));
         buf.consume(5);
-        assert_eq!(buf.waiting_samples(), 0);
+        assert_eq!(buf.waiting_audio(), Audio::default());
+    }
+
+    #[test]
+    fn audio_is_taken_back_unless_its_message_has_begun_to_leave() {
+        let mut buf = SendBuf::new();
+        say(&mut buf, "ready ");
+        buf.carry(audio(1), |buf| say(buf, "begun "));
+        buf.stamp(Stamped::Frame, Nanos(1));
+        buf.carry(audio(2), |buf| say(buf, "audio "));
+        buf.stamp(Stamped::Frame, Nanos(2));
+        say(&mut buf, "mark ");
+        buf.stamp(Stamped::FirstAudio, Nanos(3));
+        buf.carry(audio(4), |buf| say(buf, "audio "));
+        say(&mut buf, "pong");
+        buf.consume(8);
+        assert_eq!(buf.retract_audio(), Audio { messages: 2, bytes: 6, samples: 6 });
+        assert_eq!(buf.waiting(), b"gun mark pong");
+        assert_eq!(buf.waiting_audio(), audio(1));
+        buf.consume(9);
+        let mut seen = Vec::new();
+        buf.settle(|what, since| seen.push((what, since)));
+        assert_eq!(seen, [(Stamped::Frame, Nanos(1)), (Stamped::FirstAudio, Nanos(3))]);
+        assert_eq!(buf.waiting_audio(), Audio::default());
+    }
+
+    #[test]
+    fn what_is_encrypted_is_not_taken_back_and_not_yet_gone() {
+        let mut buf = SendBuf::new();
+        buf.carry(audio(1), |buf| say(buf, "first"));
+        buf.carry(audio(2), |buf| say(buf, "second"));
+        buf.pin(5);
+        assert_eq!(buf.waiting_audio().samples, 3);
+        assert_eq!(buf.retract_audio(), audio(2));
+        assert_eq!(buf.waiting(), b"first");
+        buf.consume_pinned();
+        assert!(buf.is_empty());
+    }
+
+    #[test]
+    fn a_backlog_that_never_empties_does_not_keep_what_has_gone() {
+        let mut buf = SendBuf::new();
+        say(&mut buf, "x");
+        for _ in 0..10_000 {
+            buf.carry(audio(1), |buf| buf.tail().extend_from_slice(&[0; 1_000]));
+            buf.consume(1_000);
+        }
+        assert_eq!(buf.len_bytes(), 1);
+        assert!(buf.bytes.capacity() < 20 * KEPT_BYTES, "{}", buf.bytes.capacity());
     }
 
     #[test]

@@ -36,9 +36,12 @@ pub const HOLE_MAX_MS: u64 = 10_000;
 /// A timestamp this far from the expected one is jitter of the carrier's clock, not a hole.
 pub const HOLE_TOLERANCE_MS: u64 = PTIME_MS as u64;
 
-/// Bytes waiting for the phone's socket, about 17 s of audio messages. At the bound the phone
-/// counts as stalled and its call ends.
+/// Bytes waiting for the phone's socket beyond what the kernel holds: about 17 s of a carrier's
+/// audio, 5 s of a browser's. At the bound the phone counts as stalled and its call ends.
 pub const PHONE_OUTPUT_MAX_BYTES: usize = 256 * 1024;
+/// What the kernel may hold for the phone, so that a `clear` is not minutes behind: about 4 s of a
+/// carrier's audio. The kernel takes it twice, for its own books.
+pub const PHONE_SOCKET_BYTES: usize = 64 * 1024;
 /// Bytes waiting for the model's socket, about 1.4 s of audio messages. At the bound caller audio
 /// stays in the uplink ring, which then drops its oldest.
 pub const AGENT_OUTPUT_MAX_BYTES: usize = 64 * 1024;
@@ -55,6 +58,10 @@ pub const ODDITIES_MAX: u32 = 256;
 /// Wishes of one call that wait to be collected. At the bound reports go unsaid; being let in and
 /// having ended are never lost.
 pub const REQUESTS_MAX: usize = 32;
+/// Key tones reported of one call. Further ones count, but go unsaid.
+pub const DTMF_REPORTS_MAX: u64 = 100;
+/// A carrier's name of a call or of a stream, in bytes. A longer one is refused.
+pub const SID_MAX_BYTES: usize = 128;
 /// Audio in one message of a browser, in milliseconds. A longer message is refused.
 pub const BROWSER_MESSAGE_MAX_MS: usize = 100;
 /// Without one byte from the phone, not even the answer to our ping: the call ends.
@@ -82,19 +89,51 @@ pub const RECOVERIES_IN_A_ROW: u32 = 3;
 pub const RECOVERIES_PER_CALL: u32 = 8;
 /// A line that has held so long is no part of a row any more.
 pub const RECOVERY_PROVEN: Duration = Duration::from_secs(10);
+/// Before the end a model has announced: its connection is given up by then.
+pub const GO_AWAY_MARGIN: Duration = Duration::from_secs(5);
+/// An end announced for sooner than this is not waited for: the connection is given up at once.
+pub const GO_AWAY_AT_ONCE: Duration = Duration::from_secs(8);
+/// From the announcement, how long a good moment is waited for, however late the end may be.
+pub const GO_AWAY_WAIT_MAX: Duration = Duration::from_secs(45);
+/// Caller audio this loud (root mean square of 16-bit samples, about -40 dBFS) may be speech.
+pub const SPEECH_LEVEL: i64 = 330;
+/// So much of it, without a quiet piece, is speech. Less is a click.
+pub const SPEECH_MIN_MS: u64 = 60;
+/// Without speech for so long the caller is silent.
+pub const SAFE_SILENCE: Duration = Duration::from_millis(300);
+/// Speech this long ago has nothing to do with what happens now.
+pub const SPEECH_RECENT: Duration = Duration::from_secs(2);
+/// From the end of the caller's speech to the model's answer. Then it is asked to answer, and
+/// after as long again its connection is given up.
+pub const REPLY_MAX: Duration = Duration::from_secs(7);
+/// The same for a session that was taken up again and has not been heard since. Then a fresh
+/// session is begun.
+pub const RESUMED_REPLY_MAX: Duration = Duration::from_secs(8);
+/// From the request to greet to the first audio. Then it is made once more.
+pub const GREETING_MAX: Duration = Duration::from_secs(4);
+/// An interruption with less speech than this before it was none of the caller's.
+pub const PHANTOM_SPEECH_MS: u64 = 200;
+/// After such an interruption, how long the model may be silent. Then a fresh session is begun.
+pub const PHANTOM_MAX: Duration = Duration::from_secs(5);
 /// What is remembered of a call in words, for a fresh session: its last turns.
 pub const MEMORY_BYTES_MAX: usize = 4 * 1024;
 /// A handle to take up a session again. A longer one is not kept.
 pub const HANDLE_BYTES_MAX: usize = 16 * 1024;
 /// Without one byte from the model while audio flows to it: the line counts as dead.
 pub const AGENT_DEAD: Duration = Duration::from_secs(20);
-/// From our close frame to the peer's. Then the socket is dropped.
+/// From our close frame to the model's. Then the socket is dropped.
 pub const CLOSE_TIMEOUT: Duration = Duration::from_millis(250);
+/// From our close frame to the phone's, which may be a slow network away. Then the socket is
+/// dropped.
+pub const PHONE_CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Beyond the end of what is playing, how long the last mark may take before the call ends anyway.
 pub const FAREWELL_TIMEOUT: Duration = Duration::from_secs(2);
 /// After `interrupted`, audio of the cancelled turn is dropped until the turn is complete, or for
 /// this long, so that a lost `turnComplete` cannot mute the model for ever.
 pub const VOID_MAX: Duration = Duration::from_secs(3);
+/// The same where the turn was complete already: no `turnComplete` may follow, and the next answer
+/// must not lose its beginning.
+pub const LATE_MAX: Duration = Duration::from_millis(500);
 /// After an underrun inside a turn, this much audio is gathered before playing goes on.
 pub const REBUFFER_MS: usize = 60;
 /// Distance of the marks that tell how much the caller has heard.
@@ -103,9 +142,11 @@ pub const MARK_EVERY_MS: u64 = 200;
 /// A configured sentence for a caller's ear, in UTF-8. Above: an error of the configuration.
 pub const SENTENCE_MAX_BYTES: usize = 3000;
 
-/// Letters waiting for one thread. A full box refuses: a new call is answered 503, a log line or
-/// an ending is lost and counted.
+/// Letters waiting for one thread. A full box refuses: a new call is answered 503, a log line is
+/// lost and counted, a wish to be let in or the news of an ending is tried again.
 pub const MAILBOX_LETTERS: usize = 16 * 1024;
+/// When a letter that found a full box is tried again.
+pub const LETTER_RETRY: Duration = Duration::from_millis(5);
 /// Letters one thread takes in one turn; the rest wait for the next, which then comes at once.
 pub const LETTERS_PER_TURN: usize = 256;
 
@@ -162,7 +203,8 @@ pub const DEMO_SESSIONS_MAX: usize = 64;
 const _: () = {
     assert!(AGENT_OUTPUT_MAX_BYTES >= FRAMES_PER_TURN * 1024);
     assert!(REBUFFER_MS.is_multiple_of(PTIME_MS));
-    assert!(CLOSE_TIMEOUT.as_millis() < FAREWELL_TIMEOUT.as_millis());
+    assert!(CLOSE_TIMEOUT.as_millis() < PHONE_CLOSE_TIMEOUT.as_millis());
+    assert!(GO_AWAY_MARGIN.as_millis() < GO_AWAY_AT_ONCE.as_millis());
     assert!(SWAP_QUEUE_MS <= UPLINK_QUEUE_MS);
     assert!(RECOVERIES_IN_A_ROW <= RECOVERIES_PER_CALL);
     assert!(RECOVERY_BACKOFF_MAX.as_millis() < OUTAGE_MAX.as_millis());

@@ -68,6 +68,7 @@ fn a_frame_costs_no_allocation_either_way() {
     let settings = Settings {
         playout_lead: Duration::from_millis(300),
         max_duration: Duration::from_secs(3600),
+        uplink_rate_hz: 16_000,
     };
     let mut now = Nanos::from_millis(1);
     let mut bench = Workbench::new(Kernels::detect(Isa::Avx512));

@@ -26,6 +26,7 @@ fn busy_figures() -> Figures {
         tally.unmeasured = next();
         tally.lines.given_up = std::array::from_fn(|_| next());
         tally.lines.swaps = std::array::from_fn(|_| std::array::from_fn(|_| next()));
+        tally.lines.nudges = next();
         tally.lines.closes_by_code = std::array::from_fn(|_| next());
         tally.lines.closes_by_class = std::array::from_fn(|_| next());
         tally.oddities = std::array::from_fn(|_| next());

@@ -3,6 +3,7 @@
 //! Not here: the kernels (crate `dsp`), queues.
 
 use dsp::kernels::{Kernels, MULAW_SILENCE};
+use dsp::resample::{Conversion, FilterSet, Resampler};
 
 use crate::limits::PTIME_MS;
 
@@ -96,6 +97,9 @@ pub struct Workbench {
 impl Workbench {
     /// An empty bench with these kernels.
     pub fn new(kernels: Kernels) -> Workbench {
+        // The one conversion whose taps are worked out by the first that needs them: now, and not
+        // between two frames.
+        let _ = Resampler::new(Conversion::Down44To16, FilterSet::LinearPhase);
         Workbench {
             kernels,
             bytes: Vec::new(),

@@ -5,6 +5,8 @@
 //! Bounds:   [`DOWNLINK_QUEUE_MS`]: what does not fit is dropped and counted.
 //! Not here: which turn the audio belongs to (`call::turns`), messages (`call::phone`).
 
+use std::collections::VecDeque;
+
 use dsp::resample::{Conversion, FilterSet, Resampler};
 use dsp::ring::{Consumer, Producer, ring};
 
@@ -13,10 +15,17 @@ use super::audio::{Format, Workbench};
 use super::playout::Playout;
 use super::tally::{Dropped, Oddity, Tally};
 use crate::clock::Nanos;
-use crate::limits::{DOWNLINK_QUEUE_MS, FRAMES_PER_TURN, PTIME_MS};
+use crate::limits::{DOWNLINK_QUEUE_MS, FRAMES_PER_TURN};
 
 /// Rate of the model's audio unless it says otherwise, in Hz.
 pub const MODEL_RATE_HZ: u32 = 24_000;
+
+/// A frame of the fastest format a phone has, 48 kHz PCM16.
+const FRAME_MAX_BYTES: usize = Format::Pcm16 { rate_hz: 48_000 }.frame_bytes();
+
+/// Changes of the model's rate within what waits. At the bound audio of yet another rate is refused
+/// and counted.
+const RATE_CHANGES_MAX: usize = 8;
 
 /// Samples converted at a time: the work buffers stay this small however long a message is.
 const BLOCK_SAMPLES: usize = 4_800;
@@ -32,6 +41,8 @@ pub struct Downlink {
     arrivals: Arrivals,
     /// Rate of the audio that is coming in, in Hz.
     source_hz: u32,
+    /// Where in the ring audio of another rate begins, and the rate before: oldest first.
+    earlier: VecDeque<(u64, u32)>,
     /// `None` where model and phone agree on the rate.
     resampler: Option<Resampler>,
     /// The first half of a sample whose second half is still to come.
@@ -68,6 +79,7 @@ impl Downlink {
             popped: 0,
             arrivals: Arrivals::default(),
             source_hz: MODEL_RATE_HZ,
+            earlier: VecDeque::new(),
             resampler: resampler(MODEL_RATE_HZ, format),
             half: None,
             pending: 0,
@@ -76,11 +88,19 @@ impl Downlink {
         }
     }
 
+    /// Whether audio of this rate can be played.
+    pub fn can_play(&self, rate_hz: u32) -> bool {
+        let known = rate_hz == self.format.rate_hz()
+            || Conversion::between(rate_hz, self.format.rate_hz()).is_some();
+        rate_hz == self.source_hz || (known && self.earlier.len() < RATE_CHANGES_MAX)
+    }
+
     /// Takes in one piece of PCM16 little-endian, left in `bench.bytes`.
+    ///
+    /// # Panics
+    /// If [`Downlink::can_play`] denies the rate.
     pub fn push(&mut self, now: Nanos, rate_hz: u32, bench: &mut Workbench, tally: &mut Tally) {
-        if !self.tune(rate_hz, tally) {
-            return;
-        }
+        self.tune(rate_hz);
         let mut bytes = std::mem::take(&mut bench.bytes);
         let samples = self.join_halves(&mut bytes);
         tally.downlink.messages_in += 1;
@@ -93,7 +113,7 @@ impl Downlink {
             self.convert(block, bench);
             let accepted = self.producer.push(&bench.target_bytes);
             self.pushed += accepted as u64;
-            let lost = (bench.target_bytes.len() - accepted) as u64;
+            let lost = samples_of(bench.target_bytes.len() - accepted, self.format, self.source_hz);
             tally.downlink.drop_samples(Dropped::Overrun, self.settle(lost));
         }
         self.arrivals.note(start, self.pushed, now);
@@ -110,19 +130,17 @@ impl Downlink {
         tally.downlink.drop_samples(Dropped::Late, samples);
     }
 
-    /// Sets the conversion for audio of this rate. False if there is none.
-    fn tune(&mut self, rate_hz: u32, tally: &mut Tally) -> bool {
+    /// Sets the conversion for audio of this rate.
+    fn tune(&mut self, rate_hz: u32) {
         if rate_hz == self.source_hz {
-            return true;
+            return;
         }
-        let same = rate_hz == self.format.rate_hz();
-        if !same && Conversion::between(rate_hz, self.format.rate_hz()).is_none() {
-            tally.note(Oddity::AgentRate);
-            return false;
+        assert!(self.can_play(rate_hz), "{rate_hz} Hz was not asked for");
+        if self.consumer.len_bytes() > 0 {
+            self.earlier.push_back((self.pushed, self.source_hz));
         }
         self.source_hz = rate_hz;
         self.resampler = resampler(rate_hz, self.format);
-        true
     }
 
     /// Puts the half sample of the piece before in front, keeps the one at the end for the next
@@ -153,49 +171,61 @@ impl Downlink {
         self.format.encode(&bench.kernels, pcm, &mut bench.target_bytes);
     }
 
-    /// Samples of the model that `ring_bytes` bytes at the phone's rate stand for; they are
-    /// pending no more. Never more than are pending: the last byte of a turn may stand for a
-    /// sample or two less than the others.
-    fn settle(&mut self, ring_bytes: u64) -> u64 {
-        let samples = self.source_samples(ring_bytes).min(self.pending);
+    /// Takes `samples` off those that are pending, never more than there are: the last byte of a
+    /// turn may stand for a sample or two less than the others. Returns how many those were.
+    fn settle(&mut self, samples: u64) -> u64 {
+        let samples = samples.min(self.pending);
         self.pending -= samples;
         samples
     }
 
-    fn source_samples(&self, ring_bytes: u64) -> u64 {
-        let phone_samples = ring_bytes / self.format.sample_bytes() as u64;
-        phone_samples * u64::from(self.source_hz) / u64::from(self.format.rate_hz())
+    /// Samples of the model that the oldest `bytes` bytes of the ring stand for.
+    fn samples_ahead(&self, bytes: usize) -> u64 {
+        let (mut start, end) = (self.popped, self.popped + bytes as u64);
+        let mut samples = 0;
+        for &(changed, rate_hz) in &self.earlier {
+            let upto = changed.clamp(start, end);
+            samples += samples_of((upto - start) as usize, self.format, rate_hz);
+            start = upto;
+        }
+        samples + samples_of((end - start) as usize, self.format, self.source_hz)
     }
 
-    /// The turn is whole: fills up its last frame with silence, so that it can leave.
-    pub fn end_turn(&mut self, tally: &mut Tally) {
+    /// The turn is whole: fills up its last frame with silence, so that it can leave. Returns
+    /// whether all of it has left already.
+    pub fn end_turn(&mut self, tally: &mut Tally) -> bool {
         if self.half.take().is_some() {
             tally.note(Oddity::AgentOdd);
         }
         if self.ended {
-            return;
+            return false;
         }
         self.ended = true;
         if let Some(resampler) = &mut self.resampler {
             resampler.reset();
         }
         let waiting = self.consumer.len_bytes();
-        let frame = self.format.frame_bytes();
-        let missing = waiting.next_multiple_of(frame) - waiting;
-        let padding = [self.format.silence(); 2 * 48 * PTIME_MS];
+        let missing = waiting.next_multiple_of(self.format.frame_bytes()) - waiting;
+        let padding = [self.format.silence(); FRAME_MAX_BYTES];
         let padded = self.producer.push(&padding[..missing]);
         self.pushed += padded as u64;
-        self.balance(padded as u64, tally);
+        self.balance(padded, tally);
         tally.downlink.queued = self.pending;
+        let has_left = self.consumer.len_bytes() == 0;
+        if has_left {
+            self.playout.turn_ended();
+        }
+        has_left
     }
 
     /// Makes `pending` what the ring holds after `padded` bytes of silence went in: what is too
     /// little for one more sample is dropped, what the last sample lacks counts as silence.
-    fn balance(&mut self, padded: u64, tally: &mut Tally) {
+    fn balance(&mut self, padded: usize, tally: &mut Tally) {
         let flow = &mut tally.downlink;
-        flow.silence_in += self.source_samples(padded);
-        self.pending += self.source_samples(padded);
-        let held = self.source_samples(self.consumer.len_bytes() as u64);
+        let silence = samples_of(padded, self.format, self.source_hz);
+        flow.silence_in += silence;
+        self.pending += silence;
+        let held = self.samples_ahead(self.consumer.len_bytes());
         flow.drop_samples(Dropped::Tail, self.pending.saturating_sub(held));
         flow.silence_in += held.saturating_sub(self.pending);
         self.pending = held;
@@ -208,6 +238,7 @@ impl Downlink {
         tally.downlink.queued = 0;
         self.popped += self.consumer.clear() as u64;
         self.arrivals.clear();
+        self.earlier.clear();
         self.half = None;
         self.ended = true;
         if let Some(resampler) = &mut self.resampler {
@@ -232,8 +263,13 @@ impl Downlink {
         }
         bench.bytes.resize(count * frame, 0);
         self.consumer.pop(&mut bench.bytes);
+        let samples = self.samples_ahead(bench.bytes.len());
+        let samples = self.settle(samples);
         let start = self.popped;
         self.popped += bench.bytes.len() as u64;
+        while self.earlier.front().is_some_and(|&(changed, _)| changed <= self.popped) {
+            self.earlier.pop_front();
+        }
         let since = self.arrivals.begun(start, self.popped).map(|(begin, at)| {
             at.max(self.playout.due_at(((begin - start) / frame as u64) as usize))
         });
@@ -242,7 +278,6 @@ impl Downlink {
         if last {
             self.playout.turn_ended();
         }
-        let samples = self.settle(bench.bytes.len() as u64);
         let flow = &mut tally.downlink;
         flow.messages_out += 1;
         flow.bytes_out += bench.bytes.len() as u64;
@@ -270,6 +305,12 @@ impl Downlink {
     pub fn ms_of(&self, samples: u64) -> u64 {
         samples * 1_000 / u64::from(self.source_hz)
     }
+}
+
+/// Samples at `source_hz` that so many bytes at the phone's rate stand for.
+fn samples_of(phone_bytes: usize, format: Format, source_hz: u32) -> u64 {
+    let phone_samples = (phone_bytes / format.sample_bytes()) as u64;
+    phone_samples * u64::from(source_hz) / u64::from(format.rate_hz())
 }
 
 fn resampler(source_hz: u32, target: Format) -> Option<Resampler> {
@@ -402,11 +443,36 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_rate_is_counted_and_not_played() {
+    fn a_turn_that_has_left_in_whole_frames_ends_all_the_same() {
         let mut f = Fixture::new(Format::Mulaw8k);
-        f.bench.bytes.extend_from_slice(&[0; 100]);
-        f.downlink.push(Nanos(0), 12_345, &mut f.bench, &mut f.tally);
-        assert_eq!(f.tally.oddities[Oddity::AgentRate as usize], 1);
-        assert_eq!(f.tally.downlink.samples_in, 0);
+        f.push(&[0; 1_920]);
+        assert!(!f.take(Nanos(0)).unwrap().last);
+        assert!(f.downlink.end_turn(&mut f.tally), "all of it has left");
+        let later = Nanos::from_millis(5_000);
+        f.push(&[0; 960]);
+        assert_eq!(f.take(later).unwrap().count, 1, "the next answer starts at once");
+    }
+
+    #[test]
+    fn audio_of_another_rate_is_accounted_at_its_own() {
+        let mut f = Fixture::new(Format::Mulaw8k);
+        f.push(&[0; 48_000]);
+        f.bench.bytes.resize(32_000, 0);
+        f.downlink.push(Nanos(0), 16_000, &mut f.bench, &mut f.tally);
+        f.end_turn();
+        let mut ms = 0;
+        while !f.downlink.is_empty() {
+            ms += 20;
+            f.take(Nanos::from_millis(ms));
+        }
+        assert_eq!(f.tally.downlink.samples_out, 24_000 + 16_000);
+        assert_eq!(f.tally.downlink.dropped_samples(), 0);
+    }
+
+    #[test]
+    fn an_unknown_rate_cannot_be_played() {
+        let f = Fixture::new(Format::Mulaw8k);
+        assert!(!f.downlink.can_play(12_345));
+        assert!(f.downlink.can_play(16_000));
     }
 }

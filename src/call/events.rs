@@ -456,6 +456,8 @@ pub enum Report {
         /// Why.
         cause: Cause,
     },
+    /// The model owed an answer, and was asked for it.
+    Nudged,
     /// The model is back on another connection.
     Swapped {
         /// The same session, or a new one.

@@ -24,7 +24,7 @@ impl Call {
         bench: &mut Workbench,
     ) -> usize {
         self.now = self.now.max(now);
-        self.agent_heard_at = self.now;
+        self.agent_silent_since = None;
         // Taken out for the loop, so that an event may borrow from it while the call changes.
         let mut reader =
             std::mem::replace(&mut self.agent_reader, MessageReader::new(Role::Server, 0));
@@ -95,13 +95,23 @@ impl Call {
             return self.note_agent(Oddity::AgentMessage);
         };
         if message.interrupted {
+            self.generating = false;
+            self.watch.interrupted(self.now, self.ear.spoken_ms(self.now));
             let with_audio = message.audio_parts().next().is_some();
             self.barge_in(with_audio);
         }
         self.tell_transcripts(&message);
         self.take_model_audio(&message, bench);
         if message.generation_complete || message.turn_complete {
+            self.generating = false;
             self.complete(message.turn_complete);
+        }
+        if message.waiting_for_input {
+            self.watch.answered();
+        }
+        if let Some(update) = &message.resumption {
+            let handle = update.usable_handle();
+            self.session.updated(handle.map(|handle| handle.to_cow()).as_deref());
         }
         if self.agent_life == LegLife::Open {
             self.decline_tools(&message);
@@ -109,13 +119,10 @@ impl Call {
         }
     }
 
-    /// What a message says of the session itself.
+    /// What a message says of the connection itself.
     fn heed(&mut self, message: &ServerMessage<'_>) {
-        if let Some(update) = &message.resumption {
-            let handle = update.usable_handle();
-            self.session.updated(handle.map(|handle| handle.to_cow()).as_deref());
-        }
         if let Some(time_left) = message.go_away {
+            self.session.go_away(self.now, time_left);
             self.report(Report::GoAway { time_left });
         }
         if let Some(error) = &message.error {
@@ -136,15 +143,20 @@ impl Call {
                 self.note_agent(Oddity::AgentBase64);
                 continue;
             }
+            let Some(Audio { downlink, .. }) = &mut self.audio else { return };
+            if !downlink.can_play(part.rate_hz) {
+                self.note_agent(Oddity::AgentRate);
+                continue;
+            }
             let had_floor = self.turns.is_agents();
             let live = !message.interrupted && self.turns.audio_came(self.now);
-            let Some(Audio { downlink, .. }) = &mut self.audio else { return };
             if !live {
                 downlink.refuse(bench.bytes.len(), &mut self.tally);
                 continue;
             }
             downlink.push(self.now, part.rate_hz, bench, &mut self.tally);
-            self.has_spoken = true;
+            (self.has_spoken, self.generating) = (true, true);
+            self.watch.answered();
             self.session.proven(self.now);
             if !had_floor {
                 self.phone.tell_turn(Who::Agent);
@@ -155,8 +167,8 @@ impl Call {
     /// No more audio comes of this generation, or the whole turn is over.
     pub(super) fn complete(&mut self, turn_complete: bool) {
         let had_floor = self.turns.is_agents();
-        if let (true, Some(audio)) = (had_floor, &mut self.audio) {
-            audio.downlink.end_turn(&mut self.tally);
+        if had_floor {
+            self.end_agents_turn();
         }
         if turn_complete {
             self.memory.end_turn(false);
@@ -187,6 +199,7 @@ impl Call {
         for call in message.tool_calls() {
             let id = call.id.map(|id| id.to_cow().into_owned());
             let name = call.name.to_cow();
+            self.watch.answered();
             let answer = gemini::tool_error_json(id.as_deref(), &name, "there is no such tool");
             self.agent.send_json(&answer);
             self.note_agent(Oddity::AgentTool);

@@ -7,7 +7,8 @@
 //! Not here: what is said to the phone (`call::phone`).
 //!
 //! Before the opening, a message that makes no sense ends the call: it is a stranger. After it,
-//! such a message is passed over and counted.
+//! such a message is passed over and counted. A message that makes sense but comes too early is
+//! passed over and counted at any time.
 
 use super::audio::Format;
 use super::turns::Echo;
@@ -17,14 +18,11 @@ use super::{
 };
 use crate::call::downlink::{Downlink, MODEL_RATE_HZ};
 use crate::clock::Nanos;
-use crate::limits::BROWSER_MESSAGE_MAX_MS;
+use crate::limits::{BROWSER_MESSAGE_MAX_MS, DTMF_REPORTS_MAX, SID_MAX_BYTES};
 use crate::wire::browser::{self, DEFAULT_RATE_HZ, FromBrowser, ToBrowser};
 use crate::wire::gemini;
 use crate::wire::twilio::{self, Encoding, Inbound, MarkName, Media, Start, Track};
 use crate::wire::ws::{CloseCode, Event, MessageReader, Role};
-
-/// The rate every uplink can be brought to: the model's own.
-const UPLINK_RATE_HZ: u32 = 16_000;
 
 impl Call {
     /// Bytes from the phone. Returns how many were used; show the rest again with more behind it.
@@ -61,7 +59,8 @@ impl Call {
             }
         }
         self.phone_reader = reader;
-        used
+        // Whatever still comes from a phone that has said goodbye is thrown away.
+        if self.phone_life == LegLife::Gone { bytes.len() } else { used }
     }
 
     fn handle_phone_event(&mut self, event: Event<'_>, bench: &mut Workbench) {
@@ -76,7 +75,7 @@ impl Call {
         }
         match event {
             Event::Text(text) => self.handle_phone_text(text, bench),
-            Event::Binary(bytes) => self.handle_phone_binary(bytes),
+            Event::Binary(bytes) => self.handle_phone_binary(bytes, bench),
             Event::Ping(payload) => self.phone.send_pong(payload),
             Event::Pong(_) | Event::Partial | Event::NeedMore { .. } | Event::Close { .. } => {}
         }
@@ -104,34 +103,55 @@ impl Call {
     }
 
     fn handle_carrier_text(&mut self, text: &str, bench: &mut Workbench) {
-        match twilio::decode(text) {
-            Ok(Inbound::Connected) => {}
-            Ok(Inbound::Start(start)) => self.open_carrier(&start),
-            Ok(Inbound::Media(media)) => self.take_carrier_audio(&media, bench),
-            Ok(Inbound::Mark { name }) => self.take_mark(&name.to_cow()),
-            Ok(Inbound::Dtmf { .. }) => self.report(Report::Dtmf),
-            Ok(Inbound::Stop) => self.end(Ending::CallerHungUp),
-            Ok(Inbound::Unknown) => self.note_phone(Oddity::PhoneUnknown),
-            Err(_) => {
-                self.handle_phone_nonsense(Oddity::PhoneMessage, CloseCode::INVALID_PAYLOAD);
+        let Ok(message) = twilio::decode(text) else {
+            return self.handle_phone_nonsense(Oddity::PhoneMessage, CloseCode::INVALID_PAYLOAD);
+        };
+        if let Life::Opening { .. } = self.life {
+            return self.handle_carrier_opening(message);
+        }
+        match message {
+            Inbound::Connected => {}
+            Inbound::Start(_) => self.note_phone(Oddity::PhoneOrder),
+            Inbound::Media(media) => self.take_carrier_audio(&media, bench),
+            Inbound::Mark { name } => self.take_mark(&name.to_cow()),
+            Inbound::Dtmf { .. } => self.take_key_tone(),
+            Inbound::Stop => self.end(Ending::CallerHungUp),
+            // Counted, but never held against a carrier: it may have learnt a new word.
+            Inbound::Unknown => self.tally.note(Oddity::PhoneUnknown),
+        }
+    }
+
+    /// Before `start` nothing else counts; it is passed over, within the bound on oddities and on
+    /// the time to `start`.
+    fn handle_carrier_opening(&mut self, message: Inbound<'_>) {
+        match message {
+            Inbound::Connected => {}
+            Inbound::Start(start) => self.open_carrier(&start),
+            Inbound::Stop => {
+                self.note_phone(Oddity::PhoneOrder);
+                self.end(Ending::CallerHungUp);
+            }
+            Inbound::Unknown => self.note_phone(Oddity::PhoneUnknown),
+            Inbound::Media(_) | Inbound::Mark { .. } | Inbound::Dtmf { .. } => {
+                self.note_phone(Oddity::PhoneOrder);
             }
         }
     }
 
     fn open_carrier(&mut self, start: &Start<'_>) {
-        let Life::Opening { .. } = self.life else {
-            return self.note_phone(Oddity::PhoneOrder);
-        };
-        let format = &start.format;
-        if (format.encoding, format.rate_hz, format.channels) != (Encoding::Mulaw, 8_000, 1) {
-            self.note_phone(Oddity::PhoneMessage);
-            return self.end(Ending::PhoneBroke { code: CloseCode::UNSUPPORTED.number() });
-        }
         let call_sid = start.call_sid.to_cow().into_owned();
         let stream_sid = start.stream_sid.to_cow().into_owned();
+        if call_sid.len() > SID_MAX_BYTES || stream_sid.len() > SID_MAX_BYTES {
+            return self.handle_phone_nonsense(Oddity::PhoneMessage, CloseCode::POLICY);
+        }
+        // Known from here on, so that whoever asks what follows the stream hears why it ended.
+        self.call_sid = Some(call_sid.clone());
+        let format = &start.format;
+        if (format.encoding, format.rate_hz, format.channels) != (Encoding::Mulaw, 8_000, 1) {
+            return self.handle_phone_nonsense(Oddity::PhoneMessage, CloseCode::UNSUPPORTED);
+        }
         let parameter = |name| start.parameters.get(name).map(|value| value.into_owned());
         self.phone.speak_twilio(&stream_sid);
-        self.call_sid = Some(call_sid.clone());
         self.open(
             Class::Twilio,
             Format::Mulaw8k,
@@ -165,9 +185,7 @@ impl Call {
     }
 
     fn take_carrier_audio(&mut self, media: &Media<'_>, bench: &mut Workbench) {
-        let Some(Audio { uplink, .. }) = &mut self.audio else {
-            return self.handle_phone_nonsense(Oddity::PhoneOrder, CloseCode::POLICY);
-        };
+        let Some(Audio { uplink, .. }) = &mut self.audio else { return };
         bench.bytes.clear();
         if media.payload.decode_base64_append(&mut bench.bytes).is_err() {
             return self.note_phone(Oddity::PhoneBase64);
@@ -180,10 +198,27 @@ impl Call {
             self.tally.uplink.drop_samples(Dropped::OtherTrack, samples);
             return;
         }
-        if let Some(timestamp_ms) = media.timestamp_ms {
-            uplink.keep_time(self.now, timestamp_ms, bench.bytes.len(), &mut self.tally);
-        }
+        let odd = media.timestamp_ms.and_then(|timestamp_ms| {
+            let flow = &mut self.tally.uplink;
+            uplink.keep_time(self.now, timestamp_ms, bench.bytes.len(), flow)
+        });
         uplink.push(self.now, &bench.bytes, &mut self.tally);
+        bench.source_pcm.clear();
+        Format::Mulaw8k.decode(&bench.kernels, &bench.bytes, &mut bench.source_pcm);
+        self.listen(Format::Mulaw8k.rate_hz(), &bench.source_pcm);
+        match odd {
+            // Holes are the network's doing.
+            Some(Oddity::PhoneHole) => self.tally.note(Oddity::PhoneHole),
+            Some(odd) => self.note_phone(odd),
+            None => {}
+        }
+    }
+
+    fn take_key_tone(&mut self) {
+        self.key_tones += 1;
+        if self.key_tones <= DTMF_REPORTS_MAX {
+            self.report(Report::Dtmf);
+        }
     }
 
     fn take_mark(&mut self, name: &str) {
@@ -216,7 +251,7 @@ impl Call {
             return self.note_phone(Oddity::PhoneOrder);
         };
         let up = Format::Pcm16 { rate_hz };
-        if !Uplink::can_reach(up, UPLINK_RATE_HZ) {
+        if !Uplink::can_reach(up, self.settings.uplink_rate_hz) {
             self.note_phone(Oddity::PhoneMessage);
             let message = "This sample rate is not supported.";
             self.phone.tell(&ToBrowser::Error { code: "rate", message });
@@ -236,7 +271,7 @@ impl Call {
         }
     }
 
-    fn handle_phone_binary(&mut self, audio: &[u8]) {
+    fn handle_phone_binary(&mut self, audio: &[u8], bench: &mut Workbench) {
         if self.class == Some(Class::Twilio) {
             return self.handle_phone_nonsense(Oddity::PhoneOpcode, CloseCode::UNSUPPORTED);
         }
@@ -251,6 +286,10 @@ impl Call {
             return self.phone.tell(&ToBrowser::Error { code: "audio_too_long", message });
         }
         uplink.push(self.now, audio, &mut self.tally);
+        let (format, whole) = (*format, audio.len() / 2 * 2);
+        bench.source_pcm.clear();
+        format.decode(&bench.kernels, &audio[..whole], &mut bench.source_pcm);
+        self.listen(format.rate_hz(), &bench.source_pcm);
     }
 }
 

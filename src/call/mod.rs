@@ -3,7 +3,7 @@
 //!
 //! In:       bytes of either leg, the moment they came, the line to the model, timers.
 //! Out:      bytes for either leg, [`Request`]s, the next moment to be called at.
-//! Bounds:   those of `limits`; at most [`FRAMES_PER_TURN`] frames each way in one
+//! Bounds:   those of `limits`; at most [`FRAMES_PER_TURN`] messages up and frames down in one
 //! [`Call::transcode`].
 //! Not here: sockets and their ends (`worker` tells), being let in (`accept`), dialling (`dial`).
 //!
@@ -12,6 +12,7 @@
 //! | `events` | what crosses the border besides bytes |
 //! | `session` | the model's session, which outlives its connections |
 //! | `swap` | what the call does while a connection is swapped |
+//! | `watch`, `ear` | whether the model answers, whether the caller speaks |
 //! | `memory` | what was said, in words |
 //! | `from_phone`, `from_agent` | what each side says, and what follows |
 //! | `phone`, `agent` | what is said to each side |
@@ -24,6 +25,7 @@ pub mod agent;
 pub mod arrivals;
 pub mod audio;
 pub mod downlink;
+mod ear;
 pub mod events;
 mod from_agent;
 mod from_phone;
@@ -35,6 +37,7 @@ mod swap;
 pub mod tally;
 pub mod turns;
 pub mod uplink;
+mod watch;
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -49,19 +52,21 @@ pub use tally::{Dropped, Flow, Lines, Oddity, Tally};
 use agent::AgentLeg;
 use audio::Format;
 use downlink::Downlink;
+use ear::Ear;
 use memory::Memory;
 use phone::PhoneLeg;
 use session::{Cause, Session};
 use turns::Turns;
 use uplink::Uplink;
+use watch::Watch;
 
 use crate::buf::{SendBuf, Stamped};
 use crate::clock::Nanos;
 use crate::config::Config;
 use crate::limits::{
     AGENT_DEAD, AGENT_MESSAGE_MAX_BYTES, CLOSE_TIMEOUT, FAREWELL_TIMEOUT, FRAMES_PER_TURN,
-    JOIN_TIMEOUT, ODDITIES_MAX, PHONE_DEAD, PHONE_MESSAGE_MAX_BYTES, PHONE_PING, PTIME_MS,
-    REQUESTS_MAX, START_TIMEOUT,
+    JOIN_TIMEOUT, ODDITIES_MAX, PHONE_CLOSE_TIMEOUT, PHONE_DEAD, PHONE_MESSAGE_MAX_BYTES,
+    PHONE_PING, PTIME_MS, REQUESTS_MAX, START_TIMEOUT,
 };
 use crate::wire::browser::{ToBrowser, Who};
 use crate::wire::gemini::CloseClass;
@@ -74,6 +79,8 @@ pub struct Settings {
     pub playout_lead: Duration,
     /// The longest call.
     pub max_duration: Duration,
+    /// Rate of the caller's audio on its way up, in Hz.
+    pub uplink_rate_hz: u32,
 }
 
 impl From<&Config> for Settings {
@@ -81,6 +88,7 @@ impl From<&Config> for Settings {
         Settings {
             playout_lead: config.twilio.playout_lead,
             max_duration: config.limits.max_call_duration,
+            uplink_rate_hz: config.gemini.uplink_rate,
         }
     }
 }
@@ -104,10 +112,19 @@ pub struct Call {
     agent: AgentLeg,
     agent_reader: MessageReader,
     agent_life: LegLife,
-    agent_heard_at: Nanos,
+    /// Since when audio has gone to the model without a byte from it; `None`: it has answered.
+    agent_silent_since: Option<Nanos>,
+    /// When our close frame to the model was written.
+    agent_closed_at: Nanos,
     /// Set while the socket of a connection that was given up is to be dropped as it is.
     agent_abandoned: bool,
     session: Session,
+    watch: Watch,
+    ear: Ear,
+    /// Whether more audio is to be expected of the answer the model is giving.
+    generating: bool,
+    /// What a model that owes an answer is told.
+    nudge: String,
     memory: Memory,
     /// Messages for the model, other than audio, that wait for it to be back.
     waiting_messages: Vec<String>,
@@ -118,10 +135,12 @@ pub struct Call {
     turns: Turns,
     /// Whether the caller has heard the model at all.
     spoken_to: bool,
+    /// Key tones so far.
+    key_tones: u64,
     /// Messages refused or passed over, of each leg.
     phone_oddities: u32,
     agent_oddities: u32,
-    /// Set once, [`CLOSE_TIMEOUT`] after the close frames.
+    /// Set once, [`PHONE_CLOSE_TIMEOUT`] after the close frames.
     given_up: bool,
     tally: Tally,
     requests: VecDeque<Request>,
@@ -186,15 +205,21 @@ impl Call {
             agent: AgentLeg::new(seed),
             agent_reader: MessageReader::new(Role::Server, AGENT_MESSAGE_MAX_BYTES),
             agent_life: LegLife::Absent,
-            agent_heard_at: now,
+            agent_silent_since: None,
+            agent_closed_at: now,
             agent_abandoned: false,
             session: Session::new(seed),
+            watch: Watch::default(),
+            ear: Ear::default(),
+            generating: false,
+            nudge: String::new(),
             memory: Memory::default(),
             waiting_messages: Vec::new(),
             has_spoken: false,
             audio: None,
             turns: Turns::default(),
             spoken_to: false,
+            key_tones: 0,
             phone_oddities: 0,
             agent_oddities: 0,
             given_up: false,
@@ -224,8 +249,8 @@ impl Call {
         let legs =
             [(&mut tally.uplink, &self.agent.output), (&mut tally.downlink, &self.phone.output)];
         for (flow, output) in legs {
-            flow.take_back(output.waiting_samples());
-            flow.queued += output.waiting_samples();
+            flow.take_back(output.waiting_audio());
+            flow.queued += output.waiting_audio().samples;
             tally.unmeasured += output.unmeasured();
         }
         tally
@@ -319,8 +344,10 @@ impl Call {
         self.now = self.now.max(now);
         if let Life::Over { since } = self.life {
             if self.now >= since.plus(CLOSE_TIMEOUT) {
+                self.abandon_agent();
+            }
+            if self.now >= since.plus(PHONE_CLOSE_TIMEOUT) {
                 self.lose_phone();
-                self.lose_agent();
                 self.given_up = true;
             }
             return;
@@ -344,12 +371,30 @@ impl Call {
             {
                 self.end(Ending::TooLong);
             }
-            Life::Live { .. } if self.now >= self.agent_heard_at.plus(AGENT_DEAD) => {
+            Life::Live { .. } if self.now >= self.agent_dead_at() => {
                 self.recover(Cause::Silent, Ending::ModelSilent);
             }
-            Life::Swapping { .. } => self.attend(),
-            Life::Leaving { ending, .. } => self.end_if_played(ending),
+            Life::Live { .. } | Life::Swapping { .. } => self.attend(),
+            Life::Leaving { ending, .. } => {
+                if self.now >= self.agent_close_due() {
+                    self.abandon_agent();
+                }
+                self.end_if_played(ending);
+            }
             _ => {}
+        }
+    }
+
+    /// When the model counts as dead, unless a byte comes from it.
+    fn agent_dead_at(&self) -> Nanos {
+        self.agent_silent_since.map_or(Nanos::NEVER, |since| since.plus(AGENT_DEAD))
+    }
+
+    /// When the model must have answered our close frame, if it was sent one.
+    fn agent_close_due(&self) -> Nanos {
+        match self.agent_life {
+            LegLife::Closing => self.agent_closed_at.plus(CLOSE_TIMEOUT),
+            _ => Nanos::NEVER,
         }
     }
 
@@ -363,7 +408,8 @@ impl Call {
             Life::Waiting { opened_at } => opened_at.plus(JOIN_TIMEOUT).min(phone),
             Life::Live { opened_at } => opened_at
                 .plus(self.settings.max_duration)
-                .min(self.agent_heard_at.plus(AGENT_DEAD))
+                .min(self.agent_dead_at())
+                .min(self.line_due())
                 .min(playout)
                 .min(phone),
             Life::Swapping { opened_at, .. } => opened_at
@@ -371,8 +417,11 @@ impl Call {
                 .min(self.session.next_due())
                 .min(playout)
                 .min(phone),
-            Life::Leaving { .. } => self.played_by().min(playout).min(phone),
-            Life::Over { since } => since.plus(CLOSE_TIMEOUT),
+            Life::Leaving { .. } => {
+                self.played_by().min(playout).min(phone).min(self.agent_close_due())
+            }
+            Life::Over { since } if self.agent_life != LegLife::Gone => since.plus(CLOSE_TIMEOUT),
+            Life::Over { since } => since.plus(PHONE_CLOSE_TIMEOUT),
         }
     }
 
@@ -380,6 +429,7 @@ impl Call {
     /// could be moved at once.
     pub fn transcode(&mut self, now: Nanos, bench: &mut Workbench) -> bool {
         self.now = self.now.max(now);
+        self.attend();
         let more_up = matches!(self.life, Life::Live { .. }) && self.send_uplink(bench);
         let live =
             matches!(self.life, Life::Live { .. } | Life::Swapping { .. } | Life::Leaving { .. });
@@ -397,13 +447,13 @@ impl Call {
         let Some(Audio { uplink, .. }) = &mut self.audio else { return false };
         let Some(rate_hz) = uplink.target_hz() else { return false };
         for _ in 0..FRAMES_PER_TURN {
-            let has_room = self.agent.has_room(rate_hz, uplink.group_pcm_bytes());
+            let has_room = self.agent.has_room_for_audio(rate_hz, uplink.group_pcm_bytes());
             if uplink.groups_waiting() == 0 || !has_room {
                 return false;
             }
             let since = uplink.take_group(bench, &mut self.tally.uplink);
-            self.agent.send_audio(rate_hz, &bench.target_bytes);
-            self.agent.output.carry(bench.source_pcm.len() as u64);
+            self.agent.send_audio(rate_hz, &bench.target_bytes, bench.source_pcm.len() as u64);
+            self.agent_silent_since.get_or_insert(self.now);
             if let Some(since) = since {
                 self.agent.output.stamp(Stamped::Frame, since);
             }
@@ -411,13 +461,24 @@ impl Call {
         uplink.groups_waiting() > 0
     }
 
+    /// Whether caller audio waits that the model's output has room for: a socket that took what
+    /// waited tells nobody else.
+    pub fn has_uplink_to_send(&self) -> bool {
+        let (Life::Live { .. }, Some(Audio { uplink, .. })) = (self.life, &self.audio) else {
+            return false;
+        };
+        uplink.groups_waiting() > 0
+            && uplink.target_hz().is_some_and(|rate_hz| {
+                self.agent.has_room_for_audio(rate_hz, uplink.group_pcm_bytes())
+            })
+    }
+
     fn send_downlink(&mut self, bench: &mut Workbench) -> bool {
         let Some(Audio { downlink, .. }) = &mut self.audio else { return false };
         let Some(frames) = downlink.take_frames(self.now, bench, &mut self.tally) else {
             return false;
         };
-        self.phone.send_audio(&bench.bytes);
-        self.phone.output.carry(frames.samples);
+        self.phone.send_audio(&bench.bytes, frames.samples);
         if let Some(since) = frames.since {
             self.phone.output.stamp(Stamped::Frame, since);
         }
@@ -445,6 +506,16 @@ impl Call {
     /// What the call wants done outside itself, oldest first. Drain after every event.
     pub fn poll_request(&mut self) -> Option<Request> {
         self.requests.pop_front()
+    }
+
+    /// Puts back what could not be done now, to be asked for again.
+    pub fn put_back(&mut self, request: Request) {
+        self.requests.push_front(request);
+    }
+
+    /// Whether the call wants anything done.
+    pub fn has_requests(&self) -> bool {
+        !self.requests.is_empty()
     }
 
     /// Whether the phone's socket is still needed once its output has gone.
@@ -496,14 +567,22 @@ impl Call {
     fn leave(&mut self, ending: Ending) {
         match self.life {
             Life::Live { opened_at } | Life::Swapping { opened_at, .. } => {
-                if let Some(audio) = &mut self.audio {
-                    audio.downlink.end_turn(&mut self.tally);
-                }
+                self.end_agents_turn();
                 self.life = Life::Leaving { opened_at, ending };
                 self.end_if_played(ending);
             }
             Life::Opening { .. } | Life::Waiting { .. } => self.end(ending),
             Life::Leaving { .. } | Life::Over { .. } => {}
+        }
+    }
+
+    /// No more audio comes in this turn: its last frame is filled up, or its last mark is sent.
+    fn end_agents_turn(&mut self) {
+        let Some(audio) = &mut self.audio else { return };
+        if audio.downlink.end_turn(&mut self.tally)
+            && let Some(mark) = self.turns.all_left()
+        {
+            self.phone.send_mark(mark);
         }
     }
 
@@ -570,6 +649,12 @@ impl Call {
         lose(&mut self.agent.output, &mut self.tally.uplink);
     }
 
+    /// The model's socket is to be dropped as it is.
+    fn abandon_agent(&mut self) {
+        self.lose_agent();
+        self.agent_abandoned = true;
+    }
+
     fn close_phone(&mut self, ending: Ending) {
         if self.phone_life != LegLife::Open {
             return;
@@ -588,6 +673,7 @@ impl Call {
             LegLife::Open => {
                 self.agent.send_close(code);
                 self.agent_life = LegLife::Closing;
+                self.agent_closed_at = self.now;
             }
             LegLife::Absent => self.agent_life = LegLife::Gone,
             LegLife::Closing | LegLife::Gone => {}
@@ -598,8 +684,11 @@ impl Call {
     fn barge_in(&mut self, with_audio: bool) {
         self.turns.interrupted(self.now, with_audio);
         let Some(Audio { downlink, .. }) = &mut self.audio else { return };
-        let dropped = downlink.clear(self.now, Dropped::BargeIn, &mut self.tally);
-        let dropped_ms = downlink.ms_of(dropped);
+        let queued = downlink.clear(self.now, Dropped::BargeIn, &mut self.tally);
+        let unsent = self.phone.output.retract_audio();
+        self.tally.downlink.take_back(unsent);
+        self.tally.downlink.drop_samples(Dropped::BargeIn, unsent.samples);
+        let dropped_ms = downlink.ms_of(queued + unsent.samples);
         self.phone.send_clear();
         self.phone.output.stamp(Stamped::BargeIn, self.now);
         self.phone.tell_turn(Who::Caller);
@@ -610,8 +699,8 @@ impl Call {
 
 /// Counts the audio in what can no longer be sent, and forgets it.
 fn lose(output: &mut SendBuf, flow: &mut Flow) {
-    let samples = output.waiting_samples();
-    flow.take_back(samples);
-    flow.drop_samples(Dropped::Unsent, samples);
+    let audio = output.waiting_audio();
+    flow.take_back(audio);
+    flow.drop_samples(Dropped::Unsent, audio.samples);
     output.abandon();
 }

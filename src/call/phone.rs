@@ -4,7 +4,7 @@
 //! Bounds:   [`PHONE_OUTPUT_MAX_BYTES`], asked for by [`PhoneLeg::is_stalled`].
 //! Not here: what the phone says (`call::from_phone`), when audio is due (`call::playout`).
 
-use crate::buf::SendBuf;
+use crate::buf::{Audio, SendBuf};
 use crate::limits::PHONE_OUTPUT_MAX_BYTES;
 use crate::wire::browser::{ToBrowser, Who};
 use crate::wire::twilio::{MarkName, Outbound};
@@ -56,18 +56,19 @@ impl PhoneLeg {
         self.output.len_bytes() > PHONE_OUTPUT_MAX_BYTES
     }
 
-    /// Audio in the other end's format.
-    pub fn send_audio(&mut self, audio: &[u8]) {
-        match &self.speaks {
+    /// Audio in the other end's format, made of `samples` samples of the model's.
+    pub fn send_audio(&mut self, audio: &[u8], samples: u64) {
+        let PhoneLeg { output, speaks } = self;
+        let carried = Audio { messages: 1, bytes: audio.len() as u64, samples };
+        match speaks {
             Speaks::Nothing => {}
-            Speaks::Twilio(outbound) => {
+            Speaks::Twilio(outbound) => output.carry(carried, |output| {
                 let json_bytes = outbound.media_json_len(audio.len());
-                text(&mut self.output, json_bytes, |tail| outbound.write_media_json(audio, tail));
-            }
-            Speaks::Browser => {
-                let tail = self.output.tail();
-                write_frame(Role::Server, Opcode::Binary, audio, NO_MASK, tail);
-            }
+                text(output, json_bytes, |tail| outbound.write_media_json(audio, tail));
+            }),
+            Speaks::Browser => output.carry(carried, |output| {
+                write_frame(Role::Server, Opcode::Binary, audio, NO_MASK, output.tail());
+            }),
         }
     }
 

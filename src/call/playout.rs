@@ -30,6 +30,8 @@ pub struct Playout {
     mid_turn: bool,
     /// Since when audio has been waiting for [`REBUFFER_MS`] of it; `None`: it need not wait.
     rebuffering_since: Option<Nanos>,
+    /// Until when audio was last made to wait on purpose.
+    held_until: Nanos,
 }
 
 impl Playout {
@@ -40,6 +42,7 @@ impl Playout {
             dry_at: Nanos::ZERO,
             mid_turn: false,
             rebuffering_since: None,
+            held_until: Nanos::ZERO,
         }
     }
 
@@ -53,18 +56,19 @@ impl Playout {
         waiting.min((room.as_nanos() / FRAME.as_nanos()) as usize)
     }
 
-    /// Whether the phone ran dry inside a turn and too little has come since to go on.
+    /// Whether the phone ran dry inside a turn, for longer than a frame, and too little has come
+    /// since to go on.
     fn is_rebuffering(&mut self, now: Nanos, waiting: usize, ended: bool) -> bool {
-        let dry = self.mid_turn && self.dry_at < now;
-        if !dry || ended || waiting >= REBUFFER_FRAMES {
-            self.rebuffering_since = None;
-            return false;
+        let dry = self.mid_turn && self.dry_at.plus(FRAME) < now;
+        if dry && !ended && waiting < REBUFFER_FRAMES {
+            let since = *self.rebuffering_since.get_or_insert(now);
+            if now < since.plus(REBUFFER_MAX) {
+                return true;
+            }
         }
-        let since = *self.rebuffering_since.get_or_insert(now);
-        if now < since.plus(REBUFFER_MAX) {
-            return true;
+        if self.rebuffering_since.take().is_some() {
+            self.held_until = now;
         }
-        self.rebuffering_since = None;
         false
     }
 
@@ -72,7 +76,8 @@ impl Playout {
     /// which its wait counts as lateness.
     pub fn due_at(&self, ahead: usize) -> Nanos {
         let frames = FRAME * (ahead as u32 + 1);
-        Nanos(self.dry_at.plus(frames).0.saturating_sub(self.lead.as_nanos() as u64))
+        let paced = self.dry_at.plus(frames).0.saturating_sub(self.lead.as_nanos() as u64);
+        Nanos(paced).max(self.held_until)
     }
 
     /// `frames` frames have just left.
@@ -146,6 +151,7 @@ mod tests {
         playout.sent(START, 1);
         assert_eq!(playout.frames_due(at(50), 1, false), 0);
         assert_eq!(playout.frames_due(at(60), 3, false), 3, "enough has come");
+        assert_eq!(playout.due_at(0), at(60), "the wait was meant");
         playout.sent(at(60), 3);
         assert_eq!(playout.frames_due(at(200), 1, false), 0);
         assert_eq!(playout.next_due(), at(300));
@@ -174,5 +180,6 @@ mod tests {
         assert_eq!(playout.frames_due(START, 5, false), 1);
         playout.sent(START, 1);
         assert_eq!(playout.next_due(), at(20));
+        assert_eq!(playout.frames_due(at(22), 1, false), 1, "a late loop is no underrun");
     }
 }

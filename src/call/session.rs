@@ -12,12 +12,15 @@
 //! end its own ([`Remedy`]).
 //! Not here: bytes, audio, messages; what the call does meanwhile (`call::swap`).
 
+use std::time::Duration;
+
 use super::events::{LineFault, Revival};
 use crate::clock::Nanos;
 use crate::config::Secret;
 use crate::limits::{
-    CLOSE_TIMEOUT, HANDLE_BYTES_MAX, OUTAGE_MAX, RECOVERIES_IN_A_ROW, RECOVERIES_PER_CALL,
-    RECOVERY_BACKOFF, RECOVERY_BACKOFF_MAX, RECOVERY_PROVEN, RESUME_RETRY,
+    CLOSE_TIMEOUT, GO_AWAY_AT_ONCE, GO_AWAY_MARGIN, GO_AWAY_WAIT_MAX, HANDLE_BYTES_MAX, OUTAGE_MAX,
+    RECOVERIES_IN_A_ROW, RECOVERIES_PER_CALL, RECOVERY_BACKOFF, RECOVERY_BACKOFF_MAX,
+    RECOVERY_PROVEN, RESUME_RETRY,
 };
 use crate::wire::gemini::CloseClass;
 
@@ -193,6 +196,10 @@ pub(super) struct Session {
     /// The newest with which the session can be taken up again.
     handle: Option<Secret>,
     up_since: Nanos,
+    /// Whether the last update of this connection said that the session can be taken up again.
+    resumable: bool,
+    /// The model announced the connection's end: it is given up by then.
+    rotate_by: Option<Nanos>,
     swap: Option<Swap>,
     /// Since a line has last held for [`RECOVERY_PROVEN`]: connections given up without notice,
     /// resumptions asked for, lines had.
@@ -211,6 +218,8 @@ impl Session {
         Session {
             handle: None,
             up_since: Nanos::ZERO,
+            resumable: false,
+            rotate_by: None,
             swap: None,
             row: 0,
             resumes: 0,
@@ -224,6 +233,7 @@ impl Session {
     /// A connection is up. Returns the swap it ends; `None` for a call's first.
     pub(super) fn came_up(&mut self, now: Nanos) -> Option<Swapped> {
         self.up_since = now;
+        (self.resumable, self.rotate_by) = (false, None);
         let swap = self.swap.take()?;
         let Stage::Dialling { kind } = swap.stage else { return None };
         if swap.cause == Cause::GoAway {
@@ -242,11 +252,48 @@ impl Session {
     /// A `sessionResumptionUpdate`; `handle`: only one with which the session may be resumed. One
     /// that is too long is no handle of theirs, and ours stays the newest.
     pub(super) fn updated(&mut self, handle: Option<&str>) {
-        if let Some(handle) = handle.filter(|handle| handle.len() <= HANDLE_BYTES_MAX)
+        let handle = handle.filter(|handle| handle.len() <= HANDLE_BYTES_MAX);
+        self.resumable = handle.is_some();
+        if let Some(handle) = handle
             && self.handle.as_ref().is_none_or(|held| held.reveal() != handle)
         {
             self.handle = Some(Secret::new(handle.to_owned()));
         }
+    }
+
+    /// The model announced the connection's end.
+    pub(super) fn go_away(&mut self, now: Nanos, time_left: Duration) {
+        let wait = match time_left {
+            soon if soon < GO_AWAY_AT_ONCE => Duration::ZERO,
+            later => (later - GO_AWAY_MARGIN).min(GO_AWAY_WAIT_MAX),
+        };
+        let by = now.plus(wait);
+        self.rotate_by = Some(self.rotate_by.map_or(by, |before| before.min(by)));
+    }
+
+    /// When the connection is to be given up because its end was announced. `calm_at`: from when
+    /// on nobody speaks and nothing is owed; `None`: somebody does.
+    pub(super) fn rotation_due(&self, calm_at: Option<Nanos>) -> Nanos {
+        let Some(by) = self.rotate_by else { return Nanos::NEVER };
+        calm_at.filter(|_| self.resumable).map_or(by, |calm_at| calm_at.min(by))
+    }
+
+    /// What the end of a connection is to be put down to: one that was announced is expected,
+    /// unless the model says that something else is wrong.
+    pub(super) fn attribute(&self, cause: Cause) -> Cause {
+        let expected = matches!(
+            cause,
+            Cause::Lost
+                | Cause::Silent
+                | Cause::Closed(
+                    CloseClass::Normal
+                        | CloseClass::Deadline
+                        | CloseClass::Aborted
+                        | CloseClass::Unavailable
+                        | CloseClass::Other
+                )
+        );
+        if self.rotate_by.is_some() && expected { Cause::GoAway } else { cause }
     }
 
     /// The line has shown that it is good: it held, or the model was heard on it. Once it has held
@@ -386,7 +433,7 @@ impl Session {
     }
 
     /// After `failures` failures, 20 % more or less.
-    fn backoff(&mut self, failures: u32) -> std::time::Duration {
+    fn backoff(&mut self, failures: u32) -> Duration {
         let doubled = RECOVERY_BACKOFF * 2_u32.saturating_pow(failures.min(8));
         doubled.min(RECOVERY_BACKOFF_MAX).mul_f64(0.8 + 0.4 * self.rng.f64())
     }

@@ -8,7 +8,8 @@
 //! Not here: how often and how long it is tried (`call::session`).
 
 use super::session::{Cause, Swapped, Wish};
-use super::{Call, Ending, LegLife, Life, LineTerms, Oddity, Report, Request};
+use super::watch::Alarm;
+use super::{Audio, Call, Ending, LegLife, Life, LineTerms, Oddity, Report, Request};
 use crate::clock::Nanos;
 use crate::limits::{AGENT_MESSAGE_MAX_BYTES, SWAP_MESSAGES_MAX};
 use crate::wire::ws::{CloseCode, MessageReader, Role};
@@ -18,6 +19,7 @@ impl Call {
     /// call is left with `ending`.
     pub(super) fn recover(&mut self, cause: Cause, ending: Ending) {
         let Life::Live { opened_at } = self.life else { return self.give_up(ending) };
+        let cause = self.session.attribute(cause);
         self.tally.note_line_given_up(cause);
         let is_open = matches!(self.agent_life, LegLife::Open | LegLife::Closing);
         let Some(remedy) = self.session.give_up_line(self.now, cause, is_open) else {
@@ -25,8 +27,10 @@ impl Call {
         };
         self.close_agent(CloseCode::NORMAL);
         self.life = Life::Swapping { opened_at, ending };
-        self.memory.end_turn(self.turns.is_agents());
-        self.complete(true);
+        self.watch.line_gone(self.now, self.generating);
+        if !is_open {
+            self.cut_off();
+        }
         if let Some(audio) = &mut self.audio {
             audio.uplink.hold(&mut self.tally.uplink);
             if remedy.drops_audio {
@@ -46,21 +50,30 @@ impl Call {
     /// The connection that was given up is gone. What still came of it is whole.
     pub(super) fn note_line_gone(&mut self) {
         if let Life::Swapping { .. } = self.life {
-            self.complete(true);
+            self.cut_off();
             self.session.line_gone(self.now);
             self.attend();
         }
     }
 
+    /// Nothing more comes of the old connection: what it was saying ends here.
+    fn cut_off(&mut self) {
+        self.memory.end_turn(self.generating);
+        self.generating = false;
+        self.complete(true);
+    }
+
     /// Does what the session wants done by now.
     pub(super) fn attend(&mut self) {
+        if let Life::Live { .. } = self.life {
+            self.attend_line();
+        }
         while let Life::Swapping { ending, .. } = self.life {
             match self.session.poll(self.now) {
                 None => return,
                 Some(Wish::Abandon) => {
-                    self.lose_agent();
-                    self.agent_abandoned = true;
-                    self.complete(true);
+                    self.abandon_agent();
+                    self.cut_off();
                 }
                 Some(Wish::Dial(kind)) => {
                     let revival = self.session.revival(kind, || self.memory.summary());
@@ -68,6 +81,48 @@ impl Call {
                 }
                 Some(Wish::GiveUp) => self.give_up(ending),
             }
+        }
+    }
+
+    /// Sees to a line that is up: whether it has to be given up, whether the model answers.
+    fn attend_line(&mut self) {
+        if self.now >= self.rotation_due() {
+            return self.recover(Cause::GoAway, Ending::ModelClosed { code: None });
+        }
+        match self.watch.poll(self.now) {
+            None => {}
+            Some(Alarm::Nudge) => {
+                self.tally.lines.nudges += 1;
+                self.report(Report::Nudged);
+                if !self.nudge.is_empty() {
+                    self.agent.send_json(&self.nudge);
+                }
+            }
+            Some(Alarm::GiveUpLine(cause)) => self.recover(cause, Ending::ModelSilent),
+        }
+    }
+
+    /// When the connection is to be given up because the model announced its end: at a moment
+    /// when nobody speaks and nothing is owed, or when time is up.
+    fn rotation_due(&self) -> Nanos {
+        let is_busy = self.generating || self.watch.is_owed();
+        self.session.rotation_due((!is_busy).then(|| self.ear.calm_at()))
+    }
+
+    /// When [`Call::attend`] is to be called while the line is up.
+    pub(super) fn line_due(&self) -> Nanos {
+        self.rotation_due().min(self.watch.next_due())
+    }
+
+    /// Caller audio, decoded.
+    pub(super) fn listen(&mut self, rate_hz: u32, pcm: &[i16]) {
+        let speaks = self.ear.hear(self.now, rate_hz, pcm);
+        // Who talks along while the model is heard wants no answer; who interrupts it is told of.
+        let is_playing = self.audio.as_ref().is_some_and(|Audio { downlink, .. }| {
+            !downlink.is_empty() || downlink.dry_at() > self.now
+        });
+        if speaks && !is_playing && self.agent_life != LegLife::Absent {
+            self.watch.caller_spoke(self.now);
         }
     }
 
@@ -93,9 +148,10 @@ impl Call {
         self.life = Life::Live { opened_at };
         self.agent_life = LegLife::Open;
         self.agent_abandoned = false;
-        self.agent_heard_at = self.now;
+        self.agent_silent_since = None;
         self.agent_reader = MessageReader::new(Role::Server, AGENT_MESSAGE_MAX_BYTES);
         self.agent_oddities = 0;
+        self.nudge.clone_from(&terms.nudge);
         if let Some(audio) = &mut self.audio {
             audio.uplink.open(self.now, terms);
         }
@@ -111,11 +167,13 @@ impl Call {
     /// heard, and what waited for it.
     fn open_conversation(&mut self, swapped: Option<Swapped>, terms: &LineTerms) {
         let resumed = swapped.is_some_and(|swapped| swapped.is_resumed());
+        self.watch.line_up(self.now, resumed);
         if let Some(seed) = terms.seed.as_deref().filter(|_| !resumed) {
             self.agent.send_json(seed);
         }
         if let (Some(greeting), false, false) = (&terms.greeting, self.has_spoken, resumed) {
             self.agent.send_json(greeting);
+            self.watch.asked_to_greet(self.now);
         }
         for message in self.waiting_messages.drain(..) {
             self.agent.send_json(&message);
@@ -125,7 +183,7 @@ impl Call {
     /// Says something to the model that is no audio: at once, or when it is back.
     pub(super) fn tell_agent(&mut self, json: String) {
         match self.life {
-            Life::Live { .. } => self.agent.send_json(&json),
+            Life::Live { .. } if self.agent.has_room(json.len()) => self.agent.send_json(&json),
             Life::Swapping { .. } if self.waiting_messages.len() < SWAP_MESSAGES_MAX => {
                 self.waiting_messages.push(json);
             }

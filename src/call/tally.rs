@@ -8,6 +8,8 @@
 use super::session::{Cause, Kind};
 use crate::wire::gemini::CloseClass;
 
+use crate::buf::Audio;
+
 /// Why samples that were accepted did not go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dropped {
@@ -63,9 +65,11 @@ pub struct Flow {
 }
 
 impl Flow {
-    /// Takes `samples` back that were to go out and did not: they wait, or are dropped.
-    pub fn take_back(&mut self, samples: u64) {
-        self.samples_out -= samples;
+    /// Takes audio back that was to go out and did not: it waits, or is dropped.
+    pub fn take_back(&mut self, audio: Audio) {
+        self.messages_out -= audio.messages;
+        self.bytes_out -= audio.bytes;
+        self.samples_out -= audio.samples;
     }
 
     /// Counts `samples` as dropped.
@@ -108,7 +112,7 @@ pub enum Oddity {
     PhoneBase64,
     /// Phone: an event or message type we do not know.
     PhoneUnknown,
-    /// Phone: audio or a mark before `start`, a second `start`.
+    /// Phone: anything but `connected` before `start`, a second `start`, words before the model.
     PhoneOrder,
     /// Phone: what is no WebSocket; the call ended.
     PhoneFraming,
@@ -188,6 +192,8 @@ pub struct Lines {
     pub given_up: [u64; Cause::COUNT],
     /// Connections replaced, by [`Kind`] and [`Cause::index`].
     pub swaps: [[u64; Cause::COUNT]; Kind::COUNT],
+    /// Times a model was asked for the answer it owed.
+    pub nudges: u64,
     /// Closes by the model during a call, by [`Lines::CODES`].
     pub closes_by_code: [u64; Lines::CODES.len()],
     /// The same closes, by [`CloseClass`].
@@ -215,6 +221,7 @@ impl Lines {
         for (sum, part) in self.swaps.iter_mut().zip(&other.swaps) {
             add(sum, part);
         }
+        self.nudges += other.nudges;
         add(&mut self.closes_by_code, &other.closes_by_code);
         add(&mut self.closes_by_class, &other.closes_by_class);
     }

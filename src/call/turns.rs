@@ -2,11 +2,12 @@
 //!
 //! Audio of the model belongs to a generation. A barge-in voids the generation: what was queued is
 //! dropped, what still comes of it is refused, and echoes of its marks count for nothing.
-//! Bounds:   [`VOID_MAX`]: a lost `turnComplete` cannot mute the model for ever.
+//! Bounds:   [`VOID_MAX`]: a lost `turnComplete` cannot mute the model for ever; [`LATE_MAX`] where
+//! none may come.
 //! Not here: the queues themselves (`call::downlink`), messages.
 
 use crate::clock::Nanos;
-use crate::limits::{MARK_EVERY_MS, VOID_MAX};
+use crate::limits::{LATE_MAX, MARK_EVERY_MS, VOID_MAX};
 use crate::wire::twilio::MarkName;
 
 /// Who is speaking.
@@ -71,9 +72,12 @@ impl Turns {
     pub fn interrupted(&mut self, now: Nanos, with_audio: bool) {
         self.generation = self.generation.wrapping_add(1);
         (self.sent_ms, self.marked_ms, self.heard_ms) = (0, 0, 0);
-        if self.floor != Floor::Caller || with_audio {
-            self.floor = Floor::BargedIn { until: now.plus(VOID_MAX) };
-        }
+        let void_for = match self.floor {
+            Floor::Agent | Floor::BargedIn { .. } => VOID_MAX,
+            Floor::Caller if with_audio => LATE_MAX,
+            Floor::Caller => return,
+        };
+        self.floor = Floor::BargedIn { until: now.plus(void_for) };
     }
 
     /// The model's turn is complete, or its cancelled turn is.
@@ -90,6 +94,11 @@ impl Turns {
         }
         self.marked_ms = self.sent_ms;
         Some(MarkName { generation: self.generation, at_ms: self.sent_ms })
+    }
+
+    /// The turn is whole and all of its audio has left: the mark behind it, unless it stands there.
+    pub fn all_left(&mut self) -> Option<MarkName> {
+        (self.marked_ms < self.sent_ms).then(|| self.audio_left(0, true)).flatten()
     }
 
     /// The phone has returned a mark.

@@ -28,10 +28,21 @@ pub struct Uplink {
     arrivals: Arrivals,
     /// Bytes that may wait: less than the ring holds while the model's connection is swapped.
     limit_bytes: usize,
-    /// Where the carrier's timestamps should be now, in bytes of audio; `None` before the first.
-    expected: Option<u64>,
+    /// The carrier's clock; `None` before its first timestamp.
+    clock: Option<CarrierClock>,
     /// Set when the model is ready.
     route: Option<Route>,
+}
+
+/// The carrier's clock, in bytes of audio.
+#[derive(Clone, Copy)]
+struct CarrierClock {
+    /// Where its timestamps should be now.
+    expected: u64,
+    /// When the first one came.
+    started_at: Nanos,
+    /// Audio and silence since then.
+    bytes: u64,
 }
 
 /// How audio leaves.
@@ -56,7 +67,7 @@ impl Uplink {
             popped: 0,
             arrivals: Arrivals::default(),
             limit_bytes: format.bytes_of_ms(UPLINK_QUEUE_MS),
-            expected: None,
+            clock: None,
             route: None,
         }
     }
@@ -132,30 +143,42 @@ impl Uplink {
 
     /// Fills the hole before audio that claims to begin at `timestamp_ms`, and expects the next
     /// audio `audio_bytes` later. A timestamp within [`HOLE_TOLERANCE_MS`] of the expected one is
-    /// no hole; one before it sets the expectation anew.
+    /// no hole; one before it sets the expectation anew. Returns what was odd.
+    ///
+    /// A hole is filled up to [`HOLE_MAX_MS`], and never beyond the time that has really passed
+    /// since the first timestamp plus as much again: a clock that leaps makes no audio.
     pub fn keep_time(
         &mut self,
         now: Nanos,
         timestamp_ms: u64,
         audio_bytes: usize,
-        tally: &mut Tally,
-    ) {
+        flow: &mut Flow,
+    ) -> Option<Oddity> {
         let bytes_per_ms = self.format.bytes_of_ms(1) as u64;
         let tolerance = HOLE_TOLERANCE_MS * bytes_per_ms;
         let claimed = timestamp_ms.saturating_mul(bytes_per_ms);
-        let expected = self.expected.unwrap_or(claimed);
-        let start = if claimed > expected.saturating_add(tolerance) {
-            tally.note(Oddity::PhoneHole);
-            let hole = (claimed - expected).min(HOLE_MAX_MS * bytes_per_ms);
-            self.fill_with_silence(now, hole as usize, &mut tally.uplink);
-            claimed
-        } else if expected > claimed.saturating_add(tolerance) {
-            tally.note(Oddity::PhoneBackwards);
-            claimed
+        let mut clock =
+            self.clock.unwrap_or(CarrierClock { expected: claimed, started_at: now, bytes: 0 });
+        let odd = if claimed > clock.expected.saturating_add(tolerance) {
+            let passed_ms = now.since(clock.started_at).as_millis() as u64;
+            let credible = (passed_ms + HOLE_MAX_MS) * bytes_per_ms;
+            let hole = (claimed - clock.expected)
+                .min(HOLE_MAX_MS * bytes_per_ms)
+                .min(credible.saturating_sub(clock.bytes));
+            self.fill_with_silence(now, hole as usize, flow);
+            clock.bytes += hole;
+            clock.expected = claimed;
+            Some(Oddity::PhoneHole)
+        } else if clock.expected > claimed.saturating_add(tolerance) {
+            clock.expected = claimed;
+            Some(Oddity::PhoneBackwards)
         } else {
-            expected
+            None
         };
-        self.expected = Some(start.saturating_add(audio_bytes as u64));
+        clock.expected = clock.expected.saturating_add(audio_bytes as u64);
+        clock.bytes += audio_bytes as u64;
+        self.clock = Some(clock);
+        odd
     }
 
     fn fill_with_silence(&mut self, now: Nanos, bytes: usize, flow: &mut Flow) {
@@ -319,24 +342,34 @@ mod tests {
     #[test]
     fn a_hole_in_the_timestamps_is_filled_with_silence() {
         let (mut uplink, mut tally) = (Uplink::new(Format::Mulaw8k), Tally::default());
-        let mut send = |timestamp_ms: u64, tally: &mut Tally| {
-            uplink.keep_time(Nanos(0), timestamp_ms, 160, tally);
-            uplink.push(Nanos(0), &[1; 160], tally);
+        let mut send = |at_ms, timestamp_ms: u64, tally: &mut Tally| {
+            let now = Nanos::from_millis(at_ms);
+            let odd = uplink.keep_time(now, timestamp_ms, 160, &mut tally.uplink);
+            uplink.push(now, &[1; 160], tally);
+            balanced(tally);
+            (odd, tally.uplink.silence_in)
         };
-        send(62, &mut tally);
-        send(82, &mut tally);
-        assert_eq!(tally.uplink.silence_in, 0);
-        send(202, &mut tally);
-        assert_eq!(tally.uplink.silence_in, 800, "100 ms were missing");
-        send(232, &mut tally);
-        assert_eq!(tally.uplink.silence_in, 800, "10 ms of jitter are no hole");
-        send(1_000_000, &mut tally);
-        assert_eq!(tally.uplink.silence_in, 800 + 8 * HOLE_MAX_MS, "a hole is bounded");
-        send(100, &mut tally);
-        send(120, &mut tally);
-        assert_eq!(tally.uplink.silence_in, 800 + 8 * HOLE_MAX_MS);
-        assert_eq!(tally.oddities[Oddity::PhoneHole as usize], 2);
-        assert_eq!(tally.oddities[Oddity::PhoneBackwards as usize], 1);
+        assert_eq!(send(0, 62, &mut tally), (None, 0));
+        assert_eq!(send(20, 82, &mut tally), (None, 0));
+        assert_eq!(send(140, 202, &mut tally), (Some(Oddity::PhoneHole), 800), "100 ms");
+        assert_eq!(send(160, 232, &mut tally), (None, 800), "10 ms of jitter are no hole");
+        let bounded = 800 + 8 * HOLE_MAX_MS;
+        let late = 100_000;
+        let hole = Some(Oddity::PhoneHole);
+        assert_eq!(send(late, 1_000_000, &mut tally), (hole, bounded), "a hole is bounded");
+        assert_eq!(send(late, 100, &mut tally), (Some(Oddity::PhoneBackwards), bounded));
+        assert_eq!(send(late, 120, &mut tally), (None, bounded));
+    }
+
+    #[test]
+    fn a_clock_that_leaps_makes_no_more_audio_than_time_has_passed() {
+        let (mut uplink, mut tally) = (Uplink::new(Format::Mulaw8k), Tally::default());
+        for n in 0..1_000 {
+            let timestamp_ms = if n % 2 == 0 { 0 } else { 1_000_000 };
+            uplink.keep_time(Nanos::from_millis(500), timestamp_ms, 1, &mut tally.uplink);
+            uplink.push(Nanos::from_millis(500), &[1], &mut tally);
+        }
+        assert!(tally.uplink.silence_in <= 8 * HOLE_MAX_MS, "{}", tally.uplink.silence_in);
         balanced(&tally);
     }
 
@@ -345,19 +378,18 @@ mod tests {
         let (mut uplink, mut tally) = (Uplink::new(Format::Mulaw8k), Tally::default());
         let mut sent = 0;
         for bytes in [1, 999, 160, 320, 7].into_iter().cycle().take(500) {
-            uplink.keep_time(Nanos(0), 5 + sent / 8, bytes, &mut tally);
+            let odd = uplink.keep_time(Nanos(0), 5 + sent / 8, bytes, &mut tally.uplink);
+            assert_eq!(odd, None);
             uplink.push(Nanos(0), &vec![0; bytes], &mut tally);
             sent += bytes as u64;
         }
-        assert_eq!(tally.uplink.silence_in, 0);
-        assert_eq!(tally.oddities, Tally::default().oddities);
     }
 
     #[test]
     fn a_timestamp_at_the_end_of_all_numbers_is_only_a_hole() {
         let (mut uplink, mut tally) = (Uplink::new(Format::Mulaw8k), Tally::default());
         for timestamp_ms in [0, u64::MAX, u64::MAX, 0, u64::MAX / 8 + 1] {
-            uplink.keep_time(Nanos(0), timestamp_ms, 160, &mut tally);
+            uplink.keep_time(Nanos(0), timestamp_ms, 160, &mut tally.uplink);
             uplink.push(Nanos(0), &[1; 160], &mut tally);
             balanced(&tally);
         }

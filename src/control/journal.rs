@@ -51,6 +51,7 @@ impl Journal {
                 };
                 format!("event=line_given_up cause={}{}", cause.label(), Field("class", class))
             }
+            Report::Nudged => "event=nudged".to_owned(),
             Report::Swapped { kind, cause, took } => format!(
                 "event=swapped kind={} cause={} took_ms={}",
                 kind.label(),

@@ -188,6 +188,11 @@ impl Page<'_> {
                 }
             }
         }
+        let name = "model_nudges_total";
+        text.family(name, Kind::Counter, "Times a model was asked for the answer it owed.");
+        for (class, tally) in by_class(&self.totals.tally) {
+            text.sample(name, &[("class", class)], tally.lines.nudges);
+        }
         let name = "model_closes_total";
         text.family(name, Kind::Counter, "Connections the model ended in a call, by close code.");
         for (class, tally) in by_class(&self.totals.tally) {

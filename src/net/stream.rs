@@ -47,8 +47,9 @@ impl Stream {
         }
     }
 
-    /// Hands the waiting bytes to the kernel, as many as it takes. Returns whether every byte
-    /// that left `from` is with the kernel now: with TLS some may be encrypted but still here.
+    /// Hands the waiting bytes to the kernel, as many as it takes. Returns whether nothing of this
+    /// connection's own, ciphertext or handshake, waits any more. What has left `from` is with the
+    /// kernel.
     ///
     /// # Errors
     /// Those of the socket.
@@ -59,7 +60,7 @@ impl Stream {
         }
     }
 
-    /// Whether bytes that already left their `SendBuf` still wait here for the kernel.
+    /// Whether bytes of TLS's own wait here for the kernel.
     pub fn holds_unsent(&self) -> bool {
         match self {
             Stream::Plain(_) => false,
@@ -74,6 +75,14 @@ impl Stream {
     /// Those of the poll instance.
     pub fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         self.socket_mut().register(registry, token, Interest::READABLE | Interest::WRITABLE)
+    }
+
+    /// Bounds what the kernel holds of what was sent and not yet acknowledged.
+    ///
+    /// # Errors
+    /// Those of the socket.
+    pub fn bound_send_buffer(&mut self, bytes: usize) -> io::Result<()> {
+        socket2::SockRef::from(&*self.socket_mut()).set_send_buffer_size(bytes)
     }
 
     /// Watches the socket no more; another thread may register it then.

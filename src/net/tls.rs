@@ -1,9 +1,8 @@
 //! TLS to the model: the only file that names rustls.
 //!
 //! TLS 1.2 and 1.3, no ALPN (an `h2` offer would break the HTTP/1.1 upgrade), session tickets on,
-//! AES-128-GCM first where the CPU has AES (the provider's own order puts AES-256 before it).
-//! Bounds:   plaintext not yet encrypted: none, it is encrypted at once; ciphertext that the kernel
-//! did not take: what the caller's own bound on its `SendBuf` let through.
+//! AES-128-GCM first (the provider's own order puts AES-256 before it).
+//! Bounds:   one record of at most [`RECORD_MAX_BYTES`] is encrypted and not yet with the kernel.
 
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
@@ -18,6 +17,9 @@ use rustls::{CipherSuite, ClientConfig, ClientConnection, RootCertStore};
 
 use super::stream::{Received, read_once};
 use crate::buf::{RecvBuf, SendBuf};
+
+/// Plaintext in one record (RFC 8446 section 5.1).
+const RECORD_MAX_BYTES: usize = 16 * 1024;
 
 /// What every TLS connection to the model shares: roots, suites, tickets.
 #[derive(Clone, Debug)]
@@ -143,10 +145,14 @@ impl TlsClient {
             let mut rest = ciphertext.unused();
             let taken = self.session.read_tls(&mut rest)?;
             ciphertext.consume(taken);
-            let state = self
-                .session
-                .process_new_packets()
-                .map_err(|why| io::Error::new(ErrorKind::InvalidData, why))?;
+            let state = match self.session.process_new_packets() {
+                Ok(state) => state,
+                Err(why) => {
+                    // What was whole before the fault still counts: often it is the reason.
+                    take_all_plaintext(&mut self.session, into);
+                    return Err(io::Error::new(ErrorKind::InvalidData, why));
+                }
+            };
             take_plaintext(&mut self.session, state.plaintext_bytes_to_read(), into)?;
             if state.peer_has_closed() {
                 ciphertext.consume(ciphertext.len_bytes());
@@ -160,11 +166,28 @@ impl TlsClient {
         })
     }
 
+    /// Encrypts no more than one record at a time, and none while the kernel has not taken the
+    /// one before: what waits, waits as plaintext, where it can be counted and taken back.
     pub(super) fn send(&mut self, from: &mut SendBuf) -> io::Result<bool> {
-        if !from.is_empty() {
-            self.session.writer().write_all(from.waiting())?;
-            from.consume(from.len_bytes());
+        loop {
+            if !self.flush()? {
+                return Ok(false);
+            }
+            from.consume_pinned();
+            if self.session.is_handshaking() {
+                return Ok(false);
+            }
+            if from.is_empty() {
+                return Ok(true);
+            }
+            let record = from.len_bytes().min(RECORD_MAX_BYTES);
+            self.session.writer().write_all(&from.waiting()[..record])?;
+            from.pin(record);
         }
+    }
+
+    /// Hands ciphertext to the kernel. True if none is left.
+    fn flush(&mut self) -> io::Result<bool> {
         while self.session.wants_write() {
             match self.session.write_tls(&mut self.socket) {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
@@ -174,7 +197,7 @@ impl TlsClient {
                 Err(error) => return Err(error),
             }
         }
-        Ok(!self.session.is_handshaking())
+        Ok(true)
     }
 }
 
@@ -190,4 +213,11 @@ fn take_plaintext(
         left -= n;
     }
     Ok(())
+}
+
+/// Takes what plaintext there is, after a fault that hides how much that is.
+fn take_all_plaintext(session: &mut ClientConnection, into: &mut RecvBuf) {
+    while let Ok(n @ 1..) = session.reader().read(into.space(RECORD_MAX_BYTES)) {
+        into.commit(n);
+    }
 }

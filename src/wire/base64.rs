@@ -5,7 +5,7 @@
 //! Bounds:   text is 4/3 of its bytes; the caller has bounded the message it lies in.
 //! Not here: JSON escapes inside a payload (`wire::json::Text`), what the bytes mean.
 
-use base64_simd::{STANDARD, URL_SAFE};
+use base64_turbo::{STANDARD, URL_SAFE};
 
 /// Why a text is not base64.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,8 +26,10 @@ pub const fn encode_len(bytes: usize) -> usize {
 
 /// Appends `bytes` as text: the standard alphabet, padded, written in place at the tail of `out`.
 pub fn encode_append(bytes: &[u8], out: &mut Vec<u8>) {
-    out.reserve(encode_len(bytes.len()));
-    STANDARD.encode_append(bytes, out);
+    let before = out.len();
+    out.resize(before + encode_len(bytes.len()), 0);
+    let written = STANDARD.encode_slice(bytes, &mut out[before..]);
+    debug_assert_eq!(written.ok(), Some(out.len() - before));
 }
 
 /// Appends the bytes that `text` stands for and returns how many. On an error `out` is as before.
@@ -36,12 +38,12 @@ pub fn encode_append(bytes: &[u8], out: &mut Vec<u8>) {
 /// The bits of the last character that belong to no byte must be zero (section 3.5).
 pub fn decode_append(text: &[u8], out: &mut Vec<u8>) -> Result<usize, Base64Error> {
     let before = out.len();
-    out.reserve(text.len().div_ceil(4) * 3);
+    out.resize(before + text.len().div_ceil(4) * 3, 0);
     // Whole groups of one alphabet go through the vector code; the rest is read plainly.
-    if STANDARD.decode_append(text, out).is_ok() || URL_SAFE.decode_append(text, out).is_ok() {
-        return Ok(out.len() - before);
-    }
-    decode_each(text.iter().copied(), out)
+    let room = &mut out[before..];
+    let fast = STANDARD.decode_slice(text, room).or_else(|_| URL_SAFE.decode_slice(text, room));
+    out.truncate(before + fast.unwrap_or(0));
+    fast.or_else(|_| decode_each(text.iter().copied(), out))
 }
 
 /// Like [`decode_append`], from characters that come one by one: a payload with JSON escapes.

@@ -13,7 +13,7 @@ use super::http::{
     visible, write_field, write_target,
 };
 use aws_lc_rs::{digest, rand};
-use base64_simd::{Out, STANDARD};
+use base64_turbo::STANDARD;
 
 /// The version both sides must speak (section 4.1). A 426 names it in `Sec-WebSocket-Version`.
 pub const VERSION: &str = "13";
@@ -180,8 +180,8 @@ pub fn accept_value(key: &str) -> [u8; ACCEPT_BYTES] {
     hash.update(key.as_bytes());
     hash.update(GUID);
     let mut accept = [0; ACCEPT_BYTES];
-    let written = STANDARD.encode(hash.finish().as_ref(), Out::from_slice(&mut accept)).len();
-    debug_assert_eq!(written, ACCEPT_BYTES);
+    let written = STANDARD.encode_slice(hash.finish(), &mut accept);
+    debug_assert_eq!(written.ok(), Some(ACCEPT_BYTES));
     accept
 }
 
@@ -204,7 +204,7 @@ pub fn write_accepted(out: &mut Vec<u8>, accept: &[u8], subprotocol: Option<&str
 pub fn new_key() -> String {
     let mut nonce = [0; 16];
     rand::fill(&mut nonce).expect("the system gives random bytes");
-    STANDARD.encode_to_string(nonce)
+    STANDARD.encode(nonce)
 }
 
 /// Appends a request for a WebSocket.

@@ -10,6 +10,9 @@ use mio::event::Event;
 use crate::buf::{RecvBuf, SendBuf};
 use crate::net::{Received, Stream};
 
+/// The longest rest of a message that is copied to be read on behind it.
+const REST_MAX_BYTES: usize = 16 * 1024;
+
 /// A call's socket.
 #[derive(Debug)]
 pub(super) struct Connection {
@@ -69,7 +72,12 @@ impl Connection {
     ) -> Brought {
         ciphertext.consume(ciphertext.len_bytes());
         reading_room.consume(reading_room.len_bytes());
-        let uses_own = !self.unread.is_empty();
+        // A short rest is copied to the front of the room; a long message grows where it is.
+        let uses_own = self.unread.len_bytes() > REST_MAX_BYTES;
+        if !uses_own {
+            self.unread.move_into(reading_room);
+            self.unread.release();
+        }
         let into = if uses_own { &mut self.unread } else { &mut *reading_room };
         let outcome = self.socket.receive(ciphertext, into);
         if !into.is_empty() {
@@ -93,23 +101,21 @@ impl Connection {
         }
     }
 
-    /// Writes what waits, as much as the kernel takes; `flushed` is called when all of it is out.
+    /// Writes what waits, as much as the kernel takes; `sent` is then shown what is left.
     ///
     /// # Errors
     /// When the connection broke.
     pub(super) fn send(
         &mut self,
         output: &mut SendBuf,
-        flushed: impl FnOnce(&mut SendBuf),
+        sent: impl FnOnce(&mut SendBuf),
     ) -> io::Result<()> {
         if !self.writable || (output.is_empty() && !self.socket.holds_unsent()) {
             return Ok(());
         }
         let with_kernel = self.socket.send(output)?;
         self.writable = with_kernel && output.is_empty();
-        if with_kernel {
-            flushed(output);
-        }
+        sent(output);
         Ok(())
     }
 

@@ -28,7 +28,7 @@ use crate::call::{Call, Class, LineFault, Report, Request, Revival, Settings, Ta
 
 use crate::clock::{Clock, Nanos};
 use crate::config::Agent;
-use crate::limits::LETTERS_PER_TURN;
+use crate::limits::{LETTER_RETRY, LETTERS_PER_TURN, PHONE_SOCKET_BYTES};
 use crate::mail::{
     AcceptLetter, CallKey, ControlLetter, DialLetter, Line, Load, Mailbox, NewCall, Postbox,
     WorkerLetter, mailbox,
@@ -38,6 +38,8 @@ use crate::wire::ws::{CloseCode, Role, write_close};
 
 /// Events taken from the kernel in one turn; the rest come in the next.
 const EVENTS_PER_TURN: usize = 1024;
+/// A timer further away than this is far.
+const FAR: Duration = Duration::from_secs(1);
 /// The bell's token; a leg's is twice its slot, plus one for the model's.
 const BELL: Token = Token(usize::MAX);
 
@@ -71,6 +73,10 @@ struct Slot {
     model: Option<Arc<Agent>>,
     /// The timer that counts; entries for other moments are stale.
     armed: Nanos,
+    /// The far timer that is in the wheel, stale or not; zero: none.
+    far: Nanos,
+    /// Whether it was counted as started.
+    started: bool,
     /// Whether the slot is on this turn's list.
     touched: bool,
 }
@@ -145,6 +151,11 @@ impl Worker {
         while !(self.stopping && self.slots.len() == 0) {
             self.turn(neighbours).expect("the poll instance waits for events");
         }
+        while let Some(letter) = self.mailbox.take() {
+            if let WorkerLetter::Line { line, .. } = letter {
+                self.dismiss(line.socket);
+            }
+        }
         self.fill_figures();
         let figures = Box::new(std::mem::take(&mut self.figures));
         let _ = neighbours.control.post(ControlLetter::Stopped { worker: self.number, figures });
@@ -159,7 +170,8 @@ impl Worker {
         self.transcode(now); // rings -> kernels -> messages, bounded work per call
         self.grant(neighbours); // wishes of the calls -> letters
         self.send(); // calls -> TLS -> sockets; clock read again, for frame latency only
-        self.tidy(&neighbours.load); // timers set, slots of ended calls freed
+        self.grant(neighbours); // what a socket that broke just now made its call wish
+        self.tidy(now, &neighbours.load); // timers set, slots of ended calls freed
         self.figures.histograms.record(Stage::Loop, self.clock.now().since(now));
         Ok(())
     }
@@ -193,16 +205,16 @@ impl Worker {
         for _ in 0..LETTERS_PER_TURN {
             let Some(letter) = self.mailbox.take() else { return };
             match letter {
-                WorkerLetter::Call(call) => self.add_call(now, *call, &neighbours.load),
+                WorkerLetter::Call(call) => self.add_call(now, *call),
                 WorkerLetter::Line { call, line } => self.add_line(now, call, *line),
                 WorkerLetter::NoLine { call, fault } => {
-                    self.tell(call, |call| call.handle_no_line(now, fault));
+                    self.tell(now, call, |call| call.handle_no_line(now, fault));
                 }
                 WorkerLetter::Refused { call, refusal } => {
-                    self.tell(call, |call| call.handle_refusal(now, refusal));
+                    self.tell(now, call, |call| call.handle_refusal(now, refusal));
                 }
                 WorkerLetter::Replaced { call } => {
-                    self.tell(call, |call| call.handle_replaced(now));
+                    self.tell(now, call, |call| call.handle_replaced(now));
                 }
                 WorkerLetter::Figures(figures) => self.hand_over(figures, neighbours),
                 WorkerLetter::Stop => self.stop(now),
@@ -210,8 +222,10 @@ impl Worker {
         }
     }
 
-    fn add_call(&mut self, now: Nanos, new: NewCall, load: &Load) {
+    fn add_call(&mut self, now: Nanos, new: NewCall) {
         let NewCall { id, mut socket, unread, door } = new;
+        // Where the kernel refuses, a `clear` is later than it could be.
+        let _ = socket.bound_send_buffer(PHONE_SOCKET_BYTES);
         let (registry, settings) = (self.poll.registry(), self.settings.clone());
         let seed = self.masks.u64(..);
         let mut registered = Ok(());
@@ -224,15 +238,18 @@ impl Worker {
                 agent: None,
                 model: None,
                 armed: Nanos::NEVER,
+                far: Nanos::ZERO,
+                started: false,
                 touched: false,
             }
         });
         let slot = self.slots.at(number).expect("just put in");
-        if registered.is_err() || self.stopping {
-            // No descriptor left to watch it with, or no time left to serve it.
-            self.slots.remove(number);
-            load.freed(self.number);
-            return;
+        if registered.is_err() {
+            // Nothing would ever tell of this socket.
+            slot.phone = None;
+            guard(&mut slot.call, now, |call| call.handle_phone_gone(now));
+        } else if self.stopping {
+            guard(&mut slot.call, now, |call| call.handle_stop(now));
         }
         touch(slot, number, &mut self.touched);
     }
@@ -263,9 +280,8 @@ impl Worker {
         let _ = socket.send(&mut goodbye);
     }
 
-    fn tell(&mut self, key: CallKey, event: impl FnOnce(&mut Call)) {
+    fn tell(&mut self, now: Nanos, key: CallKey, event: impl FnOnce(&mut Call)) {
         let Some(slot) = self.slots.of(key.slot, key.generation) else { return };
-        let now = self.clock.now();
         guard(&mut slot.call, now, event);
         touch(slot, key.slot, &mut self.touched);
     }
@@ -298,6 +314,9 @@ impl Worker {
         self.timers.expire(now, &mut self.expired);
         for entry in self.expired.drain(..) {
             let Some(slot) = self.slots.of(entry.slot, entry.generation) else { continue };
+            if slot.far == entry.due {
+                slot.far = Nanos::ZERO;
+            }
             if slot.armed != entry.due {
                 continue;
             }
@@ -318,20 +337,21 @@ impl Worker {
         }
     }
 
+    /// Turns wishes into letters. One that finds a full box is tried again a little later, unless
+    /// it was only to be said.
     fn grant(&mut self, neighbours: &Neighbours) {
         for &number in &self.touched {
             let Some(slot) = self.slots.at(number) else { continue };
             while let Some(request) = slot.call.poll_request() {
                 let key =
                     CallKey { worker: self.number, slot: number, generation: slot.generation };
-                if let Request::Redial(revival) = request {
-                    if !redial(slot, key, revival, neighbours) {
-                        self.figures.letters_lost += 1;
+                match grant_one(slot, key, request, neighbours, &mut self.figures) {
+                    Ok(()) => {}
+                    Err(None) => self.figures.letters_lost += 1,
+                    Err(Some(request)) => {
+                        slot.call.put_back(request);
+                        break;
                     }
-                    continue;
-                }
-                if !grant_one(&slot.call, key, request, neighbours, &mut self.figures) {
-                    self.figures.letters_lost += 1;
                 }
             }
         }
@@ -343,9 +363,9 @@ impl Worker {
             let Slot { call, phone, agent, .. } = slot;
             let (clock, histograms) = (&self.clock, &mut self.figures.histograms);
             if let Some(connection) = phone {
-                let sent = connection.send(call.phone_output(), |stamps| {
+                let sent = connection.send(call.phone_output(), |output| {
                     let now = clock.now();
-                    stamps.settle(|what, since| {
+                    output.settle(|what, since| {
                         let stage = match what {
                             Stamped::Frame => Stage::Downlink,
                             Stamped::BargeIn => Stage::BargeIn,
@@ -355,19 +375,24 @@ impl Worker {
                     });
                 });
                 if sent.is_err() {
-                    slot.phone = None;
-                    call.handle_phone_gone(clock.now());
+                    *phone = None;
+                    let now = clock.now();
+                    guard(call, now, |call| call.handle_phone_gone(now));
                     self.again.push(number);
                 }
             }
             if let Some(connection) = agent {
-                let sent = connection.send(call.agent_output(), |stamps| {
+                let sent = connection.send(call.agent_output(), |output| {
                     let now = clock.now();
-                    stamps.settle(|_, since| histograms.record(Stage::Uplink, now.since(since)));
+                    output.settle(|_, since| histograms.record(Stage::Uplink, now.since(since)));
                 });
                 if sent.is_err() {
-                    slot.agent = None;
-                    call.handle_agent_gone(clock.now());
+                    *agent = None;
+                    let now = clock.now();
+                    guard(call, now, |call| call.handle_agent_gone(now));
+                    self.again.push(number);
+                } else if call.has_uplink_to_send() {
+                    // The socket took what stood in the way of audio that waits.
                     self.again.push(number);
                 }
             }
@@ -375,21 +400,21 @@ impl Worker {
     }
 
     /// Sets the timers of the calls seen to, and frees the slots of those that are over.
-    fn tidy(&mut self, load: &Load) {
+    fn tidy(&mut self, now: Nanos, load: &Load) {
         while let Some(number) = self.touched.pop() {
             let Some(slot) = self.slots.at(number) else { continue };
             slot.touched = false;
             slot.drop_finished_legs();
-            if slot.call.is_over() && slot.phone.is_none() && slot.agent.is_none() {
+            let undone = slot.call.has_requests();
+            if slot.call.is_over() && slot.phone.is_none() && slot.agent.is_none() && !undone {
                 let slot = self.slots.remove(number).expect("looked at above");
-                self.past[class_index(&slot.call)].add(&slot.call.tally());
+                self.past[class_of(&slot.call) as usize].add(&slot.call.tally());
                 load.freed(self.number);
                 continue;
             }
-            let due = slot.call.next_timeout();
-            if due < slot.armed {
-                slot.armed = due;
-                self.timers.arm(Entry { slot: number, generation: slot.generation, due });
+            let retry = if undone { now.plus(LETTER_RETRY) } else { Nanos::NEVER };
+            if let Some(entry) = slot.arm(number, now, slot.call.next_timeout().min(retry)) {
+                self.timers.arm(entry);
             }
         }
         for number in &self.again {
@@ -421,7 +446,7 @@ impl Worker {
         self.figures.tally = self.past;
         self.figures.active = [0; Class::ALL.len()];
         for slot in self.slots.iter() {
-            let class = class_index(&slot.call);
+            let class = class_of(&slot.call) as usize;
             self.figures.tally[class].add(&slot.call.tally());
             self.figures.active[class] += u64::from(!slot.call.is_over());
         }
@@ -434,6 +459,32 @@ impl Slot {
             Leg::Phone => self.phone.as_mut(),
             Leg::Agent => self.agent.as_mut(),
         }
+    }
+
+    /// Counts the call as started, once.
+    fn count_start(&mut self, figures: &mut Figures) {
+        if !self.started {
+            self.started = true;
+            figures.started[class_of(&self.call) as usize] += 1;
+        }
+    }
+
+    /// Sets the timer to `due`, if that is before the one that counts: the entry to put into the
+    /// wheel, unless one there serves. A far timer that comes too early only asks again, so one of
+    /// them is enough, however often near ones come and go.
+    fn arm(&mut self, number: usize, now: Nanos, due: Nanos) -> Option<Entry> {
+        if due >= self.armed {
+            return None;
+        }
+        self.armed = due;
+        if due > now.plus(FAR) {
+            if self.far > now && self.far <= due {
+                self.armed = self.far;
+                return None;
+            }
+            self.far = due;
+        }
+        Some(Entry { slot: number, generation: self.generation, due })
     }
 
     /// Lets go of sockets that are needed no more and have sent what they had.
@@ -487,55 +538,69 @@ fn receive_leg(
 /// Runs one event of a call. An assertion that fails in it ends that call; the worker goes on.
 fn guard(call: &mut Call, now: Nanos, event: impl FnOnce(&mut Call)) {
     if catch_unwind(AssertUnwindSafe(|| event(call))).is_err() {
-        call.handle_failure(now);
+        // A call too broken even for that is left to its timers.
+        let _ = catch_unwind(AssertUnwindSafe(|| call.handle_failure(now)));
     }
 }
 
-/// Asks for another line. False if the letter was lost because a box was full: the call knows.
-fn redial(slot: &mut Slot, key: CallKey, revival: Revival, neighbours: &Neighbours) -> bool {
-    let (id, class) = (slot.call.id(), slot.call.class().unwrap_or(Class::Web));
+/// Fulfils one wish.
+///
+/// # Errors
+/// When a box was full: with the wish, if it is to be tried again.
+fn grant_one(
+    slot: &mut Slot,
+    key: CallKey,
+    request: Request,
+    neighbours: &Neighbours,
+    figures: &mut Figures,
+) -> Result<(), Option<Request>> {
+    let (id, class) = (slot.call.id(), class_of(&slot.call));
+    match request {
+        Request::Admit(opening) => {
+            slot.count_start(figures);
+            match neighbours.accept.post(AcceptLetter::Admit { call: key, id, opening }) {
+                Err(AcceptLetter::Admit { opening, .. }) => Err(Some(Request::Admit(opening))),
+                _ => Ok(()),
+            }
+        }
+        Request::Redial(revival) => redial(slot, key, revival, neighbours),
+        Request::Report(report) => {
+            if let Report::Joined { after } = report {
+                figures.histograms.record(Stage::Setup, after);
+            }
+            let letter = ControlLetter::Report { id, class, report };
+            neighbours.control.post(letter).map_err(|_| None)
+        }
+        Request::Ended(ending) => {
+            let call_sid = slot.call.call_sid().map(str::to_owned);
+            let letter = AcceptLetter::Ended { id, call_sid, ending };
+            neighbours.accept.post(letter).map_err(|_| Some(Request::Ended(ending)))?;
+            slot.count_start(figures);
+            figures.ended[class as usize][ending.index()] += 1;
+            Ok(())
+        }
+    }
+}
+
+/// Asks for another line. A call whose letter found a full box is told that there is none.
+fn redial(
+    slot: &mut Slot,
+    key: CallKey,
+    revival: Revival,
+    neighbours: &Neighbours,
+) -> Result<(), Option<Request>> {
+    let (id, class) = (slot.call.id(), class_of(&slot.call));
     let posted = slot.model.clone().is_some_and(|agent| {
         let revival = Some(revival);
         let letter = DialLetter::Dial { call: key, id, class, agent, revival };
         neighbours.dial.post(letter).is_ok()
     });
-    if !posted {
-        // Its own time does not go back, whatever moment it is told.
-        guard(&mut slot.call, Nanos::ZERO, |call| {
-            call.handle_no_line(Nanos::ZERO, LineFault::Full);
-        });
+    if posted {
+        return Ok(());
     }
-    posted
-}
-
-/// Fulfils one wish. False if the letter for it was lost because a box was full.
-fn grant_one(
-    call: &Call,
-    key: CallKey,
-    request: Request,
-    neighbours: &Neighbours,
-    figures: &mut Figures,
-) -> bool {
-    let (id, class) = (call.id(), call.class().unwrap_or(Class::Web));
-    match request {
-        Request::Admit(opening) => {
-            figures.started[class as usize] += 1;
-            neighbours.accept.post(AcceptLetter::Admit { call: key, id, opening }).is_ok()
-        }
-        // Granted by `redial`.
-        Request::Redial(_) => true,
-        Request::Report(report) => {
-            if let Report::Joined { after } = report {
-                figures.histograms.record(Stage::Setup, after);
-            }
-            neighbours.control.post(ControlLetter::Report { id, class, report }).is_ok()
-        }
-        Request::Ended(ending) => {
-            figures.ended[class as usize][ending.index()] += 1;
-            let call_sid = call.call_sid().map(str::to_owned);
-            neighbours.accept.post(AcceptLetter::Ended { id, call_sid, ending }).is_ok()
-        }
-    }
+    // Its own time does not go back, whatever moment it is told.
+    guard(&mut slot.call, Nanos::ZERO, |call| call.handle_no_line(Nanos::ZERO, LineFault::Full));
+    Err(None)
 }
 
 /// Puts the slot on this turn's list, once.
@@ -546,8 +611,9 @@ fn touch(slot: &mut Slot, number: usize, touched: &mut Vec<usize>) {
     }
 }
 
-fn class_index(call: &Call) -> usize {
-    call.class().unwrap_or(Class::Web) as usize
+/// A call's class; until it is known, the strangers' own.
+fn class_of(call: &Call) -> Class {
+    call.class().unwrap_or(Class::Web)
 }
 
 fn token_of(slot: usize, leg: Leg) -> Token {

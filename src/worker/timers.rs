@@ -3,7 +3,8 @@
 //! Entries are never taken out early. The owner remembers which of its entries still counts, and
 //! passes over the others when they come up.
 //! In:       an owner, its use, the moment it wants to be called at.
-//! Out:      owners whose moment has come, at most one tick late.
+//! Out:      owners whose moment has come, less than one tick late when asked at every tick. (The
+//!           kernel's wait is rounded up to its own millisecond on top.)
 //! Bounds:   an entry beyond the wheel's [`TICKS`] is looked at once a round, never fired early.
 //! Not here: what a timer is for.
 

@@ -51,6 +51,8 @@ pub(crate) struct Peer {
     pub(crate) heard: Vec<Message>,
     /// Nothing it writes arrives any more.
     pub(crate) cut_off: bool,
+    /// It takes nothing: its socket's buffers are full.
+    pub(crate) deaf: bool,
 }
 
 impl Peer {
@@ -61,6 +63,7 @@ impl Peer {
             unread: Vec::new(),
             heard: Vec::new(),
             cut_off: false,
+            deaf: false,
         }
     }
 
@@ -73,6 +76,9 @@ impl Peer {
     }
 
     fn listen(&mut self, output: &mut SendBuf) {
+        if self.deaf {
+            return;
+        }
         let n = output.len_bytes();
         self.socket.get_mut().to_read.extend(output.waiting());
         output.consume(n);
@@ -117,14 +123,26 @@ pub(crate) struct Stage {
 pub(crate) const STREAM: &str = "MZ0000000000000000000000000000000a";
 
 pub(crate) fn terms() -> LineTerms {
-    LineTerms { uplink_rate_hz: 16_000, uplink_ms: 20, ..LineTerms::default() }
+    LineTerms {
+        uplink_rate_hz: 16_000,
+        uplink_ms: 20,
+        greeting: None,
+        seed: None,
+        nudge: r#"{"nudge":1}"#.to_owned(),
+    }
 }
 
 impl Stage {
     pub(crate) fn new(door: Door) -> Stage {
+        Stage::lasting(door, Duration::from_secs(3600))
+    }
+
+    /// A call that may last so long.
+    pub(crate) fn lasting(door: Door, max_duration: Duration) -> Stage {
         let settings = Settings {
             playout_lead: Duration::from_millis(300),
-            max_duration: Duration::from_secs(3600),
+            max_duration,
+            uplink_rate_hz: 16_000,
         };
         let now = Nanos::from_millis(1);
         Stage {
@@ -232,7 +250,7 @@ impl Stage {
             self.now = self.now.max(self.call.next_timeout());
             self.call.handle_timeout(self.now);
             self.settle();
-            if self.ending.is_some() {
+            if self.ending.is_some() && !self.call.needs_phone() && !self.call.needs_agent() {
                 break;
             }
         }

@@ -3,6 +3,7 @@
 mod harness;
 mod random;
 mod session;
+mod sim;
 
 use dsp::kernels::{Isa, Kernels};
 use dsp::resample::{Conversion, FilterSet, Resampler};
@@ -325,12 +326,17 @@ fn a_stranger_is_closed_with_the_right_code_and_counted() {
         text(&start.to_string())
     };
     let deep = "[".repeat(60_000);
+    let long_sid = {
+        let mut start = start();
+        start["start"]["callSid"] = json!("C".repeat(129));
+        text(&start.to_string())
+    };
     let cases: [(Message, u16, Oddity); 8] = [
         (text("{\"event\":\"start\""), 1007, Oddity::PhoneMessage),
         (text("{\"event\":5}"), 1007, Oddity::PhoneMessage),
         (text(&deep), 1007, Oddity::PhoneMessage),
         (text("{\"event\":\"start\",\"start\":{}}"), 1007, Oddity::PhoneMessage),
-        (text(&media(0, &[0; 160]).to_string()), 1008, Oddity::PhoneOrder),
+        (long_sid, 1008, Oddity::PhoneMessage),
         (Message::binary(vec![1, 2, 3]), 1003, Oddity::PhoneOpcode),
         (other_format, 1003, Oddity::PhoneMessage),
         (text(&"x".repeat(70_000)), 1009, Oddity::PhoneFraming),
@@ -370,7 +376,93 @@ fn nonsense_in_a_call_is_counted_and_passed_over_but_not_for_ever() {
         stage.phone.say(json!({"event": "weather"}));
     }
     stage.settle();
+    assert_eq!(stage.ending, None, "a carrier may learn new words");
+    for _ in 0..300 {
+        stage.phone.say(json!({"event": "mark", "mark": {"name": "not ours"}}));
+    }
+    stage.settle();
     assert_eq!(stage.phone.close_code(), Some(1008));
+}
+
+#[test]
+fn what_comes_before_start_is_counted_and_not_played() {
+    let mut stage = Stage::new(Door::Twilio);
+    stage.phone.say(media(0, &mulaw(160)));
+    stage.phone.say(json!({"event": "dtmf", "dtmf": {"track": "inbound_track", "digit": "5"}}));
+    stage.phone.say(json!({"event": "mark", "mark": {"name": "g0:0"}}));
+    stage.phone.say(start());
+    stage.settle();
+    stage.join();
+    assert!(stage.heard_by_model().is_empty());
+    assert_eq!(stage.tally().oddities[Oddity::PhoneOrder as usize], 3);
+    assert_eq!(stage.tally().uplink.samples_in, 0);
+    assert!(!stage.reports.contains(&Report::Dtmf));
+
+    let mut stage = Stage::new(Door::Twilio);
+    for _ in 0..10_000 {
+        stage.phone.say(json!({"event": "dtmf", "dtmf": {"digit": "5"}}));
+    }
+    stage.settle();
+    assert_eq!(stage.phone.close_code(), Some(1008), "but not for ever");
+}
+
+#[test]
+fn the_answer_after_a_turn_of_whole_frames_starts_at_once_and_the_turn_has_its_last_mark() {
+    let mut stage = Stage::joined();
+    stage.agent.say(speech(&voice(2_400, 0)));
+    stage.settle();
+    stage.pass(3_000);
+    stage.agent.say(json!({"serverContent": {"turnComplete": true}}));
+    stage.settle();
+    assert_eq!(stage.phone.texts().last().unwrap()["mark"]["name"], "g0:100");
+    let before = stage.heard_by_caller().len();
+    stage.agent.say(speech(&voice(960, 0)));
+    stage.settle();
+    assert_eq!(stage.heard_by_caller().len(), before + 320, "40 ms at once");
+}
+
+#[test]
+fn a_barge_in_takes_back_what_the_phone_has_not_taken() {
+    let mut stage = Stage::joined();
+    stage.phone.deaf = true;
+    stage.agent.say(speech(&voice(48_000, 0)));
+    stage.settle();
+    stage.pass(500);
+    stage.agent.say(json!({"serverContent": {"interrupted": true}}));
+    stage.settle();
+    let tally = stage.tally();
+    assert_eq!(tally.downlink.samples_out, 0);
+    assert_eq!(tally.downlink.dropped[Dropped::BargeIn as usize], 48_000);
+    stage.phone.deaf = false;
+    stage.settle();
+    assert!(stage.heard_by_caller().is_empty());
+    let texts = stage.phone.texts();
+    assert!(texts.contains(&json!({"event": "clear", "streamSid": STREAM})));
+}
+
+#[test]
+fn what_a_lost_phone_had_not_taken_counts_as_unsent() {
+    let mut stage = Stage::joined();
+    stage.phone.deaf = true;
+    stage.agent.say(speech(&voice(2_400, 0)));
+    stage.settle();
+    assert_eq!(stage.tally().downlink.queued, 2_400);
+    stage.call.handle_phone_gone(stage.now);
+    stage.settle();
+    let tally = stage.tally();
+    assert_eq!(tally.downlink.dropped[Dropped::Unsent as usize], 2_400);
+    assert_eq!((tally.downlink.messages_out, tally.downlink.samples_out), (0, 0));
+}
+
+#[test]
+fn a_format_we_do_not_speak_is_the_callers_to_hear_of() {
+    let mut stage = Stage::new(Door::Twilio);
+    let mut start = start();
+    start["start"]["mediaFormat"]["sampleRate"] = json!(16_000);
+    stage.phone.say(start);
+    stage.settle();
+    assert_eq!(stage.call.call_sid(), Some("CA1"));
+    assert_eq!(stage.ending.unwrap().afterwards(), Afterwards::Fallback);
 }
 
 #[test]
@@ -434,6 +526,11 @@ fn a_silent_phone_is_pinged_and_then_given_up() {
 fn a_silent_model_is_given_up() {
     let mut stage = Stage::joined();
     stage.pass(25_000);
+    stage.phone.say(media(0, &mulaw(160)));
+    stage.settle();
+    stage.pass(19_000);
+    assert_eq!(stage.reports.len(), 2, "nobody has spoken to it for so long");
+    stage.pass(6_000);
     assert_eq!(stage.ending, None, "another line is tried");
     stage.pass(30_000);
     assert_eq!(stage.ending, Some(Ending::ModelSilent));

@@ -2,9 +2,9 @@
 //! accounted for, and the call ends.
 
 use serde_json::json;
-use vocaris::call::{Door, Ending};
+use vocaris::call::{Door, Ending, LineFault};
 
-use crate::harness::{STREAM, Stage, encode64, media, speech, start, voice};
+use crate::harness::{STREAM, Stage, encode64, media, speech, start, update, voice};
 
 const CALLS: u64 = 500;
 
@@ -25,6 +25,7 @@ fn one_call(seed: u64) {
         stage.cut = *random.choice([13, 1_000, usize::MAX].iter()).unwrap();
         phone_says(&mut stage, &mut random, &mut timestamp);
         agent_says(&mut stage, &mut random);
+        line_comes(&mut stage, &mut random);
         stage.settle();
         stage.pass(random.u64(0..60));
         if stage.ending.is_some() {
@@ -38,7 +39,7 @@ fn one_call(seed: u64) {
     let ending = stage.ending.unwrap_or_else(|| panic!("seed {seed}: the call did not end"));
     let tally = stage.tally();
     assert_eq!((tally.uplink.queued, tally.downlink.queued), (0, 0), "seed {seed}, {ending}");
-    stage.pass(300);
+    stage.pass(2_100);
     assert!(!stage.call.needs_phone() && !stage.call.needs_agent(), "seed {seed}, {ending}");
     assert_ne!(ending, Ending::Internal, "seed {seed}");
 }
@@ -59,13 +60,27 @@ fn phone_says(stage: &mut Stage, random: &mut fastrand::Rng, timestamp: &mut u64
             stage.phone.socket.get_mut().written.extend(garbage.collect::<Vec<_>>());
         }
         7 if random.u32(0..4) == 0 => stage.join(),
-        8 => stage.call.handle_no_line(stage.now, vocaris::call::LineFault::Timeout),
+        8 => stage.call.handle_no_line(stage.now, LineFault::Timeout),
         9 => *timestamp += random.u64(0..3_000),
         _ => {
             let frame: Vec<u8> = (0..random.usize(0..400)).map(|_| random.u8(..)).collect();
             stage.phone.say(media(*timestamp, &frame));
             *timestamp += frame.len() as u64 / 8;
         }
+    }
+}
+
+/// A line that was asked for comes, or does not.
+fn line_comes(stage: &mut Stage, random: &mut fastrand::Rng) {
+    if stage.redials.is_empty() {
+        return;
+    }
+    match random.u32(0..10) {
+        0..3 => drop(stage.redial()),
+        3 => drop(stage.refuse(LineFault::Closed { code: Some(1011) })),
+        4 => drop(stage.refuse(LineFault::Timeout)),
+        5 if random.u32(0..4) == 0 => drop(stage.refuse(LineFault::Quota)),
+        _ => {}
     }
 }
 
@@ -86,6 +101,8 @@ fn agent_says(stage: &mut Stage, random: &mut fastrand::Rng) {
             stage.agent.socket.get_mut().written.extend([random.u8(..), random.u8(..)]);
         }
         7 if random.u32(0..6) == 0 => stage.call.handle_agent_gone(stage.now),
+        20 => stage.agent.say(update(&random.u8(..).to_string())),
+        21 => stage.agent.say(json!({"goAway": {"timeLeft": "0s"}})),
         8..20 => {
             let chunk = voice(random.usize(0..8_000), 0);
             let odd = random.usize(0..2).min(chunk.len());

@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use serde_json::json;
 use vocaris::call::session::{Cause, Kind};
-use vocaris::call::{Dropped, Ending, LineFault, LineTerms, Report, Revival};
+use vocaris::call::{Door, Dropped, Ending, LineFault, LineTerms, Report, Revival};
+use vocaris::clock::Nanos;
 use vocaris::config::Secret;
 use vocaris::wire::gemini::CloseClass;
 
-use crate::harness::{Stage, media, speech, terms, update, voice};
+use crate::harness::{Stage, media, speech, start, terms, update, voice};
 use crate::{downsampled, mulaw, upsampled};
 
 fn resume(handle: &str) -> Revival {
@@ -347,12 +348,16 @@ fn what_a_browser_types_meanwhile_waits_and_goes_before_audio() {
 #[test]
 fn a_silent_line_is_closed_in_order_before_another_is_asked_for() {
     let mut stage = Stage::joined();
+    stage.phone.say(media(0, &[0x55; 160]));
+    stage.settle();
     stage.pass(20_000);
     assert_eq!(stage.agent.close_code(), Some(1000));
     assert_eq!(stage.redials.len(), 1, "the peer answered at once");
 
     let mut stage = Stage::joined();
     stage.agent.cut_off = true;
+    stage.phone.say(media(0, &[0x55; 160]));
+    stage.settle();
     stage.pass(20_000);
     assert_eq!(stage.agent.close_code(), Some(1000));
     assert!(stage.redials.is_empty() && stage.call.needs_agent());
@@ -392,5 +397,215 @@ fn a_caller_who_hangs_up_meanwhile_is_let_go_and_a_late_line_is_not_wanted() {
     assert_eq!(stage.ending, Some(Ending::PhoneLost));
     assert!(!stage.call.awaits_line() && !stage.call.needs_agent());
     let took = stage.call.next_timeout().since(stage.now);
-    assert!(took <= Duration::from_millis(250));
+    assert!(took <= Duration::from_secs(2));
+}
+
+fn go_away(stage: &mut Stage, time_left: &str) {
+    stage.agent.say(json!({"goAway": {"timeLeft": time_left}}));
+    stage.settle();
+}
+
+/// How long until another line is asked for, at most so long.
+fn until_redial(stage: &mut Stage, at_most_ms: u64) -> Option<u64> {
+    (0..=at_most_ms / 10).find_map(|tens| {
+        if !stage.redials.is_empty() {
+            return Some(tens * 10);
+        }
+        stage.agent.say(json!({"usageMetadata": {}}));
+        stage.pass(10);
+        None
+    })
+}
+
+#[test]
+fn an_announced_end_that_finds_no_good_moment_is_obeyed_by_the_clock() {
+    for (time_left, after_ms) in [
+        ("50s", 45_000),
+        ("600s", 45_000),
+        ("20s", 15_000),
+        ("9.5s", 4_500),
+        ("8s", 3_000),
+        ("7.999s", 0),
+        ("0s", 0),
+        ("nonsense", 0),
+    ] {
+        let mut stage = Stage::joined();
+        go_away(&mut stage, time_left);
+        // Nothing comes any more but what keeps the line alive: the clock alone decides.
+        assert_eq!(until_redial(&mut stage, 46_000), Some(after_ms), "{time_left}");
+        assert_eq!(stage.agent.close_code(), Some(1000));
+        stage.redial();
+        assert_eq!(swaps(&stage), [(Kind::Fresh, Cause::GoAway)]);
+    }
+}
+
+#[test]
+fn an_announced_end_waits_until_nobody_speaks_and_nothing_is_owed() {
+    let mut stage = Stage::joined();
+    stage.update("h");
+    stage.agent.say(speech(&voice(4_800, 0)));
+    stage.settle();
+    go_away(&mut stage, "50s");
+    stage.pass(2_000);
+    assert!(stage.redials.is_empty(), "the model speaks");
+    caller_speaks(&mut stage, &mulaw(1_600), 0);
+    stage.agent.say(json!({"serverContent": {"generationComplete": true}}));
+    stage.settle();
+    stage.pass(1_000);
+    assert!(stage.redials.is_empty(), "the caller waits for an answer");
+    let answer = voice(48_000, 3);
+    stage.agent.say(speech(&answer));
+    stage.agent.say(json!({"serverContent": {"generationComplete": true}}));
+    stage.settle();
+    assert_eq!(stage.redials, [resume("h")], "though the answer is still playing");
+    assert_eq!(stage.agent.close_code(), Some(1000), "the old line is closed first");
+    stage.pass(700);
+    stage.redial();
+    stage.pass(2_000);
+    let heard = stage.heard_by_caller();
+    assert!(heard.ends_with(&downsampled(&answer)), "the caller did not notice");
+}
+
+#[test]
+fn an_announced_end_waits_for_a_caller_to_be_silent_for_a_while() {
+    let mut stage = Stage::joined();
+    stage.update("h");
+    stage.agent.say(json!({"serverContent": {"turnComplete": true}}));
+    caller_speaks(&mut stage, &mulaw(1_600), 0);
+    stage.agent.say(json!({"serverContent": {"waitingForInput": true}}));
+    stage.settle();
+    go_away(&mut stage, "50s");
+    assert!(stage.redials.is_empty());
+    // The last word was heard 20 ms ago.
+    assert_eq!(until_redial(&mut stage, 1_000), Some(280));
+}
+
+#[test]
+fn an_announced_end_that_comes_early_is_still_expected_and_costs_no_budget() {
+    let mut stage = Stage::joined();
+    for round in 0..20 {
+        stage.update("h");
+        stage.agent.say(speech(&voice(480, 0)));
+        go_away(&mut stage, "50s");
+        match round % 3 {
+            0 => stage.lose_agent(),
+            1 => stage.close_agent(1000, ""),
+            _ => stage.close_agent(1011, "Deadline expired before operation could complete."),
+        }
+        assert_eq!(stage.redial(), resume("h"), "{round}");
+        stage.pass(500);
+    }
+    assert_eq!(swaps(&stage), [(Kind::Resume, Cause::GoAway); 20]);
+}
+
+#[test]
+fn two_rotations_in_a_row_lose_nothing_of_the_caller() {
+    let mut stage = Stage::joined();
+    let said = mulaw(8_000);
+    for (n, frame) in said.chunks(160).enumerate() {
+        stage.phone.say(media(20 * n as u64, frame));
+        stage.settle();
+        match n % 16 {
+            5 => go_away(&mut stage, "0s"),
+            12 => drop(stage.redial()),
+            _ => {}
+        }
+        stage.pass(20);
+    }
+    if !stage.redials.is_empty() {
+        stage.redial();
+    }
+    assert_eq!(stage.heard_by_model(), upsampled(&said));
+}
+
+#[test]
+fn a_model_that_does_not_answer_is_asked_then_resumed_then_begun_afresh() {
+    let mut stage = Stage::joined();
+    stage.update("h");
+    caller_speaks(&mut stage, &mulaw(1_600), 0);
+    // A mute model goes on to transcribe: that is no answer.
+    let nudges =
+        |stage: &Stage| stage.agent.texts().iter().filter(|text| text["nudge"] == 1).count();
+    stage.agent.say(json!({"serverContent": {"inputTranscription": {"text": "Hello?"}}}));
+    stage.settle();
+    stage.pass(6_970);
+    assert_eq!(nudges(&stage), 0);
+    stage.pass(20);
+    assert_eq!(nudges(&stage), 1);
+    stage.agent.say(json!({"usageMetadata": {}}));
+    stage.settle();
+    stage.pass(7_000);
+    assert_eq!(stage.redial(), resume("h"));
+    stage.pass(8_000);
+    assert!(matches!(stage.redial(), Revival::Fresh { summary } if summary.contains("Hello?")));
+    assert_eq!(swaps(&stage), [(Kind::Resume, Cause::Unanswered), (Kind::Fresh, Cause::Poisoned)]);
+    assert_eq!(stage.tally().lines.nudges, 1);
+    stage.agent.say(speech(&voice(4_800, 0)));
+    stage.settle();
+    assert_eq!(until_redial(&mut stage, 30_000), None, "it has answered");
+}
+
+#[test]
+fn a_caller_who_is_never_answered_hears_the_fallback_in_the_end() {
+    let mut stage = Stage::joined();
+    stage.update("h");
+    caller_speaks(&mut stage, &mulaw(1_600), 0);
+    while stage.ending.is_none() {
+        if !stage.redials.is_empty() {
+            stage.redial();
+        }
+        stage.agent.say(json!({"usageMetadata": {}}));
+        stage.pass(100);
+    }
+    assert_eq!(stage.ending, Some(Ending::ModelSilent));
+    let lasted = stage.now.since(Nanos::ZERO).as_secs();
+    assert!((30..90).contains(&lasted), "{lasted} s");
+}
+
+#[test]
+fn an_answer_cut_off_by_a_lost_connection_is_asked_for() {
+    let mut stage = Stage::joined();
+    stage.agent.say(speech(&voice(480, 0)));
+    stage.settle();
+    stage.lose_agent();
+    stage.redial();
+    stage.pass(7_000);
+    assert!(stage.agent.texts().iter().any(|text| text["nudge"] == 1));
+}
+
+#[test]
+fn a_greeting_that_does_not_come_is_asked_for_once_more() {
+    let mut stage = Stage::new(Door::Twilio);
+    stage.phone.say(start());
+    stage.settle();
+    let greeting = Some(r#"{"greet":1}"#.to_owned());
+    stage.call.handle_line(stage.now, &LineTerms { greeting, ..terms() });
+    stage.settle();
+    stage.pass(3_999);
+    assert_eq!(stage.agent.texts().len(), 1);
+    stage.pass(1);
+    assert_eq!(stage.agent.texts()[1]["nudge"], 1);
+    stage.pass(10_000);
+    assert_eq!(stage.agent.texts().len(), 2);
+}
+
+#[test]
+fn a_model_that_stops_for_nobody_and_stays_mute_is_begun_afresh() {
+    let mut stage = Stage::joined();
+    stage.update("h");
+    stage.agent.say(speech(&voice(48_000, 0)));
+    stage.agent.say(json!({"serverContent": {"interrupted": true}}));
+    stage.agent.say(json!({"serverContent": {"turnComplete": true}}));
+    stage.settle();
+    assert_eq!(until_redial(&mut stage, 6_000), Some(5_000));
+    assert_eq!(stage.redial(), fresh(), "not by the handle of the mute session");
+    assert_eq!(swaps(&stage), [(Kind::Fresh, Cause::Phantom)]);
+
+    let mut stage = Stage::joined();
+    stage.agent.say(speech(&voice(48_000, 0)));
+    stage.settle();
+    caller_speaks(&mut stage, &mulaw(3_200), 0);
+    stage.agent.say(json!({"serverContent": {"interrupted": true}}));
+    stage.settle();
+    assert_eq!(until_redial(&mut stage, 6_000), None, "the caller did interrupt");
 }

@@ -139,11 +139,9 @@ fn gram(rows: &[Row], taps: usize) -> Vec<Vec<f64>> {
     let mut gram = vec![vec![0.0; taps]; taps];
     for row in rows {
         let w = row.weight * row.weight;
-        for i in 0..taps {
+        for (i, line) in gram.iter_mut().enumerate() {
             let wi = w * row.adds[i];
-            for j in i..taps {
-                gram[i][j] += wi * row.adds[j];
-            }
+            line[i..].iter_mut().zip(&row.adds[i..]).for_each(|(sum, add)| *sum += wi * add);
         }
     }
     gram

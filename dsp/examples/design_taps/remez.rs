@@ -36,7 +36,7 @@ struct Point {
 /// The taps of `spec`, unit gain, symmetric.
 pub(crate) fn design(spec: LowPass) -> Vec<f64> {
     // An even number of taps has a factor cos(pi f), which the polynomial is relieved of.
-    let even = spec.taps % 2 == 0;
+    let even = spec.taps.is_multiple_of(2);
     let unknowns = if even { spec.taps / 2 } else { spec.taps / 2 + 1 };
     let grid = grid(&spec, unknowns, even);
     let mut extremes: Vec<usize> =
@@ -92,7 +92,7 @@ impl Fit {
                 1.0 / others.map(|j| 2.0 * (x[i] - x[j])).product::<f64>()
             })
             .collect();
-        let sign = |i: usize| if i % 2 == 0 { 1.0 } else { -1.0 };
+        let sign = |i: usize| if i.is_multiple_of(2) { 1.0 } else { -1.0 };
         let wanted: f64 = points.iter().zip(&barycentric).map(|(p, b)| b * p.wanted).sum();
         let unit: f64 = points
             .iter()

@@ -17,7 +17,7 @@ use std::arch::x86_64::*;
 
 use super::{load, store};
 use crate::scalar;
-use crate::taps::{Bank, Rounding, RowAvx2};
+use crate::taps::{Bank, Lift, PHASE_ALIGN, Rounding, RowAvx2};
 
 /// Groups that share a load of a row.
 const GROUPS: usize = 8;
@@ -25,10 +25,39 @@ const GROUP_OUTPUTS: usize = 4;
 
 /// As [`scalar::fir::fir`].
 #[target_feature(enable = "avx2")]
-pub(crate) fn fir(bank: &Bank, window: &[i16], mut tick: usize, mut output: &mut [i16]) {
-    let Rounding::Lifted { shifts, places } = bank.rounding else {
+pub(crate) fn fir(bank: &Bank, window: &[i16], tick: usize, output: &mut [i16]) {
+    let Rounding::Banded { lift, places } = bank.rounding else {
         return dots(bank, window, tick, output);
     };
+    match lift {
+        Lift::Small => banded(bank, window, tick, output, |even, odd| {
+            round(_mm256_add_epi32(even, odd), places + 1)
+        }),
+        Lift::None => {
+            banded(bank, window, tick, output, |even, odd| round(mean(even, odd), places))
+        }
+        Lift::By17Over16 => banded(bank, window, tick, output, |even, odd| {
+            let mean = mean(even, odd);
+            round(_mm256_add_epi32(mean, _mm256_srai_epi32(mean, 4)), places)
+        }),
+        Lift::By13Over16 => banded(bank, window, tick, output, |even, odd| {
+            let mean = mean(even, odd);
+            let parts = _mm256_add_epi32(_mm256_srai_epi32(mean, 1), _mm256_srai_epi32(mean, 2));
+            round(_mm256_add_epi32(parts, _mm256_srai_epi32(mean, 4)), places)
+        }),
+    }
+}
+
+/// The filter by bands; `finish` joins the two lanes of eight outputs, lifts and rounds.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn banded(
+    bank: &Bank,
+    window: &[i16],
+    mut tick: usize,
+    mut output: &mut [i16],
+    finish: impl Fn(__m256i, __m256i) -> __m256i,
+) {
     // Groups begin at phase zero; an output before that stands alone.
     while !tick.is_multiple_of(bank.up) && !output.is_empty() {
         scalar::fir::fir(bank, window, tick, &mut output[..1]);
@@ -42,14 +71,14 @@ pub(crate) fn fir(bank: &Bank, window: &[i16], mut tick: usize, mut output: &mut
         let groups: [__m256i; GROUPS] = groups(bank.band_avx2, &window[at..], step);
         let (halves, _) = chunk.as_chunks_mut::<16>();
         for (half, groups) in halves.iter_mut().zip(groups.as_chunks::<4>().0) {
-            store(half, round(groups, shifts, places));
+            store(half, pack(groups, &finish));
         }
         at += GROUPS * step;
     }
     for chunk in rest.chunks_mut(16) {
         let groups = groups(bank.band_avx2, &window[at..], step);
         let mut whole = [0_i16; 16];
-        store(&mut whole, round(&groups, shifts, places));
+        store(&mut whole, pack(&groups, &finish));
         chunk.copy_from_slice(&whole[..chunk.len()]);
         at += 4 * step;
     }
@@ -72,28 +101,40 @@ fn groups<const N: usize>(band: &[RowAvx2], window: &[i16], step: usize) -> [__m
     sums
 }
 
-/// Four groups to sixteen samples: the mean of each pair of lanes, lifted, rounded, saturated.
+/// Four groups to sixteen samples, in order and saturated.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn round(groups: &[__m256i; 4], shifts: &[u32], places: u32) -> __m256i {
-    let half = _mm256_set1_epi32(1 << (places - 1));
-    let finish = |a: __m256i, b: __m256i| {
-        let (a, b) = (_mm256_castsi256_ps(a), _mm256_castsi256_ps(b));
-        let even = _mm256_castps_si256(_mm256_shuffle_ps(a, b, 0b10_00_10_00));
-        let odd = _mm256_castps_si256(_mm256_shuffle_ps(a, b, 0b11_01_11_01));
-        // floor((even + odd) / 2), without the 33rd bit.
-        let both = _mm256_and_si256(even, odd);
-        let one = _mm256_srai_epi32(_mm256_xor_si256(even, odd), 1);
-        let mean = _mm256_add_epi32(both, one);
-        let lifted = shifts.iter().fold(half, |sum, shift| {
-            _mm256_add_epi32(sum, _mm256_sra_epi32(mean, _mm_cvtsi32_si128(*shift as i32)))
-        });
-        _mm256_sra_epi32(lifted, _mm_cvtsi32_si128(places as i32))
-    };
-    let [a, b, c, d] = *groups;
-    let packed = _mm256_packs_epi32(finish(a, b), finish(c, d));
+fn pack([a, b, c, d]: &[__m256i; 4], finish: impl Fn(__m256i, __m256i) -> __m256i) -> __m256i {
+    let ((even, odd), (even_later, odd_later)) = (unzip(*a, *b), unzip(*c, *d));
+    let packed = _mm256_packs_epi32(finish(even, odd), finish(even_later, odd_later));
     // Pairs of outputs lie as a0 b0 c0 d0, a1 b1 c1 d1.
     _mm256_permutevar8x32_epi32(packed, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7))
+}
+
+/// floor((even + odd) / 2), without the 33rd bit.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn mean(even: __m256i, odd: __m256i) -> __m256i {
+    let half = _mm256_srai_epi32(_mm256_xor_si256(even, odd), 1);
+    _mm256_add_epi32(_mm256_and_si256(even, odd), half)
+}
+
+/// The even lanes of two groups, and the odd ones.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn unzip(a: __m256i, b: __m256i) -> (__m256i, __m256i) {
+    let (a, b) = (_mm256_castsi256_ps(a), _mm256_castsi256_ps(b));
+    let even = _mm256_shuffle_ps(a, b, 0b10_00_10_00);
+    let odd = _mm256_shuffle_ps(a, b, 0b11_01_11_01);
+    (_mm256_castps_si256(even), _mm256_castps_si256(odd))
+}
+
+/// To nearest, half up.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn round(lifted: __m256i, places: u32) -> __m256i {
+    let half = _mm256_set1_epi32(1 << (places - 1));
+    _mm256_sra_epi32(_mm256_add_epi32(lifted, half), _mm_cvtsi32_si128(places as i32))
 }
 
 /// Four samples, in each quarter of the register.
@@ -110,13 +151,13 @@ unsafe fn spread(quad: *const i16) -> __m256i {
 
 /// One output after the other, for banks without a band.
 #[target_feature(enable = "avx2")]
-fn dots(bank: &Bank, window: &[i16], mut tick: usize, output: &mut [i16]) {
+fn dots(bank: &Bank, window: &[i16], tick: usize, output: &mut [i16]) {
+    let mut at = bank.place(tick);
     for sample in output {
-        let phase = tick % bank.up;
-        let window = &window[tick / bank.up..];
-        let sum = dot(window, bank.phase(phase));
-        *sample = bank.round(sum.into(), dot(window, bank.fine_phase(phase)).into());
-        tick += bank.down;
+        let window = &window[at.first..];
+        let sum = dot(window, bank.phase(at.phase));
+        *sample = bank.round(sum.into(), dot(window, bank.fine_phase(at.phase)).into());
+        at = bank.next_place(at);
     }
 }
 
@@ -124,18 +165,13 @@ fn dots(bank: &Bank, window: &[i16], mut tick: usize, output: &mut [i16]) {
 #[inline]
 #[target_feature(enable = "avx2")]
 fn dot(window: &[i16], taps: &[i16]) -> i32 {
-    let window = &window[..taps.len()];
-    let (window, window_tail) = window.as_chunks::<16>();
-    let (taps, taps_tail) = taps.as_chunks::<16>();
+    let (steps, _) = taps.as_chunks::<PHASE_ALIGN>();
+    let (samples, _) = window[..taps.len()].as_chunks::<PHASE_ALIGN>();
     let mut sum = _mm256_setzero_si256();
-    for (window, taps) in window.iter().zip(taps) {
-        sum = _mm256_add_epi32(sum, _mm256_madd_epi16(load(window), load(taps)));
+    for (samples, taps) in samples.iter().zip(steps) {
+        sum = _mm256_add_epi32(sum, _mm256_madd_epi16(load(samples), load(taps)));
     }
-    let mut total = sum_lanes(sum);
-    for (sample, tap) in window_tail.iter().zip(taps_tail) {
-        total += i32::from(*sample) * i32::from(*tap);
-    }
-    total
+    sum_lanes(sum)
 }
 
 #[inline]

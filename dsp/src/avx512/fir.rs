@@ -13,7 +13,7 @@
 use std::arch::x86_64::*;
 
 use super::load;
-use crate::taps::{Bank, Rounding, RowAvx512};
+use crate::taps::{Bank, Lift, Rounding, RowAvx512};
 use crate::{avx2, scalar};
 
 /// Groups that share a load of a row.
@@ -22,10 +22,39 @@ const GROUP_OUTPUTS: usize = 8;
 
 /// As [`scalar::fir::fir`].
 #[target_feature(enable = "avx2,avx512f,avx512bw,avx512vl,avx512vnni")]
-pub(crate) fn fir(bank: &Bank, window: &[i16], mut tick: usize, mut output: &mut [i16]) {
-    let Rounding::Lifted { shifts, places } = bank.rounding else {
+pub(crate) fn fir(bank: &Bank, window: &[i16], tick: usize, output: &mut [i16]) {
+    let Rounding::Banded { lift, places } = bank.rounding else {
         return avx2::fir::fir(bank, window, tick, output);
     };
+    match lift {
+        Lift::Small => banded(bank, window, tick, output, |even, odd| {
+            round(_mm512_add_epi32(even, odd), places + 1)
+        }),
+        Lift::None => {
+            banded(bank, window, tick, output, |even, odd| round(mean(even, odd), places))
+        }
+        Lift::By17Over16 => banded(bank, window, tick, output, |even, odd| {
+            let mean = mean(even, odd);
+            round(_mm512_add_epi32(mean, _mm512_srai_epi32(mean, 4)), places)
+        }),
+        Lift::By13Over16 => banded(bank, window, tick, output, |even, odd| {
+            let mean = mean(even, odd);
+            let parts = _mm512_add_epi32(_mm512_srai_epi32(mean, 1), _mm512_srai_epi32(mean, 2));
+            round(_mm512_add_epi32(parts, _mm512_srai_epi32(mean, 4)), places)
+        }),
+    }
+}
+
+/// The filter by bands; `finish` joins the two lanes of sixteen outputs, lifts, rounds, saturates.
+#[inline]
+#[target_feature(enable = "avx2,avx512f,avx512bw,avx512vl,avx512vnni")]
+fn banded(
+    bank: &Bank,
+    window: &[i16],
+    mut tick: usize,
+    mut output: &mut [i16],
+    finish: impl Fn(__m512i, __m512i) -> __m256i,
+) {
     // Groups begin at phase zero; an output before that stands alone.
     while !tick.is_multiple_of(bank.up) && !output.is_empty() {
         scalar::fir::fir(bank, window, tick, &mut output[..1]);
@@ -39,14 +68,16 @@ pub(crate) fn fir(bank: &Bank, window: &[i16], mut tick: usize, mut output: &mut
         let groups: [__m512i; GROUPS] = groups(bank.band_avx512, &window[at..], step);
         let (pairs, _) = chunk.as_chunks_mut::<16>();
         for (samples, groups) in pairs.iter_mut().zip(groups.as_chunks::<2>().0) {
-            store(samples, round(groups, shifts, places));
+            let (even, odd) = unzip(groups);
+            store(samples, finish(even, odd));
         }
         at += GROUPS * step;
     }
     for chunk in rest.chunks_mut(16) {
         let groups = groups(bank.band_avx512, &window[at..], step);
         let mut whole = [0_i16; 16];
-        store(&mut whole, round(&groups, shifts, places));
+        let (even, odd) = unzip(&groups);
+        store(&mut whole, finish(even, odd));
         chunk.copy_from_slice(&whole[..chunk.len()]);
         at += 2 * step;
     }
@@ -69,23 +100,29 @@ fn groups<const N: usize>(band: &[RowAvx512], window: &[i16], step: usize) -> [_
     sums
 }
 
-/// Two groups to sixteen samples: the mean of each pair of lanes, lifted, rounded, saturated.
+/// floor((even + odd) / 2), without the 33rd bit.
 #[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-fn round([a, b]: &[__m512i; 2], shifts: &[u32], places: u32) -> __m256i {
+#[target_feature(enable = "avx512f")]
+fn mean(even: __m512i, odd: __m512i) -> __m512i {
+    let half = _mm512_srai_epi32(_mm512_xor_si512(even, odd), 1);
+    _mm512_add_epi32(_mm512_and_si512(even, odd), half)
+}
+
+/// The even lanes of two groups, and the odd ones.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn unzip([a, b]: &[__m512i; 2]) -> (__m512i, __m512i) {
     let even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
     let odd = _mm512_or_si512(even, _mm512_set1_epi32(1));
-    let even = _mm512_permutex2var_epi32(*a, even, *b);
-    let odd = _mm512_permutex2var_epi32(*a, odd, *b);
-    // floor((even + odd) / 2), without the 33rd bit.
-    let both = _mm512_and_si512(even, odd);
-    let one = _mm512_srai_epi32(_mm512_xor_si512(even, odd), 1);
-    let mean = _mm512_add_epi32(both, one);
-    let half = _mm512_set1_epi32(1 << (places - 1));
-    let lifted = shifts.iter().fold(half, |sum, shift| {
-        _mm512_add_epi32(sum, _mm512_sra_epi32(mean, _mm_cvtsi32_si128(*shift as i32)))
-    });
-    _mm512_cvtsepi32_epi16(_mm512_sra_epi32(lifted, _mm_cvtsi32_si128(places as i32)))
+    (_mm512_permutex2var_epi32(*a, even, *b), _mm512_permutex2var_epi32(*a, odd, *b))
+}
+
+/// To nearest, half up, saturated.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn round(lifted: __m512i, places: u32) -> __m256i {
+    let rounded = _mm512_add_epi32(lifted, _mm512_set1_epi32(1 << (places - 1)));
+    _mm512_cvtsepi32_epi16(_mm512_sra_epi32(rounded, _mm_cvtsi32_si128(places as i32)))
 }
 
 /// Four samples, in each eighth of the register.

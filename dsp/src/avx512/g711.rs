@@ -8,9 +8,9 @@
 //! magnitudes, once for their low bytes and once for their high bytes. One bit of a code remains,
 //! the sign. Both laws are the same code with other tables.
 //!
-//! Encoding looks up how far the four mantissa bits must be shifted down, by the seven bits under
-//! the sign, and adds up segment and step as [`crate::g711`] shows; again one code for both laws,
-//! with tables of 128 bytes.
+//! Encoding looks up, by the seven bits under the sign, the segment and how far the four mantissa
+//! bits must be shifted down, both in one byte; again one code for both laws, with tables of 128
+//! bytes.
 //!
 //! A tail is one step more, under a mask of lanes.
 
@@ -87,27 +87,29 @@ fn decode(tables: &Magnitudes, code: &[u8], pcm: &mut [i16]) {
 }
 
 /// As [`crate::scalar::g711::mulaw_encode`].
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2")]
 pub(crate) fn mulaw_encode(pcm: &[i16], code: &mut [u8]) {
-    // The bias makes every magnitude at least 132: the lowest shift is 3.
-    static SHIFTS: [u8; 128] = shifts(3);
-    encode(&SHIFTS, MULAW_BIAS, 0xFF, pcm, code);
+    // The bias makes every magnitude at least 132: segment 0 is shifted by 3.
+    static SEGMENTS: [u8; 128] = segments(3);
+    encode(&SEGMENTS, MULAW_BIAS, 0xFF, pcm, code);
 }
 
 /// As [`crate::scalar::g711::alaw_encode`].
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2")]
 pub(crate) fn alaw_encode(pcm: &[i16], code: &mut [u8]) {
-    // The lowest segment is denormal: it is shifted as the one above it.
-    static SHIFTS: [u8; 128] = shifts(4);
-    encode(&SHIFTS, 0, 0xD5, pcm, code);
+    // Segment 0 is denormal: it is shifted as the one above it, by 4.
+    static SEGMENTS: [u8; 128] = segments(4);
+    encode(&SEGMENTS, 0, 0xD5, pcm, code);
 }
 
-/// How far to shift a magnitude with the high byte `i`, for its leading one to become 16.
-const fn shifts(lowest: u8) -> [u8; 128] {
-    let mut table = [lowest; 128];
+/// For a magnitude with the high byte `i`: its segment in the upper four bits, where the code has
+/// it, and in the lower four how far its four mantissa bits must be shifted down.
+const fn segments(lowest_shift: u8) -> [u8; 128] {
+    let mut table = [lowest_shift; 128];
     let mut high = 1_u8;
     while high < 128 {
-        table[high as usize] = high.ilog2() as u8 + 4;
+        let segment = high.ilog2() as u8 + 1;
+        table[high as usize] = 16 * segment + segment + 3;
         high += 1;
     }
     table
@@ -116,23 +118,23 @@ const fn shifts(lowest: u8) -> [u8; 128] {
 /// `inverted`: the bits a positive sample's code is sent with inverted; of a negative one's, all
 /// of these but the sign.
 #[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
-fn encode(shifts: &[u8; 128], bias: i16, inverted: u8, pcm: &[i16], code: &mut [u8]) {
-    let shifts = [load(shifts), load(&shifts[64..])];
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,avx512vbmi2")]
+fn encode(segments: &[u8; 128], bias: i16, inverted: u8, pcm: &[i16], code: &mut [u8]) {
+    let segments = [load(segments), load(&segments[64..])];
     let bias = _mm512_set1_epi16(bias);
     let invert = _mm512_set1_epi16(inverted.into());
-    let four = _mm512_set1_epi16(64);
+    let mantissa = _mm512_set1_epi16(0x0F);
+    let zero = _mm512_setzero_si512();
     let shorten = |samples: __m512i| {
         let sign = _mm512_srai_epi16(samples, 15);
         let magnitude = _mm512_adds_epi16(_mm512_xor_si512(samples, sign), bias);
-        const LOW_BYTES: u64 = 0x5555_5555_5555_5555;
         let high_byte = _mm512_srli_epi16(magnitude, 8);
-        let shift = _mm512_maskz_permutex2var_epi8(LOW_BYTES, shifts[0], high_byte, shifts[1]);
-        let step = _mm512_srlv_epi16(magnitude, shift);
-        // 16 * (shift - 4) + step.
-        let segment = _mm512_sub_epi16(_mm512_slli_epi16(shift, 4), four);
-        let bits = _mm512_add_epi16(segment, step);
-        // The low byte of `sign << 7` is 0x80 where the sample is negative.
+        let segment = _mm512_permutex2var_epi8(segments[0], high_byte, segments[1]);
+        // This shift looks at the lowest four bits of its count only: the segment does not disturb.
+        let step = _mm512_shrdv_epi16(magnitude, zero, segment);
+        // 0xD8: by the third operand's bits, the second where set, else the first.
+        let bits = _mm512_ternarylogic_epi32(segment, step, mantissa, 0xD8);
+        // The low byte of `sign << 7` is 0x80 where the sample is negative. 0x96: all three XORed.
         let bits = _mm512_ternarylogic_epi32(bits, invert, _mm512_slli_epi16(sign, 7), 0x96);
         _mm512_cvtepi16_epi8(bits)
     };

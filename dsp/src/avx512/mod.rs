@@ -1,4 +1,4 @@
-//! The kernels for x86-64 with AVX-512 F, BW, VL, VBMI and VNNI.
+//! The kernels for x86-64 with AVX-512 F, BW, VL, VBMI, VBMI2 and VNNI; one also for FP16.
 //!
 //! In:       slices whose lengths [`crate::kernels`] has checked.
 //! Out:      bit for bit what [`crate::scalar`] gives.
@@ -6,6 +6,7 @@
 //! Not here: the choice whether this CPU may run them (`crate::kernels`).
 
 pub(crate) mod fir;
+pub(crate) mod fp16;
 pub(crate) mod g711;
 pub(crate) mod mask;
 
@@ -13,10 +14,12 @@ use std::arch::x86_64::*;
 
 /// Whether this CPU has every feature this room is compiled for.
 pub(crate) fn is_detected() -> bool {
-    is_x86_feature_detected!("avx512f")
+    is_x86_feature_detected!("avx2")
+        && is_x86_feature_detected!("avx512f")
         && is_x86_feature_detected!("avx512bw")
         && is_x86_feature_detected!("avx512vl")
         && is_x86_feature_detected!("avx512vbmi")
+        && is_x86_feature_detected!("avx512vbmi2")
         && is_x86_feature_detected!("avx512vnni")
 }
 

@@ -4,31 +4,31 @@
 //! the smallest gain up to 0.425 of the lower rate; rejection the largest gain from
 //! 0.575 of it on.
 
-/// Two to one, linear phase, for both ways. In units of 2^-16.
+/// Two to one, linear phase, for both ways. Unit gain sums to 65536.
 ///
 /// ideal: ripple 0.0100 dB, rejection 94.3 dB.
 /// rounded: ripple 0.0109 dB, rejection 80.6 dB.
-/// searched: ripple 0.0110 dB, rejection 91.6 dB.
+/// searched: ripple 0.0121 dB, rejection 92.4 dB.
 pub(super) const HALF_LINEAR: [i16; 62] = [
-    6, 7, -15, -30, 14, 59, -11, -102, 4, 168, 15, -262, -55, 385, 119, -549, -220, 765, 379,
-    -1041, -611, 1417, 973, -1943, -1553, 2782, 2631, -4439, -5342, 10176, 29041, 29041, 10176,
-    -5342, -4439, 2631, 2782, -1553, -1943, 973, 1417, -611, -1041, 379, 765, -220, -549, 119, 385,
-    -55, -262, 15, 168, 4, -102, -11, 59, 14, -30, -15, 7, 6,
+    6, 7, -15, -29, 16, 60, -11, -100, 8, 168, 10, -263, -49, 386, 110, -553, -212, 766, 364,
+    -1048, -597, 1424, 955, -1955, -1537, 2794, 2614, -4451, -5321, 10195, 29026, 29026, 10195,
+    -5321, -4451, 2614, 2794, -1537, -1955, 955, 1424, -597, -1048, 364, 766, -212, -553, 110, 386,
+    -49, -263, 10, 168, 8, -100, -11, 60, 16, -29, -15, 7, 6,
 ];
 
-/// Two to one, minimum phase, for the way up. In units of 2^-16.
+/// Two to one, minimum phase, for the way up. Unit gain sums to 65536.
 ///
 /// ideal: ripple 0.0001 dB, rejection 90.9 dB.
 /// rounded: ripple 0.0009 dB, rejection 82.6 dB.
-/// searched: ripple 0.0032 dB, rejection 92.4 dB.
+/// searched: ripple 0.0030 dB, rejection 91.7 dB.
 pub(super) const UP2_MINIMUM_TAPS: [i16; 62] = [
-    462, 3168, 10406, 20758, 26025, 17527, -1187, -13287, -7424, 6248, 8676, -1584, -7600, -1004,
-    6035, 2283, -4577, -2806, 3374, 2903, -2433, -2768, 1719, 2516, -1187, -2213, 796, 1896, -516,
-    -1592, 314, 1306, -178, -1052, 87, 831, -28, -641, -5, 485, 23, -358, -30, 258, 31, -181, -29,
+    461, 3166, 10405, 20760, 26028, 17528, -1188, -13287, -7423, 6247, 8672, -1587, -7599, -1002,
+    6034, 2281, -4576, -2803, 3374, 2900, -2434, -2766, 1720, 2514, -1188, -2211, 798, 1896, -515,
+    -1589, 316, 1305, -179, -1051, 88, 830, -30, -642, -5, 485, 23, -358, -30, 258, 31, -181, -29,
     122, 24, -80, -20, 49, 15, -28, -10, 15, 6, -8, -4, 4, 4, 1,
 ];
 
-/// Two to one, minimum phase, for the way down. In units of 2^-15.
+/// Two to one, minimum phase, for the way down. Unit gain sums to 32768.
 ///
 /// ideal: ripple 0.0001 dB, rejection 90.9 dB.
 /// rounded: ripple 0.0015 dB, rejection 78.7 dB.
@@ -40,11 +40,11 @@ pub(super) const DOWN2_MINIMUM_TAPS: [i16; 62] = [
     -10, 21, 7, -12, -5, 6, 3, -3, -2, 1, 1, 0,
 ];
 
-/// Three to one, linear phase, for both ways. In units of 2^-16.
+/// Three to one, linear phase, for both ways. Unit gain sums to 61681.
 ///
 /// ideal: ripple 0.0064 dB, rejection 98.1 dB.
-/// rounded: ripple 0.0070 dB, rejection 77.4 dB.
-/// searched: ripple 0.0126 dB, rejection 90.5 dB.
+/// rounded: ripple 0.0084 dB, rejection 79.7 dB.
+/// searched: ripple 0.0120 dB, rejection 90.3 dB.
 pub(super) const THIRD_LINEAR: [i16; 99] = [
     -1, -2, -1, 4, 10, 10, -1, -17, -22, -4, 27, 40, 12, -42, -69, -26, 64, 115, 54, -88, -178,
     -98, 114, 260, 158, -149, -377, -252, 182, 528, 383, -218, -732, -574, 252, 1011, 856, -281,
@@ -54,25 +54,25 @@ pub(super) const THIRD_LINEAR: [i16; 99] = [
     27, -4, -22, -17, -1, 10, 10, 4, -1, -2, -1,
 ];
 
-/// Three to one, minimum phase, for the way up. In units of 2^-16.
+/// Three to one, minimum phase, for the way up. Unit gain sums to 65536.
 ///
 /// ideal: ripple 0.0000 dB, rejection 95.8 dB.
 /// rounded: ripple 0.0010 dB, rejection 80.2 dB.
-/// searched: ripple 0.0023 dB, rejection 87.5 dB.
+/// searched: ripple 0.0032 dB, rejection 88.0 dB.
 pub(super) const UP3_MINIMUM_TAPS: [i16; 99] = [
-    48, 313, 1158, 3076, 6393, 10804, 15050, 17138, 15282, 9176, 740, -6457, -9080, -6166, 31,
-    5324, 6339, 2817, -2290, -5095, -3722, 370, 3720, 3736, 722, -2570, -3389, -1283, 1693, 2923,
-    1518, -1055, -2448, -1559, 606, 2011, 1489, -298, -1626, -1357, 95, 1297, 1197, 33, -1021,
-    -1027, -107, 792, 859, 142, -606, -703, -152, 456, 562, 145, -338, -440, -130, 245, 336, 110,
-    -174, -250, -89, 120, 181, 69, -80, -126, -51, 52, 85, 36, -32, -55, -24, 19, 34, 16, -10, -19,
-    -9, 5, 10, 5, -2, -4, -2, 1, 2, 1, 0, 0, 0, 0, 0, 0, 0,
+    47, 312, 1158, 3077, 6394, 10804, 15048, 17136, 15281, 9178, 743, -6456, -9083, -6171, 29,
+    5327, 6345, 2821, -2292, -5101, -3726, 373, 3729, 3743, 721, -2578, -3396, -1282, 1702, 2932,
+    1519, -1063, -2458, -1562, 613, 2021, 1493, -304, -1637, -1363, 100, 1309, 1205, 30, -1032,
+    -1036, -105, 804, 871, 143, -617, -716, -155, 466, 576, 150, -347, -455, -137, 252, 350, 118,
+    -179, -263, -97, 124, 192, 76, -84, -137, -58, 55, 95, 43, -34, -63, -30, 21, 41, 21, -11, -24,
+    -13, 6, 14, 8, -3, -8, -5, 1, 4, 3, 0, -2, -2, -1, 0, 0, 0,
 ];
 
-/// Three to one, minimum phase, for the way down. In units of 2^-15.
+/// Three to one, minimum phase, for the way down. Unit gain sums to 40330.
 ///
 /// ideal: ripple 0.0000 dB, rejection 95.8 dB.
-/// rounded: ripple 0.0024 dB, rejection 73.6 dB.
-/// searched: ripple 0.0055 dB, rejection 83.1 dB.
+/// rounded: ripple 0.0017 dB, rejection 76.8 dB.
+/// searched: ripple 0.0040 dB, rejection 85.4 dB.
 pub(super) const DOWN3_MINIMUM_TAPS: [i16; 99] = [
     29, 192, 712, 1892, 3933, 6648, 9262, 10548, 9405, 5646, 453, -3975, -5586, -3790, 23, 3275,
     3895, 1728, -1408, -3127, -2282, 228, 2280, 2289, 444, -1570, -2072, -788, 1028, 1782, 932,

@@ -10,7 +10,7 @@
 
 use std::f64::consts::PI;
 
-use super::{Bank, Rounding, TAPS_MAX};
+use super::{Bank, Rounding, TAPS_MAX, place};
 
 const UP: usize = 160;
 const DOWN: usize = 441;
@@ -42,8 +42,9 @@ pub(super) fn from_44_linear() -> Bank {
     Bank {
         up: UP,
         down: DOWN,
+        step: place(DOWN, UP),
         taps: TAPS,
-        rounding: Rounding::Scaled { gain: 1 << (FINE_Q - COARSE_Q), places: FINE_Q },
+        rounding: Rounding::Plain { gain: 1 << (FINE_Q - COARSE_Q), places: FINE_Q },
         by_phase: coarse.leak(),
         fine_by_phase: fine.leak(),
         band_avx2: &[],

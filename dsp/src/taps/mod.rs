@@ -29,6 +29,10 @@ pub(crate) const TAPS_MAX: usize = 112;
 /// Samples a kernel may read, and ignore, behind the window its outputs need.
 pub(crate) const SLACK_SAMPLES: usize = 96;
 
+/// Phases are filled up with zeros, for samples newer than the window, to a multiple of this many
+/// taps: products with the slack that cost less than a tail.
+pub(crate) const PHASE_ALIGN: usize = 16;
+
 /// One output is computed from quads of samples; so many outputs lie side by side in one row.
 const LANES_AVX2: usize = 4;
 const LANES_AVX512: usize = 8;
@@ -46,40 +50,63 @@ pub(crate) struct Bank {
     pub(crate) up: usize,
     /// Ticks between outputs.
     pub(crate) down: usize,
+    /// From output to output: `down` ticks as whole samples and what is left.
+    step: Place,
     /// Taps in one phase.
     pub(crate) taps: usize,
     /// How a sum of products becomes a sample.
     pub(crate) rounding: Rounding,
-    /// The taps, phase by phase, oldest sample first.
+    /// The taps, phase by phase, oldest sample first, each filled up to [`PHASE_ALIGN`].
     by_phase: &'static [i16],
     /// Nine more binary places of the same taps, where sixteen bits are not enough; else empty.
     fine_by_phase: &'static [i16],
     /// The taps as bands, see [`band`]; empty if the conversion is left to the plain dot product.
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
     pub(crate) band_avx2: &'static [RowAvx2],
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
     pub(crate) band_avx512: &'static [RowAvx512],
 }
 
 impl Bank {
-    /// The taps of one phase, oldest sample first.
+    /// The taps of one phase, oldest sample first, and zeros up to a multiple of [`PHASE_ALIGN`].
     pub(crate) fn phase(&self, phase: usize) -> &[i16] {
-        &self.by_phase[phase * self.taps..][..self.taps]
+        let stride = self.taps.next_multiple_of(PHASE_ALIGN);
+        &self.by_phase[phase * stride..][..stride]
     }
 
     /// The fine taps of one phase, or nothing.
     pub(crate) fn fine_phase(&self, phase: usize) -> &[i16] {
         match self.fine_by_phase {
             [] => &[],
-            all => &all[phase * self.taps..][..self.taps],
+            all => {
+                let stride = self.taps.next_multiple_of(PHASE_ALIGN);
+                &all[phase * stride..][..stride]
+            }
         }
+    }
+
+    /// Where the output at `tick` finds its samples and its taps.
+    pub(crate) fn place(&self, tick: usize) -> Place {
+        place(tick, self.up)
+    }
+
+    /// The place of the output after that at `place`, without a division.
+    pub(crate) fn next_place(&self, place: Place) -> Place {
+        let mut next =
+            Place { first: place.first + self.step.first, phase: place.phase + self.step.phase };
+        if next.phase >= self.up {
+            next.phase -= self.up;
+            next.first += 1;
+        }
+        next
     }
 
     /// Rounds a sum of products to a sample: to nearest, half up, saturated, never wrapped.
     pub(crate) fn round(&self, sum: i64, fine_sum: i64) -> i16 {
         let (exact, places) = match self.rounding {
-            Rounding::Lifted { shifts, places } => {
-                (shifts.iter().map(|shift| (sum >> 1) >> shift).sum(), places)
-            }
-            Rounding::Scaled { gain, places } => (sum * gain + fine_sum, places),
+            Rounding::Banded { lift: Lift::Small, places } => (sum, places + 1),
+            Rounding::Banded { lift, places } => (lift.of(sum >> 1), places),
+            Rounding::Plain { gain, places } => (sum * gain + fine_sum, places),
         };
         let rounded: i64 = (exact + (1 << (places - 1))) >> places;
         rounded.clamp(i64::from(i16::MIN), i64::from(i16::MAX)) as i16
@@ -90,7 +117,7 @@ impl Bank {
     pub(crate) fn delay_ticks(&self) -> f64 {
         let (mut sum, mut moment) = (0.0, 0.0);
         for phase in 0..self.up {
-            for (age, tap) in (0_u32..).zip(self.phase(phase).iter().rev()) {
+            for (age, tap) in (0_u32..).zip(self.phase(phase)[..self.taps].iter().rev()) {
                 sum += f64::from(*tap);
                 moment += f64::from(*tap) * (f64::from(age) * self.up as f64 + phase as f64);
             }
@@ -99,28 +126,66 @@ impl Bank {
     }
 }
 
+/// Where an output finds what it needs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    /// The first sample of its window.
+    pub(crate) first: usize,
+    /// The phase whose taps it uses.
+    pub(crate) phase: usize,
+}
+
+/// Where a number of ticks leads.
+const fn place(ticks: usize, up: usize) -> Place {
+    Place { first: ticks / up, phase: ticks % up }
+}
+
 /// How a sum of products becomes a sample, but for saturation.
 #[derive(Debug)]
 pub(crate) enum Rounding {
     /// Half the sum, lifted, rounded to so many binary places fewer.
     ///
-    /// A kernel holds a sum as two 32-bit parts and takes their mean, hence the half. The larger
-    /// the taps, the smaller their errors of rounding, but the parts must fit: some filters have
-    /// taps a little short of a whole number of binary places, and the missing gain is made up by
-    /// adding up copies of the mean, each shifted right by one of `shifts`.
-    Lifted { shifts: &'static [u32], places: u32 },
+    /// A kernel holds a sum as two 32-bit parts and takes their mean, hence the half.
+    Banded { lift: Lift, places: u32 },
     /// The sum times `gain`, and the sum over the fine taps, rounded to so many places fewer.
-    Scaled { gain: i64, places: u32 },
+    Plain { gain: i64, places: u32 },
+}
+
+/// Gain made up for after the sum.
+///
+/// The larger the taps, the smaller their errors of rounding, but sums must fit 32 bits at full
+/// scale: some filters have taps a little short of a whole number of binary places, and what is
+/// missing is made up by adding shifted copies of the mean.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Lift {
+    /// None, and the taps are so small that the sum itself fits 32 bits: no mean need be taken.
+    Small,
+    /// The mean as it is.
+    None,
+    /// Times 17/16: `mean + (mean >> 4)`.
+    By17Over16,
+    /// Times 13/16: `(mean >> 1) + (mean >> 2) + (mean >> 4)`.
+    By13Over16,
+}
+
+impl Lift {
+    fn of(self, mean: i64) -> i64 {
+        match self {
+            Lift::Small | Lift::None => mean,
+            Lift::By17Over16 => mean + (mean >> 4),
+            Lift::By13Over16 => (mean >> 1) + (mean >> 2) + (mean >> 4),
+        }
+    }
 }
 
 /// Cuts a prototype into phases: phase `p` takes every `up`th tap from the `p`th on, turned round
 /// so that it can be laid along the samples, filled up with zeros for the oldest.
-const fn phases<const N: usize>(prototype: &[i16], up: usize) -> [i16; N] {
-    let taps = N / up;
+const fn phases<const N: usize>(prototype: &[i16], up: usize, taps: usize) -> [i16; N] {
+    let stride = N / up;
     let mut by_phase = [0; N];
     let mut i = 0;
     while i < prototype.len() {
-        by_phase[(i % up) * taps + taps - 1 - i / up] = prototype[i];
+        by_phase[(i % up) * stride + taps - 1 - i / up] = prototype[i];
         i += 1;
     }
     by_phase
@@ -137,8 +202,9 @@ const fn band<const ROWS: usize, const WIDTH: usize>(
     by_phase: &[i16],
     up: usize,
     down: usize,
+    taps: usize,
 ) -> [[i16; WIDTH]; ROWS] {
-    let (lanes, taps) = (WIDTH / 4, by_phase.len() / up);
+    let (lanes, stride) = (WIDTH / 4, by_phase.len() / up);
     assert!((lanes * down).is_multiple_of(up), "groups must all begin at the same phase");
     let mut rows = [[0; WIDTH]; ROWS];
     let mut output = 0;
@@ -147,7 +213,7 @@ const fn band<const ROWS: usize, const WIDTH: usize>(
         let mut tap = 0;
         while tap < taps {
             let sample = first + tap;
-            rows[sample / 4][4 * output + sample % 4] = by_phase[phase * taps + tap];
+            rows[sample / 4][4 * output + sample % 4] = by_phase[phase * stride + tap];
             tap += 1;
         }
         output += 1;
@@ -158,21 +224,23 @@ const fn band<const ROWS: usize, const WIDTH: usize>(
 /// A bank of a prototype: phases and bands, laid out at compile time.
 macro_rules! bank {
     ($name:ident, $prototype:expr, up: $up:expr, down: $down:expr, taps: $taps:expr,
-     shifts: $shifts:expr, places: $places:expr) => {
+     lift: $lift:expr, places: $places:expr) => {
         static $name: Bank = {
             const UP: usize = $up;
             const DOWN: usize = $down;
             const TAPS: usize = $taps;
             const AVX2_ROWS: usize = (TAPS + (LANES_AVX2 - 1) * DOWN / UP).div_ceil(4);
             const AVX512_ROWS: usize = (TAPS + (LANES_AVX512 - 1) * DOWN / UP).div_ceil(4);
-            static BY_PHASE: [i16; UP * TAPS] = phases(&$prototype, UP);
-            static BAND_AVX2: [RowAvx2; AVX2_ROWS] = band(&BY_PHASE, UP, DOWN);
-            static BAND_AVX512: [RowAvx512; AVX512_ROWS] = band(&BY_PHASE, UP, DOWN);
+            const STRIDE: usize = TAPS.next_multiple_of(PHASE_ALIGN);
+            static BY_PHASE: [i16; UP * STRIDE] = phases(&$prototype, UP, TAPS);
+            static BAND_AVX2: [RowAvx2; AVX2_ROWS] = band(&BY_PHASE, UP, DOWN, TAPS);
+            static BAND_AVX512: [RowAvx512; AVX512_ROWS] = band(&BY_PHASE, UP, DOWN, TAPS);
             Bank {
                 up: UP,
                 down: DOWN,
+                step: place(DOWN, UP),
                 taps: TAPS,
-                rounding: Rounding::Lifted { shifts: &$shifts, places: $places },
+                rounding: Rounding::Banded { lift: $lift, places: $places },
                 by_phase: &BY_PHASE,
                 fine_by_phase: &[],
                 band_avx2: &BAND_AVX2,
@@ -185,28 +253,30 @@ macro_rules! bank {
 // What taps of unit gain sum to is written at their definition. Of two phases each sees half of
 // them. A filter with one tap more than its prototype has its oldest tap zero, so that its two
 // largest taps fall into different lanes.
-bank!(UP2_LINEAR, HALF_LINEAR, up: 2, down: 1, taps: 31, shifts: [0], places: 14);
-bank!(UP2_MINIMUM, UP2_MINIMUM_TAPS, up: 2, down: 1, taps: 31, shifts: [0], places: 14);
-bank!(DOWN2_LINEAR, HALF_LINEAR, up: 1, down: 2, taps: 63, shifts: [0], places: 15);
-bank!(DOWN2_MINIMUM, DOWN2_MINIMUM_TAPS, up: 1, down: 2, taps: 62, shifts: [0], places: 14);
+bank!(UP2_LINEAR, HALF_LINEAR, up: 2, down: 1, taps: 31, lift: Lift::Small, places: 14);
+bank!(UP2_MINIMUM, UP2_MINIMUM_TAPS, up: 2, down: 1, taps: 31, lift: Lift::None, places: 14);
+bank!(DOWN2_LINEAR, HALF_LINEAR, up: 1, down: 2, taps: 63, lift: Lift::None, places: 15);
+bank!(DOWN2_MINIMUM, DOWN2_MINIMUM_TAPS, up: 1, down: 2, taps: 62, lift: Lift::None, places: 14);
 // 2^20 / 17, lifted by 1 + 1/16 = 17/16: 2^16.
-bank!(DOWN3_LINEAR, THIRD_LINEAR, up: 1, down: 3, taps: 99, shifts: [0, 4], places: 15);
-bank!(UP2_DOWN3_LINEAR, THIRD_LINEAR, up: 2, down: 3, taps: 50, shifts: [0, 4], places: 14);
+bank!(DOWN3_LINEAR, THIRD_LINEAR, up: 1, down: 3, taps: 99, lift: Lift::By17Over16, places: 15);
+bank!(UP2_DOWN3_LINEAR, THIRD_LINEAR, up: 2, down: 3, taps: 50, lift: Lift::By17Over16, places: 14);
 // 2^19 / 13, lifted by 1/2 + 1/4 + 1/16 = 13/16: 2^15.
-bank!(DOWN3_MINIMUM, DOWN3_MINIMUM_TAPS, up: 1, down: 3, taps: 99, shifts: [1, 2, 4], places: 14);
-bank!(UP2_DOWN3_MINIMUM, UP3_MINIMUM_TAPS, up: 2, down: 3, taps: 50, shifts: [0], places: 14);
+bank!(DOWN3_MINIMUM, DOWN3_MINIMUM_TAPS, up: 1, down: 3, taps: 99,
+      lift: Lift::By13Over16, places: 14);
+bank!(UP2_DOWN3_MINIMUM, UP3_MINIMUM_TAPS, up: 2, down: 3, taps: 50, lift: Lift::None, places: 14);
 
 /// Eight outputs do not begin at one of three phases again, so there is no band: plain products.
 /// Three phases see a third of the taps each, hence the gain.
 macro_rules! up3 {
     ($name:ident, $prototype:expr, gain: $gain:expr, places: $places:expr) => {
         static $name: Bank = {
-            static BY_PHASE: [i16; 99] = phases(&$prototype, 3);
+            static BY_PHASE: [i16; 144] = phases(&$prototype, 3, 33);
             Bank {
                 up: 3,
                 down: 1,
+                step: place(1, 3),
                 taps: 33,
-                rounding: Rounding::Scaled { gain: $gain, places: $places },
+                rounding: Rounding::Plain { gain: $gain, places: $places },
                 by_phase: &BY_PHASE,
                 fine_by_phase: &[],
                 band_avx2: &[],
@@ -267,11 +337,14 @@ mod tests {
     #[test]
     fn no_mean_of_two_lanes_leaves_32_bits_when_it_is_lifted_and_rounded() {
         for (conversion, set, bank) in every_bank() {
-            let Rounding::Lifted { shifts, places } = bank.rounding else { continue };
+            let Rounding::Banded { lift, places } = bank.rounding else { continue };
             for phase in 0..bank.up {
-                let mean = worst(bank.phase(phase).iter()) / 2;
-                let lifted: i64 = shifts.iter().map(|shift| mean >> shift).sum();
-                let rounded = lifted + (1 << (places - 1));
+                let sum = worst(bank.phase(phase).iter());
+                if let Lift::Small = lift {
+                    assert!(sum + (1 << places) < 1 << 31, "{conversion} {set:?}: sum of {phase}");
+                }
+                let mean = sum / 2;
+                let rounded = lift.of(mean) + (1 << (places - 1));
                 assert!(mean < 1 << 31, "{conversion} {set:?}: mean of phase {phase}");
                 assert!(rounded < 1 << 31, "{conversion} {set:?}: phase {phase}, lifted");
             }
@@ -287,8 +360,8 @@ mod tests {
                     assert!(worst(taps.iter()) < 1 << 31, "{conversion} {set:?}: phase {phase}");
                     assert!(worst(fine.iter()) < 1 << 31, "{conversion} {set:?}: fine {phase}");
                 }
-                for lane in 0..8 {
-                    let lane = taps.iter().skip(lane).step_by(8);
+                for lane in 0..4 {
+                    let lane = taps.iter().skip(lane).step_by(4);
                     assert!(worst(lane) < 1 << 31, "{conversion} {set:?}: portable lane");
                 }
             }

@@ -1,0 +1,89 @@
+//! A call whose model's connection is announced to end, or breaks, over and over: over real
+//! sockets and TLS, what each side heard is held against what the other said, sample for sample.
+
+use loadtest::clock::MILLIS;
+use loadtest::gemini::script::{Script, Speech, Step};
+use loadtest::gemini::session::{SessionRecord, Spoken};
+use loadtest::harness::{Harness, HarnessConfig};
+use loadtest::net::link::Closing;
+use loadtest::schedule::MediaPlan;
+use loadtest::signal;
+use loadtest::twilio::caller::{CallRecord, CallSpec, Outcome};
+use loadtest::verify::{align, spoken_code, turn_code};
+
+/// Every session hears some of the caller, speaks a turn, and then does this.
+fn start(last: Step) -> Harness {
+    let mut script =
+        Script::of(vec![Step::AwaitUplink { ms: 300 }, Step::Speak(Speech::real_time(400)), last]);
+    script.updates_every = Some(100 * MILLIS);
+    let config = HarnessConfig::new(env!("CARGO_BIN_EXE_loadtest"), script);
+    Harness::start(config).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// One call; what it heard, and every session there was, in order.
+fn one_call(harness: Harness, spec: CallSpec) -> (CallRecord, Vec<SessionRecord>) {
+    let record = harness.call(spec).unwrap();
+    let (mut sessions, ended) = harness.finish().unwrap();
+    ended.unwrap();
+    sessions.sort_by_key(|session| session.index);
+    (record, sessions)
+}
+
+/// The handle a session was taken up with.
+fn handle(session: &SessionRecord) -> Option<&str> {
+    session.setup.as_ref()?["sessionResumption"]["handle"].as_str()
+}
+
+#[test]
+fn a_call_outlives_connections_that_are_announced_to_end_and_loses_nothing() {
+    let harness = start(Step::GoAway { time_left: "0s".into() });
+    let spec = harness.spec(0, MediaPlan::steady(5000));
+    let (media, voice, seed) = (spec.media.clone(), spec.voice, harness.seed);
+    let (record, sessions) = one_call(harness, spec);
+
+    assert_eq!(record.outcome, Outcome::HungUp, "{:?}", record.closing);
+    assert!(record.heard.violations.is_empty(), "{:?}", record.heard.violations);
+    assert!(sessions.len() >= 4, "only {} sessions", sessions.len());
+    for session in &sessions {
+        assert!(session.complaints.is_empty(), "{:?}", session.complaints);
+        let closing = session.ending.clone().expect("the relay closes");
+        assert!(matches!(closing, Closing::Frame { code: 1000, .. }), "{closing:?}");
+        let greeted = session.messages.iter().any(|(_, it)| it.get("clientContent").is_some());
+        assert_eq!(greeted, session.index == 0, "greeted once in the call's life");
+    }
+    for pair in sessions.windows(2) {
+        let taken_up = handle(&pair[1]).expect("the session is taken up again");
+        let of = format!("session-{}-", pair[0].index);
+        assert!(taken_up.starts_with(&of), "{taken_up} is not the newest handle");
+    }
+
+    let said = spoken_code(&media, voice, record.sent.len());
+    let heard: Vec<i16> =
+        sessions.iter().flat_map(|session| session.uplink.pcm.iter().copied()).collect();
+    let uplink = align(&signal::uplink(&said, 16_000), &heard);
+    assert!(uplink.is_whole(), "the model heard {uplink:?}");
+
+    let mut spoken = Vec::new();
+    for session in &sessions {
+        for turn in &session.spoken {
+            let Spoken::Turn(turn) = turn else { panic!("nobody interrupted") };
+            spoken.extend(turn_code(seed, session.index, turn));
+        }
+    }
+    // The last turn may still be playing when the caller hangs up.
+    assert!(spoken.starts_with(&record.heard.audio), "the caller heard something else");
+    assert!(record.heard.audio.len() >= 3 * 400 * 8);
+}
+
+#[test]
+fn a_call_outlives_a_connection_that_breaks() {
+    let harness = start(Step::Reset);
+    let (record, sessions) = {
+        let spec = harness.spec(0, MediaPlan::steady(1500));
+        one_call(harness, spec)
+    };
+    assert_eq!(record.outcome, Outcome::HungUp, "{:?}", record.closing);
+    assert!(sessions.len() >= 2, "only {} sessions", sessions.len());
+    assert!(handle(&sessions[1]).is_some_and(|handle| handle.starts_with("session-0-")));
+    assert!(sessions[1].complaints.is_empty(), "{:?}", sessions[1].complaints);
+}
