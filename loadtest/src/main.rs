@@ -27,6 +27,7 @@ use loadtest::twilio::caller::{
 };
 use loadtest::twilio::fleet::Fleet;
 use loadtest::twilio::message::Sids;
+use vocaris::server::log_lines::LogLines;
 
 /// Measures a media relay between Twilio Media Streams and the Gemini Live API.
 #[derive(Parser)]
@@ -188,9 +189,15 @@ fn main() -> ExitCode {
 
 /// The relay, with its log on standard error.
 fn serve() -> Result<bool, String> {
+    let lines = LogLines::start(std::io::stderr()).map_err(|error| error.to_string())?;
     let level = env_logger::Env::default().default_filter_or("info");
-    env_logger::Builder::from_env(level).format_timestamp_millis().init();
-    relay::serve().map(|()| true)
+    env_logger::Builder::from_env(level)
+        .format_timestamp_millis()
+        .target(env_logger::Target::Pipe(Box::new(lines.clone())))
+        .init();
+    let served = relay::serve(&lines);
+    lines.flush();
+    served.map(|()| true)
 }
 
 fn run_calls(arguments: Run) -> Result<bool, String> {

@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use vocaris::config::Config;
-use vocaris::server;
+use vocaris::server::{self, log_lines::LogLines};
 
 /// How long a relay may take until it listens.
 pub const START_WAIT: Duration = Duration::from_secs(20);
@@ -41,11 +41,15 @@ const ORPHANED: i32 = 3;
 /// The hidden subcommand under which a program that calls [`serve`] is a relay.
 pub const SUBCOMMAND: &str = "relay";
 
-/// Runs the relay in this process until it is told to stop. Configured by environment alone.
-pub fn serve() -> Result<(), String> {
+/// Runs the relay in this process until it is told to stop. Configured by environment alone;
+/// `lines` is where its log goes.
+pub fn serve(lines: &LogLines) -> Result<(), String> {
     leave_with_parent();
     let config = Config::load(None, std::env::vars_os()).map_err(|errors| errors.to_string())?;
-    if server::run(config) == ExitCode::SUCCESS { Ok(()) } else { Err("the relay failed".into()) }
+    match server::run(config, lines) {
+        ExitCode::SUCCESS => Ok(()),
+        _ => Err("the relay failed".into()),
+    }
 }
 
 /// Ends this process when the parent's end of our standard input closes.

@@ -581,8 +581,10 @@ fn grant_one(
             let call_sid = slot.call.call_sid().map(str::to_owned);
             let letter = AcceptLetter::Ended { id, call_sid, ending };
             neighbours.accept.post(letter).map_err(|_| Some(Request::Ended(ending)))?;
-            // A line that comes all the same is dismissed.
-            let _ = neighbours.dial.post(DialLetter::Cancel { call: key });
+            // Spares and swaps were ordered here. A line that comes all the same is dismissed.
+            if slot.model.is_some() {
+                let _ = neighbours.dial.post(DialLetter::Cancel { call: key });
+            }
             slot.count_start(figures);
             figures.ended[class as usize][ending.index()] += 1;
             Ok(())
