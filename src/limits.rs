@@ -187,6 +187,11 @@ pub const DIAL_ATTEMPTS: u32 = 3;
 pub const DIAL_BACKOFF: Duration = Duration::from_millis(250);
 /// Lines being dialled at once. A further one waits in line until one is done.
 pub const DIALS_AT_ONCE: usize = 1024;
+/// Connections made ahead for calls whose model has announced the end of theirs. A further one is
+/// not made: that call's next line takes a round trip or two longer.
+pub const SPARES_MAX: usize = 512;
+/// How long such a connection is kept, upgraded but without a session. Then it is closed.
+pub const SPARE_KEPT: Duration = Duration::from_secs(60);
 /// Addresses of the model kept from one look-up.
 pub const ADDRESSES_MAX: usize = 16;
 /// How long they are used before they are looked up again.
@@ -204,6 +209,8 @@ const _: () = {
     assert!(AGENT_OUTPUT_MAX_BYTES >= FRAMES_PER_TURN * 1024);
     assert!(REBUFFER_MS.is_multiple_of(PTIME_MS));
     assert!(CLOSE_TIMEOUT.as_millis() < PHONE_CLOSE_TIMEOUT.as_millis());
+    assert!(SPARES_MAX < DIALS_AT_ONCE);
+    assert!(SPARE_KEPT.as_millis() > GO_AWAY_WAIT_MAX.as_millis());
     assert!(GO_AWAY_MARGIN.as_millis() < GO_AWAY_AT_ONCE.as_millis());
     assert!(SWAP_QUEUE_MS <= UPLINK_QUEUE_MS);
     assert!(RECOVERIES_IN_A_ROW <= RECOVERIES_PER_CALL);

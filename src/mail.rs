@@ -151,6 +151,18 @@ pub enum DialLetter {
         /// Which call.
         call: CallKey,
     },
+    /// This call will soon ask for another line: connect and upgrade, and wait with `setup` until
+    /// it does. Nothing is answered.
+    Spare {
+        /// Which call.
+        call: CallKey,
+        /// Its name in the log.
+        id: CallId,
+        /// Its class, for the log.
+        class: Class,
+        /// How the model will be set up.
+        agent: Arc<Agent>,
+    },
     /// Stop now.
     Stop,
 }

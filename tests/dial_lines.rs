@@ -76,6 +76,13 @@ impl Outbound {
         self.letters.post(DialLetter::Cancel { call }).unwrap();
     }
 
+    fn order_spare(&self, slot: usize) {
+        let call = CallKey { worker: 0, slot, generation: 7 };
+        let agent = Config::read(None, []).unwrap().agent_for(None).clone();
+        let letter = DialLetter::Spare { call, id: CallId(1), class: Class::Web, agent };
+        self.letters.post(letter).unwrap();
+    }
+
     fn answer(&self) -> WorkerLetter {
         self.worker.wait(LONG).expect("an answer to the order")
     }
@@ -493,6 +500,17 @@ fn a_call_that_has_ended_is_dialled_no_more() {
 }
 
 #[test]
+fn a_spare_connection_of_a_call_that_has_ended_is_left_off() {
+    let url = serve_sessions(move |_, mut session, _| drop(session.read()));
+    let outbound = Outbound::to(url, PATIENT);
+    outbound.order_spare(3);
+    outbound.cancel(3);
+    while outbound.shared.dials.of("cancelled") < 1 {
+        std::thread::yield_now();
+    }
+}
+
+#[test]
 fn an_order_cancelled_in_the_waiting_line_or_between_two_attempts_is_gone() {
     let patience = Patience { backoff: Duration::from_secs(3600), ..PATIENT };
     let outbound = Outbound::to(ModelUrl { host: no_name(), ..plain(1) }, patience);
@@ -569,4 +587,69 @@ fn a_revival_that_fails_is_told_at_once_for_the_call_knows_its_own_patience() {
     outbound.order_revival(3, Some(Revival::Fresh { summary: String::new() }));
     assert_eq!(outbound.fault(), LineFault::Closed { code: Some(1008) });
     assert_eq!(outbound.shared.dial_closes.all(), [("policy", 2)], "once without resumption");
+}
+
+#[test]
+fn a_connection_made_ahead_is_set_up_when_the_call_asks_for_its_line() {
+    let (began, upgrades) = channel();
+    let url = serve(move |index, socket| {
+        let mut session = tungstenite::accept(socket).unwrap();
+        began.send(index).unwrap();
+        let setup: Value = match session.read() {
+            Ok(message) => serde_json::from_str(message.to_text().unwrap()).unwrap(),
+            Err(_) => return,
+        };
+        assert_eq!(setup["setup"]["sessionResumption"]["handle"], "handle-7");
+        session.send(Message::text(COMPLETE)).unwrap();
+        let _ = session.read();
+    });
+    let outbound = Outbound::to(url, PATIENT);
+    outbound.order_spare(3);
+    assert_eq!(upgrades.recv().unwrap(), 0, "upgraded before anybody asks");
+    let handle = Secret::new("handle-7".to_owned());
+    outbound.order_revival(3, Some(Revival::Resume { handle: handle.clone() }));
+    drop(outbound.line());
+    assert!(upgrades.try_recv().is_err(), "there was no other connection");
+    // A spare is used once; the next line is dialled.
+    outbound.order_revival(3, Some(Revival::Resume { handle }));
+    drop(outbound.line());
+    assert_eq!(upgrades.recv().unwrap(), 1);
+}
+
+#[test]
+fn a_connection_made_ahead_that_died_is_replaced_without_a_word() {
+    let (left, gone) = channel();
+    let url = serve(move |index, socket| {
+        let mut session = tungstenite::accept(socket).unwrap();
+        if index == 0 {
+            drop(session);
+            return left.send(()).unwrap();
+        }
+        session.read().unwrap();
+        session.send(Message::text(COMPLETE)).unwrap();
+        let _ = session.read();
+    });
+    let outbound = Outbound::to(url, PATIENT);
+    outbound.order_spare(3);
+    gone.recv().unwrap();
+    outbound.order_revival(3, Some(Revival::Fresh { summary: String::new() }));
+    drop(outbound.line());
+}
+
+#[test]
+fn a_connection_made_ahead_for_one_call_is_not_given_to_another() {
+    let (began, upgrades) = channel();
+    let url = serve(move |index, socket| {
+        let mut session = tungstenite::accept(socket).unwrap();
+        began.send(index).unwrap();
+        if session.read().is_ok() && session.send(Message::text(COMPLETE)).is_ok() {
+            let _ = session.read();
+        }
+    });
+    let outbound = Outbound::to(url, PATIENT);
+    outbound.order_spare(4);
+    assert_eq!(upgrades.recv().unwrap(), 0);
+    outbound.order(3);
+    drop(outbound.line());
+    assert_eq!(upgrades.recv().unwrap(), 1);
 }

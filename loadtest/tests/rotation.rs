@@ -36,14 +36,28 @@ fn handle(session: &SessionRecord) -> Option<&str> {
 
 #[test]
 fn a_call_outlives_connections_that_are_announced_to_end_and_loses_nothing() {
-    let harness = start(Step::GoAway { time_left: "0s".into() });
-    let spec = harness.spec(0, MediaPlan::steady(5000));
+    rotate("0s", 5000, 4);
+}
+
+#[test]
+fn a_connection_made_ahead_takes_the_place_of_one_announced_to_end() {
+    // The caller never pauses: the connection is given up 5 s before its end, the next one has
+    // been waiting for 3 s.
+    let sessions = rotate("8s", 6000, 2);
+    let last_heard = sessions[0].uplink.arrivals.last().expect("the caller was heard").0;
+    assert!(sessions[1].accepted_at < last_heard, "it was there before the old one went");
+}
+
+/// A call of `ms` milliseconds whose connections are announced to end in `time_left`, and its
+/// sessions.
+fn rotate(time_left: &str, ms: u64, sessions_min: usize) -> Vec<SessionRecord> {
+    let harness = start(Step::GoAway { time_left: time_left.into() });
+    let spec = harness.spec(0, MediaPlan::steady(ms));
     let (media, voice, seed) = (spec.media.clone(), spec.voice, harness.seed);
     let (record, sessions) = one_call(harness, spec);
 
     assert_eq!(record.outcome, Outcome::HungUp, "{:?}", record.closing);
     assert!(record.heard.violations.is_empty(), "{:?}", record.heard.violations);
-    assert!(sessions.len() >= 4, "only {} sessions", sessions.len());
     for session in &sessions {
         assert!(session.complaints.is_empty(), "{:?}", session.complaints);
         let closing = session.ending.clone().expect("the relay closes");
@@ -51,6 +65,9 @@ fn a_call_outlives_connections_that_are_announced_to_end_and_loses_nothing() {
         let greeted = session.messages.iter().any(|(_, it)| it.get("clientContent").is_some());
         assert_eq!(greeted, session.index == 0, "greeted once in the call's life");
     }
+    // The call ended before the last connection made ahead was needed.
+    let sessions: Vec<_> = sessions.into_iter().filter(|it| it.setup.is_some()).collect();
+    assert!(sessions.len() >= sessions_min, "only {} sessions", sessions.len());
     for pair in sessions.windows(2) {
         let taken_up = handle(&pair[1]).expect("the session is taken up again");
         let of = format!("session-{}-", pair[0].index);
@@ -72,7 +89,8 @@ fn a_call_outlives_connections_that_are_announced_to_end_and_loses_nothing() {
     }
     // The last turn may still be playing when the caller hangs up.
     assert!(spoken.starts_with(&record.heard.audio), "the caller heard something else");
-    assert!(record.heard.audio.len() >= 3 * 400 * 8);
+    assert!(record.heard.audio.len() >= (sessions_min - 1) * 400 * 8);
+    sessions
 }
 
 #[test]

@@ -413,6 +413,8 @@ pub enum Request {
     /// Another line to the model, because the one it had cannot go on. The old connection is gone,
     /// or is to be dropped.
     Redial(Revival),
+    /// A connection made ahead: the model has announced the end of the one there is.
+    Spare,
     /// To have this said of it in the log.
     Report(Report),
     /// To be told apart from a call that is still going: it has ended, and this is why. The close

@@ -9,7 +9,7 @@
 //! it cancels.
 
 use super::session::Cause;
-use super::{Audio, Call, Ending, LegLife, Life, Oddity, Report, Workbench};
+use super::{Audio, Call, Ending, LegLife, Life, Oddity, Report, Request, Workbench};
 use crate::clock::Nanos;
 use crate::wire::browser::{ToBrowser, Who};
 use crate::wire::gemini::{self, CloseClass, ServerMessage, Transcription};
@@ -122,7 +122,9 @@ impl Call {
     /// What a message says of the connection itself.
     fn heed(&mut self, message: &ServerMessage<'_>) {
         if let Some(time_left) = message.go_away {
-            self.session.go_away(self.now, time_left);
+            if self.session.go_away(self.now, time_left) {
+                self.requests.push_back(Request::Spare);
+            }
             self.report(Report::GoAway { time_left });
         }
         if let Some(error) = &message.error {

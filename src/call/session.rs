@@ -261,14 +261,17 @@ impl Session {
         }
     }
 
-    /// The model announced the connection's end.
-    pub(super) fn go_away(&mut self, now: Nanos, time_left: Duration) {
+    /// The model announced the connection's end. Returns whether a connection may be made ahead:
+    /// it is the first announcement, and there is time.
+    pub(super) fn go_away(&mut self, now: Nanos, time_left: Duration) -> bool {
         let wait = match time_left {
             soon if soon < GO_AWAY_AT_ONCE => Duration::ZERO,
             later => (later - GO_AWAY_MARGIN).min(GO_AWAY_WAIT_MAX),
         };
         let by = now.plus(wait);
+        let is_first = self.rotate_by.is_none();
         self.rotate_by = Some(self.rotate_by.map_or(by, |before| before.min(by)));
+        is_first && wait > Duration::ZERO
     }
 
     /// When the connection is to be given up because its end was announced. `calm_at`: from when

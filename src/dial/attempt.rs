@@ -85,11 +85,15 @@ enum Stage {
     Upgrading {
         /// `Sec-WebSocket-Key` of the request.
         key: String,
-        /// To be sent behind the 101.
-        setup: String,
+        /// To be sent behind the 101; `None`: it comes later.
+        setup: Option<String>,
     },
-    /// `setup` is out.
-    SettingUp(Box<MessageReader>),
+    /// The upgrade is done.
+    SettingUp {
+        reader: Box<MessageReader>,
+        /// Whether `setup` is out.
+        asked: bool,
+    },
     /// Ready, or failed.
     Over,
 }
@@ -135,10 +139,10 @@ pub(super) fn seed_of(model: &str, revival: Option<&Revival>) -> Option<String> 
 }
 
 impl Attempt {
-    /// Asks for the upgrade. `setup`: of [`setup_of`].
+    /// Asks for the upgrade. `setup`: of [`setup_of`]; `None`: it comes by [`Attempt::set_up`].
     pub(super) fn new(
         address: &Address,
-        setup: String,
+        setup: Option<String>,
         rng: fastrand::Rng,
         output: &mut SendBuf,
     ) -> Attempt {
@@ -153,9 +157,22 @@ impl Attempt {
         Attempt { stage, api_key: address.api_key.clone(), heard_bytes: 0, rng }
     }
 
-    /// Whether the upgrade is done, and `setup` written.
+    /// Whether the upgrade is done.
     pub(super) fn is_upgraded(&self) -> bool {
-        matches!(self.stage, Stage::SettingUp(_))
+        matches!(self.stage, Stage::SettingUp { .. })
+    }
+
+    /// The `setup` of an attempt begun without one: written now, or behind the 101.
+    pub(super) fn set_up(&mut self, text: String, output: &mut SendBuf) {
+        let mask = self.mask();
+        match &mut self.stage {
+            Stage::Upgrading { setup, .. } => *setup = Some(text),
+            Stage::SettingUp { asked, .. } => {
+                *asked = true;
+                ws::write_frame(Role::Client, Opcode::Text, text.as_bytes(), mask, output.tail());
+            }
+            Stage::Over => {}
+        }
     }
 
     /// Bytes from the model. What is used is taken from `input`; show the rest again with more
@@ -171,7 +188,7 @@ impl Attempt {
     /// Appends a normal close, where there is a session to be closed: one that is only dropped
     /// counts against the account's quota until the service has noticed.
     pub(super) fn say_goodbye(&mut self, output: &mut SendBuf) {
-        if let Stage::SettingUp(_) = self.stage {
+        if let Stage::SettingUp { .. } = self.stage {
             self.close(CloseCode::NORMAL, output);
         }
         self.stage = Stage::Over;
@@ -194,13 +211,15 @@ impl Attempt {
             let used = upgrade::decode_response(input.unused(), key).map_err(upgrade_fault)?;
             let Some(used) = used else { return Ok(Step::Waiting) };
             input.consume(used);
-            let setup = std::mem::take(setup);
-            let mask = self.mask();
-            ws::write_frame(Role::Client, Opcode::Text, setup.as_bytes(), mask, output.tail());
-            let reader = MessageReader::new(Role::Server, ANSWER_MAX_BYTES);
-            self.stage = Stage::SettingUp(Box::new(reader));
+            let setup = setup.take();
+            let reader = Box::new(MessageReader::new(Role::Server, ANSWER_MAX_BYTES));
+            self.stage = Stage::SettingUp { reader, asked: false };
+            if let Some(setup) = setup {
+                self.set_up(setup, output);
+            }
         }
-        while let Stage::SettingUp(reader) = &mut self.stage {
+        while let Stage::SettingUp { reader, asked } = &mut self.stage {
+            let asked = *asked;
             let (event, used) = match reader.next(input.unused_mut()) {
                 Ok(next) => next,
                 Err(error) => {
@@ -227,7 +246,12 @@ impl Attempt {
             input.consume(used);
             self.heard_bytes += used;
             match heard {
-                Ok(Heard::Ready) => return Ok(Step::Ready),
+                Ok(Heard::Ready) if asked => return Ok(Step::Ready),
+                // It answers what nobody asked.
+                Ok(Heard::Ready) => {
+                    self.close(CloseCode::POLICY, output);
+                    return Err(LineFault::Broke.into());
+                }
                 Ok(Heard::Nothing) if self.heard_bytes <= HEARD_MAX_BYTES => {}
                 Ok(Heard::Nothing) => {
                     self.close(CloseCode::POLICY, output);
@@ -304,7 +328,7 @@ mod tests {
         };
         let setup = setup_of(Config::read(None, []).unwrap().agent_for(None), true, None);
         let mut output = SendBuf::new();
-        let attempt = Attempt::new(&address, setup, fastrand::Rng::with_seed(1), &mut output);
+        let attempt = Attempt::new(&address, Some(setup), fastrand::Rng::with_seed(1), &mut output);
         let request = String::from_utf8(output.waiting().to_vec()).unwrap();
         output.consume(output.len_bytes());
         (attempt, output, request)

@@ -18,6 +18,7 @@ use super::resolve::Addresses;
 use crate::buf::{RecvBuf, SendBuf};
 use crate::call::LineFault;
 use crate::clock::Nanos;
+use crate::limits::SPARE_KEPT;
 use crate::net::{Received, Stream, TlsClient, TlsConfig};
 
 /// What all connections share.
@@ -41,6 +42,8 @@ pub(super) struct Connection {
     /// Until when the present stage may last.
     pub(super) deadline: Nanos,
     attempt: Attempt,
+    /// Made ahead: its `setup` comes later.
+    is_spare: bool,
     ciphertext: RecvBuf,
     input: RecvBuf,
     output: SendBuf,
@@ -65,7 +68,7 @@ impl Connection {
         shore: &Shore<'_>,
         addresses: &Addresses,
         token: Token,
-        setup: String,
+        setup: Option<String>,
         rng: fastrand::Rng,
         now: Nanos,
     ) -> Result<Connection, Failure> {
@@ -73,6 +76,7 @@ impl Connection {
         untried.reverse();
         let (socket, target) = connect_next(shore.registry, &mut untried, token, None)?;
         let mut output = SendBuf::new();
+        let is_spare = setup.is_none();
         let attempt = Attempt::new(shore.address, setup, rng, &mut output);
         Ok(Connection {
             token,
@@ -81,10 +85,21 @@ impl Connection {
             untried,
             deadline: now.plus(shore.patience.tcp),
             attempt,
+            is_spare,
             ciphertext: RecvBuf::new(),
             input: RecvBuf::new(),
             output,
         })
+    }
+
+    /// The `setup` of a connection made ahead.
+    pub(super) fn set_up(&mut self, shore: &Shore<'_>, setup: String, now: Nanos) -> Step {
+        self.is_spare = false;
+        self.attempt.set_up(setup, &mut self.output);
+        if self.attempt.is_upgraded() {
+            self.deadline = now.plus(shore.patience.setup);
+        }
+        self.converse(shore, now).unwrap_or_else(Step::Failed)
     }
 
     /// The socket may be ready.
@@ -168,7 +183,8 @@ impl Connection {
             // What came with the error, or before the end, still counts: often it is the reason.
             let step = self.attempt.handle_bytes(&mut self.input, &mut self.output);
             if self.attempt.is_upgraded() && !was_upgraded {
-                self.deadline = now.plus(shore.patience.setup);
+                let kept = if self.is_spare { SPARE_KEPT } else { shore.patience.setup };
+                self.deadline = now.plus(kept);
             }
             // TLS has answers of its own, which leave whether or not there is anything to say.
             let sent = sent.and(stream.send(&mut self.output));
@@ -195,7 +211,7 @@ impl Connection {
         }
     }
 
-    /// Whether `setup` is out.
+    /// Whether the upgrade is done.
     pub(super) fn is_upgraded(&self) -> bool {
         self.attempt.is_upgraded()
     }

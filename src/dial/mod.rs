@@ -1,8 +1,8 @@
 //! The outbound thread: from an address to a model that is ready to talk.
 //!
-//! In:       [`DialLetter`]s: a call wants a model.
+//! In:       [`DialLetter`]s: a call wants a model, or will soon.
 //! Out:      a [`Line`] in the worker's mailbox, or why there is none.
-//! Bounds:   [`DIALS_AT_ONCE`], [`ORDERS_WAITING_MAX`], [`DIAL_ATTEMPTS`], the times of
+//! Bounds:   [`DIALS_AT_ONCE`], [`ORDERS_WAITING_MAX`], [`DIAL_ATTEMPTS`], [`SPARES_MAX`], the times of
 //!           [`Patience`], [`LETTERS_PER_TURN`].
 //! Not here: what the model says once it is ready; when a session is taken up again (`call`).
 //!
@@ -33,7 +33,7 @@ use crate::clock::{Clock, Nanos};
 use crate::config::{Agent, Config};
 use crate::limits::{
     DIAL_ATTEMPTS, DIAL_BACKOFF, DIAL_SETUP_TIMEOUT, DIAL_TCP_TIMEOUT, DIAL_UPGRADE_TIMEOUT,
-    DIALS_AT_ONCE, LETTERS_PER_TURN,
+    DIALS_AT_ONCE, LETTERS_PER_TURN, SPARES_MAX,
 };
 use crate::mail::{CallKey, DialLetter, Line, Mailbox, Postbox, WorkerLetter, mailbox};
 use crate::metrics::Shared;
@@ -148,9 +148,7 @@ struct Order {
     id: CallId,
     class: Class,
     agent: Arc<Agent>,
-    /// The session that is to go on; `None`: a call's first. Only the call knows how long it can
-    /// do without a line: it tries again itself.
-    revival: Option<Revival>,
+    purpose: Purpose,
     ordered_at: Nanos,
     /// Attempts begun.
     attempts: u32,
@@ -158,6 +156,58 @@ struct Order {
     silent: u32,
     /// Whether the session is asked to be one that can be resumed.
     resumable: bool,
+    /// Whether the present attempt is on a connection made ahead, which may have died unnoticed.
+    from_spare: bool,
+}
+
+/// What a line is for.
+#[derive(Debug)]
+enum Purpose {
+    /// A call's first.
+    First,
+    /// The session that is to go on. Only the call knows how long it can do without a line: it
+    /// tries again itself.
+    Revival(Revival),
+    /// Not yet known: it is made ahead, and nobody is told what becomes of it.
+    Spare,
+}
+
+impl Purpose {
+    fn revival(&self) -> Option<&Revival> {
+        match self {
+            Purpose::Revival(revival) => Some(revival),
+            Purpose::First | Purpose::Spare => None,
+        }
+    }
+}
+
+impl Order {
+    fn new(
+        call: CallKey,
+        id: CallId,
+        class: Class,
+        agent: Arc<Agent>,
+        purpose: Purpose,
+        ordered_at: Nanos,
+    ) -> Order {
+        let (attempts, silent, resumable, from_spare) = (0, 0, true, false);
+        Order {
+            call,
+            id,
+            class,
+            agent,
+            purpose,
+            ordered_at,
+            attempts,
+            silent,
+            resumable,
+            from_spare,
+        }
+    }
+
+    fn setup(&self) -> String {
+        setup_of(&self.agent, self.resumable, self.purpose.revival())
+    }
 }
 
 #[derive(Debug)]
@@ -300,18 +350,14 @@ impl Dial {
                 None => break,
                 Some(DialLetter::Stop) => return false,
                 Some(DialLetter::Cancel { call }) => self.cancel(call),
+                Some(DialLetter::Spare { call, id, class, agent }) => {
+                    let order = Order::new(call, id, class, agent, Purpose::Spare, now);
+                    self.begin_spare(order);
+                }
                 Some(DialLetter::Dial { call, id, class, agent, revival }) => {
-                    let order = Order {
-                        call,
-                        id,
-                        class,
-                        agent,
-                        revival,
-                        ordered_at: now,
-                        attempts: 0,
-                        silent: 0,
-                        resumable: true,
-                    };
+                    let purpose = revival.map_or(Purpose::First, Purpose::Revival);
+                    let order = Order::new(call, id, class, agent, purpose, now);
+                    let Some(order) = self.use_spare(order, now) else { continue };
                     if self.waiting.len() == ORDERS_WAITING_MAX {
                         self.refuse(order, &LineFault::Full.into(), now);
                     } else {
@@ -360,7 +406,7 @@ impl Dial {
             return;
         }
         order.attempts += 1;
-        let setup = setup_of(&order.agent, order.resumable, order.revival.as_ref());
+        let setup = (!matches!(order.purpose, Purpose::Spare)).then(|| order.setup());
         let rng = self.rng.fork();
         let (shore, addresses) = self.shore();
         match Connection::begin(&shore, addresses, Token(index), setup, rng, now) {
@@ -369,6 +415,56 @@ impl Dial {
                 self.places[index] = Some(Place { order, stage });
             }
             Err(failure) => self.failed(index, order, &failure, now),
+        }
+    }
+
+    /// Makes a connection ahead, if there is room for one more.
+    fn begin_spare(&mut self, order: Order) {
+        let is_spare = |place: &&Place| matches!(place.order.purpose, Purpose::Spare);
+        let spares = self.places.iter().flatten().filter(is_spare).count();
+        if spares >= SPARES_MAX || !self.waiting.is_empty() {
+            return self.shared.dials.count("no_spare");
+        }
+        self.waiting.push_back(order);
+    }
+
+    /// Goes on with the connection made ahead for the call of `order`, if there is one; else
+    /// gives the order back.
+    fn use_spare(&mut self, order: Order, now: Nanos) -> Option<Order> {
+        let is_its = |waiting: &Order| {
+            waiting.call == order.call && matches!(waiting.purpose, Purpose::Spare)
+        };
+        self.waiting.retain(|waiting| !is_its(waiting));
+        let its = |place: &Option<Place>| place.as_ref().is_some_and(|it| is_its(&it.order));
+        let Some(index) = self.places.iter().position(its) else { return Some(order) };
+        let place = self.places[index].take()?;
+        let Stage::Dialling(mut connection) = place.stage else {
+            self.free.push(index);
+            return Some(order);
+        };
+        let order = Order { attempts: 1, from_spare: true, ..order };
+        let (shore, _) = self.shore();
+        let step = connection.set_up(&shore, order.setup(), now);
+        self.go_on(index, order, connection, step, now);
+        None
+    }
+
+    /// What an attempt came to so far.
+    fn go_on(
+        &mut self,
+        index: usize,
+        order: Order,
+        connection: Box<Connection>,
+        step: Step,
+        now: Nanos,
+    ) {
+        match step {
+            Step::Ready => self.succeeded(index, order, *connection, now),
+            Step::Failed(failure) => self.failed(index, order, &failure, now),
+            Step::Waiting => {
+                let stage = Stage::Dialling(connection);
+                self.places[index] = Some(Place { order, stage });
+            }
         }
     }
 
@@ -402,21 +498,14 @@ impl Dial {
     /// A socket is ready. A place that is used again may be told of its former socket: nothing
     /// comes of it.
     fn ready(&mut self, index: usize, now: Nanos) {
-        let Some(mut place) = self.places.get_mut(index).and_then(Option::take) else { return };
-        let step = match &mut place.stage {
-            Stage::Dialling(connection) => {
-                let (shore, addresses) = self.shore();
-                connection.handle_ready(&shore, addresses, now)
-            }
-            _ => Step::Waiting,
+        let Some(place) = self.places.get_mut(index).and_then(Option::take) else { return };
+        let Stage::Dialling(mut connection) = place.stage else {
+            self.places[index] = Some(place);
+            return;
         };
-        match (step, place.stage) {
-            (Step::Ready, Stage::Dialling(connection)) => {
-                self.succeeded(index, place.order, *connection, now);
-            }
-            (Step::Failed(failure), _) => self.failed(index, place.order, &failure, now),
-            (_, stage) => self.places[index] = Some(Place { order: place.order, stage }),
-        }
+        let (shore, addresses) = self.shore();
+        let step = connection.handle_ready(&shore, addresses, now);
+        self.go_on(index, place.order, connection, step, now);
     }
 
     fn expire(&mut self, now: Nanos) {
@@ -458,7 +547,7 @@ impl Dial {
             uplink_rate_hz: self.config.gemini.uplink_rate,
             uplink_ms: self.config.gemini.uplink_ms,
             greeting: greeting.map(|text| greeting_json(&order.agent.model, text)),
-            seed: seed_of(&order.agent.model, order.revival.as_ref()),
+            seed: seed_of(&order.agent.model, order.purpose.revival()),
             nudge: greeting_json(&order.agent.model, NUDGE),
         };
         let line = Box::new(Line { socket, unread, terms, dialled_in, agent: order.agent });
@@ -467,7 +556,20 @@ impl Dial {
 
     /// An attempt failed: makes another where that may help, or tells the call.
     fn failed(&mut self, index: usize, mut order: Order, failure: &Failure, now: Nanos) {
+        if let Purpose::Spare = order.purpose {
+            // Whoever made it ahead will dial when the time comes.
+            self.free.push(index);
+            return self.shared.dials.count("spare_lost");
+        }
         self.count(failure);
+        if std::mem::take(&mut order.from_spare)
+            && failure.fault == (LineFault::Closed { code: None })
+        {
+            order.attempts = 0;
+            let stage = Stage::Pausing { until: now };
+            self.places[index] = Some(Place { order, stage });
+            return;
+        }
         match next_attempt(&order, failure) {
             Some(remedy) => {
                 order.resumable &= remedy != Remedy::WithoutResumption;
@@ -559,7 +661,7 @@ impl Dial {
 fn next_attempt(order: &Order, failure: &Failure) -> Option<Remedy> {
     let without =
         order.resumable && failure.close.map(closes::remedy) == Some(Remedy::WithoutResumption);
-    if let (Some(revival), attempts) = (&order.revival, order.attempts) {
+    if let (Some(revival), attempts) = (order.purpose.revival(), order.attempts) {
         let is_fresh = matches!(revival, Revival::Fresh { .. });
         return (without && is_fresh && attempts == 1).then_some(Remedy::WithoutResumption);
     }

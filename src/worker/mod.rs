@@ -564,6 +564,12 @@ fn grant_one(
             }
         }
         Request::Redial(revival) => redial(slot, key, revival, neighbours),
+        Request::Spare => {
+            // A letter lost costs the call nothing but time.
+            let Some(agent) = slot.model.clone() else { return Ok(()) };
+            let letter = DialLetter::Spare { call: key, id, class, agent };
+            neighbours.dial.post(letter).map_err(|_| None)
+        }
         Request::Report(report) => {
             if let Report::Joined { after } = report {
                 figures.histograms.record(Stage::Setup, after);

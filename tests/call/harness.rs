@@ -111,6 +111,8 @@ pub(crate) struct Stage {
     pub(crate) former: Vec<Peer>,
     /// Lines asked for and not yet had, oldest first.
     pub(crate) redials: VecDeque<Revival>,
+    /// Connections asked for ahead.
+    pub(crate) spares: usize,
     pub(crate) bench: Workbench,
     pub(crate) now: Nanos,
     pub(crate) openings: Vec<Opening>,
@@ -151,6 +153,7 @@ impl Stage {
             agent: Peer::new(Role::Server),
             former: Vec::new(),
             redials: VecDeque::new(),
+            spares: 0,
             bench: Workbench::new(Kernels::detect(Isa::Scalar)),
             now,
             openings: Vec::new(),
@@ -264,6 +267,7 @@ impl Stage {
         while let Some(request) = self.call.poll_request() {
             match request {
                 Request::Admit(opening) => self.openings.push(opening),
+                Request::Spare => self.spares += 1,
                 Request::Redial(revival) => self.redials.push_back(revival),
                 Request::Report(report) => self.reports.push(report),
                 Request::Ended(ending) => {

@@ -1,7 +1,7 @@
 //! Whole calls in virtual time against a model of what each side must have heard, with the
 //! model's connection announced to end, broken, closed and replaced at any moment.
 //!
-//! `VOCARIS_SIM_CALLS`: how many calls, 200 unless it says otherwise. `VOCARIS_SIM_SEED`: the
+//! `VOCARIS_SIM_CALLS`: how many calls, 100 unless it says otherwise. `VOCARIS_SIM_SEED`: the
 //! first seed; a failing call names its own, and is replayed by that seed and one call.
 
 use std::time::Duration;
@@ -12,7 +12,7 @@ use vocaris::call::{Door, LineFault, Report};
 use crate::harness::{Stage, decode64, media, samples, speech, start, update, voice};
 use crate::{downsampled, upsampled};
 
-const CALLS: u64 = 200;
+const CALLS: u64 = 100;
 /// Frames of one call at most: 12 s.
 const FRAMES: usize = 600;
 
