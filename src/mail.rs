@@ -146,6 +146,11 @@ pub enum DialLetter {
         /// Which session is to go on; `None`: the call's first.
         revival: Option<Revival>,
     },
+    /// A call has ended: what is being done for it is left off. Unknown calls are no matter.
+    Cancel {
+        /// Which call.
+        call: CallKey,
+    },
     /// This call will soon ask for another line: connect and upgrade, and wait with `setup` until
     /// it does. Nothing is answered.
     Spare {
@@ -157,11 +162,6 @@ pub enum DialLetter {
         class: Class,
         /// How the model will be set up.
         agent: Arc<Agent>,
-    },
-    /// A call has ended: what is being done for it is left off. Unknown calls are no matter.
-    Cancel {
-        /// Which call.
-        call: CallKey,
     },
     /// Stop now.
     Stop,

@@ -71,16 +71,16 @@ impl Outbound {
         self.letters.post(letter).unwrap();
     }
 
+    fn cancel(&self, slot: usize) {
+        let call = CallKey { worker: 0, slot, generation: 7 };
+        self.letters.post(DialLetter::Cancel { call }).unwrap();
+    }
+
     fn order_spare(&self, slot: usize) {
         let call = CallKey { worker: 0, slot, generation: 7 };
         let agent = Config::read(None, []).unwrap().agent_for(None).clone();
         let letter = DialLetter::Spare { call, id: CallId(1), class: Class::Web, agent };
         self.letters.post(letter).unwrap();
-    }
-
-    fn cancel(&self, slot: usize) {
-        let call = CallKey { worker: 0, slot, generation: 7 };
-        self.letters.post(DialLetter::Cancel { call }).unwrap();
     }
 
     fn answer(&self) -> WorkerLetter {
@@ -497,6 +497,17 @@ fn a_call_that_has_ended_is_dialled_no_more() {
     outbound.order(4);
     begun.recv().unwrap();
     assert_eq!(outbound.shared.dials.all(), [("cancelled", 1)]);
+}
+
+#[test]
+fn a_spare_connection_of_a_call_that_has_ended_is_left_off() {
+    let url = serve_sessions(move |_, mut session, _| drop(session.read()));
+    let outbound = Outbound::to(url, PATIENT);
+    outbound.order_spare(3);
+    outbound.cancel(3);
+    while outbound.shared.dials.of("cancelled") < 1 {
+        std::thread::yield_now();
+    }
 }
 
 #[test]

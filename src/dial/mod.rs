@@ -349,11 +349,11 @@ impl Dial {
             match self.mailbox.take() {
                 None => break,
                 Some(DialLetter::Stop) => return false,
+                Some(DialLetter::Cancel { call }) => self.cancel(call),
                 Some(DialLetter::Spare { call, id, class, agent }) => {
                     let order = Order::new(call, id, class, agent, Purpose::Spare, now);
                     self.begin_spare(order);
                 }
-                Some(DialLetter::Cancel { call }) => self.cancel(call),
                 Some(DialLetter::Dial { call, id, class, agent, revival }) => {
                     let purpose = revival.map_or(Purpose::First, Purpose::Revival);
                     let order = Order::new(call, id, class, agent, purpose, now);

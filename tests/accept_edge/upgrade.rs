@@ -247,9 +247,12 @@ fn silent_strangers_take_no_places_and_count_for_their_address() {
     let strangers: Vec<_> = (0..4)
         .map(|_| {
             assert_eq!(try_upgrade(&relay, "/web", "").status, 101);
-            let call = relay.workers.iter().find_map(|worker| worker.take());
-            let call = call.unwrap_or_else(|| relay.worker_letter(0));
-            let WorkerLetter::Call(call) = call else { panic!("no call but {call:?}") };
+            let mut letter = None;
+            until(|| {
+                letter = relay.workers.iter().find_map(|worker| worker.take());
+                letter.is_some()
+            });
+            let Some(WorkerLetter::Call(call)) = letter else { panic!("no call") };
             call
         })
         .collect();
