@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use dsp::kernels::Isa;
 pub use errors::{ConfigError, ConfigErrors, Place};
 pub use settings::SourceFile;
 use settings::{CONFIG_VARIABLE, Settings};
@@ -134,6 +135,8 @@ pub struct Server {
     pub workers: usize,
     /// Whether each media thread stays on one core.
     pub pin: bool,
+    /// The kernels in use: the best this CPU has, no higher than this.
+    pub kernels: Isa,
     /// How long calls may go on once the relay was asked to stop.
     pub drain_timeout: Duration,
 }

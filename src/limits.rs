@@ -136,6 +136,14 @@ pub const VOID_MAX: Duration = Duration::from_secs(3);
 pub const LATE_MAX: Duration = Duration::from_millis(500);
 /// After an underrun inside a turn, this much audio is gathered before playing goes on.
 pub const REBUFFER_MS: usize = 60;
+/// Connections to the model whose end is announced within seconds of their beginning, one after the
+/// other: a service that takes nobody in. At the bound the call ends with the fallback.
+pub const EARLY_ROTATIONS_MAX: u32 = 24;
+/// However long the caller goes on, or a noisy line does: the model that owes an answer is asked for
+/// it after this.
+pub const OWED_MAX: Duration = Duration::from_secs(60);
+/// After the last of the model's audio, so long what is heard may be its echo.
+pub const ECHO_TAIL: Duration = Duration::from_millis(500);
 /// Distance of the marks that tell how much the caller has heard.
 pub const MARK_EVERY_MS: u64 = 200;
 

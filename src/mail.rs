@@ -90,8 +90,6 @@ pub struct Line {
     pub unread: Vec<u8>,
     /// What the call needs to know.
     pub terms: LineTerms,
-    /// From the order until `setupComplete`.
-    pub dialled_in: Duration,
     /// How the model was set up: a later line of the same call is to be like it.
     pub agent: Arc<Agent>,
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use dsp::kernels::{Isa, Kernels};
 use env_logger::{Env, Target};
 use vocaris::config::Config;
 use vocaris::server::{self, log_lines::LogLines};
@@ -65,7 +66,7 @@ fn log_to(lines: &LogLines) {
 
 /// Reads the command line; a wrong one, `--help` and `--version` end the program here.
 fn arguments() -> Serve {
-    let build = server::build();
+    let build = server::build(&Kernels::detect(Isa::HIGHEST));
     let version = format!(
         "{} ({})\ntarget: {}\nkernels: {}",
         build.version,

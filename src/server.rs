@@ -20,7 +20,7 @@ use std::{fmt, iter, thread};
 
 use core_affinity::CoreId;
 use crossbeam_channel::{Receiver, bounded};
-use dsp::kernels::{Isa, Kernels};
+use dsp::kernels::Kernels;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -85,13 +85,13 @@ impl fmt::Display for StartError {
 
 impl std::error::Error for StartError {}
 
-/// What this program is, on this machine.
-pub fn build() -> Build {
+/// What this program is, with these kernels.
+pub fn build(kernels: &Kernels) -> Build {
     Build {
         version: env!("CARGO_PKG_VERSION"),
         revision: option_env!("VOCARIS_REVISION"),
         target: option_env!("VOCARIS_TARGET").unwrap_or(std::env::consts::ARCH),
-        kernels: Kernels::detect(Isa::HIGHEST).isa().to_string(),
+        kernels: kernels.isa().to_string(),
     }
 }
 
@@ -165,7 +165,14 @@ fn build_rooms(
 ) -> Result<(Rooms, Posts), StartError> {
     let clock = Clock::start();
     let settings = call::Settings::from(&**config);
-    let kernels = Kernels::detect(Isa::HIGHEST);
+    let kernels = Kernels::detect(config.server.kernels);
+    let build = build(&kernels);
+    log::info!(
+        "vocaris {} ({}), {count} workers, {} kernels",
+        build.version,
+        build.revision.unwrap_or("unknown revision"),
+        build.kernels
+    );
     let (workers, worker_posts) = (0..count)
         .map(|number| Worker::new(number, settings.clone(), kernels, clock))
         .collect::<io::Result<Vec<_>>>()
@@ -178,7 +185,7 @@ fn build_rooms(
     let (dial, dial_post) =
         Dial::new(config.clone(), clock, shared.clone()).map_err(StartError::Dial)?;
     let redact = config.log.redact_numbers;
-    let (control, control_post) = Control::new(count, clock, shared.clone(), build(), redact);
+    let (control, control_post) = Control::new(count, clock, shared.clone(), build, redact);
     let rooms = Rooms { accept, dial, workers, control };
     let posts = Posts {
         accept: accept_post,
@@ -435,14 +442,6 @@ fn announce(running: &Running) {
             address.port()
         ));
     }
-    let build = build();
-    let workers = running.posts.workers.len();
-    log::info!(
-        "vocaris {} ({}), {workers} workers, {} kernels",
-        build.version,
-        build.revision.unwrap_or("unknown revision"),
-        build.kernels
-    );
     log::info!("listening on {address}");
     print(format_args!("listening on {address}\n"));
 }

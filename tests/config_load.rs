@@ -28,6 +28,7 @@ fn without_a_file_and_variables_everything_has_its_default() {
     assert_eq!(config.server.listen.to_string(), "0.0.0.0:8080");
     assert_eq!((config.server.public_url.as_ref(), config.server.workers), (None, 0));
     assert!(config.server.pin);
+    assert_eq!(config.server.kernels, dsp::kernels::Isa::HIGHEST);
     assert_eq!(config.server.drain_timeout, Duration::from_secs(900));
     assert_eq!((config.limits.max_calls, config.limits.max_calls_per_worker), (0, 2000));
     assert_eq!(config.limits.max_handshakes_per_ip, 256);
@@ -49,6 +50,17 @@ fn without_a_file_and_variables_everything_has_its_default() {
     assert_eq!(agent.numbers, ["*"]);
     assert_eq!(agent.model, "models/gemini-3.8-live");
     assert!(agent.system.contains("Always answer the caller") && agent.greeting.is_some());
+}
+
+#[test]
+fn kernels_can_be_held_lower() {
+    let variable = |word: &str| {
+        Config::read(None, [("VOCARIS_SERVER_KERNELS".into(), word.into())])
+            .map(|config| config.server.kernels)
+    };
+    assert_eq!(variable("avx2").unwrap(), dsp::kernels::Isa::Avx2);
+    let error = variable("mmx").unwrap_err().to_string();
+    assert!(error.contains("\"scalar\", \"avx2\", \"avx512\""), "{error}");
 }
 
 #[test]

@@ -80,8 +80,9 @@ fn rejection_db(conversion: Conversion, set: FilterSet) -> f64 {
     let stop = stop.filter(|_| f64::from(conversion.source_hz()) > lower);
     let mut least = f64::MAX;
     for f in pass.chain(stop) {
-        // The companion stays away from the tone and from where its aliases may fall.
-        let companion = if (f / lower - 0.1).abs() < 0.02 { 0.217 * lower } else { 0.1013 * lower };
+        // The companion stays away from the tone and from where its alias falls.
+        let folded = (f / lower - (f / lower).round()).abs();
+        let companion = if (folded - 0.1).abs() < 0.02 { 0.217 * lower } else { 0.1013 * lower };
         let output = heard(conversion, set, &[(f, AMPLITUDE), (companion, AMPLITUDE)]);
         let spectrum = Spectrum::of(&output, conversion.target_hz());
         let known: &[f64] = if f <= 0.425 * lower { &[f, companion] } else { &[companion] };

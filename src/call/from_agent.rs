@@ -203,7 +203,9 @@ impl Call {
             let name = call.name.to_cow();
             self.watch.answered();
             let answer = gemini::tool_error_json(id.as_deref(), &name, "there is no such tool");
-            self.agent.send_json(&answer);
+            if self.agent.has_room(answer.len()) {
+                self.agent.send_json(&answer);
+            }
             self.note_agent(Oddity::AgentTool);
         }
     }

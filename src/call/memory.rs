@@ -33,6 +33,9 @@ struct Turn {
 impl Memory {
     /// Another piece of what `who` says.
     pub(super) fn add(&mut self, who: Who, piece: &str) {
+        if piece.is_empty() {
+            return;
+        }
         match self.turns.back_mut() {
             Some(turn) if turn.who == who && !turn.whole => turn.text.push_str(piece),
             _ => self.turns.push_back(Turn { who, text: piece.to_owned(), whole: false }),

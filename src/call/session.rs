@@ -18,9 +18,9 @@ use super::events::{LineFault, Revival};
 use crate::clock::Nanos;
 use crate::config::Secret;
 use crate::limits::{
-    CLOSE_TIMEOUT, GO_AWAY_AT_ONCE, GO_AWAY_MARGIN, GO_AWAY_WAIT_MAX, HANDLE_BYTES_MAX, OUTAGE_MAX,
-    RECOVERIES_IN_A_ROW, RECOVERIES_PER_CALL, RECOVERY_BACKOFF, RECOVERY_BACKOFF_MAX,
-    RECOVERY_PROVEN, RESUME_RETRY,
+    CLOSE_TIMEOUT, EARLY_ROTATIONS_MAX, GO_AWAY_AT_ONCE, GO_AWAY_MARGIN, GO_AWAY_WAIT_MAX,
+    HANDLE_BYTES_MAX, OUTAGE_MAX, RECOVERIES_IN_A_ROW, RECOVERIES_PER_CALL, RECOVERY_BACKOFF,
+    RECOVERY_BACKOFF_MAX, RECOVERY_PROVEN, RESUME_RETRY,
 };
 use crate::wire::gemini::CloseClass;
 
@@ -209,6 +209,9 @@ pub(super) struct Session {
     lines: u32,
     /// Connections given up without notice, in the whole call.
     in_call: u32,
+    /// Connections whose end was announced before they had held for [`RECOVERY_PROVEN`], one
+    /// after the other.
+    early: u32,
     rng: fastrand::Rng,
 }
 
@@ -226,6 +229,7 @@ impl Session {
             freshes: 0,
             lines: 0,
             in_call: 0,
+            early: 0,
             rng: fastrand::Rng::with_seed(seed),
         }
     }
@@ -324,7 +328,13 @@ impl Session {
             self.proven(now);
         }
         let remedy = cause.remedy()?;
-        if cause != Cause::GoAway {
+        if cause == Cause::GoAway {
+            let is_early = now < self.up_since.plus(RECOVERY_PROVEN);
+            self.early = if is_early { self.early + 1 } else { 0 };
+            if self.early > EARLY_ROTATIONS_MAX {
+                return None;
+            }
+        } else {
             if self.row == RECOVERIES_IN_A_ROW || self.in_call == RECOVERIES_PER_CALL {
                 return None;
             }

@@ -11,7 +11,7 @@ use super::session::{Cause, Swapped, Wish};
 use super::watch::Alarm;
 use super::{Audio, Call, Ending, LegLife, Life, LineTerms, Oddity, Report, Request};
 use crate::clock::Nanos;
-use crate::limits::{AGENT_MESSAGE_MAX_BYTES, SWAP_MESSAGES_MAX};
+use crate::limits::{AGENT_MESSAGE_MAX_BYTES, ECHO_TAIL, SWAP_MESSAGES_MAX};
 use crate::wire::ws::{CloseCode, MessageReader, Role};
 
 impl Call {
@@ -58,6 +58,9 @@ impl Call {
 
     /// Nothing more comes of the old connection: what it was saying ends here.
     fn cut_off(&mut self) {
+        if self.generating {
+            self.watch.line_gone(self.now, true);
+        }
         self.memory.end_turn(self.generating);
         self.generating = false;
         self.complete(true);
@@ -119,10 +122,11 @@ impl Call {
         let speaks = self.ear.hear(self.now, rate_hz, pcm);
         // Who talks along while the model is heard wants no answer; who interrupts it is told of.
         let is_playing = self.audio.as_ref().is_some_and(|Audio { downlink, .. }| {
-            !downlink.is_empty() || downlink.dry_at() > self.now
+            let is_fading = self.spoken_to && downlink.dry_at().plus(ECHO_TAIL) > self.now;
+            !downlink.is_empty() || is_fading
         });
         if speaks && !is_playing && self.agent_life != LegLife::Absent {
-            self.watch.caller_spoke(self.now);
+            self.watch.caller_heard(self.now);
         }
     }
 
@@ -174,6 +178,11 @@ impl Call {
         if let (Some(greeting), false, false) = (&terms.greeting, self.has_spoken, resumed) {
             self.agent.send_json(greeting);
             self.watch.asked_to_greet(self.now);
+        }
+        if self.watch.was_cut_off() && resumed && !self.nudge.is_empty() {
+            self.tally.lines.nudges += 1;
+            self.report(Report::Nudged);
+            self.agent.send_json(&self.nudge);
         }
         for message in self.waiting_messages.drain(..) {
             self.agent.send_json(&message);

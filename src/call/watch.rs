@@ -5,7 +5,8 @@
 //! | the caller spoke, or was said to have interrupted | [`REPLY_MAX`] | asked to answer |
 //! | it still says nothing | [`REPLY_MAX`] | another connection, same session |
 //! | nor does the session taken up again | [`RESUMED_REPLY_MAX`] | a fresh session |
-//! | it was asked to greet | [`GREETING_MAX`] | asked once more |
+//! | it was asked to greet | [`GREETING_MAX`] | asked once more, then as above |
+//! | the caller, or noise, goes on and on | [`OWED_MAX`] | asked to answer |
 //! | it stopped though nobody had spoken | [`PHANTOM_MAX`] | a fresh session |
 //!
 //! In:       who spoke when, what the model did.
@@ -14,7 +15,9 @@
 
 use super::session::Cause;
 use crate::clock::Nanos;
-use crate::limits::{GREETING_MAX, PHANTOM_MAX, PHANTOM_SPEECH_MS, REPLY_MAX, RESUMED_REPLY_MAX};
+use crate::limits::{
+    GREETING_MAX, OWED_MAX, PHANTOM_MAX, PHANTOM_SPEECH_MS, REPLY_MAX, RESUMED_REPLY_MAX,
+};
 
 /// What is to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,8 +31,13 @@ pub(super) enum Alarm {
 /// Who owes whom an answer.
 #[derive(Debug, Default)]
 pub(super) struct Watch {
-    /// Since when the model owes an answer; `None`: it does not.
+    /// Since when the model owes an answer, counted from the caller's last word; `None`: it does
+    /// not.
     owing_since: Option<Nanos>,
+    /// The same from the caller's first word.
+    owing_first: Option<Nanos>,
+    /// The model was cut off while it spoke: it is told to go on where it is taken up again.
+    cut_off: bool,
     /// It has been asked for the answer it owes.
     nudged: bool,
     /// The session was taken up again, and has not been heard since.
@@ -46,7 +54,14 @@ impl Watch {
     pub(super) fn caller_spoke(&mut self, now: Nanos) {
         if !self.nudged {
             self.owing_since = Some(now);
+            self.owing_first.get_or_insert(now);
         }
+    }
+
+    /// The caller is heard, with the model silent: whoever interrupted it is there.
+    pub(super) fn caller_heard(&mut self, now: Nanos) {
+        self.phantom_due = None;
+        self.caller_spoke(now);
     }
 
     /// The model says that the caller spoke over it; `spoken_ms`: what we heard of that.
@@ -69,16 +84,24 @@ impl Watch {
 
     /// The connection is given up; `midway`: the model was speaking.
     pub(super) fn line_gone(&mut self, now: Nanos, midway: bool) {
-        if midway {
+        if midway || self.greeting_due.is_some() {
             self.owing_since = Some(now);
+            self.owing_first.get_or_insert(now);
         }
+        self.cut_off |= midway;
         (self.greeting_due, self.phantom_due) = (None, None);
     }
 
     /// Another connection is up. What is owed is owed on it, from now on.
     pub(super) fn line_up(&mut self, now: Nanos, resumed: bool) {
         self.owing_since = self.owing_since.map(|_| now);
+        self.owing_first = self.owing_since;
         (self.resumed, self.nudged) = (resumed, false);
+    }
+
+    /// Whether the model was cut off while it spoke; told once.
+    pub(super) fn was_cut_off(&mut self) -> bool {
+        std::mem::take(&mut self.cut_off)
     }
 
     /// Whether the model owes an answer.
@@ -89,6 +112,7 @@ impl Watch {
     /// What is due.
     pub(super) fn poll(&mut self, now: Nanos) -> Option<Alarm> {
         if self.greeting_due.take_if(|due| now >= *due).is_some() {
+            (self.nudged, self.owing_since) = (true, Some(now));
             return Some(Alarm::Nudge);
         }
         if self.phantom_due.take_if(|due| now >= *due).is_some() {
@@ -103,13 +127,15 @@ impl Watch {
         if self.nudged {
             return Some(Alarm::GiveUpLine(Cause::Unanswered));
         }
-        (self.nudged, self.owing_since) = (true, Some(now));
+        (self.nudged, self.owing_since, self.owing_first) = (true, Some(now), None);
         Some(Alarm::Nudge)
     }
 
     fn reply_due(&self) -> Nanos {
         let patience = if self.resumed { RESUMED_REPLY_MAX } else { REPLY_MAX };
-        self.owing_since.map_or(Nanos::NEVER, |since| since.plus(patience))
+        let after =
+            |since: Option<Nanos>, patience| since.map_or(Nanos::NEVER, |at| at.plus(patience));
+        after(self.owing_since, patience).min(after(self.owing_first, OWED_MAX))
     }
 
     /// When [`Watch::poll`] has something to say, unless something happens before.
@@ -147,6 +173,37 @@ mod tests {
     }
 
     #[test]
+    fn a_caller_who_goes_on_after_an_interruption_is_no_phantom() {
+        let mut watch = Watch::default();
+        watch.interrupted(s(1), 100);
+        watch.caller_heard(s(2));
+        assert_eq!(watch.poll(s(6)), None);
+        assert_eq!(watch.next_due(), s(9));
+    }
+
+    #[test]
+    fn a_line_that_is_never_quiet_does_not_hide_a_mute_model() {
+        let mut watch = Watch::default();
+        for second in 0..60 {
+            watch.caller_heard(s(second));
+            assert_eq!(watch.poll(s(second)), None);
+        }
+        assert_eq!(watch.poll(s(60)), Some(Alarm::Nudge));
+        watch.caller_heard(s(61));
+        assert_eq!(watch.poll(s(67)), Some(Alarm::GiveUpLine(Cause::Unanswered)));
+    }
+
+    #[test]
+    fn a_model_that_does_not_greet_when_asked_twice_is_replaced() {
+        let mut watch = Watch::default();
+        watch.asked_to_greet(s(0));
+        assert_eq!(watch.next_due(), s(4));
+        assert_eq!(watch.poll(s(4)), Some(Alarm::Nudge));
+        assert_eq!(watch.poll(s(10)), None);
+        assert_eq!(watch.poll(s(11)), Some(Alarm::GiveUpLine(Cause::Unanswered)));
+    }
+
+    #[test]
     fn an_answer_ends_every_wait() {
         let mut watch = Watch::default();
         watch.asked_to_greet(s(0));
@@ -155,14 +212,6 @@ mod tests {
         watch.answered();
         assert!(!watch.is_owed());
         assert_eq!((watch.poll(s(99)), watch.next_due()), (None, Nanos::NEVER));
-    }
-
-    #[test]
-    fn a_greeting_that_does_not_come_is_asked_for_once_more() {
-        let mut watch = Watch::default();
-        watch.asked_to_greet(s(0));
-        assert_eq!(watch.next_due(), s(4));
-        assert_eq!((watch.poll(s(4)), watch.poll(s(99))), (Some(Alarm::Nudge), None));
     }
 
     #[test]

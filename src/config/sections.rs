@@ -7,6 +7,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use dsp::kernels::Isa;
+
 use super::settings::{Key, Settings};
 use super::{Busy, Gemini, Limits, Log, ModelUrl, Server, SignatureMode, Twilio, Web, values};
 
@@ -45,6 +47,9 @@ pub(super) fn server(settings: &mut Settings<'_>) -> Server {
             .read(Key::open("server", "workers"), values::whole(0..=WORKERS_MAX))
             .unwrap_or(0),
         pin: settings.read(Key::open("server", "pin"), values::truth).unwrap_or(true),
+        kernels: settings
+            .read(Key::open("server", "kernels"), values::kernels)
+            .unwrap_or(Isa::HIGHEST),
         drain_timeout: settings
             .read(Key::open("server", "drain_timeout"), values::duration(Duration::ZERO..=ONE_DAY))
             .unwrap_or(DEFAULT_DRAIN_TIMEOUT),

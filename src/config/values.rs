@@ -8,10 +8,12 @@ use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use dsp::kernels::Isa;
 use toml::de::DeValue;
 
 use super::settings::Written;
 use super::{Busy, ModelUrl, Secret, SignatureMode};
+
 use crate::limits::{PTIME_MS, SENTENCE_MAX_BYTES};
 
 /// The voices of the model's service, spelt as it spells them.
@@ -294,6 +296,11 @@ pub(super) fn busy(written: &Written<'_>) -> Result<Busy, String> {
 }
 
 /// `require`, `warn` or `off`.
+pub(super) fn kernels(written: &Written<'_>) -> Result<Isa, String> {
+    let names = || Isa::ALL.map(|isa| format!("\"{isa}\"")).join(", ");
+    text(written)?.parse().map_err(|_| format!("must be one of {}", names()))
+}
+
 pub(super) fn signature(written: &Written<'_>) -> Result<SignatureMode, String> {
     match text(written)? {
         "require" => Ok(SignatureMode::Require),

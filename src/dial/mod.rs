@@ -550,7 +550,7 @@ impl Dial {
             seed: seed_of(&order.agent.model, order.purpose.revival()),
             nudge: greeting_json(&order.agent.model, NUDGE),
         };
-        let line = Box::new(Line { socket, unread, terms, dialled_in, agent: order.agent });
+        let line = Box::new(Line { socket, unread, terms, agent: order.agent });
         self.post(WorkerLetter::Line { call: order.call, line }, order.call);
     }
 

@@ -195,6 +195,7 @@ fn config() -> Config {
             public_url: None,
             workers: 2,
             pin: false,
+            kernels: dsp::kernels::Isa::HIGHEST,
             drain_timeout: Duration::from_secs(1),
         },
         limits: Limits {

@@ -523,6 +523,23 @@ fn two_rotations_in_a_row_lose_nothing_of_the_caller() {
 }
 
 #[test]
+fn a_service_that_sends_everybody_away_at_once_is_not_dialled_for_ever() {
+    let mut stage = Stage::joined();
+    let mut lines = 0;
+    while stage.ending.is_none() {
+        go_away(&mut stage, "0s");
+        stage.pass(500);
+        if !stage.redials.is_empty() {
+            stage.redial();
+            lines += 1;
+        }
+        assert!(lines < 100);
+    }
+    assert_eq!(lines, 24);
+    assert_eq!(stage.ending, Some(Ending::ModelClosed { code: None }));
+}
+
+#[test]
 fn a_model_that_does_not_answer_is_asked_then_resumed_then_begun_afresh() {
     let mut stage = Stage::joined();
     stage.update("h");

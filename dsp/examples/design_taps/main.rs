@@ -6,7 +6,8 @@
 //! Not here: the conversions that use the taps (`src/taps`), measuring them on signals (`tests`).
 //!
 //! ```text
-//! cargo run --release -p dsp --example design_taps > dsp/src/taps/designed.rs
+//! cargo run --release -p dsp --example design_taps > designed.tmp
+//! mv designed.tmp dsp/src/taps/designed.rs
 //! ```
 //!
 //! Three steps for each filter: the ideal real-valued one (`remez`, `minimum_phase`), the nearest

@@ -38,6 +38,7 @@ pub(crate) fn mulaw_encode(pcm: &[i16], code: &mut [u8]) {
         let bits = _mm512_ternarylogic_epi32(bits, invert, _mm512_slli_epi16(sign, 7), 0x96);
         _mm512_cvtepi16_epi8(bits)
     };
+    assert_eq!(pcm.len(), code.len(), "as many samples as codes");
     let (pcm_steps, pcm_tail) = pcm.as_chunks::<STEP>();
     let (code_steps, code_tail) = code.as_chunks_mut::<STEP>();
     for (pcm, code) in pcm_steps.iter().zip(code_steps) {

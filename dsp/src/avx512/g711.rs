@@ -69,6 +69,7 @@ fn decode(tables: &Magnitudes, code: &[u8], pcm: &mut [i16]) {
         let positive = _mm512_movepi16_mask(codes);
         _mm512_mask_sub_epi16(magnitude, !positive, _mm512_setzero_si512(), magnitude)
     };
+    assert_eq!(code.len(), pcm.len(), "as many codes as samples");
     let (code_steps, code_tail) = code.as_chunks::<STEP>();
     let (pcm_steps, pcm_tail) = pcm.as_chunks_mut::<STEP>();
     for (code, pcm) in code_steps.iter().zip(pcm_steps) {
@@ -138,6 +139,7 @@ fn encode(segments: &[u8; 128], bias: i16, inverted: u8, pcm: &[i16], code: &mut
         let bits = _mm512_ternarylogic_epi32(bits, invert, _mm512_slli_epi16(sign, 7), 0x96);
         _mm512_cvtepi16_epi8(bits)
     };
+    assert_eq!(pcm.len(), code.len(), "as many samples as codes");
     let (pcm_steps, pcm_tail) = pcm.as_chunks::<STEP>();
     let (code_steps, code_tail) = code.as_chunks_mut::<STEP>();
     for (pcm, code) in pcm_steps.iter().zip(code_steps) {

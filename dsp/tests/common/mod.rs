@@ -126,11 +126,28 @@ impl Spectrum {
 
     /// The largest line that is none of `known`.
     pub(crate) fn largest_but(&self, known: &[f64]) -> f64 {
-        let others = self.amplitudes.iter().enumerate();
+        let others =
+            (0..self.amplitudes.len()).filter(|&bin| known.iter().all(|f| !self.is_near(bin, *f)));
         others
-            .filter(|(bin, _)| known.iter().all(|f| !self.is_near(*bin, *f)))
-            .map(|(_, amplitude)| *amplitude)
-            .fold(0.0, f64::max)
+            .max_by(|&a, &b| self.amplitudes[a].total_cmp(&self.amplitudes[b]))
+            .map_or(0.0, |bin| self.peak(bin))
+    }
+
+    /// The amplitude of the line whose highest bin this is: the parabola through it and its
+    /// neighbours, in logarithms, where the main lobe of the window is one.
+    fn peak(&self, bin: usize) -> f64 {
+        let around = |bin: usize| self.amplitudes.get(bin).map(|amplitude| amplitude.ln());
+        let (Some(left), Some(top), Some(right)) =
+            (bin.checked_sub(1).and_then(around), around(bin), around(bin + 1))
+        else {
+            return self.amplitudes[bin];
+        };
+        let curve = left - 2.0 * top + right;
+        if !(left <= top && right <= top && curve < 0.0) {
+            return self.amplitudes[bin];
+        }
+        let aside = 0.5 * (left - right) / curve;
+        (top - 0.25 * (left - right) * aside).exp()
     }
 
     /// The power of everything that is not `tone`, as the amplitude of a sine of that power.
