@@ -1,6 +1,7 @@
 //! Run by cargo before the crate is built: tells it the commit and the machine it is built for.
 //!
-//! Out: `VOCARIS_REVISION`, absent where there is no git or no repository, and `VOCARIS_TARGET`.
+//! Out: `BUILD_REVISION`, absent where there is no git or no repository, and `BUILD_TARGET`. Cargo
+//!      sets them for what it runs as well, so they must not look like settings of the program.
 
 use std::path::Path;
 use std::process::Command;
@@ -16,10 +17,10 @@ fn main() {
         }
     }
     if let Some(revision) = git(&["rev-parse", "--short=12", "HEAD"]) {
-        println!("cargo::rustc-env=VOCARIS_REVISION={revision}");
+        println!("cargo::rustc-env=BUILD_REVISION={revision}");
     }
     if let Ok(target) = std::env::var("TARGET") {
-        println!("cargo::rustc-env=VOCARIS_TARGET={target}");
+        println!("cargo::rustc-env=BUILD_TARGET={target}");
     }
 }
 

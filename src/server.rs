@@ -89,8 +89,8 @@ impl std::error::Error for StartError {}
 pub fn build(kernels: &Kernels) -> Build {
     Build {
         version: env!("CARGO_PKG_VERSION"),
-        revision: option_env!("VOCARIS_REVISION"),
-        target: option_env!("VOCARIS_TARGET").unwrap_or(std::env::consts::ARCH),
+        revision: option_env!("BUILD_REVISION"),
+        target: option_env!("BUILD_TARGET").unwrap_or(std::env::consts::ARCH),
         kernels: kernels.isa().to_string(),
     }
 }

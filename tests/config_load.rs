@@ -53,6 +53,20 @@ fn without_a_file_and_variables_everything_has_its_default() {
 }
 
 #[test]
+fn what_cargo_adds_to_the_environment_sets_nothing() {
+    // Cargo sets for the programs it runs what the build script sets for the compiler.
+    let script = include_str!("../src/build.rs");
+    let names: Vec<_> = script
+        .split("cargo::rustc-env=")
+        .skip(1)
+        .filter_map(|rest| rest.split('=').next())
+        .collect();
+    assert_eq!(names.len(), 2, "{names:?}");
+    let added = names.into_iter().map(|name| (name.into(), "value".into()));
+    Config::read(None, added).unwrap();
+}
+
+#[test]
 fn kernels_can_be_held_lower() {
     let variable = |word: &str| {
         Config::read(None, [("VOCARIS_SERVER_KERNELS".into(), word.into())])
