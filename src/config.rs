@@ -7,6 +7,8 @@
 
 mod agents;
 mod errors;
+mod gemini;
+mod models;
 mod sections;
 mod settings;
 mod values;
@@ -19,7 +21,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dsp::kernels::Isa;
+use jiff::tz::TimeZone;
+
 pub use errors::{ConfigError, ConfigErrors, Place};
+pub use models::{
+    Compression, Greeting, ModelRules, Sensitivity, Temperature, Thinking, ThinkingLevel, Tuning,
+    Vad,
+};
 pub use settings::SourceFile;
 use settings::{CONFIG_VARIABLE, Settings};
 pub use values::{VOICES, parse_duration};
@@ -85,14 +93,14 @@ impl Config {
         let file = file.unwrap_or(&none);
         let (parsed, faults) = settings::parse(file);
         let settings = &mut Settings::new(file, parsed.get_ref(), faults, environment);
-        let gemini = sections::gemini(settings);
+        let gemini = gemini::read(settings);
         let config = Config {
             server: sections::server(settings),
             limits: sections::limits(settings),
             twilio: sections::twilio(settings),
             web: sections::web(settings),
             log: sections::log(settings),
-            agents: agents::read(settings, &gemini.model),
+            agents: agents::read(settings, &gemini),
             gemini,
         };
         settings.finish().map(|()| config)
@@ -105,6 +113,16 @@ impl Config {
         };
         let last = self.agents.len() - 1;
         self.agents.iter().find(answers).unwrap_or(&self.agents[last])
+    }
+
+    /// The agent a web client asks for by name, or gets where it names none; `None`: there is no
+    /// such agent for web clients.
+    pub fn web_agent(&self, name: Option<&str>) -> Option<&Arc<Agent>> {
+        let agent = match name {
+            Some(name) => self.agents.iter().find(|agent| agent.name == name)?,
+            None => self.agent_for(None),
+        };
+        Some(agent).filter(|agent| agent.web)
     }
 }
 
@@ -161,8 +179,10 @@ pub struct Gemini {
     pub url: ModelUrl,
     /// `v1beta`, `v1` or `v1alpha`.
     pub api_version: String,
-    /// The key; `None` starts the demo agent instead.
+    /// The key; without one, and without tokens, the demo agent is started instead.
     pub api_key: Option<Secret>,
+    /// Which of Google's two services it is.
+    pub flavor: Flavor,
     /// A PEM file with one more root.
     pub ca_file: Option<PathBuf>,
     /// Model for agents that name none.
@@ -171,6 +191,50 @@ pub struct Gemini {
     pub uplink_rate: u32,
     /// Audio in one message, in milliseconds: 20, 40, 60, 80 or 100.
     pub uplink_ms: usize,
+    /// Sessions that may be held ahead for calls whose webhook was answered; 0: none.
+    pub pool: usize,
+    /// For agents that say nothing else.
+    pub tuning: Tuning,
+}
+
+impl Gemini {
+    /// Whether there is anything to prove who we are by.
+    pub fn has_credentials(&self) -> bool {
+        let tokens = match &self.flavor {
+            Flavor::Developer => None,
+            Flavor::Vertex(vertex) => vertex.tokens.as_ref(),
+        };
+        self.api_key.is_some() || tokens.is_some()
+    }
+}
+
+/// Which of Google's two services it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Flavor {
+    /// The Gemini Developer API.
+    Developer,
+    /// Vertex AI, now the Gemini Enterprise Agent Platform.
+    Vertex(Vertex),
+}
+
+/// Where on Vertex, and by what right.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Vertex {
+    /// The project; `None` with an express key alone.
+    pub project: Option<String>,
+    /// A region, `us`, `eu` or `global`.
+    pub location: String,
+    /// Where access tokens come from; `None`: the express key is used.
+    pub tokens: Option<TokenSource>,
+}
+
+/// Where access tokens come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TokenSource {
+    /// A file that somebody else keeps fresh.
+    File(PathBuf),
+    /// A program and its arguments, which prints one.
+    Command(Vec<String>),
 }
 
 /// Where the model is.
@@ -266,6 +330,15 @@ pub struct Agent {
     pub model: String,
     /// What makes the model speak first; `None`: it waits for the caller.
     pub greeting: Option<String>,
+    /// The language to speak, BCP 47; `None`: the caller's. The models choose it themselves: it
+    /// stands in what they are told to be.
+    pub language: Option<String>,
+    /// Where the agent is: the model is told date and time there.
+    pub time_zone: TimeZone,
+    /// Whether web clients may choose it.
+    pub web: bool,
+    /// What of its sessions is tuned.
+    pub tuning: Tuning,
 }
 
 /// A secret: never shown, not even in a debug print.

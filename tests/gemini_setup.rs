@@ -190,7 +190,7 @@ fn every_switch_moves_its_own_field() {
     let plain = setup(&facts);
     assert_eq!(plain.get("systemInstruction"), None);
     assert_eq!(plain["generationConfig"], json!({"responseModalities": ["AUDIO"]}));
-    let without = setup(&SetupFacts { compress: false, transcripts: false, ..facts });
+    let without = setup(&SetupFacts { compression: None, transcripts: false, ..facts });
     for field in ["contextWindowCompression", "inputAudioTranscription", "outputAudioTranscription"]
     {
         assert!(plain[field].is_object());

@@ -7,15 +7,18 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
+use jiff::tz::TimeZone;
 use toml::de::DeValue;
 
-use super::Agent;
+use super::gemini::{Source, tuning};
 use super::settings::{Settings, Table, Written};
-use super::values;
+use super::{Agent, Gemini, values};
 
 /// What a model is told to be, and what makes it speak: well inside the one message that sets a
 /// session up. Above: an error.
 const SYSTEM_MAX_BYTES: usize = 64 * 1024;
+/// The longest language tag: what RFC 5646 section 4.4.1 asks room for.
+const LANGUAGE_MAX_BYTES: usize = 35;
 /// Answers every number.
 const EVERY_NUMBER: &str = "*";
 /// The name of the agent that answers where nobody else does.
@@ -29,11 +32,11 @@ const DEFAULT_GREETING: &str =
     "A caller is on the line. Greet them in one short sentence and ask how you can help.";
 
 /// Reads every agent, and adds the default one if none answers every number.
-pub(super) fn read(settings: &mut Settings<'_>, default_model: &str) -> Vec<Arc<Agent>> {
+pub(super) fn read(settings: &mut Settings<'_>, gemini: &Gemini) -> Vec<Arc<Agent>> {
     let (mut agents, mut for_the_rest) = (Vec::new(), None);
     let (mut names, mut numbers) = (BTreeSet::new(), BTreeSet::new());
     for mut table in settings.take_agents() {
-        let agent = read_one(settings, &mut table, default_model);
+        let agent = read_one(settings, &mut table, gemini);
         if !names.insert(agent.name.clone()) {
             settings.fail_in(&mut table, "name", "another agent has this name");
         }
@@ -51,24 +54,28 @@ pub(super) fn read(settings: &mut Settings<'_>, default_model: &str) -> Vec<Arc<
         }
         settings.done_with(&table);
     }
-    agents.push(Arc::new(for_the_rest.unwrap_or_else(|| default_agent(default_model))));
+    agents.push(Arc::new(for_the_rest.unwrap_or_else(|| default_agent(gemini))));
     agents
 }
 
-fn default_agent(model: &str) -> Agent {
+fn default_agent(gemini: &Gemini) -> Agent {
     Agent {
         name: DEFAULT_NAME.to_owned(),
         numbers: vec![EVERY_NUMBER.to_owned()],
         system: DEFAULT_SYSTEM.to_owned(),
         voice: Some(DEFAULT_VOICE.to_owned()),
-        model: model.to_owned(),
+        model: gemini.model.clone(),
         greeting: Some(DEFAULT_GREETING.to_owned()),
+        language: None,
+        time_zone: TimeZone::UTC,
+        web: true,
+        tuning: gemini.tuning,
     }
 }
 
-fn read_one<'s>(settings: &mut Settings<'s>, table: &mut Table<'s>, model: &str) -> Agent {
+fn read_one<'s>(settings: &mut Settings<'s>, table: &mut Table<'s>, gemini: &Gemini) -> Agent {
     let folder = settings.folder();
-    let mut agent = default_agent(model);
+    let mut agent = default_agent(gemini);
     if let Some(name) = settings.read_in(table, "name", short_name) {
         agent.name = name;
     } else if !table.has("name") {
@@ -89,7 +96,37 @@ fn read_one<'s>(settings: &mut Settings<'s>, table: &mut Table<'s>, model: &str)
     if let Some(greeting) = settings.read_in(table, "greeting", values::text_owned) {
         agent.greeting = Some(greeting).filter(|greeting| !greeting.trim().is_empty());
     }
+    agent.language = settings.read_in(table, "language", language);
+    if let Some(zone) = settings.read_in(table, "time_zone", time_zone) {
+        agent.time_zone = zone;
+    }
+    let answers_all = agent.numbers.iter().any(|number| number == EVERY_NUMBER);
+    agent.web = settings.read_in(table, "web", values::truth).unwrap_or(answers_all);
+    let model = agent.model.clone();
+    agent.tuning = tuning(settings, &mut Source::Agent(table), &model, agent.tuning);
     agent
+}
+
+/// A BCP 47 tag, such as `de` or `pt-BR`.
+fn language(written: &Written<'_>) -> Result<String, String> {
+    let tag = values::text(written)?;
+    let mut parts = tag.split('-');
+    let is_language = |part: &str| {
+        (2..=3).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_alphabetic())
+    };
+    let is_more = |part: &str| {
+        (1..=8).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_alphanumeric())
+    };
+    let fits = tag.len() <= LANGUAGE_MAX_BYTES && parts.next().is_some_and(is_language);
+    match fits && parts.all(is_more) {
+        true => Ok(tag.to_owned()),
+        false => Err("must be a language tag such as \"de\" or \"pt-BR\"".to_owned()),
+    }
+}
+
+fn time_zone(written: &Written<'_>) -> Result<TimeZone, String> {
+    let form = "must be a time zone's name such as \"Europe/Berlin\"";
+    TimeZone::get(values::text(written)?).map_err(|_| form.to_owned())
 }
 
 fn short_name(written: &Written<'_>) -> Result<String, String> {

@@ -16,12 +16,14 @@ pub const DEFAULT_RATE_HZ: u32 = 16_000;
 /// A message from a browser.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum FromBrowser<'b> {
-    /// The first message: `{"type":"hello","rate":16000,"token":"…"}`.
+    /// The first message: `{"type":"hello","rate":16000,"token":"…","agent":"…"}`.
     Hello {
         /// Rate of the binary messages up; [`DEFAULT_RATE_HZ`] where it is not said.
         rate_hz: u32,
         /// The bearer token of a web client, where one is needed.
         token: Option<Text<'b>>,
+        /// The name of the agent that is asked for; the default one where it is not said.
+        agent: Option<Text<'b>>,
     },
     /// A typed message for the model: `{"type":"text","text":"…"}`.
     Text {
@@ -39,7 +41,7 @@ pub enum FromBrowser<'b> {
 /// # Errors
 /// Text that is not JSON, a known field of the wrong kind, or a `text` message without `text`.
 pub fn decode(text: &str) -> Result<FromBrowser<'_>, MessageError> {
-    let (mut kind, mut rate, mut token, mut typed) = (None, None, None, None);
+    let (mut kind, mut rate, mut token, mut agent, mut typed) = (None, None, None, None, None);
     let mut scanner = Scanner::new(text);
     scanner.enter_object()?;
     while let Some(key) = scanner.next_key()? {
@@ -47,13 +49,16 @@ pub fn decode(text: &str) -> Result<FromBrowser<'_>, MessageError> {
             "type" => kind = scanner.optional(Scanner::text)?,
             "rate" => rate = scanner.optional(rate_hz)?,
             "token" => token = scanner.optional(Scanner::text)?,
+            "agent" => agent = scanner.optional(Scanner::text)?,
             "text" => typed = scanner.optional(Scanner::text)?,
             _ => drop(scanner.skip()?),
         }
     }
     scanner.finish()?;
     match kind.unwrap_or_default().name(&mut NameSpare::new()) {
-        "hello" => Ok(FromBrowser::Hello { rate_hz: rate.unwrap_or(DEFAULT_RATE_HZ), token }),
+        "hello" => {
+            Ok(FromBrowser::Hello { rate_hz: rate.unwrap_or(DEFAULT_RATE_HZ), token, agent })
+        }
         "text" => typed
             .map(|text| FromBrowser::Text { text })
             .ok_or(MessageError::Missing { field: "text" }),
@@ -201,11 +206,13 @@ mod tests {
 
     #[test]
     fn the_messages_of_a_browser_are_read() {
-        let hello = r#"{"type":"hello","rate":48000,"token":"a\u002eb"}"#;
-        let Ok(FromBrowser::Hello { rate_hz: 48_000, token: Some(token) }) = decode(hello) else {
+        let hello = r#"{"type":"hello","rate":48000,"token":"a\u002eb","agent":"desk"}"#;
+        let Ok(FromBrowser::Hello { rate_hz: 48_000, token: Some(token), agent: Some(agent) }) =
+            decode(hello)
+        else {
             panic!("{:?}", decode(hello));
         };
-        assert_eq!(token.to_cow(), "a.b");
+        assert_eq!((token.to_cow().as_ref(), agent.to_cow().as_ref()), ("a.b", "desk"));
         assert_eq!(decode(r#" {"type":"bye"} "#), Ok(FromBrowser::Bye));
         let Ok(FromBrowser::Text { text }) =
             decode(r#"{"text":"h\u00e9 \ud83d\ude00","type":"text"}"#)
@@ -216,11 +223,11 @@ mod tests {
     }
 
     #[test]
-    fn a_hello_may_leave_out_rate_and_token() {
-        let plain = FromBrowser::Hello { rate_hz: DEFAULT_RATE_HZ, token: None };
+    fn a_hello_may_leave_out_rate_token_and_agent() {
+        let plain = FromBrowser::Hello { rate_hz: DEFAULT_RATE_HZ, token: None, agent: None };
         for text in [
             r#"{"type":"hello"}"#,
-            r#"{"type":"hello","rate":null,"token":null}"#,
+            r#"{"type":"hello","rate":null,"token":null,"agent":null}"#,
             r#"{"type":"hello","rate":"16000","later":[{}]}"#,
         ] {
             assert_eq!(decode(text), Ok(plain), "{text}");

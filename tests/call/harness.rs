@@ -131,6 +131,7 @@ pub(crate) fn terms() -> LineTerms {
         greeting: None,
         seed: None,
         nudge: r#"{"nudge":1}"#.to_owned(),
+        transparent: false,
     }
 }
 

@@ -224,6 +224,7 @@ fn a_call_asks_to_be_let_in_with_what_its_start_says() {
             token: Some("t1".into()),
             from: Some("+18005550199".into()),
             to: Some("+18005550100".into()),
+            custom: Vec::new(),
         }]
     );
     assert!(matches!(stage.reports[0], Report::Opened { .. }));
@@ -238,7 +239,8 @@ fn a_carrier_is_known_by_its_first_message_and_so_is_a_browser() {
     stage.settle();
     assert!(matches!(stage.openings[..], [Opening::Twilio { .. }]));
     let stage = Stage::joined_browser();
-    assert_eq!(stage.openings, [Opening::Web { token: Some("t".into()), rate_hz: 16_000 }]);
+    let (token, agent) = (Some("t".into()), None);
+    assert_eq!(stage.openings, [Opening::Web { token, rate_hz: 16_000, agent }]);
 }
 
 #[test]
