@@ -41,7 +41,7 @@ pub(crate) fn run(url: &str, agent: &str) -> io::Result<u32> {
         })?;
     for case in 1..=cases {
         if let Err(why) = visit(host, &format!("/runCase?case={case}&agent={agent}")) {
-            println!("case {case}: {why}");
+            eprintln!("case {case}: {why}");
         }
     }
     visit(host, &format!("/updateReports?agent={agent}"))?;

@@ -121,6 +121,7 @@ fn a_request_that_is_no_upgrade_is_told_so() {
 }
 
 /// Runs one case of a suite: what is sent, what must come back.
+#[expect(clippy::result_large_err, reason = "the type is the peer library's")]
 fn serve_case(socket: TcpStream, cases: &[Message], reported: &mut bool) {
     let mut target = String::new();
     let read_target = |request: &tungstenite::handshake::server::Request,

@@ -6,6 +6,7 @@ mod peer;
 
 use std::process::ExitCode;
 
+#[expect(clippy::print_stdout, reason = "a program's answer")]
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [url, agent] = arguments.as_slice() else {

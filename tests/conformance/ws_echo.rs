@@ -28,6 +28,7 @@ fn main() -> ExitCode {
     }
 }
 
+#[expect(clippy::print_stdout, reason = "whoever started it waits for this line")]
 fn serve(address: SocketAddr, message_max: usize) -> std::io::Result<()> {
     let mut listener = TcpListener::bind(address)?;
     println!("listening on {}", listener.local_addr()?);
