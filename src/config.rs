@@ -6,9 +6,11 @@
 //! Not here: reading it again while running; what the values do.
 
 mod agents;
+pub mod appointments;
 mod errors;
 mod sections;
 mod settings;
+mod store;
 mod tools;
 mod values;
 
@@ -19,6 +21,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use appointments::Appointments;
 use dsp::kernels::Isa;
 pub use errors::{ConfigError, ConfigErrors, Place};
 pub use settings::SourceFile;
@@ -26,6 +29,7 @@ use settings::{CONFIG_VARIABLE, Settings};
 pub use tools::{
     KeyRule, Tool, ToolBehavior, ToolKind, ToolScheduling, Transfer, Webhook, WebhookUrl,
 };
+pub use store::Store;
 pub use values::{VOICES, parse_duration};
 
 /// The longest configuration file. Above: an error.
@@ -48,6 +52,10 @@ pub struct Config {
     pub web: Web,
     /// Log lines.
     pub log: Log,
+    /// The practice that appointments are booked at.
+    pub appointments: Appointments,
+    /// Where they are kept.
+    pub store: Store,
     /// Who answers; never empty, the last one answers every number.
     pub agents: Vec<Arc<Agent>>,
 }
@@ -91,13 +99,17 @@ impl Config {
         let settings = &mut Settings::new(file, parsed.get_ref(), faults, environment);
         let gemini = sections::gemini(settings);
         let tools = tools::read(settings);
-        let shelf = tools::Shelf { tools: &tools, appointments: &[] };
+        let appointments = appointments::read(settings, gemini.is_demo());
+        let of_appointments = tools::of_appointments(&appointments);
+        let shelf = tools::Shelf { tools: &tools, appointments: &of_appointments };
         let config = Config {
             server: sections::server(settings),
             limits: sections::limits(settings),
             twilio: sections::twilio(settings),
             web: sections::web(settings),
             log: sections::log(settings),
+            appointments,
+            store: store::read(settings),
             agents: agents::read(settings, &gemini.model, &shelf),
             gemini,
         };
@@ -177,6 +189,13 @@ pub struct Gemini {
     pub uplink_rate: u32,
     /// Audio in one message, in milliseconds: 20, 40, 60, 80 or 100.
     pub uplink_ms: usize,
+}
+
+impl Gemini {
+    /// Whether the demo agent answers: without a key, and with the service's own address.
+    pub fn is_demo(&self) -> bool {
+        self.api_key.is_none() && self.url == sections::default_model_url()
+    }
 }
 
 /// Where the model is.

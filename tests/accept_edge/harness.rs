@@ -12,7 +12,8 @@ use vocaris::accept::{Accept, Deadlines, Neighbours};
 use vocaris::call::{CallId, Ending, Opening};
 use vocaris::clock::Clock;
 use vocaris::config::{
-    Agent, Busy, Config, Gemini, Limits, Log, ModelUrl, Secret, Server, SignatureMode, Twilio, Web,
+    Agent, Appointments, Busy, Config, Gemini, Limits, Log, ModelUrl, Secret, Server,
+    SignatureMode, Store, Twilio, Web,
 };
 use vocaris::mail::{
     AcceptLetter, CallKey, ControlLetter, DialLetter, Load, Mailbox, Postbox, WorkerLetter,
@@ -222,6 +223,8 @@ fn config() -> Config {
         },
         web: Web { enabled: true },
         log: Log { redact_numbers: true },
+        appointments: Appointments::default(),
+        store: Store::default(),
         agents: vec![agent("sales", "+18005550100"), agent("everybody", "*")],
     }
 }
