@@ -7,6 +7,7 @@
 
 mod agents;
 mod errors;
+mod record;
 mod sections;
 mod settings;
 mod values;
@@ -20,6 +21,7 @@ use std::time::Duration;
 
 use dsp::kernels::Isa;
 pub use errors::{ConfigError, ConfigErrors, Place};
+pub use record::{CONSENT_MAX_BYTES, RETENTION_DAYS_MAX, Recording, Transcripts};
 pub use settings::SourceFile;
 use settings::{CONFIG_VARIABLE, Settings};
 pub use values::{VOICES, parse_duration};
@@ -44,6 +46,10 @@ pub struct Config {
     pub web: Web,
     /// Log lines.
     pub log: Log,
+    /// What is written down of calls.
+    pub transcripts: Transcripts,
+    /// The recording of calls.
+    pub recording: Recording,
     /// Who answers; never empty, the last one answers every number.
     pub agents: Vec<Arc<Agent>>,
 }
@@ -92,9 +98,14 @@ impl Config {
             twilio: sections::twilio(settings),
             web: sections::web(settings),
             log: sections::log(settings),
+            transcripts: record::transcripts(settings),
+            recording: record::recording(settings),
             agents: agents::read(settings, &gemini.model),
             gemini,
         };
+        if config.twilio.both_tracks && !config.recording.enabled {
+            settings.fail(sections::BOTH_TRACKS, "is for recordings: set recording.enabled = true");
+        }
         settings.finish().map(|()| config)
     }
 
@@ -215,6 +226,8 @@ pub struct Twilio {
     pub fallback: String,
     /// What happens at capacity.
     pub busy: Busy,
+    /// Whether the carrier is asked for a copy of both tracks of each call, for its recording.
+    pub both_tracks: bool,
 }
 
 /// What is done with a wrong or missing signature or per-call token.

@@ -35,6 +35,7 @@ pub mod playout;
 pub mod session;
 mod swap;
 pub mod tally;
+pub mod tap;
 pub mod turns;
 pub mod uplink;
 mod watch;
