@@ -66,6 +66,8 @@ pub(crate) struct Phone {
     /// When it hangs up.
     end_at: Nanos,
     step: Step,
+    /// It said something before it said who it is.
+    is_stranger: bool,
     pub(crate) gone: Gone,
     /// Its network holds back what it says, or takes nothing, until then.
     pub(crate) stalled_until: Nanos,
@@ -113,6 +115,7 @@ impl Phone {
             next_at: now,
             end_at: now.plus(length),
             step: Step::Connecting,
+            is_stranger: false,
             gone: Gone::No,
             stalled_until: now,
             deaf_until: now,
@@ -176,7 +179,8 @@ impl Phone {
 
     fn connect(&mut self, dice: &mut Dice) -> u64 {
         self.step = Step::Starting;
-        if dice.strikes(Fault::StrangerNonsense, 20) {
+        if dice.picks(Fault::StrangerNonsense, 2) {
+            self.is_stranger = true;
             self.text("{\"who\":", PhoneSaid::Nothing, true, dice);
         }
         if !self.is_browser {
@@ -486,6 +490,9 @@ impl Phone {
 
     fn hear_carrier(&mut self, now: Nanos, text: &[u8], dice: &mut Dice) -> Heard {
         let text = std::str::from_utf8(text).expect("UTF-8");
+        if self.is_stranger {
+            return Heard::Other;
+        }
         let inner = |event: &str, field: &str, name: &str| {
             let head = format!(
                 r#"{{"event":"{event}","streamSid":"{STREAM}","{field}":{{"{name}":""#

@@ -120,6 +120,7 @@ pub(crate) struct CallerHears {
     rate_hz: u32,
     converter: Converter,
     half: Option<u8>,
+    was_retuned: bool,
     is_whole: bool,
     /// Bytes that had left the ring when the last section began.
     left_before: u64,
@@ -131,7 +132,8 @@ pub(crate) struct CallerHears {
     /// Audio that found the ring full, in bytes.
     pub(crate) overrun_bytes: u64,
     /// Audio that must have been thrown away by clears, in bytes.
-    pub(crate) cleared_bytes: u64,
+    cleared_bytes: u64,
+    clears: u64,
 }
 
 impl CallerHears {
@@ -144,6 +146,7 @@ impl CallerHears {
             rate_hz: 24_000,
             converter: Converter::new(24_000, sound.rate_hz),
             half: None,
+            was_retuned: false,
             is_whole: true,
             left_before: 0,
             samples_in: 0,
@@ -151,6 +154,7 @@ impl CallerHears {
             heard_bytes: 0,
             overrun_bytes: 0,
             cleared_bytes: 0,
+            clears: 0,
         }
     }
 
@@ -183,6 +187,7 @@ impl CallerHears {
         self.is_whole = false;
         if rate_hz != self.rate_hz {
             self.rate_hz = rate_hz;
+            self.was_retuned = true;
             self.converter = Converter::new(rate_hz, self.sound.rate_hz);
         }
         let mut bytes: Vec<u8> = self.half.take().into_iter().collect();
@@ -264,6 +269,24 @@ impl CallerHears {
         assert!(self.sections.len() > 1, "a clear that nobody asked for");
         let section = self.sections.pop_front().expect("there are two");
         self.cleared_bytes += (section.bytes.len() - section.heard) as u64;
+        self.clears += 1;
+    }
+
+    /// Samples of the model that still wait when `left` bytes have left so far; `None` where they
+    /// cannot be told, because they have not all one rate.
+    pub(crate) fn queued_samples(&self, left: u64) -> Option<u64> {
+        let section = self.sections.back().expect("there is always one");
+        let bytes = section.len() as u64 - (left - self.left_before);
+        let samples = bytes / self.sound.sample_bytes as u64;
+        (!self.was_retuned).then(|| samples * 24_000 / u64::from(self.sound.rate_hz))
+    }
+
+    /// What was thrown away by clears, in samples of the model, and how often; `None` as above, and
+    /// where the phone has not been told of them all.
+    pub(crate) fn cleared_samples(&self) -> Option<(u64, u64)> {
+        let samples = self.cleared_bytes / self.sound.sample_bytes as u64;
+        let samples = samples * 24_000 / u64::from(self.sound.rate_hz);
+        (!self.was_retuned && self.clears_due() == 0).then_some((samples, self.clears))
     }
 
     /// Clears that the phone has not been told of.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use dsp::kernels::{Isa, Kernels};
 use vocaris::call::session::Cause;
 use vocaris::call::{
-    Call, CallId, Door, Ending, LineFault, LineTerms, Refusal, Report, Request, Revival, Settings,
+    Call, CallId, Door, Dropped, Ending, LineFault, LineTerms, Refusal, Report, Request, Revival, Settings,
     Workbench,
 };
 use vocaris::clock::Nanos;
@@ -195,8 +195,13 @@ impl World {
         panic!("a call that does not end: {:?}", self.phase);
     }
 
+    /// Whether nothing of the call is left, as the worker sees it.
     fn is_done(&self) -> bool {
-        self.phase == Phase::Over && !self.call.needs_phone() && !self.call.needs_agent()
+        let phone_gone = !self.call.needs_phone()
+            && (self.watch.phone_output_bytes == 0 || self.call.has_given_up());
+        let agent_gone = !self.call.needs_agent()
+            && (self.watch.agent_output_bytes == 0 || self.call.has_given_up_agent());
+        self.phase == Phase::Over && phone_gone && agent_gone
     }
 
     /// The next event, whichever it is.
@@ -228,7 +233,7 @@ impl World {
         self.travel();
         self.transcode();
         self.drop_finished_legs();
-        self.watch.progress(&self.call, self.now);
+        Watch::progress(self);
         if self.phase == Phase::Over && self.phone.gone == Gone::No {
             assert!(
                 self.now <= self.over_since.plus(Duration::from_secs(3)) || self.watch.has_jumped(),
@@ -409,7 +414,8 @@ impl World {
             assert!(round < 10_000, "transcoding without end");
             let more = self.call.transcode(self.now, &mut self.bench);
             self.observe();
-            if !more {
+            // What the model's socket took makes room that nobody else tells of.
+            if !more && !self.call.has_uplink_to_send() {
                 return;
             }
         }
@@ -660,6 +666,17 @@ impl World {
         }
     }
 
+    /// What a barge-in drops is counted as that, to the sample and its rounding.
+    fn check_cleared(&self, dropped: u64) {
+        let cleared = self.caller.as_ref().and_then(CallerHears::cleared_samples);
+        if let Some((samples, clears)) = cleared {
+            assert!(
+                dropped.abs_diff(samples) <= 6 * clears,
+                "{dropped} samples dropped by {clears} clears, {samples} were due"
+            );
+        }
+    }
+
     fn finish(mut self) -> Outcome {
         self.let_model_go();
         let ending = self.ending.expect("an ending is told");
@@ -669,6 +686,7 @@ impl World {
         );
         let tally = self.call.tally();
         assert_eq!((tally.uplink.queued, tally.downlink.queued), (0, 0), "{ending}");
+        self.check_cleared(tally.downlink.dropped[Dropped::BargeIn as usize]);
         self.digest.note(b'e', self.now, ending.label().as_bytes());
         let caller = self.caller.as_ref();
         Outcome {
