@@ -28,6 +28,11 @@ pub enum FromBrowser<'b> {
         /// What was typed.
         text: Text<'b>,
     },
+    /// A key of the page's telephone: `{"type":"key","digit":"5"}`.
+    Key {
+        /// One of `0` to `9`, `*`, `#`, `A` to `D`; whatever else was sent is no key.
+        digit: Text<'b>,
+    },
     /// The person hangs up: `{"type":"bye"}`.
     Bye,
     /// Another type, or none: not a browser of ours, or a newer one.
@@ -37,9 +42,11 @@ pub enum FromBrowser<'b> {
 /// Reads one message.
 ///
 /// # Errors
-/// Text that is not JSON, a known field of the wrong kind, or a `text` message without `text`.
+/// Text that is not JSON, a known field of the wrong kind, a `text` message without `text`, or a
+/// `key` without `digit`.
 pub fn decode(text: &str) -> Result<FromBrowser<'_>, MessageError> {
     let (mut kind, mut rate, mut token, mut typed) = (None, None, None, None);
+    let mut digit = None;
     let mut scanner = Scanner::new(text);
     scanner.enter_object()?;
     while let Some(key) = scanner.next_key()? {
@@ -48,6 +55,7 @@ pub fn decode(text: &str) -> Result<FromBrowser<'_>, MessageError> {
             "rate" => rate = scanner.optional(rate_hz)?,
             "token" => token = scanner.optional(Scanner::text)?,
             "text" => typed = scanner.optional(Scanner::text)?,
+            "digit" => digit = scanner.optional(Scanner::text)?,
             _ => drop(scanner.skip()?),
         }
     }
@@ -57,6 +65,9 @@ pub fn decode(text: &str) -> Result<FromBrowser<'_>, MessageError> {
         "text" => typed
             .map(|text| FromBrowser::Text { text })
             .ok_or(MessageError::Missing { field: "text" }),
+        "key" => digit
+            .map(|digit| FromBrowser::Key { digit })
+            .ok_or(MessageError::Missing { field: "digit" }),
         "bye" => Ok(FromBrowser::Bye),
         _ => Ok(FromBrowser::Unknown),
     }
@@ -115,8 +126,10 @@ pub enum ToBrowser<'a> {
     Tool {
         /// Its name.
         name: &'a str,
-        /// What it is doing.
+        /// `running`, `done` or `failed`.
         state: &'a str,
+        /// What it found, as a JSON value, where a page may show it.
+        result: Option<&'a str>,
     },
     /// Something went wrong.
     Error {
@@ -165,10 +178,14 @@ impl ToBrowser<'_> {
                 sink.put(br#"{"type":"turn""#);
                 put_field(sink, "who", who.name());
             }
-            ToBrowser::Tool { name, state } => {
+            ToBrowser::Tool { name, state, result } => {
                 sink.put(br#"{"type":"tool""#);
                 put_field(sink, "name", name);
                 put_field(sink, "state", state);
+                if let Some(result) = result {
+                    sink.put(br#","result":"#);
+                    sink.put(result.as_bytes());
+                }
             }
             ToBrowser::Error { code, message } => {
                 sink.put(br#"{"type":"error""#);
@@ -282,8 +299,12 @@ mod tests {
             ),
             (ToBrowser::Turn { who }, json!({"type": "turn", "who": "agent"})),
             (
-                ToBrowser::Tool { name: hostile, state: "running" },
+                ToBrowser::Tool { name: hostile, state: "running", result: None },
                 json!({"type": "tool", "name": hostile, "state": "running"}),
+            ),
+            (
+                ToBrowser::Tool { name: "a", state: "done", result: Some(r#"{"b":[1]}"#) },
+                json!({"type": "tool", "name": "a", "state": "done", "result": {"b": [1]}}),
             ),
             (
                 ToBrowser::Error { code: "busy", message: hostile },

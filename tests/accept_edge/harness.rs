@@ -12,7 +12,8 @@ use vocaris::accept::{Accept, Deadlines, Neighbours};
 use vocaris::call::{CallId, Ending, Opening};
 use vocaris::clock::Clock;
 use vocaris::config::{
-    Agent, Busy, Config, Gemini, Limits, Log, ModelUrl, Secret, Server, SignatureMode, Twilio, Web,
+    Agent, Appointments, Busy, Config, Gemini, Limits, Log, ModelUrl, Secret, Server,
+    SignatureMode, Store, Twilio, Web,
 };
 use vocaris::mail::{
     AcceptLetter, CallKey, ControlLetter, DialLetter, Load, Mailbox, Postbox, WorkerLetter,
@@ -163,7 +164,7 @@ impl Relay {
     /// Tells that a call has ended, as a worker would.
     pub(crate) fn end(&self, id: CallId, call_sid: &str, ending: Ending) {
         let call_sid = Some(call_sid.to_owned());
-        self.post_letter(AcceptLetter::Ended { id, call_sid, ending });
+        self.post_letter(AcceptLetter::Ended { id, call_sid, ending, transfer: None });
     }
 
     /// A browser's call on `worker` that was let in.
@@ -222,6 +223,8 @@ fn config() -> Config {
         },
         web: Web { enabled: true },
         log: Log { redact_numbers: true },
+        appointments: Appointments::default(),
+        store: Store::default(),
         agents: vec![agent("sales", "+18005550100"), agent("everybody", "*")],
     }
 }
@@ -234,6 +237,7 @@ fn agent(name: &str, number: &str) -> Arc<Agent> {
         voice: None,
         model: "models/m".into(),
         greeting: None,
+        ..Agent::default()
     })
 }
 
