@@ -243,6 +243,7 @@ impl Call {
                 self.open_browser(rate_hz, token.map(owned), agent.map(owned));
             }
             Ok(FromBrowser::Text { text }) => self.take_typed(&text.to_cow()),
+            Ok(FromBrowser::Key { .. }) => self.take_key_tone(),
             Ok(FromBrowser::Bye) => self.end(Ending::CallerHungUp),
             Ok(FromBrowser::Unknown) => {
                 self.handle_phone_nonsense(Oddity::PhoneUnknown, CloseCode::POLICY);
@@ -303,7 +304,11 @@ impl Call {
 /// What a browser is told of an ending that is not its own doing.
 pub(super) fn sentence_for(ending: Ending) -> Option<&'static str> {
     match ending {
-        Ending::CallerHungUp | Ending::PhoneClosed { .. } | Ending::PhoneLost => None,
+        Ending::CallerHungUp
+        | Ending::PhoneClosed { .. }
+        | Ending::PhoneLost
+        | Ending::AgentHungUp
+        | Ending::Transferred => None,
         Ending::PhoneSilent | Ending::PhoneStalled => Some("The connection was too slow."),
         Ending::PhoneBroke { .. } => Some("The relay did not understand this client."),
         Ending::NoStart => Some("The conversation was not begun in time."),

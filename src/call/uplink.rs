@@ -281,6 +281,7 @@ mod tests {
         seed: None,
         nudge: String::new(),
         transparent: false,
+        agent: None,
     };
 
     fn bench() -> Workbench {

@@ -6,13 +6,15 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use toml::de::DeValue;
 
 use super::gemini::{Source, tuning};
 use super::settings::{Settings, Table, Written};
-use super::{Agent, Gemini, values};
+use super::tools::{self, Shelf};
+use super::{Agent, Gemini, Tuning, values};
 
 /// What a model is told to be, and what makes it speak: well inside the one message that sets a
 /// session up. Above: an error.
@@ -27,16 +29,24 @@ const DEFAULT_NAME: &str = "default";
 const DEFAULT_SYSTEM: &str = "You are a friendly voice agent on the telephone. Always answer the \
     caller, even if only briefly. Speak the caller's language, in short sentences, as one speaks \
     and not as one writes: no lists, no headings, no symbols. If you did not understand, ask.";
+/// As long as one takes to find the next key.
+const DEFAULT_KEYS_PAUSE: Duration = Duration::from_secs(2);
+const KEYS_PAUSE_MIN: Duration = Duration::from_millis(200);
+const KEYS_PAUSE_MAX: Duration = Duration::from_secs(10);
 const DEFAULT_VOICE: &str = "Kore";
 const DEFAULT_GREETING: &str =
     "A caller is on the line. Greet them in one short sentence and ask how you can help.";
 
 /// Reads every agent, and adds the default one if none answers every number.
-pub(super) fn read(settings: &mut Settings<'_>, gemini: &Gemini) -> Vec<Arc<Agent>> {
+pub(super) fn read(
+    settings: &mut Settings<'_>,
+    gemini: &Gemini,
+    shelf: &Shelf<'_>,
+) -> Vec<Arc<Agent>> {
     let (mut agents, mut for_the_rest) = (Vec::new(), None);
     let (mut names, mut numbers) = (BTreeSet::new(), BTreeSet::new());
-    for mut table in settings.take_agents() {
-        let agent = read_one(settings, &mut table, gemini);
+    for mut table in settings.take_list("agents") {
+        let agent = read_one(settings, &mut table, gemini, shelf);
         if !names.insert(agent.name.clone()) {
             settings.fail_in(&mut table, "name", "another agent has this name");
         }
@@ -54,28 +64,39 @@ pub(super) fn read(settings: &mut Settings<'_>, gemini: &Gemini) -> Vec<Arc<Agen
         }
         settings.done_with(&table);
     }
-    agents.push(Arc::new(for_the_rest.unwrap_or_else(|| default_agent(gemini))));
+    agents.push(Arc::new(
+        for_the_rest.unwrap_or_else(|| default_agent(&gemini.model, gemini.tuning)),
+    ));
     agents
 }
 
-fn default_agent(gemini: &Gemini) -> Agent {
+pub(super) fn default_agent(model: &str, tuning: Tuning) -> Agent {
     Agent {
         name: DEFAULT_NAME.to_owned(),
         numbers: vec![EVERY_NUMBER.to_owned()],
         system: DEFAULT_SYSTEM.to_owned(),
         voice: Some(DEFAULT_VOICE.to_owned()),
-        model: gemini.model.clone(),
+        model: model.to_owned(),
         greeting: Some(DEFAULT_GREETING.to_owned()),
         language: None,
         time_zone: TimeZone::UTC,
         web: true,
-        tuning: gemini.tuning,
+        tuning,
+        tools: Vec::new(),
+        transfer: Vec::new(),
+        keys: Vec::new(),
+        keys_pause: DEFAULT_KEYS_PAUSE,
     }
 }
 
-fn read_one<'s>(settings: &mut Settings<'s>, table: &mut Table<'s>, gemini: &Gemini) -> Agent {
+fn read_one<'s>(
+    settings: &mut Settings<'s>,
+    table: &mut Table<'s>,
+    gemini: &Gemini,
+    shelf: &Shelf<'_>,
+) -> Agent {
     let folder = settings.folder();
-    let mut agent = default_agent(gemini);
+    let mut agent = default_agent(&gemini.model, gemini.tuning);
     if let Some(name) = settings.read_in(table, "name", short_name) {
         agent.name = name;
     } else if !table.has("name") {
@@ -96,15 +117,43 @@ fn read_one<'s>(settings: &mut Settings<'s>, table: &mut Table<'s>, gemini: &Gem
     if let Some(greeting) = settings.read_in(table, "greeting", values::text_owned) {
         agent.greeting = Some(greeting).filter(|greeting| !greeting.trim().is_empty());
     }
+    read_manners(settings, table, &mut agent);
+    read_abilities(settings, table, shelf, &mut agent);
+    agent
+}
+
+/// How the agent speaks, where it is, who may choose it.
+fn read_manners<'s>(settings: &mut Settings<'s>, table: &mut Table<'s>, agent: &mut Agent) {
     agent.language = settings.read_in(table, "language", language);
     if let Some(zone) = settings.read_in(table, "time_zone", time_zone) {
         agent.time_zone = zone;
     }
     let answers_all = agent.numbers.iter().any(|number| number == EVERY_NUMBER);
     agent.web = settings.read_in(table, "web", values::truth).unwrap_or(answers_all);
-    let model = agent.model.clone();
-    agent.tuning = tuning(settings, &mut Source::Agent(table), &model, agent.tuning);
-    agent
+    agent.tuning = tuning(settings, &mut Source::Agent(table), &agent.model, agent.tuning);
+}
+
+/// What the agent can do besides talking.
+fn read_abilities<'s>(
+    settings: &mut Settings<'s>,
+    table: &mut Table<'s>,
+    shelf: &Shelf<'_>,
+    agent: &mut Agent,
+) {
+    if let Some(transfer) = settings.read_in(table, "transfer", tools::transfers) {
+        agent.transfer = transfer;
+    }
+    let transfer = &agent.transfer;
+    if let Some(tools) = settings.read_in(table, "tools", |w| shelf.take(w, transfer)) {
+        agent.tools = tools;
+    }
+    if let Some(keys) = settings.read_in(table, "keys", |w| tools::keys(w, transfer)) {
+        agent.keys = keys;
+    }
+    let pauses = KEYS_PAUSE_MIN..=KEYS_PAUSE_MAX;
+    if let Some(pause) = settings.read_in(table, "keys_pause", values::duration(pauses)) {
+        agent.keys_pause = pause;
+    }
 }
 
 /// A BCP 47 tag, such as `de` or `pt-BR`.

@@ -17,7 +17,7 @@ const DEVELOPER_HOST: &str = "generativelanguage.googleapis.com";
 const DEVELOPER_API_VERSION: &str = "v1beta";
 const VERTEX_API_VERSION: &str = "v1beta1";
 const DEFAULT_LOCATION: &str = "global";
-const DEFAULT_MODEL: &str = "models/gemini-3.8-live";
+pub(super) const DEFAULT_MODEL: &str = "models/gemini-3.8-live";
 const DEFAULT_UPLINK_RATE_HZ: usize = 16_000;
 const DEFAULT_UPLINK_MS: usize = 20;
 const DEFAULT_POOL: usize = 64;
@@ -75,7 +75,7 @@ pub(super) fn read(settings: &mut Settings<'_>) -> Gemini {
 
 /// Where a flavor's service is, unless the settings say otherwise: regions have a host each,
 /// multi-regions another kind of host, and the global one is a third.
-fn default_url(flavor: &Flavor) -> ModelUrl {
+pub(super) fn default_url(flavor: &Flavor) -> ModelUrl {
     let host = match flavor {
         Flavor::Developer => DEVELOPER_HOST.to_owned(),
         Flavor::Vertex(vertex) => match vertex.location.as_str() {

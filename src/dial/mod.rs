@@ -613,6 +613,7 @@ impl Dial {
             seed: seed_of(&order.agent.model, order.purpose.revival()),
             nudge: greeting_json(&order.agent.model, NUDGE),
             transparent: order.is_transparent(&self.service),
+            agent: Some(order.agent.clone()),
         };
         let (agent, facts) = (order.agent, order.facts);
         let line = Box::new(Line { socket, unread, terms, agent, facts });

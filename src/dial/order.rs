@@ -12,9 +12,9 @@ use super::facts::paragraph;
 use super::service::Service;
 use crate::call::{CallId, Class, Facts, Revival};
 use crate::clock::Nanos;
-use crate::config::Agent;
+use crate::config::{Agent, ToolBehavior};
 use crate::mail::CallKey;
-use crate::wire::gemini::{self, Resume, SetupFacts};
+use crate::wire::gemini::{self, Behavior, Function, Resume, SetupFacts};
 
 /// A session that is wanted.
 #[derive(Debug)]
@@ -154,8 +154,22 @@ fn setup_of(order: &Order, service: &Service, now: Timestamp) -> String {
         transcripts: true,
         barge_in: true,
         vad: tuning.vad,
-        functions: &[],
+        functions: &functions_of(agent),
     })
+}
+
+/// The agent's tools as the model is told of them.
+fn functions_of(agent: &Agent) -> Vec<Function<'_>> {
+    let declared = agent.tools.iter().map(|tool| Function {
+        name: &tool.name,
+        description: &tool.description,
+        parameters: Some(&tool.parameters),
+        behavior: match tool.behavior {
+            ToolBehavior::Blocking => Behavior::Blocking,
+            ToolBehavior::NonBlocking => Behavior::NonBlocking,
+        },
+    });
+    declared.collect()
 }
 
 /// The message that tells a new session what was said before. `None`: there is nothing to tell,

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use vocaris::accept::{Accept, Deadlines, Neighbours};
 use vocaris::call::{CallId, Ending, Opening};
 use vocaris::clock::Clock;
-use vocaris::config::{Agent, Config, ModelUrl, Secret, SignatureMode};
+use vocaris::config::{Agent, Config, Secret, SignatureMode};
 use vocaris::mail::{
     AcceptLetter, CallKey, ControlLetter, DialLetter, Load, Mailbox, Postbox, WorkerLetter,
     mailbox_without_bell,
@@ -161,7 +161,7 @@ impl Relay {
     /// Tells that a call has ended, as a worker would.
     pub(crate) fn end(&self, id: CallId, call_sid: &str, ending: Ending) {
         let call_sid = Some(call_sid.to_owned());
-        self.post_letter(AcceptLetter::Ended { id, call_sid, ending });
+        self.post_letter(AcceptLetter::Ended { id, call_sid, ending, transfer: None });
     }
 
     /// A browser's call on `worker` that was let in.
@@ -186,14 +186,15 @@ impl Drop for Relay {
     }
 }
 
+/// The defaults, but for what these tests rely on.
 fn config() -> Config {
-    let mut config = Config::read(None, []).unwrap();
+    let mut config = Config::read(None, []).expect("the defaults are sound");
     config.server.listen = "127.0.0.1:0".parse().unwrap();
     config.server.workers = 2;
     config.server.pin = false;
+    config.server.drain_timeout = Duration::from_secs(1);
     config.limits.max_calls_per_worker = 100;
     config.limits.max_handshakes_per_ip = 1000;
-    config.gemini.url = ModelUrl { tls: false, host: "127.0.0.1".into(), port: 1 };
     config.gemini.pool = 0;
     config.twilio.fallback = "We are <sorry> & silent.".into();
     config.agents = vec![agent("sales", "+18005550100"), agent("everybody", "*")];
@@ -201,9 +202,16 @@ fn config() -> Config {
 }
 
 fn agent(name: &str, number: &str) -> Arc<Agent> {
-    let model = Config::read(None, []).unwrap().agent_for(None).clone();
-    let numbers = vec![number.into()];
-    Arc::new(Agent { name: name.into(), numbers, web: number == "*", ..(*model).clone() })
+    Arc::new(Agent {
+        name: name.into(),
+        numbers: vec![number.into()],
+        system: "Be kind.".into(),
+        voice: None,
+        model: "models/m".into(),
+        greeting: None,
+        web: number == "*",
+        ..Agent::default()
+    })
 }
 
 /// Settings of a relay that knows its carrier's secret.
