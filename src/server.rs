@@ -31,12 +31,14 @@ use crate::clock::Clock;
 use crate::config::{Config, SignatureMode};
 use crate::control::appointments::feed::Feed;
 use crate::control::appointments::{Appointments, StoreError};
+use crate::control::tools::Tools;
 use crate::control::{self, Control};
 use crate::demo::{self, Demo};
 use crate::dial::{Dial, DialError};
 use crate::limits::{ARRIVALS_MAX, YOUNG_CONNECTIONS_MAX};
 use crate::mail::{
-    AcceptLetter, CalendarLetter, ControlLetter, DialLetter, Load, Postbox, WorkerLetter,
+    AcceptLetter, CalendarLetter, ControlLetter, DialLetter, Load, Postbox, ToolLetter,
+    WorkerLetter,
 };
 use crate::metrics::{Build, Figures, Shared};
 use crate::worker::{self, Worker};
@@ -159,6 +161,7 @@ struct Rooms {
     accept: Accept,
     dial: Dial,
     workers: Vec<Worker>,
+    tools: Tools,
     control: Control,
     /// `None` where no appointments are taken.
     calendar: Option<Feed>,
@@ -171,6 +174,7 @@ struct Posts {
     dial: Postbox<DialLetter>,
     /// By number.
     workers: Vec<Postbox<WorkerLetter>>,
+    tools: Postbox<ToolLetter>,
     control: Postbox<ControlLetter>,
     calendar: Option<Postbox<CalendarLetter>>,
 }
@@ -202,14 +206,16 @@ fn build_rooms(
         .map_err(|error| StartError::Listen { address, error })?;
     let (dial, dial_post) =
         Dial::new(config.clone(), clock, shared.clone()).map_err(StartError::Dial)?;
+    let (tools, tools_post) = Tools::new(clock);
     let redact = config.log.redact_numbers;
     let (control, control_post) = Control::new(count, clock, shared.clone(), build, redact);
     let (calendar, calendar_post) = calendar(config)?.unzip();
-    let rooms = Rooms { accept, dial, workers, control, calendar };
+    let rooms = Rooms { accept, dial, workers, tools, control, calendar };
     let posts = Posts {
         accept: accept_post,
         dial: dial_post,
         workers: worker_posts,
+        tools: tools_post,
         control: control_post,
         calendar: calendar_post,
     };
@@ -237,7 +243,7 @@ fn start_threads(
 ) -> Result<(Threads, Receiver<Figures>), StartError> {
     let mut threads = Threads::new();
     let (totals, figures) = bounded(1);
-    let Rooms { accept, dial, workers, control, calendar } = rooms;
+    let Rooms { accept, dial, workers, tools, control, calendar } = rooms;
     if let Some(calendar) = calendar {
         let accept = posts.accept.clone();
         start(&mut threads, "calendar", None, move || calendar.run(&accept))?;
@@ -247,10 +253,13 @@ fn start_threads(
     start(&mut threads, "control", None, move || {
         let _ = totals.send(control.run(neighbours));
     })?;
+    let post_to = posts.workers.clone();
+    start(&mut threads, "tools", None, move || tools.run(&post_to))?;
     for (number, (worker, core)) in workers.into_iter().zip(pins).enumerate() {
         let neighbours = worker::Neighbours {
             dial: posts.dial.clone(),
             accept: posts.accept.clone(),
+            tools: posts.tools.clone(),
             control: posts.control.clone(),
             load: load.clone(),
         };
@@ -361,11 +370,11 @@ impl Running {
         self.settle_endings()?;
         post(&self.posts.accept, AcceptLetter::Stop);
         post(&self.posts.dial, DialLetter::Stop);
-        self.wait_for(|name| name == "accept" || name == "dial")?;
+        post(&self.posts.tools, ToolLetter::Stop);
         if let Some(calendar) = &self.posts.calendar {
             post(calendar, CalendarLetter::Stop);
         }
-        self.wait_for(|name| name == "calendar")?;
+        self.wait_for(|name| ["accept", "dial", "tools", "calendar"].contains(&name))?;
         post(&self.posts.control, ControlLetter::Stop);
         self.wait_for(|name| name == "control")?;
         Ok(self.figures.try_recv().unwrap_or_default())

@@ -8,6 +8,7 @@
 //! | `/healthz`, `/readyz`, `/metrics` | GET, HEAD | the like-named |
 //! | `/calendar.ics` | GET, HEAD | [`Route::Calendar`] where appointments are taken |
 //! | `/` | GET, HEAD | [`Route::Page`] where browsers are served |
+//! | `/vocaris.js` | GET, HEAD | [`Route::Module`] where browsers are served |
 //! | `/`, `/web`, `/twilio/media`, `/twilio/media/…` | GET with an upgrade | [`Route::Upgrade`] |
 //!
 //! In:       a request without its body; later the same with it.
@@ -19,6 +20,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 
 use super::answer::Answer;
 use super::desk::{Desk, Outcome, Welcome};
+use super::page::Page;
 use super::request::Request;
 use crate::call::Door;
 use crate::clock::Nanos;
@@ -47,6 +49,8 @@ pub(super) enum Route {
     Calendar,
     /// The browsers' page.
     Page,
+    /// The module the page is made with, for other pages.
+    Module,
     /// A WebSocket.
     Upgrade(Door),
 }
@@ -84,6 +88,7 @@ impl Desk {
             "/metrics" => Route::Metrics,
             "/calendar.ics" if self.config.appointments.enabled => Route::Calendar,
             "/" if self.config.web.enabled => Route::Page,
+            "/vocaris.js" if self.config.web.enabled => Route::Module,
             _ => return Err(Answer::error(404, "no such path")),
         };
         match request.method {
@@ -147,10 +152,12 @@ impl Desk {
             Route::After => self.after(now, request, body),
             Route::StreamStatus => self.stream_status(now, request, body),
             Route::Healthz => Answer::text(200, "ok"),
-            Route::Readyz => self.readyz(now),
+            // Any page may ask: a browser hides from it why a WebSocket was refused.
+            Route::Readyz => self.readyz(now).with("Access-Control-Allow-Origin", "*"),
             Route::Metrics => return self.ask_for_figures(),
             Route::Calendar => return self.ask_for_calendar(request),
             Route::Page => self.page.answer(),
+            Route::Module => Page::module(),
             Route::Upgrade(door) => return self.upgrade(now, request, door),
         };
         Outcome::Answer(answer)

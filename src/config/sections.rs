@@ -19,12 +19,15 @@ const DEFAULT_MAX_HANDSHAKES_PER_IP: usize = 256;
 const DEFAULT_MAX_CALL_DURATION: Duration = Duration::from_secs(4 * 3600);
 const DEFAULT_MODEL_HOST: &str = "generativelanguage.googleapis.com";
 const DEFAULT_API_VERSION: &str = "v1beta";
-const DEFAULT_MODEL: &str = "models/gemini-3.8-live";
+pub(super) const DEFAULT_MODEL: &str = "models/gemini-3.8-live";
 const DEFAULT_UPLINK_RATE_HZ: usize = 16_000;
 const DEFAULT_UPLINK_MS: usize = 20;
 const DEFAULT_PLAYOUT_LEAD: Duration = Duration::from_millis(300);
 const DEFAULT_FALLBACK: &str =
     "We are sorry, our agent cannot be reached at the moment. Please call again a little later.";
+
+/// Goes only with recordings.
+pub(super) const BOTH_TRACKS: Key = Key::open("twilio", "both_tracks");
 
 /// More threads than any machine has cores for.
 const WORKERS_MAX: usize = 1024;
@@ -129,6 +132,7 @@ pub(super) fn twilio(settings: &mut Settings<'_>) -> Twilio {
             .read(Key::open("twilio", "fallback"), values::sentence)
             .unwrap_or_else(|| DEFAULT_FALLBACK.to_owned()),
         busy: settings.read(Key::open("twilio", "busy"), values::busy).unwrap_or(Busy::Reject),
+        both_tracks: settings.read(BOTH_TRACKS, values::truth).unwrap_or(false),
     }
 }
 

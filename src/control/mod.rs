@@ -9,6 +9,7 @@
 pub mod appointments;
 pub mod journal;
 pub mod rounds;
+pub mod tools;
 
 use std::sync::Arc;
 use std::time::Duration;
