@@ -13,7 +13,7 @@
 //! | [`net`] | non-blocking sockets, TLS, WebSocket, HTTP, the event loop |
 //! | [`twilio`], [`gemini`] | the two peers; strangers to each other |
 //! | [`relay`], [`process`] | the relay as a child process, and what it uses |
-//! | [`verify`], [`judge`], [`report`] | what was heard against what was said; verdict; figures |
+//! | [`verify`], [`swaps`], [`judge`], [`report`] | what was heard against what was said; verdict; figures |
 //! | [`harness`], [`run`] | all of it together: for a test, and for the command line |
 
 pub mod clock;
@@ -27,5 +27,6 @@ pub mod report;
 pub mod run;
 pub mod schedule;
 pub mod signal;
+pub mod swaps;
 pub mod twilio;
 pub mod verify;

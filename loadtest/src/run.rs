@@ -14,6 +14,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::clock::{MILLIS, Nanos, SECONDS};
+use crate::gemini::scenario::{Demands, Scenario};
 use crate::gemini::script::{Script, Speech};
 use crate::gemini::server::StandInConfig;
 use crate::harness::{Harness, HarnessConfig, HarnessError};
@@ -60,6 +61,10 @@ pub struct RunSettings {
     pub environment: Vec<(String, OsString)>,
     /// What the relay prints goes on to standard error.
     pub echo: bool,
+    /// What both sides do.
+    pub scenario: Scenario,
+    /// What is demanded of swaps; where it says nothing, the scenario does.
+    pub demands: Demands,
 }
 
 impl RunSettings {
@@ -75,13 +80,10 @@ impl RunSettings {
         (room / self.turn_period().max(1)) as usize
     }
 
-    fn script(&self) -> Script {
-        let speech = if self.speed > 1.0 {
-            Speech::burst(self.turn_ms, self.speed)
-        } else {
-            Speech::real_time(self.turn_ms)
-        };
-        Script::converse(self.turns(), speech, self.pause_ms * MILLIS)
+    /// The scripts of the model's sessions.
+    fn scripts(&self) -> Vec<Arc<Script>> {
+        let speech = Speech::at_speed(self.turn_ms, self.speed);
+        self.scenario.scripts(self.turns(), &speech, self.pause_ms * MILLIS)
     }
 }
 
@@ -90,14 +92,18 @@ pub fn run(settings: &RunSettings) -> Result<Report, HarnessError> {
     let stand_in = StandInConfig {
         seed: settings.seed,
         threads: settings.threads,
-        ..StandInConfig::local(settings.script())
+        scripts: settings.scripts(),
+        ..StandInConfig::local(Script::listen())
     };
+    let of_scenario =
+        settings.scenario.relay.iter().map(|(name, value)| (name.clone(), value.into()));
     let mut harness = Harness::start(HarnessConfig {
         program: settings.program.clone(),
         stand_in,
         // All calls come from one address.
         environment: [("VOCARIS_LIMITS_MAX_HANDSHAKES_PER_IP".into(), "65535".into())]
             .into_iter()
+            .chain(of_scenario)
             .chain(settings.environment.iter().cloned())
             .collect(),
         signed: true,
@@ -105,7 +111,7 @@ pub fn run(settings: &RunSettings) -> Result<Report, HarnessError> {
     })?;
     let rss_idle_kib = process::memory_kib(harness.relay.pid()).map_or(0, |(now, _)| now);
     let cpu_before = [harness.relay.pid(), std::process::id()].map(process::cpu_us);
-    let media = Arc::new(MediaPlan::steady(settings.seconds * 1000));
+    let media = Arc::new(settings.scenario.media(settings.seconds * 1000));
     let fleet = Fleet::start(harness.clock, specs(settings, &harness, &media), settings.threads)?;
     let (records, mut problems) = watch(settings, &mut harness, fleet)?;
     settle(&harness);
@@ -128,6 +134,7 @@ pub fn run(settings: &RunSettings) -> Result<Report, HarnessError> {
         .collect();
     let mut report = judge::judge(&made, &sessions, seed, LEAD);
     report.problems.splice(0..0, problems);
+    report.demand(&settings.demands.or(settings.scenario.demands));
     let spent = |which: usize| {
         let (before, after) = (cpu_before[which]?, cpu_after[which]?);
         Some((after - before) as f64 / report.call_seconds.max(f64::MIN_POSITIVE))
@@ -219,6 +226,8 @@ mod tests {
             seed: 1,
             environment: Vec::new(),
             echo: false,
+            scenario: Scenario::default(),
+            demands: Demands::default(),
         };
         assert_eq!(settings.turns(), 5);
         settings.seconds = 4;
