@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use crate::clock::{Nanos, SECONDS};
 use crate::gemini::record::{SessionRecord, Spoken};
+use crate::net::link::Closing;
 use crate::report::{Percentiles, Report, SwapReport};
 use crate::schedule::MediaPlan;
 use crate::signal::{self, CallerVoice};
@@ -30,20 +31,31 @@ pub struct Made {
 /// Judges a run. `seed`: of the model's voices. `lead`: see [`verify::downlink_latency`].
 pub fn judge(calls: &[Made], sessions: &[SessionRecord], seed: u64, lead: Nanos) -> Report {
     let mut report = Report { calls: calls.len(), ..Report::default() };
-    count_calls(calls, &mut report);
-    count_complaints(sessions, &mut report);
     let sessions_of = pair(calls, sessions);
+    count_calls(calls, &sessions_of, &mut report);
+    count_complaints(sessions, &mut report);
     judge_calls(calls, &sessions_of, seed, lead, &mut report);
     report.judge();
     report
 }
 
-fn count_calls(calls: &[Made], report: &mut Report) {
+/// The tools by which the model ends a call.
+const ENDING_TOOLS: [&str; 2] = ["end_call", "transfer_call"];
+
+fn count_calls(calls: &[Made], sessions_of: &[Vec<&SessionRecord>], report: &mut Report) {
     let mut setup = Vec::new();
     let mut late = Vec::new();
-    for Made { record, .. } in calls {
+    for (Made { record, .. }, sessions) in calls.iter().zip(sessions_of) {
+        let mut tools = sessions.iter().flat_map(|session| &session.tools);
+        let is_to_end = tools.any(|asked| ENDING_TOOLS.contains(&&*asked.name));
         match &record.outcome {
-            Outcome::HungUp => report.calls_good += 1,
+            Outcome::HungUp if !is_to_end => report.calls_good += 1,
+            Outcome::HungUp => {
+                *report.failures.entry("was to be ended by the model".into()).or_default() += 1;
+            }
+            Outcome::ClosedByRelay(Closing::Frame { code: 1000, .. }) if is_to_end => {
+                report.calls_good += 1;
+            }
             outcome => *report.failures.entry(format!("{outcome:?}")).or_default() += 1,
         }
         if let (Some(opened), Some(closed)) = (record.times.opened, record.times.closed) {
@@ -174,7 +186,11 @@ fn judge_calls(
 fn judge_uplink(call: &Made, sessions: &[&SessionRecord], latencies: &mut Latencies) -> Alignment {
     let (heard, _) = verify::stitch(sessions);
     let rate = sessions.iter().map(|session| session.uplink.rate).max().unwrap_or(0);
-    let expected = expected_uplink(call, if rate == 0 { 16_000 } else { rate });
+    let mut expected = expected_uplink(call, if rate == 0 { 16_000 } else { rate });
+    if let Outcome::ClosedByRelay(_) = call.record.outcome {
+        // What the caller said after the end is nobody's loss.
+        expected.truncate(heard.len());
+    }
     let alignment = align(&expected, &heard);
     if alignment.is_whole() {
         latencies.add(verify::uplink_latency(&call.record, sessions));

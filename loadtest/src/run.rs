@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::bookings;
 use crate::clock::{MILLIS, Nanos, SECONDS};
 use crate::gemini::scenario::{Demands, Scenario};
 use crate::gemini::script::{Script, Speech};
@@ -35,6 +36,9 @@ const LEAD_IN: Nanos = 200 * MILLIS;
 
 /// The last turn of the model is over so long before the caller hangs up.
 const LAST_TURN_MARGIN: Nanos = 1500 * MILLIS;
+
+/// The last booking is asked for so long before the caller hangs up, in milliseconds.
+const BOOKING_MARGIN_MS: u64 = 4000;
 
 /// What a run is.
 #[derive(Clone, Debug)]
@@ -83,7 +87,9 @@ impl RunSettings {
     /// The scripts of the model's sessions.
     fn scripts(&self) -> Vec<Arc<Script>> {
         let speech = Speech::at_speed(self.turn_ms, self.speed);
-        self.scenario.scripts(self.turns(), &speech, self.pause_ms * MILLIS)
+        let scripts = self.scenario.scripts(self.turns(), &speech, self.pause_ms * MILLIS);
+        let talk_ms = self.seconds * 1000;
+        self.scenario.with_bookings(scripts, talk_ms.saturating_sub(BOOKING_MARGIN_MS))
     }
 }
 
@@ -100,6 +106,7 @@ pub fn run(settings: &RunSettings) -> Result<Report, HarnessError> {
     let mut harness = Harness::start(HarnessConfig {
         program: settings.program.clone(),
         stand_in,
+        file: settings.scenario.relay_config.clone(),
         // All calls come from one address.
         environment: [("VOCARIS_LIMITS_MAX_HANDSHAKES_PER_IP".into(), "65535".into())]
             .into_iter()
@@ -120,6 +127,10 @@ pub fn run(settings: &RunSettings) -> Result<Report, HarnessError> {
 
     let seed = settings.seed;
     let last_words = harness.relay.last_words();
+    let store = match settings.scenario.book > 0.0 {
+        true => Some(bookings::stored(&harness.store)),
+        false => None,
+    };
     let (sessions, ended) = harness.finish()?;
     if let Err(problem) = ended {
         problems.push(format!("{problem}; its last words:\n{last_words}"));
@@ -134,6 +145,11 @@ pub fn run(settings: &RunSettings) -> Result<Report, HarnessError> {
         .collect();
     let mut report = judge::judge(&made, &sessions, seed, LEAD);
     report.problems.splice(0..0, problems);
+    if let Some(stored) = store {
+        let (of_bookings, wrong) = bookings::judge(&sessions, stored);
+        report.bookings = Some(of_bookings);
+        report.problems.extend(wrong);
+    }
     report.demand(&settings.demands.or(settings.scenario.demands));
     let spent = |which: usize| {
         let (before, after) = (cpu_before[which]?, cpu_after[which]?);

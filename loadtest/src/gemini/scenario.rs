@@ -9,13 +9,18 @@ use std::path::Path;
 use std::sync::Arc;
 
 use serde::Deserialize;
+use serde_json::json;
 
-use super::script::{Script, Speech, Step};
+use super::script::{Fault, Invocation, Moment, Script, Speech, Step};
+use crate::bookings;
 use crate::clock::{MILLIS, Nanos};
 use crate::schedule::MediaPlan;
 
 /// The longest scenario file.
 pub const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// No booking is asked for earlier: the conversation has begun.
+const BOOKS_FROM_MS: u64 = 1000;
 
 /// What both sides do in a run.
 #[derive(Clone, Debug, Deserialize)]
@@ -37,6 +42,9 @@ pub struct Scenario {
     /// The share of calls in which the model books an appointment once.
     #[serde(default)]
     pub book: f64,
+    /// The relay's configuration file.
+    #[serde(default)]
+    pub relay_config: String,
     /// Settings of the relay, by the names of their variables.
     #[serde(default)]
     pub relay: std::collections::BTreeMap<String, String>,
@@ -137,6 +145,29 @@ impl Scenario {
         filled.collect()
     }
 
+    /// Scripts in which the model books, in [`Scenario::book`] of the conversations, once within
+    /// the first `ms` milliseconds.
+    pub fn with_bookings(&self, scripts: Vec<Arc<Script>>, ms: u64) -> Vec<Arc<Script>> {
+        if self.book == 0.0 {
+            return scripts;
+        }
+        let args = json!({ "date": "{date}", "time": "{time}", "name": "Caller {call}-{n}" });
+        let call = Invocation { name: bookings::TOOL.to_string(), args };
+        let fault = Fault {
+            share: self.book,
+            at: Moment::Between([BOOKS_FROM_MS.min(ms), ms]),
+            every: 0,
+            times: 1,
+            step: Step::ToolCall { calls: vec![call], without_ids: false },
+        };
+        let booking = scripts.into_iter().map(|script| {
+            let mut script = Script::clone(&script);
+            script.faults.push(fault.clone());
+            Arc::new(script)
+        });
+        booking.collect()
+    }
+
     /// What a caller says who speaks for `ms` milliseconds.
     pub fn media(&self, ms: u64) -> MediaPlan {
         let mut plan = MediaPlan::steady(ms);
@@ -190,6 +221,7 @@ impl Default for Scenario {
             connections: Vec::new(),
             caller: Caller::default(),
             book: 0.0,
+            relay_config: String::new(),
             relay: std::collections::BTreeMap::new(),
             demands: Demands::default(),
         }
@@ -199,7 +231,7 @@ impl Default for Scenario {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gemini::script::{Handshake, Moment};
+    use crate::gemini::script::Handshake;
 
     #[test]
     fn every_scenario_that_is_built_in_can_be_read_and_says_what_it_is() {

@@ -186,8 +186,8 @@ pub enum Step {
     },
     /// Asks for tools, all in one message.
     ToolCall {
-        /// The calls. In their arguments `{call}` stands for the number of the conversation, and
-        /// `{n}` for that of the request within it.
+        /// The calls. In their arguments `{call}` stands for the number of the conversation, `{n}`
+        /// for that of the request within it, `{date}` and `{time}` for a time of its own.
         calls: Vec<Invocation>,
         /// The ids are left out.
         #[serde(default)]

@@ -21,6 +21,7 @@ use super::script::{
     BACKLOG_NANOS_MAX, Dialect, Invocation, Opcode, SAMPLES_PER_MS, Script, Speech, Step,
     UNASKED_MS,
 };
+use crate::bookings;
 use crate::clock::{MILLIS, Nanos, SECONDS};
 use crate::net::link::Closing;
 use crate::schedule::on_grid;
@@ -679,11 +680,14 @@ fn asked_for<'a>(tools: &'a mut [Asked], result: &ToolResult) -> Option<&'a mut 
         })
 }
 
-/// Arguments with the number of the conversation and of the request in place of `{call}`, `{n}`.
+/// Arguments with the number of the conversation and of the request in place of `{call}`, `{n}`,
+/// and a date and time that no other request has in place of `{date}`, `{time}`.
 fn filled_in(args: &Value, call: usize, n: u32) -> Value {
     match args {
         Value::String(text) => {
-            Value::String(text.replace("{call}", &call.to_string()).replace("{n}", &n.to_string()))
+            let (date, time) = bookings::slot(call, n);
+            let text = text.replace("{call}", &call.to_string()).replace("{n}", &n.to_string());
+            Value::String(text.replace("{date}", &date).replace("{time}", &time))
         }
         Value::Array(items) => items.iter().map(|item| filled_in(item, call, n)).collect(),
         Value::Object(fields) => fields
