@@ -1,5 +1,5 @@
 //! What each side must hear, worked out apart from the relay: from what was said, in the order in
-//! which it arrived, through the plain kernels.
+//! which it arrived, through the plain kernels, or the fastest, which must not differ.
 //!
 //! In:       messages of the peers, the moment their last byte was shown to the call.
 //! Out:      a panic as soon as a side hears a sample that it must not hear, or in another place.
@@ -145,9 +145,9 @@ pub(crate) struct CallerHears {
 }
 
 impl CallerHears {
-    pub(crate) fn new(sound: Sound) -> CallerHears {
+    pub(crate) fn new(truth: Isa, sound: Sound) -> CallerHears {
         CallerHears {
-            kernels: Kernels::detect(Isa::Scalar),
+            kernels: Kernels::detect(truth),
             sound,
             sections: VecDeque::from([Section::default()]),
             floor: Floor::Caller,
@@ -338,9 +338,9 @@ struct CarrierClock {
 }
 
 impl ModelHears {
-    pub(crate) fn new(sound: Sound) -> ModelHears {
+    pub(crate) fn new(truth: Isa, sound: Sound) -> ModelHears {
         ModelHears {
-            kernels: Kernels::detect(Isa::Scalar),
+            kernels: Kernels::detect(truth),
             sound,
             waiting: Vec::new(),
             start: 0,

@@ -110,7 +110,9 @@ impl Sum {
         println!("endings: {:?}", self.endings);
         let counted: Vec<_> =
             NAMES.iter().zip(&self.counts.0).map(|(name, count)| format!("{name} {count}")).collect();
-        println!("faults: {}", counted.join(", "));
+        for line in counted.chunks(9) {
+            println!("  {}", line.join(", "));
+        }
     }
 
     /// The names of faults that never happened.

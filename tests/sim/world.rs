@@ -75,6 +75,8 @@ pub(crate) struct Outcome {
 pub(crate) struct World {
     pub(crate) call: Call,
     bench: Workbench,
+    /// The kernels of the reference.
+    truth: Isa,
     pub(crate) now: Nanos,
     born: Nanos,
     dice: Dice,
@@ -84,6 +86,8 @@ pub(crate) struct World {
     pub(crate) caller: Option<CallerHears>,
     pub(crate) uplink: Option<ModelHears>,
     fate: Option<(Nanos, Fate)>,
+    /// What the rest of the relay does to the call, and when.
+    interference: Option<(Nanos, Fault)>,
     terms: LineTerms,
     /// What the relay says to the model: read as soon as it is written.
     tap: Reader,
@@ -108,6 +112,7 @@ pub(crate) struct World {
     watch: Watch,
     saboteur: Saboteur,
     spins: u32,
+    is_traced: bool,
 }
 
 impl World {
@@ -115,7 +120,11 @@ impl World {
         let Plan { seed, saboteur } = plan;
         let mut dice = Dice::new(seed);
         let now = Nanos::from_millis(1 + dice.random().u64(0..1_000));
-        let length_ms = 150.0 * 2_f64.powf(dice.random().f64() * 7.0);
+        // Most calls are short: what goes wrong goes wrong at some time, and not more often later.
+        let mut length_ms = 300.0 * 2_f64.powf(dice.random().f64() * 6.0);
+        if dice.random().u32(0..40) == 0 {
+            length_ms += dice.random().f64() * 60_000.0;
+        }
         let length = Duration::from_millis(length_ms as u64);
         let mut cut = usize::MAX;
         if dice.picks(Fault::CutByteByByte, 10) {
@@ -128,7 +137,13 @@ impl World {
         let length = if cut == 1 { length.min(Duration::from_millis(700)) } else { length };
         let too_long = dice.picks(Fault::TooLong, 5);
         let max = if too_long { length.mul_f64(0.7) } else { Duration::from_secs(4 * 3_600) };
+        let interference = [Fault::Drained, Fault::Replaced, Fault::OurFailure]
+            .into_iter()
+            .find(|&fault| dice.picks(fault, 3))
+            .map(|fault| (now.plus(length.mul_f64(dice.random().f64())), fault));
         let phone = Phone::new(now, length, &mut dice);
+        // The plain kernels are the truth; the fastest ones say the same, and sooner.
+        let truth = if seed % 4 == 0 { Isa::Scalar } else { Isa::Avx512 };
         let door = match (dice.random().bool(), phone.is_browser()) {
             (true, _) => Door::Unknown,
             (false, true) => Door::Web,
@@ -152,6 +167,7 @@ impl World {
         World {
             call: Call::new(now, CallId(seed), door, settings, seed),
             bench: Workbench::new(Kernels::detect(Isa::Avx512)),
+            truth,
             now,
             born: now,
             phone,
@@ -160,6 +176,7 @@ impl World {
             caller: None,
             uplink: None,
             fate: None,
+            interference,
             terms,
             tap: Reader::new(true),
             tapped_bytes: 0,
@@ -178,6 +195,7 @@ impl World {
             watch: Watch::new(now, Duration::from_millis(lead_ms)),
             saboteur,
             spins: 0,
+            is_traced: std::env::var_os("VOCARIS_SIM_TRACE").is_some(),
             dice,
         }
     }
@@ -279,14 +297,11 @@ impl World {
 
     /// What the rest of the relay may do to a call at any time.
     fn interfere(&mut self) {
-        if self.dice.strikes(Fault::Drained, 1) {
-            self.call.handle_stop(self.now);
-        } else if self.dice.strikes(Fault::Replaced, 1) {
-            self.call.handle_replaced(self.now);
-        } else if self.dice.strikes(Fault::OurFailure, 1) {
-            self.call.handle_failure(self.now);
-        } else {
-            return;
+        let Some((_, fault)) = self.interference.take_if(|(at, _)| *at <= self.now) else { return };
+        match fault {
+            Fault::Drained => self.call.handle_stop(self.now),
+            Fault::Replaced => self.call.handle_replaced(self.now),
+            _ => self.call.handle_failure(self.now),
         }
         assert!(self.call.is_over(), "told to end, it goes on");
         self.observe();
@@ -327,13 +342,16 @@ impl World {
         if self.saboteur.hides_from_reference(&said) {
             return;
         }
+        if !matches!(said, PhoneSaid::Audio { .. }) {
+            self.trace(|| format!("{said:?}"));
+        }
         match said {
             PhoneSaid::Nothing => {}
             PhoneSaid::Opening(sound) => {
                 if self.caller.is_none() {
                     self.phase = Phase::Waiting;
-                    self.caller = Some(CallerHears::new(self.phone.sound_down()));
-                    self.uplink = Some(ModelHears::new(sound));
+                    self.caller = Some(CallerHears::new(self.truth, self.phone.sound_down()));
+                    self.uplink = Some(ModelHears::new(self.truth, sound));
                 }
             }
             PhoneSaid::Audio { bytes, timestamp_ms } => {
@@ -372,6 +390,7 @@ impl World {
 
     fn model_said(&mut self, content: Content, mut left: u64) -> u64 {
         let left_now = self.left_bytes();
+        self.trace(|| content.summary());
         let Some(caller) = &mut self.caller else { return left };
         if content.interrupted {
             left = left_now;
@@ -439,6 +458,7 @@ impl World {
     }
 
     fn grant(&mut self, request: Request) {
+        self.trace(|| format!("{request:?}"));
         match request {
             Request::Admit(_) => {
                 assert_eq!(self.phase, Phase::Waiting, "who is it?");
@@ -462,9 +482,17 @@ impl World {
         }
     }
 
+    /// Tells what happens, where the environment asks for it.
+    fn trace(&self, what: impl FnOnce() -> String) {
+        if self.is_traced {
+            let at = self.now.since(self.born).as_secs_f64();
+            println!("{at:9.4} {:?}: {}", self.phase, what());
+        }
+    }
+
     fn admit(&mut self) {
         let dice = &mut self.dice;
-        let mut later = dice.random().u64(0..300);
+        let mut later = dice.random().u64(0..150);
         let fate = if dice.picks(Fault::Refused, 5) {
             Fate::Refused(*dice.random().choice(&Refusal::ALL).unwrap())
         } else if dice.picks(Fault::NoLine, 5) {
@@ -508,6 +536,7 @@ impl World {
     }
 
     fn meet_fate(&mut self, fate: Fate) {
+        self.trace(|| format!("{fate:?}"));
         match fate {
             Fate::Refused(refusal) => self.call.handle_refusal(self.now, refusal),
             Fate::NoLine(fault) => self.call.handle_no_line(self.now, fault),
