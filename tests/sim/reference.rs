@@ -16,6 +16,9 @@ use vocaris::limits::{
     UPLINK_QUEUE_MS, VOID_MAX,
 };
 
+/// Changes of the model's rate within what waits: beyond them audio of another rate is refused.
+const RATE_CHANGES_MAX: usize = 8;
+
 /// What one end of the phone's leg carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Sound {
@@ -129,6 +132,8 @@ pub(crate) struct CallerHears {
     converter: Converter,
     half: Option<u8>,
     was_retuned: bool,
+    /// Where in the section the rate changed.
+    changes: Vec<u64>,
     is_whole: bool,
     /// Bytes that had left the ring when the last section began.
     left_before: u64,
@@ -155,6 +160,7 @@ impl CallerHears {
             converter: Converter::new(24_000, sound.rate_hz),
             half: None,
             was_retuned: false,
+            changes: Vec::new(),
             is_whole: true,
             left_before: 0,
             samples_in: 0,
@@ -166,10 +172,12 @@ impl CallerHears {
         }
     }
 
-    /// Whether audio of this rate can be played at all.
-    pub(crate) fn can_play(&self, rate_hz: u32) -> bool {
+    /// Whether audio of this rate can be played: among what waits the rate may change so often.
+    fn can_play(&mut self, rate_hz: u32, popped: u64) -> bool {
+        self.changes.retain(|&at| at > popped);
         let target_hz = self.sound.rate_hz;
-        rate_hz == target_hz || Conversion::between(rate_hz, target_hz).is_some()
+        let known = rate_hz == target_hz || Conversion::between(rate_hz, target_hz).is_some();
+        rate_hz == self.rate_hz || (known && self.changes.len() < RATE_CHANGES_MAX)
     }
 
     /// One piece of the model's audio; `cancelled`: in a message that says `interrupted`. `left`:
@@ -182,7 +190,7 @@ impl CallerHears {
         cancelled: bool,
         left: u64,
     ) {
-        if !self.can_play(rate_hz) {
+        if !self.can_play(rate_hz, left - self.left_before) {
             return;
         }
         let void = matches!(self.floor, Floor::Void { until } if now < until);
@@ -196,6 +204,10 @@ impl CallerHears {
         if rate_hz != self.rate_hz {
             self.rate_hz = rate_hz;
             self.was_retuned = true;
+            let end = self.sections.back().map_or(0, Section::len) as u64;
+            if end > left - self.left_before {
+                self.changes.push(end);
+            }
             self.converter = Converter::new(rate_hz, self.sound.rate_hz);
         }
         let mut bytes = Vec::with_capacity(audio.len() + 1);
@@ -252,6 +264,7 @@ impl CallerHears {
         (self.half, self.is_whole) = (None, true);
         self.converter.reset();
         self.left_before = left;
+        self.changes.clear();
         self.sections.push_back(Section::default());
     }
 
