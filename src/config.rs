@@ -8,6 +8,7 @@
 mod agents;
 pub mod appointments;
 mod errors;
+mod record;
 mod sections;
 mod settings;
 mod store;
@@ -24,12 +25,13 @@ use std::time::Duration;
 pub use appointments::Appointments;
 use dsp::kernels::Isa;
 pub use errors::{ConfigError, ConfigErrors, Place};
+pub use record::{CONSENT_MAX_BYTES, RETENTION_DAYS_MAX, Recording, Transcripts};
 pub use settings::SourceFile;
 use settings::{CONFIG_VARIABLE, Settings};
+pub use store::Store;
 pub use tools::{
     KeyRule, Tool, ToolBehavior, ToolKind, ToolScheduling, Transfer, Webhook, WebhookUrl,
 };
-pub use store::Store;
 pub use values::{VOICES, parse_duration};
 
 /// The longest configuration file. Above: an error.
@@ -56,6 +58,10 @@ pub struct Config {
     pub appointments: Appointments,
     /// Where they are kept.
     pub store: Store,
+    /// What is written down of calls.
+    pub transcripts: Transcripts,
+    /// The recording of calls.
+    pub recording: Recording,
     /// Who answers; never empty, the last one answers every number.
     pub agents: Vec<Arc<Agent>>,
 }
@@ -111,8 +117,13 @@ impl Config {
             appointments,
             store: store::read(settings),
             agents: agents::read(settings, &gemini.model, &shelf),
+            transcripts: record::transcripts(settings),
+            recording: record::recording(settings),
             gemini,
         };
+        if config.twilio.both_tracks && !config.recording.enabled {
+            settings.fail(sections::BOTH_TRACKS, "is for recordings: set recording.enabled = true");
+        }
         settings.finish().map(|()| config)
     }
 
@@ -240,6 +251,8 @@ pub struct Twilio {
     pub fallback: String,
     /// What happens at capacity.
     pub busy: Busy,
+    /// Whether the carrier is asked for a copy of both tracks of each call, for its recording.
+    pub both_tracks: bool,
 }
 
 /// What is done with a wrong or missing signature or per-call token.

@@ -139,7 +139,7 @@ impl Desk {
             neighbours,
             endings: Endings::default(),
             guests: Guests::new(workers, config.limits.max_call_duration),
-            page: Page::new(),
+            page: Page::new(&config),
             limiters: Limiters::default(),
             token_key: TokenKey::new(&secret),
             used_tokens: UsedTokens::default(),

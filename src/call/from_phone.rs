@@ -232,7 +232,7 @@ impl Call {
     fn handle_browser_text(&mut self, text: &str) {
         self.phone.speak_browser();
         match browser::decode(text) {
-            Ok(FromBrowser::Hello { rate_hz, token }) => {
+            Ok(FromBrowser::Hello { rate_hz, token, .. }) => {
                 self.open_browser(rate_hz, token.map(|token| token.to_cow().into_owned()));
             }
             Ok(FromBrowser::Text { text }) => self.take_typed(&text.to_cow()),

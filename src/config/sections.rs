@@ -26,6 +26,9 @@ const DEFAULT_PLAYOUT_LEAD: Duration = Duration::from_millis(300);
 const DEFAULT_FALLBACK: &str =
     "We are sorry, our agent cannot be reached at the moment. Please call again a little later.";
 
+/// Goes only with recordings.
+pub(super) const BOTH_TRACKS: Key = Key::open("twilio", "both_tracks");
+
 /// More threads than any machine has cores for.
 const WORKERS_MAX: usize = 1024;
 /// Beyond what one machine can have open.
@@ -129,6 +132,7 @@ pub(super) fn twilio(settings: &mut Settings<'_>) -> Twilio {
             .read(Key::open("twilio", "fallback"), values::sentence)
             .unwrap_or_else(|| DEFAULT_FALLBACK.to_owned()),
         busy: settings.read(Key::open("twilio", "busy"), values::busy).unwrap_or(Busy::Reject),
+        both_tracks: settings.read(BOTH_TRACKS, values::truth).unwrap_or(false),
     }
 }
 
