@@ -71,6 +71,8 @@ pub(crate) struct Model {
     rate_changes: u32,
     updates_at: Nanos,
     tools: u32,
+    /// When it announces its end, and whether it has.
+    rotates_at: Nanos,
 }
 
 /// What a model is like from now on.
@@ -81,6 +83,8 @@ enum Mood {
     Mute,
     /// Nothing at all.
     Dead,
+    /// Signs of life, an answer in ten minutes, and then the end of the connection.
+    Quiet,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -107,11 +111,7 @@ const CLOSES: &[(Fault, u16, &str)] = &[
     (Fault::CloseField, 1007, "Unknown name \"toolConfig\" at 'setup'"),
     (Fault::CloseNotFound, 1008, "models/X is not found for API version v1beta"),
     (Fault::ClosePolicy, 1008, ""),
-    (
-        Fault::CloseNotImplemented,
-        1008,
-        "Operation is not implemented, or supported, or enabled.",
-    ),
+    (Fault::CloseNotImplemented, 1008, "Operation is not implemented, or supported, or enabled."),
     (Fault::CloseAborted, 1008, "The operation was aborted."),
     (Fault::CloseInternal, 1011, "Internal error encountered."),
     (Fault::CloseDeadline, 1011, "Deadline expired before operation could complete."),
@@ -150,7 +150,31 @@ impl Model {
             rate_changes: 0,
             updates_at: now,
             tools: 0,
+            rotates_at: Nanos::NEVER,
         }
+    }
+
+    /// A session that says something every now and then, and announces its end after `held`.
+    pub(crate) fn quiet(now: Nanos, held: Duration, dice: &mut Dice) -> Model {
+        let model = Model::new(now, false, dice);
+        let mut model = Model { rotates_at: now.plus(held), mood: Mood::Quiet, ..model };
+        model.make_plan(dice);
+        model
+    }
+
+    fn be_quiet(&mut self, now: Nanos, dice: &mut Dice) -> u64 {
+        if let Some((later, act)) = self.plan.pop_front() {
+            self.perform(act, dice);
+            return later;
+        }
+        self.show_life(now, dice);
+        if now >= self.rotates_at {
+            self.rotates_at = Nanos::NEVER;
+            self.make_plan(dice);
+            self.plan.push_back((1_000, Act::GoAway("50s")));
+            return 100;
+        }
+        10_000
     }
 
     pub(crate) fn is_deaf(&self, now: Nanos) -> bool {
@@ -167,6 +191,7 @@ impl Model {
                 self.show_life(now, dice);
                 900
             }
+            Mood::Quiet => self.be_quiet(now, dice),
             _ => self.live(now, dice),
         };
         self.next_at = now.plus(Duration::from_millis(later));
@@ -365,7 +390,8 @@ impl Model {
     fn say(&mut self, text: &str, content: Content, is_fence: bool, dice: &mut Dice) {
         let mut text = text.to_owned();
         if text.len() < 10_000 && dice.strikes(Fault::UnknownFields, 500) {
-            let more = r#","usageMetadata":{"promptTokenCount":"7","x":[1,{"y":null}]},"novel":{}}"#;
+            let more =
+                r#","usageMetadata":{"promptTokenCount":"7","x":[1,{"y":null}]},"novel":{}}"#;
             text.truncate(text.len() - 1);
             text.push_str(more);
         }
@@ -393,8 +419,7 @@ impl Model {
     fn show_life(&mut self, now: Nanos, dice: &mut Dice) {
         self.updates_at = now.plus(Duration::from_millis(900));
         if dice.strikes(Fault::NotResumable, 300) {
-            return self
-                .say_plainly(r#"{"sessionResumptionUpdate":{"resumable":false}}"#, dice);
+            return self.say_plainly(r#"{"sessionResumptionUpdate":{"resumable":false}}"#, dice);
         }
         let mut handle = format!("handle-{}", dice.random().u32(..));
         if dice.strikes(Fault::HandleTooLong, 30) {
@@ -411,11 +436,9 @@ impl Model {
 
     /// Everything a healthy model does not do.
     fn misbehave(&mut self, dice: &mut Dice) {
-        for (fault, left) in [
-            (Fault::GoAwayEarly, "50s"),
-            (Fault::GoAwaySoon, "9.5s"),
-            (Fault::GoAwayNow, "0s"),
-        ] {
+        for (fault, left) in
+            [(Fault::GoAwayEarly, "50s"), (Fault::GoAwaySoon, "9.5s"), (Fault::GoAwayNow, "0s")]
+        {
             if dice.strikes(fault, 20) {
                 self.go_away(left, dice);
                 if dice.strikes(Fault::GoAwayTwice, 3_000) {
@@ -506,9 +529,8 @@ impl Model {
                     ("UNAVAILABLE", "The service is currently unavailable."),
                 ])
                 .unwrap();
-            let text = format!(
-                r#"{{"error":{{"code":500,"status":"{status}","message":"{message}"}}}}"#
-            );
+            let text =
+                format!(r#"{{"error":{{"code":500,"status":"{status}","message":"{message}"}}}}"#);
             self.say_plainly(&text, dice);
         } else if dice.strikes(Fault::ModelGarbage, 10) {
             self.wire.say(&[0xff; 8], Content::default(), true);
