@@ -258,7 +258,7 @@ fn values_of_the_wrong_type_are_refused() {
         ("server = 3", "stands outside of a [section]"),
         ("listen = \"0.0.0.0:80\"", "stands outside of a [section]"),
         ("[agents]\nname = \"a\"", "write it as [[agents]]"),
-        ("agents = [3]", "each agent is a table of its own"),
+        ("agents = [3]", "each of them is a table of its own"),
         ("[[agents]]\nnumbers = \"*\"", "is missing"),
         ("[[agents]]\nname = \"a\"\nnumbers = []", "must be a list of numbers"),
         ("[[agents]]\nname = \"a\"\nnumbers = [\"+1 555\"]", "must be a list of numbers"),

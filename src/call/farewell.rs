@@ -72,8 +72,11 @@ impl Call {
     }
 
     fn take_leave(&mut self, asker: Asker, tool: &Arc<Tool>, ending: Ending, what: &str) {
-        // Whoever is saying it in this turn does not say it twice.
-        let spoke = self.generating || self.turns.is_agents();
+        // Whoever is saying it, or is still heard saying it, does not say it twice.
+        let sounds =
+            |audio: &super::Audio| !audio.downlink.is_empty() || audio.downlink.dry_at() > self.now;
+        let is_heard = self.has_spoken && self.audio.as_ref().is_some_and(sounds);
+        let spoke = self.generating || self.turns.is_agents() || is_heard;
         let told = format!(
             "{what} as soon as what you said has been heard. If you have not told the caller yet, \
              do so now in one short sentence; otherwise say nothing more."

@@ -4,6 +4,7 @@ mod harness;
 mod random;
 mod session;
 mod sim;
+mod tools;
 
 use dsp::kernels::{Isa, Kernels};
 use dsp::resample::{Conversion, FilterSet, Resampler};
