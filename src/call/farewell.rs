@@ -104,7 +104,10 @@ impl Call {
     pub(super) fn note_opening(&mut self, opening: &Opening) {
         if let Opening::Twilio { token, from, to, .. } = opening {
             self.is_followed = token.as_ref().is_some_and(|token| !token.is_empty());
-            self.tools.meet(from.clone(), to.clone());
+            // Anybody can claim a number; what our own webhook was told, its token vouches for.
+            let vouched = |told: &Option<String>| told.clone().filter(|_| self.is_followed);
+            let (from, to) = (vouched(from), vouched(to));
+            self.tools.meet(from, to);
         }
     }
 

@@ -121,7 +121,7 @@ struct Finished {
 }
 
 impl Tools {
-    /// Who is on the line, as far as was told.
+    /// Who is on the line, as far as it is known.
     pub(super) fn meet(&mut self, from: Option<String>, to: Option<String>) {
         (self.from, self.to) = (from, to);
     }

@@ -6,6 +6,7 @@
 //!           [`FIGURES_TIMEOUT`] for the workers' answers.
 //! Not here: what the page says (`metrics::exposition`), counting (`worker`), sockets.
 
+pub mod appointments;
 pub mod journal;
 pub mod rounds;
 pub mod tools;
