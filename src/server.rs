@@ -206,7 +206,7 @@ fn build_rooms(
         .map_err(|error| StartError::Listen { address, error })?;
     let (dial, dial_post) =
         Dial::new(config.clone(), clock, shared.clone()).map_err(StartError::Dial)?;
-    let (tools, tools_post) = Tools::new(clock);
+    let (tools, tools_post) = Tools::new(config.clone(), clock);
     let redact = config.log.redact_numbers;
     let (control, control_post) = Control::new(count, clock, shared.clone(), build, redact);
     let (calendar, calendar_post) = calendar(config)?.unzip();
@@ -360,21 +360,23 @@ impl Running {
         Ok(())
     }
 
-    /// Ends every call and every thread. The workers first, so that whatever they still have to
+    /// Ends every call and every thread. The outbound thread first, so that no session comes to a
+    /// worker that has read its last letter; then the workers, so that whatever they still have to
     /// say is read; the control thread last, so that it has read everything.
     fn halt(mut self) -> Result<Figures, Ended> {
+        post(&self.posts.dial, DialLetter::Stop);
+        self.wait_for(|name| name == "dial")?;
         for worker in &self.posts.workers {
             post(worker, WorkerLetter::Stop);
         }
         self.wait_for(|name| name.starts_with("worker"))?;
         self.settle_endings()?;
         post(&self.posts.accept, AcceptLetter::Stop);
-        post(&self.posts.dial, DialLetter::Stop);
         post(&self.posts.tools, ToolLetter::Stop);
         if let Some(calendar) = &self.posts.calendar {
             post(calendar, CalendarLetter::Stop);
         }
-        self.wait_for(|name| ["accept", "dial", "tools", "calendar"].contains(&name))?;
+        self.wait_for(|name| ["accept", "tools", "calendar"].contains(&name))?;
         post(&self.posts.control, ControlLetter::Stop);
         self.wait_for(|name| name == "control")?;
         Ok(self.figures.try_recv().unwrap_or_default())
@@ -457,7 +459,7 @@ fn serve(config: Config, shared: Shared) -> Result<(), String> {
 
 /// What strangers can do with these settings that their operator may not have meant.
 fn exposures(config: &Config) -> Vec<&'static str> {
-    let has_key = config.gemini.api_key.is_some();
+    let has_key = config.gemini.has_credentials();
     let requires = config.twilio.signature == SignatureMode::Require;
     let exposures = [
         (
