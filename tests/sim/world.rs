@@ -348,6 +348,7 @@ impl World {
         let was_over = self.call.is_over();
         let World { call, bench, phone, now, cut, .. } = self;
         let arrived = phone.wire.show(*cut, |bytes| call.handle_phone_bytes(*now, bytes, bench));
+        self.watch.phone_spoke(self.now);
         for said in arrived {
             if !was_over {
                 self.phone_said(said);
@@ -396,6 +397,7 @@ impl World {
             return false;
         }
         let arrived = model.wire.show(*cut, |bytes| call.handle_agent_bytes(*now, bytes, bench));
+        self.watch.model_spoke();
         let counts = matches!(self.phase, Phase::Live | Phase::Swapping { .. });
         let mut left = left_before;
         for content in arrived {
@@ -577,6 +579,7 @@ impl World {
                 self.close_told = false;
                 self.uplink.as_mut().expect("it has opened").line_up(&self.terms);
                 self.call.handle_line(self.now, &self.terms);
+                self.watch.model_spoke();
             }
         }
         self.observe();
@@ -615,6 +618,7 @@ impl World {
                 Told::Audio { rate_hz, pcm_le } => {
                     let uplink = self.uplink.as_mut().expect("it has opened");
                     uplink.sent(*rate_hz, pcm_le);
+                    self.watch.model_was_told(self.now);
                 }
                 Told::Typed(number) => {
                     assert!(*number >= self.typed_next, "words twice, or out of order");
