@@ -149,7 +149,7 @@ fn resume<T: Copy + Eq + Hash>(
 
 /// Mu-law of the first `frames` frames of a plan on the media clock: speech, and silence in holes.
 pub fn spoken_code(plan: &MediaPlan, voice: CallerVoice, frames: usize) -> Vec<u8> {
-    let voice = voice.pausing(plan.talk_ms, plan.quiet_ms);
+    let voice = voice.pausing(plan.pauses);
     let mut code = Vec::new();
     for frame in plan.frames().take(frames) {
         code.resize(frame.clock_from as usize, MULAW_SILENCE);

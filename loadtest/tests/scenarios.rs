@@ -152,8 +152,6 @@ const TWICE: Expected = Expected::Whole { sessions: 2 };
 #[test]
 fn whatever_form_its_messages_have_the_model_is_heard_whole() {
     all(vec![
-        steps("30 s slower than real time", 47, ONCE, "{ speak = { ms = 30000, speed = 0.7 } }"),
-        steps("30 s in a burst", 32, ONCE, "{ speak = { ms = 30000, speed = 4.0 } }"),
         row(
             "text, pretty, in pieces",
             4,
@@ -209,11 +207,13 @@ fn an_interruption_at_any_moment_leaves_only_new_speech_to_be_heard() {
 
 #[test]
 fn a_connection_announced_to_end_is_replaced_unheard_and_nothing_is_lost() {
-    let quiet = "[caller]\ntalk_ms = 1500\nquiet_ms = 900\n";
+    // The caller asks from 1.2 s to 2.4 s, and waits for an answer.
+    let quiet = "[caller]\ntalk_ms = 1200\nquiet_ms = 60000\nfrom_ms = 60000\n";
     let announced = |left: &str| {
         format!(
             "{quiet}[[connections]]\nupdates_every_ms = 200\nrefuses_overlap = true\n\
              steps = [\"await_greeting\", {{ speak = {{ ms = 400 }} }},\n\
+             {{ await_uplink = {{ ms = 2700 }} }}, {{ speak = {{ ms = 400 }} }},\n\
              {{ go_away = {{ time_left = \"{left}\", enforced = true }} }}, {{ pause_ms = 300 }},\n\
              \"quiet\"]\n\
              [[connections]]\nrefuses_overlap = true\n\
@@ -271,7 +271,7 @@ fn every_close_of_the_service_has_its_consequence_for_the_call() {
         (1012, ""),
         (1013, ""),
     ] {
-        add(8, lives, close(code, reason));
+        add(5, lives, close(code, reason));
     }
     for (code, reason) in [
         (1007, "API key expired. Please renew the API key."),
@@ -310,7 +310,7 @@ fn a_service_that_refuses_at_the_door_is_asked_again_only_where_that_may_help() 
 }
 
 #[test]
-fn silence_and_refusals_of_the_service_are_outlived() {
+fn a_long_answer_a_silence_and_a_refusal_are_outlived() {
     let lives = Expected::Lives { sessions: 2 };
     let backlog = "[[connections]]\nupdates_every_ms = 200\nsteps = [\"await_greeting\",\n\
         { speak = { ms = 400 } }, { pause_ms = 300 }, \"reset\"]\n\
@@ -327,6 +327,8 @@ fn silence_and_refusals_of_the_service_are_outlived() {
         [[connections]]\nsteps = [{ speak = { ms = 400 } }]";
     let withheld = "[[connections]]\nsetup_after_ms = \"never\"\n[[connections]]\n";
     let rows = vec![
+        steps("30 s slower than real time", 47, ONCE, "{ speak = { ms = 30000, speed = 0.7 } }"),
+        steps("30 s in a burst", 32, ONCE, "{ speak = { ms = 30000, speed = 4.0 } }"),
         row("says nothing after inputTranscription", 26, lives, stalled),
         row("goes dead", 26, lives, dead),
         row("withholds setupComplete", 16, Expected::Lives { sessions: 1 }, withheld),
