@@ -89,7 +89,19 @@ pub(crate) struct Phone {
     pub(crate) dry_at: Nanos,
     ignores_close: bool,
     frame_ms: usize,
+    /// It speaks for some seconds in ten minutes, and shows signs of life in between.
+    rests: Option<Rest>,
 }
+
+/// Frames until the next rest, and signs of life until it is over.
+#[derive(Clone, Copy)]
+struct Rest {
+    frames: u32,
+    pings: u32,
+}
+
+/// How a caller rests: this many frames are spoken, then so many pings sent, ten seconds apart.
+const RESTS: Rest = Rest { frames: 200, pings: 58 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
@@ -131,7 +143,29 @@ impl Phone {
             dry_at: now,
             ignores_close: dice.picks(Fault::PhoneIgnoresClose, 20),
             frame_ms: if is_browser { frame_ms } else { 20 },
+            rests: None,
         }
+    }
+
+    /// A carrier's phone whose caller hardly speaks: a call of a day.
+    pub(crate) fn quiet(now: Nanos, length: Duration, dice: &mut Dice) -> Phone {
+        let phone = Phone::new(now, length, dice);
+        Phone { sound: Sound::MULAW, is_browser: false, frame_ms: 20, rests: Some(RESTS), ..phone }
+    }
+
+    /// How long it says nothing but that it is there, from now on.
+    fn rest(&mut self, dice: &mut Dice) -> Option<u64> {
+        let mut rest = self.rests?;
+        if rest.frames > 0 {
+            rest.frames -= 1;
+        } else if rest.pings > 0 {
+            rest.pings -= 1;
+            self.put(PING, b"here", PhoneSaid::Nothing, false, dice);
+        } else {
+            rest = RESTS;
+        }
+        self.rests = Some(rest);
+        (rest.frames == 0).then_some(10_000)
     }
 
     pub(crate) fn is_browser(&self) -> bool {
@@ -143,7 +177,14 @@ impl Phone {
         now < self.deaf_until
     }
 
-    fn put(&mut self, opcode: u8, payload: &[u8], said: PhoneSaid, is_fence: bool, dice: &mut Dice) {
+    fn put(
+        &mut self,
+        opcode: u8,
+        payload: &[u8],
+        said: PhoneSaid,
+        is_fence: bool,
+        dice: &mut Dice,
+    ) {
         let mut bytes = Vec::with_capacity(payload.len() + 64);
         let mut mask = || dice.random().u32(..).to_ne_bytes();
         if payload.len() > 20 && opcode < CLOSE && self.chunk % 16 == 3 {
@@ -209,10 +250,14 @@ impl Phone {
             let unknown = dice.picks(Fault::WebRateUnknown, 3);
             let rate_hz = if unknown { 12_345 } else { self.sound.rate_hz };
             let hello = format!(r#"{{"type":"hello","rate":{rate_hz},"token":"t"}}"#);
-            let said =
-                if unknown { PhoneSaid::End } else { PhoneSaid::Opening(self.sound) };
+            let said = if unknown { PhoneSaid::End } else { PhoneSaid::Opening(self.sound) };
             if dice.strikes(Fault::TypedTooEarly, 500) {
-                self.text(r#"{"type":"hello"}"#, PhoneSaid::Opening(Sound::pcm(16_000)), true, dice);
+                self.text(
+                    r#"{"type":"hello"}"#,
+                    PhoneSaid::Opening(Sound::pcm(16_000)),
+                    true,
+                    dice,
+                );
                 self.sound = Sound::pcm(16_000);
                 self.text(r#"{"type":"text","text":"early"}"#, PhoneSaid::Nothing, true, dice);
                 return 20;
@@ -239,6 +284,9 @@ impl Phone {
         }
         if self.step == Step::Silent {
             return 1_000;
+        }
+        if let Some(rest_ms) = self.rest(dice) {
+            return rest_ms;
         }
         if dice.strikes(Fault::PhoneSilent, 1) {
             (self.step, self.end_at) = (Step::Silent, Nanos::NEVER);
@@ -321,6 +369,8 @@ impl Phone {
             self.frames_left = dice.random().u32(2..if self.is_loud { 60 } else { 200 });
         }
         self.frames_left -= 1;
+        // Nobody answers a caller who rests: such a one says nothing that asks for an answer.
+        self.is_loud &= self.rests.is_none();
         let mut len = self.sound.bytes_of_ms(self.frame_ms);
         if dice.strikes(Fault::MediaEmpty, 20) {
             len = 0;
@@ -466,7 +516,8 @@ impl Phone {
                 Heard::Other
             }
             CLOSE => {
-                let code = frame.payload.first_chunk().map_or(1005, |&code| u16::from_be_bytes(code));
+                let code =
+                    frame.payload.first_chunk().map_or(1005, |&code| u16::from_be_bytes(code));
                 if !self.ignores_close && self.step != Step::Done {
                     self.put(CLOSE, &close_payload(Some(code), ""), PhoneSaid::End, true, dice);
                 }
@@ -494,9 +545,8 @@ impl Phone {
             return Heard::Other;
         }
         let inner = |event: &str, field: &str, name: &str| {
-            let head = format!(
-                r#"{{"event":"{event}","streamSid":"{STREAM}","{field}":{{"{name}":""#
-            );
+            let head =
+                format!(r#"{{"event":"{event}","streamSid":"{STREAM}","{field}":{{"{name}":""#);
             text.strip_prefix(&head).and_then(|rest| rest.strip_suffix("\"}}"))
         };
         if let Some(payload) = inner("media", "media", "payload") {

@@ -108,9 +108,14 @@ impl Sum {
             self.heard_by_caller, self.heard_by_model
         );
         println!("endings: {:?}", self.endings);
-        let counted: Vec<_> =
-            NAMES.iter().zip(&self.counts.0).map(|(name, count)| format!("{name} {count}")).collect();
-        println!("faults: {}", counted.join(", "));
+        let counted: Vec<_> = NAMES
+            .iter()
+            .zip(&self.counts.0)
+            .map(|(name, count)| format!("{name} {count}"))
+            .collect();
+        for line in counted.chunks(9) {
+            println!("  {}", line.join(", "));
+        }
     }
 
     /// The names of faults that never happened.
