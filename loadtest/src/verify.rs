@@ -665,6 +665,33 @@ mod tests {
     }
 
     #[test]
+    fn a_turn_torn_by_the_end_of_its_connection_goes_on_with_or_without_the_filters_memory() {
+        let torn = turn(0, 9600, false);
+        let rest = Turn { continues: true, ..turn(0, 4800, true) };
+        let [before, after] = [(5, &torn), (6, &rest)].map(|(n, turn)| turn_pcm(7, n, turn));
+        let first = session(5, Vec::new(), vec![Spoken::Turn(torn.clone())]);
+        let second = session(6, Vec::new(), vec![Spoken::Turn(rest.clone())]);
+        let said = turn_code(7, 5, &torn);
+        let fresh = turn_code(7, 6, &rest);
+        let remembered = turn_code_after(&before, &after, &rest);
+        assert_ne!(fresh, remembered);
+        for behind in [&fresh, &remembered] {
+            let heard = [&said[..], behind].concat();
+            let judged = downlink(7, &[&first, &second], &call(heard, &[]));
+            assert!(judged.alignment.is_whole());
+            assert_eq!((judged.turns.len(), judged.cut_bytes), (2, 0));
+        }
+        // The last 160 bytes were on their way when the connection ended.
+        let heard = [&said[..said.len() - 160], &fresh].concat();
+        let judged = downlink(7, &[&first, &second], &call(heard, &[]));
+        assert!(judged.alignment.is_whole());
+        assert_eq!(judged.cut_bytes, 160);
+        // A hole anywhere else is a loss.
+        let heard = [&said[..160], &said[320..], &fresh].concat();
+        assert!(!downlink(7, &[&first, &second], &call(heard, &[])).alignment.is_whole());
+    }
+
+    #[test]
     fn an_interruption_of_audible_speech_asks_for_a_clear() {
         let spoken = vec![Spoken::Interrupted { at: 100 * MILLIS }];
         let record = session(0, Vec::new(), spoken);

@@ -65,6 +65,7 @@ fn make(row: &Row) -> Result<Outlook, String> {
         .with("VOCARIS_SERVER_WORKERS", "1");
     config.stand_in.scripts = scenario.scripts(2, &speech, 300 * MILLIS);
     config.stand_in.order = Order::OneCall;
+    config.file.clone_from(&scenario.relay_config);
     config.environment.extend(scenario.relay.iter().map(|(n, v)| (n.clone(), v.into())));
     let harness = Harness::start(config).map_err(|error| error.to_string())?;
     let spec = harness.spec(0, scenario.media(row.seconds * 1000));
@@ -351,5 +352,87 @@ fn a_long_answer_a_silence_and_a_refusal_are_outlived() {
             _ if !complaints.is_empty() => Err(format!("{complaints:?}")),
             _ => Ok(()),
         }
+    });
+}
+
+/// A practice and an agent with every tool of the relay's own.
+const DESK: &str = r#"
+relay_config = '''
+[appointments]
+enabled = true
+time_zone = "UTC"
+slot = "5m"
+notice = "0s"
+horizon = "365d"
+hours = { mon = "08:00-18:00", tue = "08:00-18:00", wed = "08:00-18:00", thu = "08:00-18:00",
+          fri = "08:00-18:00", sat = "08:00-18:00", sun = "08:00-18:00" }
+[[appointments.services]]
+name = "Visit"
+length = "5m"
+[[agents]]
+name = "desk"
+numbers = "*"
+tools = ["appointments", "end_call", "transfer_call"]
+transfer = { reception = "+15550123" }
+'''
+"#;
+
+/// A call of `book_appointment` with a time and a name of its own.
+const BOOK: &str = r#"{ name = "book_appointment", args = { date = "{date}", time = "{time}", name = "Caller {n}" } }"#;
+
+/// A call in which the model asks for tools, and then speaks.
+fn asking(name: &'static str, seconds: u64, expected: Expected, steps: &str) -> Row {
+    let toml = format!(
+        "{DESK}[session]\nsteps = [\"await_greeting\", {{ speak = {{ ms = 400 }} }}, {steps}]"
+    );
+    Row { name, toml, seconds, expected }
+}
+
+#[test]
+fn what_the_model_asks_for_is_done_once_and_answered_by_its_id_or_without_one() {
+    let said = "{ await_tools = { ms = 3000 } }, { speak = { ms = 400 } }";
+    let call = |calls: &str, ids: &str| format!("{{ tool_call = {{ calls = [{calls}]{ids} }} }}");
+    let find = r#"{ name = "find_appointment", args = {} }"#;
+    let both = format!("{BOOK}, {find}");
+    let foreign = r#"{ name = "brew_coffee", args = { cups = 2 } }"#;
+    let end = r#"{ name = "end_call", args = {} }"#;
+    let transfer = r#"{ name = "transfer_call", args = { to = "reception" } }"#;
+    let bare = ", without_ids = true";
+    let step = |calls: &str, ids: &str| format!("{}, {said}", call(calls, ids));
+    let withdrawn = format!("{}, \"cancel_tools\", {{ speak = {{ ms = 400 }} }}", call(BOOK, ""));
+    let keys = format!("{DESK}[caller]\nkeys = [[900, \"4\"], [1000, \"2\"], [1100, \"#\"]]");
+    let rows = vec![
+        asking("one tool", 4, ONCE, &step(BOOK, "")),
+        asking("two tools in one message", 4, ONCE, &step(&both, "")),
+        asking("a tool without an id", 4, ONCE, &step(BOOK, bare)),
+        asking("a tool nobody declared", 4, ONCE, &step(foreign, "")),
+        asking("a tool withdrawn", 4, ONCE, &withdrawn),
+        asking("end_call", 20, Expected::Ends, &call(end, "")),
+        asking("transfer_call", 20, Expected::Ends, &call(transfer, "")),
+        row("keys", 4, ONCE, &keys),
+    ];
+    all_with(rows, |row, outlook| {
+        let tools: Vec<_> = outlook.sessions.iter().flat_map(|it| &it.tools).collect();
+        let answers = || tools.iter().filter_map(|asked| asked.answer.as_ref());
+        let confirmed = answers().filter(|(_, it)| it["output"]["ok"] == true).count();
+        let verbs = || outlook.record.after.as_ref().map(|after| format!("{:?}", after.twiml));
+        let follows = |verb: &str| verbs().is_some_and(|verbs| verbs.contains(verb));
+        let texts = || {
+            let all = outlook.sessions.iter().flat_map(|it| &it.messages);
+            all.map(|(_, message)| message.to_string()).collect::<Vec<_>>().join("\n")
+        };
+        let holds = match row.name {
+            "one tool" | "a tool without an id" => confirmed == 1,
+            "two tools in one message" => confirmed >= 1 && answers().count() == 2,
+            "a tool nobody declared" => {
+                answers().count() == 1 && answers().all(|(_, it)| it["error"].is_string())
+            }
+            // An answer to a call withdrawn would have closed the session.
+            "a tool withdrawn" => tools.len() == 1 && tools[0].withdrawn,
+            "end_call" => follows("Hangup"),
+            "transfer_call" => follows("Dial"),
+            _ => texts().contains("42"),
+        };
+        if holds { Ok(()) } else { Err(format!("{tools:?}\n{:?}\n{}", verbs(), texts())) }
     });
 }
