@@ -9,6 +9,7 @@ mod agents;
 mod errors;
 mod sections;
 mod settings;
+mod tools;
 mod values;
 
 use std::ffi::OsString;
@@ -22,6 +23,9 @@ use dsp::kernels::Isa;
 pub use errors::{ConfigError, ConfigErrors, Place};
 pub use settings::SourceFile;
 use settings::{CONFIG_VARIABLE, Settings};
+pub use tools::{
+    KeyRule, Tool, ToolBehavior, ToolKind, ToolScheduling, Transfer, Webhook, WebhookUrl,
+};
 pub use values::{VOICES, parse_duration};
 
 /// The longest configuration file. Above: an error.
@@ -86,13 +90,15 @@ impl Config {
         let (parsed, faults) = settings::parse(file);
         let settings = &mut Settings::new(file, parsed.get_ref(), faults, environment);
         let gemini = sections::gemini(settings);
+        let tools = tools::read(settings);
+        let shelf = tools::Shelf { tools: &tools, appointments: &[] };
         let config = Config {
             server: sections::server(settings),
             limits: sections::limits(settings),
             twilio: sections::twilio(settings),
             web: sections::web(settings),
             log: sections::log(settings),
-            agents: agents::read(settings, &gemini.model),
+            agents: agents::read(settings, &gemini.model, &shelf),
             gemini,
         };
         settings.finish().map(|()| config)
@@ -266,6 +272,21 @@ pub struct Agent {
     pub model: String,
     /// What makes the model speak first; `None`: it waits for the caller.
     pub greeting: Option<String>,
+    /// What the model may have done, each name once.
+    pub tools: Vec<Arc<Tool>>,
+    /// Whom a caller can be put through to, by name.
+    pub transfer: Vec<Transfer>,
+    /// What is done when the caller presses just these keys; all others reach the model as text.
+    pub keys: Vec<(String, KeyRule)>,
+    /// Without another key for so long, the keys pressed so far belong together.
+    pub keys_pause: Duration,
+}
+
+impl Default for Agent {
+    /// The agent that answers where none is configured.
+    fn default() -> Agent {
+        agents::default_agent(sections::DEFAULT_MODEL)
+    }
 }
 
 /// A secret: never shown, not even in a debug print.

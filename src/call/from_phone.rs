@@ -297,7 +297,11 @@ impl Call {
 /// What a browser is told of an ending that is not its own doing.
 pub(super) fn sentence_for(ending: Ending) -> Option<&'static str> {
     match ending {
-        Ending::CallerHungUp | Ending::PhoneClosed { .. } | Ending::PhoneLost => None,
+        Ending::CallerHungUp
+        | Ending::PhoneClosed { .. }
+        | Ending::PhoneLost
+        | Ending::AgentHungUp
+        | Ending::Transferred => None,
         Ending::PhoneSilent | Ending::PhoneStalled => Some("The connection was too slow."),
         Ending::PhoneBroke { .. } => Some("The relay did not understand this client."),
         Ending::NoStart => Some("The conversation was not begun in time."),

@@ -58,6 +58,9 @@ impl Key {
     }
 }
 
+/// What a file holds several of, each in a table of its own: `[[agents]]`.
+const LISTS: [&str; 2] = ["agents", "tools"];
+
 /// A value as it was written. Like everything here that holds one, not to be printed: it may be a
 /// secret.
 #[derive(Clone)]
@@ -84,7 +87,7 @@ impl Written<'_> {
     }
 }
 
-/// One `[section]`, or one of the `[[agents]]`.
+/// One `[section]`, or one of a list such as the `[[agents]]`.
 pub(super) struct Table<'s> {
     name: &'s str,
     line: usize,
@@ -118,8 +121,8 @@ pub struct SourceFile {
 pub(super) struct Settings<'s> {
     path: &'s Path,
     tables: Vec<Table<'s>>,
-    /// The `[[agents]]`, in the file's order, until they are taken.
-    agents: Vec<Table<'s>>,
+    /// The tables of each of [`LISTS`], in the file's order, until they are taken.
+    lists: Vec<Table<'s>>,
     variables: Vec<Variable>,
     errors: Vec<ConfigError>,
     /// Lines that are no TOML: what else seems wrong with them is a consequence.
@@ -148,7 +151,7 @@ impl<'s> Settings<'s> {
         let mut settings = Settings {
             path: &file.path,
             tables: Vec::new(),
-            agents: Vec::new(),
+            lists: Vec::new(),
             variables: variables(environment),
             errors: Vec::new(),
             broken_lines: faults.iter().map(|&(line, _)| line).collect(),
@@ -174,21 +177,23 @@ impl<'s> Settings<'s> {
         let line = line_of(text, name.span().start);
         let name = name.get_ref().as_ref();
         match value.get_ref() {
-            DeValue::Table(entries) if name != "agents" => {
+            DeValue::Table(entries) if !LISTS.contains(&name) => {
                 self.tables.push(Table::new(name, line, text, entries));
             }
-            DeValue::Array(items) if name == "agents" => {
+            DeValue::Array(items) if LISTS.contains(&name) => {
                 for item in items {
                     let line = line_of(text, item.span().start);
                     match item.get_ref() {
                         DeValue::Table(entries) => {
-                            self.agents.push(Table::new(name, line, text, entries));
+                            self.lists.push(Table::new(name, line, text, entries));
                         }
-                        _ => self.fail_at(line, name, "each agent is a table of its own"),
+                        _ => self.fail_at(line, name, "each of them is a table of its own"),
                     }
                 }
             }
-            _ if name == "agents" => self.fail_at(line, name, "write it as [[agents]]"),
+            _ if LISTS.contains(&name) => {
+                self.fail_at(line, name, &format!("write it as [[{name}]]"));
+            }
             _ => self.fail_at(line, name, "stands outside of a [section]"),
         }
     }
@@ -276,12 +281,12 @@ impl<'s> Settings<'s> {
         variable.value.clone().filter(|text| !text.is_empty())
     }
 
-    /// The `[[agents]]`; whoever takes them gives each back to [`Settings::done_with`].
-    pub(super) fn take_agents(&mut self) -> Vec<Table<'s>> {
-        std::mem::take(&mut self.agents)
+    /// One of [`LISTS`]; whoever takes it gives each table back to [`Settings::done_with`].
+    pub(super) fn take_list(&mut self, name: &str) -> Vec<Table<'s>> {
+        self.lists.extract_if(.., |table| table.name == name).collect()
     }
 
-    /// The value of `name` in one of the agents, checked as in [`Settings::read`].
+    /// The value of `name` in a table of a list, checked as in [`Settings::read`].
     pub(super) fn read_in<T>(
         &mut self,
         table: &mut Table<'s>,
@@ -293,11 +298,13 @@ impl<'s> Settings<'s> {
         checked.map_err(|advice| self.fail_in(table, name, &advice)).ok()
     }
 
-    /// Notes what is wrong with `name` in one of the agents, or with its absence.
+    /// Notes what is wrong with `name` in a table of a list, or with its absence. A `secret` is not
+    /// shown.
     pub(super) fn fail_in(&mut self, table: &mut Table<'s>, name: &'static str, advice: &str) {
         let found = table.find(name);
         let (line, value) =
             found.map_or((table.line, None), |(line, value)| (line, Written::Toml(value).shown()));
+        let value = value.filter(|_| name != "secret");
         let place = Place::Line(self.path.to_owned(), line);
         let key = Some(format!("{}.{name}", table.name));
         self.errors.push(ConfigError { place, key, value, advice: advice.to_owned() });

@@ -209,7 +209,7 @@ impl ModelUrl {
 }
 
 /// Host, without the brackets of an IPv6 address, and port.
-fn split_authority(authority: &str) -> Option<(&str, Option<u16>)> {
+pub(super) fn split_authority(authority: &str) -> Option<(&str, Option<u16>)> {
     if let Some(rest) = authority.strip_prefix('[') {
         let (host, behind) = rest.split_once(']')?;
         host.parse::<std::net::Ipv6Addr>().ok()?;
@@ -242,7 +242,7 @@ fn is_host_name(host: &str) -> bool {
     host.len() <= HOST_MAX_BYTES && host.split('.').all(is_label)
 }
 
-fn is_loopback(host: &str) -> bool {
+pub(super) fn is_loopback(host: &str) -> bool {
     host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 

@@ -163,7 +163,7 @@ impl Relay {
     /// Tells that a call has ended, as a worker would.
     pub(crate) fn end(&self, id: CallId, call_sid: &str, ending: Ending) {
         let call_sid = Some(call_sid.to_owned());
-        self.post_letter(AcceptLetter::Ended { id, call_sid, ending });
+        self.post_letter(AcceptLetter::Ended { id, call_sid, ending, transfer: None });
     }
 
     /// A browser's call on `worker` that was let in.
@@ -234,6 +234,7 @@ fn agent(name: &str, number: &str) -> Arc<Agent> {
         voice: None,
         model: "models/m".into(),
         greeting: None,
+        ..Agent::default()
     })
 }
 
