@@ -6,9 +6,12 @@
 //! Not here: reading it again while running; what the values do.
 
 mod agents;
+pub mod appointments;
 mod errors;
+mod record;
 mod sections;
 mod settings;
+mod store;
 mod tools;
 mod values;
 
@@ -19,10 +22,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use appointments::Appointments;
 use dsp::kernels::Isa;
 pub use errors::{ConfigError, ConfigErrors, Place};
+pub use record::{CONSENT_MAX_BYTES, RETENTION_DAYS_MAX, Recording, Transcripts};
 pub use settings::SourceFile;
 use settings::{CONFIG_VARIABLE, Settings};
+pub use store::Store;
 pub use tools::{
     KeyRule, Tool, ToolBehavior, ToolKind, ToolScheduling, Transfer, Webhook, WebhookUrl,
 };
@@ -48,6 +54,14 @@ pub struct Config {
     pub web: Web,
     /// Log lines.
     pub log: Log,
+    /// The practice that appointments are booked at.
+    pub appointments: Appointments,
+    /// Where they are kept.
+    pub store: Store,
+    /// What is written down of calls.
+    pub transcripts: Transcripts,
+    /// The recording of calls.
+    pub recording: Recording,
     /// Who answers; never empty, the last one answers every number.
     pub agents: Vec<Arc<Agent>>,
 }
@@ -91,16 +105,25 @@ impl Config {
         let settings = &mut Settings::new(file, parsed.get_ref(), faults, environment);
         let gemini = sections::gemini(settings);
         let tools = tools::read(settings);
-        let shelf = tools::Shelf { tools: &tools, appointments: &[] };
+        let appointments = appointments::read(settings, gemini.is_demo());
+        let of_appointments = tools::of_appointments(&appointments);
+        let shelf = tools::Shelf { tools: &tools, appointments: &of_appointments };
         let config = Config {
             server: sections::server(settings),
             limits: sections::limits(settings),
             twilio: sections::twilio(settings),
             web: sections::web(settings),
             log: sections::log(settings),
+            appointments,
+            store: store::read(settings),
             agents: agents::read(settings, &gemini.model, &shelf),
+            transcripts: record::transcripts(settings),
+            recording: record::recording(settings),
             gemini,
         };
+        if config.twilio.both_tracks && !config.recording.enabled {
+            settings.fail(sections::BOTH_TRACKS, "is for recordings: set recording.enabled = true");
+        }
         settings.finish().map(|()| config)
     }
 
@@ -179,6 +202,13 @@ pub struct Gemini {
     pub uplink_ms: usize,
 }
 
+impl Gemini {
+    /// Whether the demo agent answers: without a key, and with the service's own address.
+    pub fn is_demo(&self) -> bool {
+        self.api_key.is_none() && self.url == sections::default_model_url()
+    }
+}
+
 /// Where the model is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModelUrl {
@@ -221,6 +251,8 @@ pub struct Twilio {
     pub fallback: String,
     /// What happens at capacity.
     pub busy: Busy,
+    /// Whether the carrier is asked for a copy of both tracks of each call, for its recording.
+    pub both_tracks: bool,
 }
 
 /// What is done with a wrong or missing signature or per-call token.

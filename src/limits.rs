@@ -154,6 +154,11 @@ pub const TOOL_RESULT_BYTES_MAX: usize = 7_000;
 /// Distance of the marks that tell how much the caller has heard.
 pub const MARK_EVERY_MS: u64 = 200;
 
+/// Audio of each channel that waits for the thread that records it, beyond what the agent says
+/// ahead. It also holds the beginning of a call until its model has come. At the bound audio is
+/// dropped and counted, and is silence in the recording.
+pub const TAP_RING_MS: usize = 10_000;
+
 /// A configured sentence for a caller's ear, in UTF-8. Above: an error of the configuration.
 pub const SENTENCE_MAX_BYTES: usize = 3000;
 

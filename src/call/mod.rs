@@ -38,6 +38,7 @@ pub mod playout;
 pub mod session;
 mod swap;
 pub mod tally;
+pub mod tap;
 mod tools;
 pub mod turns;
 pub mod uplink;

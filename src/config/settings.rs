@@ -49,6 +49,11 @@ impl Key {
         Key { section, name, usual_variable: Some(usual_variable), secret: true }
     }
 
+    /// A key that must not be shown, without another variable.
+    pub(super) const fn guarded(section: &'static str, name: &'static str) -> Key {
+        Key { section, name, usual_variable: None, secret: true }
+    }
+
     fn path(&self) -> String {
         format!("{}.{}", self.section, self.name)
     }
@@ -87,7 +92,7 @@ impl Written<'_> {
     }
 }
 
-/// One `[section]`, or one of a list such as the `[[agents]]`.
+/// One `[section]`, one of a list such as the `[[agents]]`, or a table within a section.
 pub(super) struct Table<'s> {
     name: &'s str,
     line: usize,
@@ -120,6 +125,8 @@ pub struct SourceFile {
 /// Everything that was written, and everything found wrong with it so far.
 pub(super) struct Settings<'s> {
     path: &'s Path,
+    /// The file's text, to tell lines by.
+    text: &'s str,
     tables: Vec<Table<'s>>,
     /// The tables of each of [`LISTS`], in the file's order, until they are taken.
     lists: Vec<Table<'s>>,
@@ -150,6 +157,7 @@ impl<'s> Settings<'s> {
     ) -> Settings<'s> {
         let mut settings = Settings {
             path: &file.path,
+            text: &file.text,
             tables: Vec::new(),
             lists: Vec::new(),
             variables: variables(environment),
@@ -254,6 +262,19 @@ impl<'s> Settings<'s> {
         self.errors.push(ConfigError { place, key, value, advice: advice.to_owned() });
     }
 
+    /// Notes that `key` should have been written, in the section's first line.
+    ///
+    /// A section that only variables speak of has no line: then the file as a whole is named.
+    pub(super) fn fail_missing(&mut self, key: Key, advice: &str) {
+        let table = self.tables.iter().find(|table| table.name == key.section);
+        let place = match table {
+            Some(table) => Place::Line(self.path.to_owned(), table.line),
+            None => Place::File(self.path.to_owned()),
+        };
+        let advice = advice.to_owned();
+        self.errors.push(ConfigError { place, key: Some(key.path()), value: None, advice });
+    }
+
     fn strongest(&mut self, key: Key) -> Option<(Place, Written<'s>)> {
         let variable = key.variable();
         let ours = self.variable(&variable).map(|text| (variable, text));
@@ -286,7 +307,69 @@ impl<'s> Settings<'s> {
         self.lists.extract_if(.., |table| table.name == name).collect()
     }
 
-    /// The value of `name` in a table of a list, checked as in [`Settings::read`].
+    /// The tables of a list in a section, such as `[[appointments.services]]`, each called `path` in
+    /// errors; `None` if the list is not written, or wrong, which is noted. Whoever takes them gives
+    /// each back to [`Settings::done_with`].
+    pub(super) fn take_tables(&mut self, key: Key, path: &'static str) -> Option<Vec<Table<'s>>> {
+        let (line, value) = self.in_file(key)?;
+        let DeValue::Array(items) = value else {
+            self.fail_at(line, path, &format!("write it as [[{path}]]"));
+            return None;
+        };
+        let mut tables = Vec::new();
+        for item in items {
+            let line = line_of(self.text, item.span().start);
+            match item.get_ref() {
+                DeValue::Table(entries) => {
+                    tables.push(Table::new(path, line, self.text, entries));
+                }
+                _ => self.fail_at(line, path, &format!("write each as [[{path}]]")),
+            }
+        }
+        Some(tables)
+    }
+
+    /// A table in a section, as [`Settings::take_tables`] takes several.
+    pub(super) fn take_table(&mut self, key: Key, path: &'static str) -> Option<Table<'s>> {
+        let found = self.in_file(key)?;
+        self.as_table(found, path)
+    }
+
+    /// A table in a table, as [`Settings::take_table`].
+    pub(super) fn table_in(
+        &mut self,
+        table: &mut Table<'s>,
+        name: &'static str,
+        path: &'static str,
+    ) -> Option<Table<'s>> {
+        let found = table.find(name)?;
+        self.as_table(found, path)
+    }
+
+    fn as_table(
+        &mut self,
+        (line, value): (usize, &'s DeValue<'s>),
+        path: &'static str,
+    ) -> Option<Table<'s>> {
+        if let DeValue::Table(entries) = value {
+            return Some(Table::new(path, line, self.text, entries));
+        }
+        self.fail_at(line, path, "must be a table: { … }");
+        None
+    }
+
+    /// Whether the file says something of `key`.
+    pub(super) fn is_in_file(&mut self, key: Key) -> bool {
+        self.in_file(key).is_some()
+    }
+
+    /// What the file alone says of `key`.
+    fn in_file(&mut self, key: Key) -> Option<(usize, &'s DeValue<'s>)> {
+        let table = self.tables.iter_mut().find(|table| table.name == key.section)?;
+        table.find(key.name)
+    }
+
+    /// The value of `name` in one of the agents, checked as in [`Settings::read`].
     pub(super) fn read_in<T>(
         &mut self,
         table: &mut Table<'s>,

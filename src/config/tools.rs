@@ -236,6 +236,22 @@ fn read_one<'s>(settings: &mut Settings<'s>, table: &mut Table<'s>) -> Option<To
     })
 }
 
+/// The tools of the appointments, as an agent has them.
+pub(super) fn of_appointments(practice: &super::Appointments) -> Vec<Arc<Tool>> {
+    let tool = |(name, description, parameters): (&str, String, Value)| {
+        Arc::new(Tool {
+            name: name.to_owned(),
+            description,
+            parameters,
+            kind: ToolKind::Appointments,
+            behavior: ToolBehavior::NonBlocking,
+            scheduling: ToolScheduling::Interrupt,
+            changes: !matches!(name, "check_availability" | "find_appointment"),
+        })
+    };
+    super::appointments::declarations(practice).into_iter().map(tool).collect()
+}
+
 /// What an agent's list of tools may name.
 pub(super) struct Shelf<'t> {
     /// The `[[tools]]`.

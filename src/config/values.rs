@@ -121,6 +121,23 @@ pub(super) fn duration(
     }
 }
 
+/// A length of time in whole minutes, a multiple of `grain` within `range`.
+pub(super) fn duration_of(
+    grain: u16,
+    range: RangeInclusive<u16>,
+) -> impl Fn(&Written<'_>) -> Result<u16, String> {
+    move |written| {
+        let form = "must be a length of time such as \"15m\" or \"1h30m\"";
+        let length = text(written).ok().and_then(parse_duration).ok_or(form)?;
+        let minutes = length.as_secs() / 60;
+        let fits = length.as_millis().is_multiple_of(60_000 * u128::from(grain));
+        let minutes = u16::try_from(minutes).ok().filter(|minutes| range.contains(minutes));
+        let (least, most) = (range.start(), range.end());
+        let form = || format!("must be from {least}m to {most}m, in steps of {grain}m");
+        minutes.filter(|_| fits).ok_or_else(form)
+    }
+}
+
 /// The carrier's lead: whole frames, so that playout never has to cut one.
 pub(super) fn playout_lead(written: &Written<'_>) -> Result<Duration, String> {
     let lead = duration(Duration::ZERO..=PLAYOUT_LEAD_MAX)(written)?;
