@@ -107,7 +107,11 @@ impl Config {
         let tools = tools::read(settings);
         let appointments = appointments::read(settings, gemini.is_demo());
         let of_appointments = tools::of_appointments(&appointments);
-        let shelf = tools::Shelf { tools: &tools, appointments: &of_appointments };
+        let shelf = tools::Shelf {
+            tools: &tools,
+            appointments: &of_appointments,
+            is_demo: gemini.is_demo(),
+        };
         let config = Config {
             server: sections::server(settings),
             limits: sections::limits(settings),

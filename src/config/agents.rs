@@ -61,7 +61,11 @@ pub(super) fn read(
         }
         settings.done_with(&table);
     }
-    agents.push(Arc::new(for_the_rest.unwrap_or_else(|| default_agent(default_model))));
+    let unnamed = || {
+        let (tools, transfer) = shelf.of_default_agent();
+        Agent { tools, transfer, ..default_agent(default_model) }
+    };
+    agents.push(Arc::new(for_the_rest.unwrap_or_else(unnamed)));
     agents
 }
 

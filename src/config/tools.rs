@@ -258,9 +258,23 @@ pub(super) struct Shelf<'t> {
     pub(super) tools: &'t [Arc<Tool>],
     /// The tools of the appointments; empty where there are none.
     pub(super) appointments: &'t [Arc<Tool>],
+    /// Whether the demo agent answers.
+    pub(super) is_demo: bool,
 }
 
 impl Shelf<'_> {
+    /// What an agent nobody has configured is given: in a demo, everything there is to show.
+    pub(super) fn of_default_agent(&self) -> (Vec<Arc<Tool>>, Vec<Transfer>) {
+        if !self.is_demo {
+            return (Vec::new(), Vec::new());
+        }
+        // A number of nobody, kept free for stories.
+        let transfer = Transfer { name: "office".to_owned(), number: "+15550100".to_owned() };
+        let transfers = vec![transfer];
+        let own = [Tool::transfer_call(&transfers), Tool::end_call()].map(Arc::new);
+        (self.appointments.iter().cloned().chain(own).collect(), transfers)
+    }
+
     /// The tools an agent with these transfers names in its list.
     ///
     /// # Errors
