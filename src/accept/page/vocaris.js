@@ -459,9 +459,10 @@ export class Conversation extends EventTarget {
     if (this.isReady) this.setState("speaking");
     const waitedMs = performance.now() - (this.askedAt ?? -Infinity);
     this.askedAt = null;
-    // What it says first is a greeting, not an answer.
-    const isAnswer = this.hasSpoken && waitedMs < ANSWER_MAX_MS;
+    // What it says first is a greeting; what follows a hole in its sentence is no answer either.
+    const isAnswer = this.hasSpoken && this.hasTurn && waitedMs < ANSWER_MAX_MS;
     this.hasSpoken = true;
+    this.hasTurn = false;
     if (isAnswer) {
       const outputMs = 1000 * (this.audio.outputLatency || this.audio.baseLatency || 0);
       this.emit("latency", { answerMs: Math.round(waitedMs + outputMs) });
@@ -511,6 +512,7 @@ export class Conversation extends EventTarget {
         if (this.isPlaying) this.interrupted();
         break;
       case "turn":
+        this.hasTurn = message.who === "agent";
         this.emit("turn", { who: message.who });
         break;
       case "transcript":
