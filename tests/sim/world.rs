@@ -143,6 +143,7 @@ impl World {
             greeting: dice.random().bool().then(|| content_json("greet")),
             seed: Some(content_json("seed")),
             nudge: content_json("go on"),
+            ..LineTerms::default()
         };
         let lead_ms = *dice.random().choice(&[300, 300, 300, 100, 0]).unwrap();
         let settings = Settings {
