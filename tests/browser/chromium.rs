@@ -27,6 +27,9 @@ const NAMES: [&str; 6] = [
     "headless_shell",
 ];
 
+/// A name that leads to this machine, in this browser alone: another site, as far as it can tell.
+pub(crate) const ELSEWHERE: &str = "elsewhere.example";
+
 /// Where Chromium is: what `CHROMIUM` names, else on the path. `None`: nowhere.
 pub(crate) fn find() -> Option<PathBuf> {
     if let Some(named) = std::env::var_os("CHROMIUM") {
@@ -59,6 +62,7 @@ impl Browser {
             .args(["--remote-debugging-port=0", "--disable-dev-shm-usage", "--mute-audio"])
             .args(["--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"])
             .args(["--autoplay-policy=no-user-gesture-required", "--lang=en-US"])
+            .arg(format!("--host-resolver-rules=MAP {ELSEWHERE} 127.0.0.1"))
             .arg(format!("--use-file-for-fake-audio-capture={}%noloop", wav.display()))
             .arg(format!("--user-data-dir={}", profile.display()))
             .arg("about:blank")

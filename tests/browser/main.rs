@@ -12,15 +12,23 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 
-use chromium::Browser;
+use chromium::{Browser, ELSEWHERE};
 use tungstenite::Message;
 use vocaris::config::Config;
 use vocaris::server::{Running, Server};
 use vocaris::wire::base64;
 
-/// Keeps what the page sends, and what it plays.
+/// Keeps what the page asks of the microphone, what it sends, and what it plays. The browser's own
+/// echo cancellation and noise suppression are asked for and then left out: what they make of a
+/// sound cannot be compared with it.
 const TAPS: &str = r#"(() => {
-    const taps = window.taps = { sent: [], played: [], rate: 0 };
+    const taps = window.taps = { asked: null, sent: [], played: [], rate: 0 };
+    const open = navigator.mediaDevices?.getUserMedia.bind(navigator.mediaDevices);
+    if (open) navigator.mediaDevices.getUserMedia = (wanted) => {
+        taps.asked = wanted.audio;
+        const off = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
+        return open({ audio: { ...wanted.audio, ...off } });
+    };
     const send = WebSocket.prototype.send;
     WebSocket.prototype.send = function (data) {
         if (data instanceof ArrayBuffer) taps.sent.push(new Int16Array(data.slice(0)));
@@ -128,6 +136,7 @@ fn a_visitor_talks_interrupts_books_and_hangs_up() {
     browser.wait_until(&format!("{STATE} == 'listening'"));
     browser.wait_until("document.getElementById('figures').textContent.includes('answers after')");
 
+    assert_eq!(browser.value("taps.asked.echoCancellation"), true);
     // What the agent was sent is what was said; what was played is the agent's repetition of it.
     let spoken: Vec<f64> = sentence.iter().map(|&sample| f64::from(sample)).collect();
     let sent = sound::to_8k(&samples(&mut browser, "sent"), 16_000);
@@ -200,8 +209,8 @@ fn every_trouble_has_its_sentence_in_both_languages() {
     other.close(None).unwrap();
     while other.read().is_ok() {}
 
-    // A page of nowhere: the module comes, a conversation does not.
-    browser.open("about:blank");
+    // A page of another site: the module comes, a conversation does not.
+    browser.open(&format!("http://{ELSEWHERE}:{}/healthz", address.port()));
     let problem = browser.value(&format!(
         "import('http://{address}/vocaris.js').then(({{ Conversation }}) => new Promise((told) => {{
             const conversation = new Conversation();
