@@ -14,7 +14,8 @@ use super::audio::Format;
 use super::turns::Echo;
 use super::uplink::Uplink;
 use super::{
-    Audio, Call, Class, Dropped, Ending, LegLife, Life, Oddity, Opening, Report, Request, Workbench,
+    Audio, Call, Class, Dropped, Ending, LegLife, Life, Oddity, Opening, Refusal, Report, Request,
+    Workbench,
 };
 use crate::call::downlink::{Downlink, MODEL_RATE_HZ};
 use crate::clock::Nanos;
@@ -294,6 +295,14 @@ impl Call {
     }
 }
 
+/// The word a browser is told an ending by: a refusal's own where it was refused.
+pub(super) const fn code_for(ending: Ending) -> &'static str {
+    match ending {
+        Ending::Refused(refusal) => refusal.label(),
+        other => other.label(),
+    }
+}
+
 /// What a browser is told of an ending that is not its own doing.
 pub(super) fn sentence_for(ending: Ending) -> Option<&'static str> {
     match ending {
@@ -305,6 +314,8 @@ pub(super) fn sentence_for(ending: Ending) -> Option<&'static str> {
         Ending::PhoneSilent | Ending::PhoneStalled => Some("The connection was too slow."),
         Ending::PhoneBroke { .. } => Some("The relay did not understand this client."),
         Ending::NoStart => Some("The conversation was not begun in time."),
+        Ending::Refused(Refusal::Full) => Some("Every line is busy at present."),
+        Ending::Refused(Refusal::Draining) => Some("The relay is being restarted."),
         Ending::Refused(_) => Some("This conversation was not let in."),
         Ending::NoModel(_) => Some("The agent cannot be reached at present."),
         Ending::ModelClosed { .. }

@@ -22,12 +22,13 @@ use vocaris::wire::base64;
 /// echo cancellation and noise suppression are asked for and then left out: what they make of a
 /// sound cannot be compared with it.
 const TAPS: &str = r#"(() => {
-    const taps = window.taps = { asked: null, sent: [], played: [], rate: 0 };
+    const taps = window.taps = { asked: null, streams: [], sent: [], played: [], rate: 0 };
     const open = navigator.mediaDevices?.getUserMedia.bind(navigator.mediaDevices);
     if (open) navigator.mediaDevices.getUserMedia = (wanted) => {
         taps.asked = wanted.audio;
         const off = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
-        return open({ audio: { ...wanted.audio, ...off } });
+        const opened = open({ audio: { ...wanted.audio, ...off } });
+        return opened.then((stream) => (taps.streams.push(stream), stream));
     };
     const send = WebSocket.prototype.send;
     WebSocket.prototype.send = function (data) {
@@ -43,6 +44,7 @@ const TAPS: &str = r#"(() => {
                 taps.played.push(Int16Array.from(heard, (x) => Math.max(-1, Math.min(1, x)) * 32767));
             };
             taps.rate = this.context.sampleRate;
+            taps.context = this.context;
             connect.call(this, tap);
             connect.call(tap, to);
         }
@@ -167,6 +169,46 @@ fn a_visitor_talks_interrupts_books_and_hangs_up() {
     browser.wait_until(&format!("{STATE} == 'listening'"));
     browser.value(&press('9'));
     browser.wait_until(&format!("{SAID}.includes('Goodbye')"));
+    browser.wait_until(&format!("{STATE} == 'ended'"));
+    assert_eq!(browser.take_errors(), [""; 0]);
+    relay.stop();
+}
+
+#[test]
+fn a_call_outlives_a_microphone_that_goes_away_and_a_browser_that_stops_the_sound() {
+    let wav = target("browser-devices.wav");
+    sound::write_wav(&wav, 60_000, &[], 0);
+    let Some(mut browser) = browser("devices", &wav) else { return };
+    let relay = relay("devices", &[]);
+    browser.before_every_page(TAPS);
+    browser.open(&format!("http://{}/", relay.local_addr()));
+    browser.value(&click("talk"));
+    browser.wait_until(&format!("{STATE} == 'speaking' && taps.sent.length > 20"));
+
+    // As the browser does when a device is pulled out.
+    browser.value(
+        "(() => { const track = taps.streams[0].getAudioTracks()[0];
+            track.stop(); track.dispatchEvent(new Event('ended')); })()",
+    );
+    browser.wait_until("taps.streams.length == 2");
+    browser.value("taps.before = taps.sent.length");
+    browser.wait_until("taps.sent.length > taps.before + 20");
+
+    browser.value("taps.context.suspend().then(() => true)");
+    browser.wait_until("!document.getElementById('paused').hidden");
+    browser.value(&click("resume"));
+    browser.wait_until("document.getElementById('paused').hidden");
+    browser.value("taps.before = taps.sent.length");
+    browser.wait_until("taps.sent.length > taps.before + 20");
+
+    // The same call all the while; silent when muted, and the line goes on.
+    browser.value(&click("mute"));
+    browser.value("taps.before = taps.sent.length");
+    browser.wait_until("taps.sent.length > taps.before + 20");
+    let muted = "taps.sent.slice(taps.before + 5).every((frame) => frame.every((x) => x == 0))";
+    assert_eq!(browser.value(muted), true);
+    assert_ne!(browser.value(STATE), "ended");
+    browser.value(&click("talk"));
     browser.wait_until(&format!("{STATE} == 'ended'"));
     assert_eq!(browser.take_errors(), [""; 0]);
     relay.stop();

@@ -66,6 +66,9 @@ const PROBLEMS = {
     model: "The agent cannot be reached at present. Please try again later.",
     model_lost: "The connection to the agent was lost. Please call again.",
     too_long: "The conversation was as long as it may be.",
+    slow: "The connection is too slow for a conversation.",
+    internal: "The relay failed in this conversation. Please call again.",
+    replaced: "This conversation goes on elsewhere.",
     not_ready: "The agent is not there yet. Wait a moment.",
   },
   de: {
@@ -100,6 +103,9 @@ const PROBLEMS = {
     model: "Der Agent ist zurzeit nicht erreichbar. Bitte versuchen Sie es später noch einmal.",
     model_lost: "Die Verbindung zum Agenten ist abgerissen. Bitte rufen Sie noch einmal an.",
     too_long: "Das Gespräch war so lang, wie es sein darf.",
+    slow: "Die Verbindung ist zu langsam für ein Gespräch.",
+    internal: "Das Relay hat in diesem Gespräch versagt. Bitte rufen Sie noch einmal an.",
+    replaced: "Dieses Gespräch geht an anderer Stelle weiter.",
     not_ready: "Der Agent ist noch nicht da. Einen Moment bitte.",
   },
 };
@@ -259,9 +265,9 @@ function seconds(ms) {
 function sentence(code, message) {
   const known = PROBLEMS[language];
   if (code in known) return known[code];
-  if (/^(no_)?model|^quota|^gemini/.test(code)) {
-    return known[/lost|silent|closed|broke/.test(code) ? "model_lost" : "model"];
-  }
+  if (code === "no_model") return known.model;
+  if (/^model_/.test(code)) return known.model_lost;
+  if (/^phone_(silent|stalled)$/.test(code)) return known.slow;
   return message || `${t.error} (${code}).`;
 }
 
