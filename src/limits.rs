@@ -62,6 +62,12 @@ pub const REQUESTS_MAX: usize = 32;
 pub const DTMF_REPORTS_MAX: u64 = 100;
 /// A carrier's name of a call or of a stream, in bytes. A longer one is refused.
 pub const SID_MAX_BYTES: usize = 128;
+/// One fact about a call that the model is told, in bytes. A longer text is cut.
+pub const FACT_BYTES_MAX: usize = 256;
+/// The name of such a fact, in bytes. A longer one is cut.
+pub const FACT_NAME_BYTES_MAX: usize = 64;
+/// Parameters of a carrier's stream that the model is told. Further ones are left out.
+pub const CUSTOM_FACTS_MAX: usize = 16;
 /// Audio in one message of a browser, in milliseconds. A longer message is refused.
 pub const BROWSER_MESSAGE_MAX_MS: usize = 100;
 /// Without one byte from the phone, not even the answer to our ping: the call ends.
@@ -161,6 +167,21 @@ pub const TAP_RING_MS: usize = 10_000;
 
 /// A configured sentence for a caller's ear, in UTF-8. Above: an error of the configuration.
 pub const SENTENCE_MAX_BYTES: usize = 3000;
+
+/// How long a session made ahead is kept for a call whose webhook was answered: its stream begins
+/// within a few seconds. Then: closed.
+pub const AHEAD_KEPT: Duration = Duration::from_secs(20);
+/// An access token, in bytes. A longer one is none.
+pub const TOKEN_BYTES_MAX: usize = 8 * 1024;
+/// How long a token out of a file is used without looking again.
+pub const TOKEN_FILE_KEPT: Duration = Duration::from_secs(2);
+/// How long a token that a command printed is used; a fresh one is asked for before. They are good
+/// for an hour, and needed only to connect.
+pub const TOKEN_COMMAND_KEPT: Duration = Duration::from_secs(5 * 60);
+/// From the start of the command to the end of its output. Then: killed.
+pub const TOKEN_COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
+/// After a failure, until a token is asked for again that nobody waits for.
+pub const TOKEN_RETRY: Duration = Duration::from_secs(10);
 
 /// Letters waiting for one thread. A full box refuses: a new call is answered 503, a log line is
 /// lost and counted, a wish to be let in or the news of an ending is tried again.

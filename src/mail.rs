@@ -13,7 +13,7 @@ use crossbeam_channel::{Receiver, Sender, TrySendError};
 use mio::Waker;
 
 use crate::call::{
-    CallId, Class, Door, Ending, LineFault, LineTerms, Opening, Refusal, Report, Revival,
+    CallId, Class, Door, Ending, Facts, LineFault, LineTerms, Opening, Refusal, Report, Revival,
     ToolOrder, ToolReply,
 };
 use crate::config::{Agent, Tool};
@@ -102,6 +102,8 @@ pub struct Line {
     pub terms: LineTerms,
     /// How the model was set up: a later line of the same call is to be like it.
     pub agent: Arc<Agent>,
+    /// What it was told of the call.
+    pub facts: Arc<Facts>,
 }
 
 /// To the accept thread.
@@ -153,6 +155,10 @@ pub enum DialLetter {
         class: Class,
         /// How the model is to be set up.
         agent: Arc<Agent>,
+        /// What it is told of the call.
+        facts: Arc<Facts>,
+        /// The carrier's name of the call, where a session may have been made ahead under it.
+        ahead: Option<String>,
         /// Which session is to go on; `None`: the call's first.
         revival: Option<Revival>,
     },
@@ -172,6 +178,22 @@ pub enum DialLetter {
         class: Class,
         /// How the model will be set up.
         agent: Arc<Agent>,
+    },
+    /// A carrier's call was promised a place and will soon come: bring a session to readiness, and
+    /// keep it until a [`DialLetter::Dial`] names the call. Nothing is answered. The same again
+    /// changes nothing.
+    Ahead {
+        /// The carrier's name of the call.
+        call_sid: String,
+        /// How the model is to be set up.
+        agent: Arc<Agent>,
+        /// What it is told of the call.
+        facts: Arc<Facts>,
+    },
+    /// That call will not come: what was made ahead for it is closed. Unknown ones are no matter.
+    Forget {
+        /// The carrier's name of the call.
+        call_sid: String,
     },
     /// Stop now.
     Stop,

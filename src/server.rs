@@ -325,18 +325,20 @@ impl Running {
         Ok(())
     }
 
-    /// Ends every call and every thread. The workers first, so that whatever they still have to
+    /// Ends every call and every thread. The outbound thread first, so that no session comes to a
+    /// worker that has read its last letter; then the workers, so that whatever they still have to
     /// say is read; the control thread last, so that it has read everything.
     fn halt(mut self) -> Result<Figures, Ended> {
+        post(&self.posts.dial, DialLetter::Stop);
+        self.wait_for(|name| name == "dial")?;
         for worker in &self.posts.workers {
             post(worker, WorkerLetter::Stop);
         }
         self.wait_for(|name| name.starts_with("worker"))?;
         self.settle_endings()?;
         post(&self.posts.accept, AcceptLetter::Stop);
-        post(&self.posts.dial, DialLetter::Stop);
         post(&self.posts.tools, ToolLetter::Stop);
-        self.wait_for(|name| ["accept", "dial", "tools"].contains(&name))?;
+        self.wait_for(|name| ["accept", "tools"].contains(&name))?;
         post(&self.posts.control, ControlLetter::Stop);
         self.wait_for(|name| name == "control")?;
         Ok(self.figures.try_recv().unwrap_or_default())
@@ -419,7 +421,7 @@ fn serve(config: Config, shared: Shared) -> Result<(), String> {
 
 /// What strangers can do with these settings that their operator may not have meant.
 fn exposures(config: &Config) -> Vec<&'static str> {
-    let has_key = config.gemini.api_key.is_some();
+    let has_key = config.gemini.has_credentials();
     let requires = config.twilio.signature == SignatureMode::Require;
     let exposures = [
         (
@@ -499,7 +501,7 @@ fn pins(pin: bool, workers: usize, cores: Vec<CoreId>) -> Vec<Option<CoreId>> {
 /// The configuration with the demo agent's address in it, if it is to answer.
 fn with_demo(mut config: Config) -> Result<(Config, Option<Demo>), StartError> {
     let defaults = Config::read(None, iter::empty()).expect("the defaults are valid");
-    if config.gemini.api_key.is_some() || config.gemini.url != defaults.gemini.url {
+    if config.gemini.has_credentials() || config.gemini.url != defaults.gemini.url {
         return Ok((config, None));
     }
     let demo = demo::start().map_err(StartError::Demo)?;

@@ -68,7 +68,7 @@ impl Page {
 /// What the page is told of the relay, as attributes: whether somebody answers who needs no key, on
 /// this machine, which is the demo agent; and where its calendar is.
 fn marks(config: &Config) -> String {
-    if config.gemini.api_key.is_some() || config.gemini.url.tls {
+    if config.gemini.has_credentials() || config.gemini.url.tls {
         return String::new();
     }
     let token = config.appointments.calendar_token.as_ref();

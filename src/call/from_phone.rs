@@ -14,14 +14,15 @@ use super::audio::Format;
 use super::turns::Echo;
 use super::uplink::Uplink;
 use super::{
-    Audio, Call, Class, Dropped, Ending, LegLife, Life, Oddity, Opening, Refusal, Report, Request,
-    Workbench,
+    Audio, Call, Class, Dropped, Ending, Facts, LegLife, Life, Oddity, Opening, Refusal, Report,
+    Request, Workbench,
 };
 use crate::call::downlink::{Downlink, MODEL_RATE_HZ};
 use crate::clock::Nanos;
 use crate::limits::{BROWSER_MESSAGE_MAX_MS, DTMF_REPORTS_MAX, SID_MAX_BYTES};
 use crate::wire::browser::{self, DEFAULT_RATE_HZ, FromBrowser, ToBrowser};
 use crate::wire::gemini;
+use crate::wire::json::Text;
 use crate::wire::twilio::{self, Encoding, Inbound, MarkName, Media, Start, Track};
 use crate::wire::ws::{CloseCode, Event, MessageReader, Role};
 
@@ -152,6 +153,9 @@ impl Call {
             return self.handle_phone_nonsense(Oddity::PhoneMessage, CloseCode::UNSUPPORTED);
         }
         let parameter = |name| start.parameters.get(name).map(|value| value.into_owned());
+        let custom = start.parameters.iter().map(|(name, text)| (name.to_cow(), text.to_cow()));
+        let custom: Vec<_> = custom.collect();
+        let custom = custom.iter().map(|(name, text)| (&**name, &**text));
         self.phone.speak_twilio(&stream_sid);
         self.open(
             Class::Twilio,
@@ -163,6 +167,7 @@ impl Call {
                 token: parameter("token"),
                 from: parameter("from"),
                 to: parameter("to"),
+                custom: Facts::new(None, None, custom).custom,
             },
         );
     }
@@ -233,8 +238,9 @@ impl Call {
     fn handle_browser_text(&mut self, text: &str) {
         self.phone.speak_browser();
         match browser::decode(text) {
-            Ok(FromBrowser::Hello { rate_hz, token, .. }) => {
-                self.open_browser(rate_hz, token.map(|token| token.to_cow().into_owned()));
+            Ok(FromBrowser::Hello { rate_hz, token, agent }) => {
+                let owned = |text: Text<'_>| text.to_cow().into_owned();
+                self.open_browser(rate_hz, token.map(owned), agent.map(owned));
             }
             Ok(FromBrowser::Text { text }) => self.take_typed(&text.to_cow()),
             Ok(FromBrowser::Key { .. }) => self.take_key_tone(),
@@ -248,7 +254,7 @@ impl Call {
         }
     }
 
-    fn open_browser(&mut self, rate_hz: u32, token: Option<String>) {
+    fn open_browser(&mut self, rate_hz: u32, token: Option<String>, agent: Option<String>) {
         let Life::Opening { .. } = self.life else {
             return self.note_phone(Oddity::PhoneOrder);
         };
@@ -260,7 +266,7 @@ impl Call {
             return self.end(Ending::PhoneBroke { code: CloseCode::UNSUPPORTED.number() });
         }
         let down = Format::Pcm16 { rate_hz: MODEL_RATE_HZ };
-        self.open(Class::Web, up, down, Opening::Web { token, rate_hz });
+        self.open(Class::Web, up, down, Opening::Web { token, rate_hz, agent });
     }
 
     fn take_typed(&mut self, text: &str) {
@@ -279,7 +285,7 @@ impl Call {
         }
         if let Life::Opening { .. } = self.life {
             self.phone.speak_browser();
-            self.open_browser(DEFAULT_RATE_HZ, None);
+            self.open_browser(DEFAULT_RATE_HZ, None, None);
         }
         let Some(Audio { format, uplink, .. }) = &mut self.audio else { return };
         if audio.len() > format.bytes_of_ms(BROWSER_MESSAGE_MAX_MS) {
@@ -316,6 +322,7 @@ pub(super) fn sentence_for(ending: Ending) -> Option<&'static str> {
         Ending::NoStart => Some("The conversation was not begun in time."),
         Ending::Refused(Refusal::Full) => Some("Every line is busy at present."),
         Ending::Refused(Refusal::Draining) => Some("The relay is being restarted."),
+        Ending::Refused(Refusal::NoAgent) => Some("There is no such agent for web clients."),
         Ending::Refused(_) => Some("This conversation was not let in."),
         Ending::NoModel(_) => Some("The agent cannot be reached at present."),
         Ending::ModelClosed { .. }

@@ -10,6 +10,7 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `events` | what crosses the border besides bytes |
+//! | `facts` | what is known of it besides audio |
 //! | `session` | the model's session, which outlives its connections |
 //! | `swap` | what the call does while a connection is swapped |
 //! | `watch`, `ear` | whether the model answers, whether the caller speaks |
@@ -30,6 +31,7 @@ pub mod audio;
 pub mod downlink;
 mod ear;
 pub mod events;
+mod facts;
 mod from_agent;
 mod from_phone;
 mod memory;
@@ -52,6 +54,7 @@ pub use events::{
     Afterwards, CallId, Class, Door, Ending, LineFault, LineTerms, Opening, Refusal, Report,
     Request, Revival, TOOLS_BUSY, ToolOrder, ToolOutcome, ToolReply,
 };
+pub use facts::Facts;
 pub use tally::{Dropped, Flow, Lines, Oddity, Tally};
 
 use agent::AgentLeg;

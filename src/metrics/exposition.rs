@@ -395,6 +395,12 @@ fn shared(text: &mut Text, shared: &Shared) {
     family("upgrades_total", "door", "Upgrades to WebSocket, by what was told.", &shared.upgrades);
     family("dials_total", "outcome", "Attempts to reach the model.", &shared.dials);
     family(
+        "ahead_total",
+        "outcome",
+        "Sessions made ahead of their calls, by what became of them.",
+        &shared.ahead,
+    );
+    family(
         "dial_closes_total",
         "reason",
         "Closes by the model before it was ready.",
@@ -406,6 +412,9 @@ fn shared(text: &mut Text, shared: &Shared) {
     for (state, orders) in states {
         text.sample(name, &[("state", state)], orders.load(Ordering::Relaxed));
     }
+    let name = "lines_ahead";
+    text.family(name, Kind::Gauge, "Sessions that are ready and wait for their calls.");
+    text.sample(name, &[], shared.lines_ahead.load(Ordering::Relaxed));
     let name = "log_lines_lost_total";
     text.family(name, Kind::Counter, "Log lines lost because standard error took none.");
     text.sample(name, &[], shared.log_lines_lost.load(Ordering::Relaxed));

@@ -152,6 +152,7 @@ impl Relay {
             token: token.map(str::to_owned),
             from: None,
             to: to.map(str::to_owned),
+            custom: Vec::new(),
         };
         self.post_letter(AcceptLetter::Admit { call, id, opening });
         call
@@ -168,7 +169,7 @@ impl Relay {
         let id = self.fresh_id();
         self.load.placed(worker);
         let call = CallKey { worker, slot: 0, generation: id.0 };
-        let opening = Opening::Web { token: None, rate_hz: 16_000 };
+        let opening = Opening::Web { token: None, rate_hz: 16_000, agent: None };
         self.post_letter(AcceptLetter::Admit { call, id, opening });
         self.dial_letter();
         id
@@ -194,6 +195,7 @@ fn config() -> Config {
     config.server.drain_timeout = Duration::from_secs(1);
     config.limits.max_calls_per_worker = 100;
     config.limits.max_handshakes_per_ip = 1000;
+    config.gemini.pool = 0;
     config.twilio.fallback = "We are <sorry> & silent.".into();
     config.agents = vec![agent("sales", "+18005550100"), agent("everybody", "*")];
     config
@@ -207,6 +209,7 @@ fn agent(name: &str, number: &str) -> Arc<Agent> {
         voice: None,
         model: "models/m".into(),
         greeting: None,
+        web: number == "*",
         ..Agent::default()
     })
 }
