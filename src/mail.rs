@@ -136,6 +136,13 @@ pub enum AcceptLetter {
         /// The text; `None` when the figures could not be had in time.
         text: Option<String>,
     },
+    /// The answer to a calendar request, for the connection that made it.
+    Calendar {
+        /// The request's number.
+        ticket: u64,
+        /// The feed.
+        page: CalendarPage,
+    },
     /// Take no more calls.
     Drain,
     /// Stop now.
@@ -197,6 +204,39 @@ pub enum DialLetter {
     },
     /// Stop now.
     Stop,
+}
+
+/// To the calendar thread.
+#[derive(Debug)]
+pub enum CalendarLetter {
+    /// Send the feed to the accept thread.
+    Ask {
+        /// The request's number.
+        ticket: u64,
+        /// The tags of the feeds the reader has, as `If-None-Match` lists them.
+        known: Option<String>,
+    },
+    /// Stop now.
+    Stop,
+}
+
+/// A calendar feed.
+#[derive(Debug)]
+pub enum CalendarPage {
+    /// Its text.
+    Text {
+        /// iCalendar.
+        text: Arc<str>,
+        /// Tells it from others, in quotes.
+        tag: String,
+    },
+    /// The reader has it already.
+    Unchanged {
+        /// Tells it from others, in quotes.
+        tag: String,
+    },
+    /// The book cannot be read.
+    Unavailable,
 }
 
 /// To the tools thread.

@@ -33,7 +33,7 @@ const ACCEPT_FAILED_SHOWN: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(super) enum Outcome {
     Answer(Answer),
-    /// An answer once the control thread has sent the page with this number.
+    /// An answer once the control or calendar thread has sent the page with this number.
     Figures {
         ticket: u64,
     },

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::call::downlink::{Downlink, MODEL_RATE_HZ};
 use crate::clock::Nanos;
-use crate::limits::{BROWSER_MESSAGE_MAX_MS, DTMF_REPORTS_MAX, SID_MAX_BYTES};
+use crate::limits::{BROWSER_MESSAGE_MAX_MS, SID_MAX_BYTES};
 use crate::wire::browser::{self, DEFAULT_RATE_HZ, FromBrowser, ToBrowser};
 use crate::wire::gemini;
 use crate::wire::json::Text;
@@ -116,7 +116,7 @@ impl Call {
             Inbound::Start(_) => self.note_phone(Oddity::PhoneOrder),
             Inbound::Media(media) => self.take_carrier_audio(&media, bench),
             Inbound::Mark { name } => self.take_mark(&name.to_cow()),
-            Inbound::Dtmf { .. } => self.take_key_tone(),
+            Inbound::Dtmf { digit } => self.take_key(&digit.to_cow()),
             Inbound::Stop => self.end(Ending::CallerHungUp),
             // Counted, but never held against a carrier: it may have learnt a new word.
             Inbound::Unknown => self.tally.note(Oddity::PhoneUnknown),
@@ -187,6 +187,7 @@ impl Call {
         self.life = Life::Waiting { opened_at: self.now };
         let call_sid = self.call_sid.clone();
         self.report(Report::Opened { class, call_sid, from, to, rate_hz: up.rate_hz() });
+        self.note_opening(&opening);
         self.requests.push_back(Request::Admit(opening));
     }
 
@@ -220,13 +221,6 @@ impl Call {
         }
     }
 
-    fn take_key_tone(&mut self) {
-        self.key_tones += 1;
-        if self.key_tones <= DTMF_REPORTS_MAX {
-            self.report(Report::Dtmf);
-        }
-    }
-
     fn take_mark(&mut self, name: &str) {
         let echo = MarkName::parse(name).map(|mark| self.turns.mark_echoed(mark));
         match echo {
@@ -243,7 +237,7 @@ impl Call {
                 self.open_browser(rate_hz, token.map(owned), agent.map(owned));
             }
             Ok(FromBrowser::Text { text }) => self.take_typed(&text.to_cow()),
-            Ok(FromBrowser::Key { .. }) => self.take_key_tone(),
+            Ok(FromBrowser::Key { digit }) => self.take_key(&digit.to_cow()),
             Ok(FromBrowser::Bye) => self.end(Ending::CallerHungUp),
             Ok(FromBrowser::Unknown) => {
                 self.handle_phone_nonsense(Oddity::PhoneUnknown, CloseCode::POLICY);

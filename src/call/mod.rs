@@ -32,8 +32,10 @@ pub mod downlink;
 mod ear;
 pub mod events;
 mod facts;
+mod farewell;
 mod from_agent;
 mod from_phone;
+mod keys;
 mod memory;
 pub mod phone;
 pub mod playout;
@@ -61,9 +63,12 @@ use agent::AgentLeg;
 use audio::Format;
 use downlink::Downlink;
 use ear::Ear;
+use farewell::Farewell;
+use keys::Keys;
 use memory::Memory;
 use phone::PhoneLeg;
 use session::{Cause, Session};
+use tools::Tools;
 use turns::Turns;
 use uplink::Uplink;
 use watch::Watch;
@@ -143,8 +148,14 @@ pub struct Call {
     turns: Turns,
     /// Whether the caller has heard the model at all.
     spoken_to: bool,
-    /// Key tones so far.
-    key_tones: u64,
+    tools: Tools,
+    keys: Keys,
+    /// Set while the model takes leave.
+    farewell: Option<Farewell>,
+    /// Whom the caller is put through to.
+    transfer_to: Option<String>,
+    /// Whether the carrier asks us what follows a closed stream.
+    is_followed: bool,
     /// Messages refused or passed over, of each leg.
     phone_oddities: u32,
     agent_oddities: u32,
@@ -227,7 +238,11 @@ impl Call {
             audio: None,
             turns: Turns::default(),
             spoken_to: false,
-            key_tones: 0,
+            tools: Tools::default(),
+            keys: Keys::default(),
+            farewell: None,
+            transfer_to: None,
+            is_followed: false,
             phone_oddities: 0,
             agent_oddities: 0,
             given_up: false,
@@ -418,11 +433,13 @@ impl Call {
                 .plus(self.settings.max_duration)
                 .min(self.agent_dead_at())
                 .min(self.line_due())
+                .min(self.errands_due())
                 .min(playout)
                 .min(phone),
             Life::Swapping { opened_at, .. } => opened_at
                 .plus(self.settings.max_duration)
                 .min(self.session.next_due())
+                .min(self.errands_due())
                 .min(playout)
                 .min(phone),
             Life::Leaving { .. } => {

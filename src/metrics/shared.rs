@@ -56,6 +56,8 @@ pub struct Shared {
     pub ahead: Labelled,
     /// Closes by the model before it was ready, by class of reason.
     pub dial_closes: Labelled,
+    /// Calls of tools.
+    pub tools: super::tools::ToolCounts,
     /// Orders for a line to the model that wait for one of the dial thread's places, and those that
     /// have one. Told by the dial thread once a turn.
     pub dials_waiting: AtomicUsize,

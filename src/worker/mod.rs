@@ -25,7 +25,7 @@ use timers::{Entry, Timers};
 
 use crate::buf::{RecvBuf, SendBuf, Stamped};
 use crate::call::{
-    Call, Class, Facts, LineFault, Report, Request, Revival, Settings, TOOLS_BUSY, Tally,
+    Call, Class, Ending, Facts, LineFault, Report, Request, Revival, Settings, TOOLS_BUSY, Tally,
     ToolOrder, ToolOutcome, ToolReply, Workbench,
 };
 use crate::clock::{Clock, Nanos};
@@ -592,7 +592,8 @@ fn grant_one(
         }
         Request::Ended(ending) => {
             let call_sid = slot.call.call_sid().map(str::to_owned);
-            let transfer = slot.call.transfer().map(str::to_owned);
+            let transfer = slot.call.transfer().filter(|_| ending == Ending::Transferred);
+            let transfer = transfer.map(str::to_owned);
             let letter = AcceptLetter::Ended { id, call_sid, ending, transfer };
             neighbours.accept.post(letter).map_err(|_| Some(Request::Ended(ending)))?;
             // Spares and swaps were ordered here. A line that comes all the same is dismissed.

@@ -12,8 +12,8 @@ use vocaris::call::{CallId, Ending, Opening};
 use vocaris::clock::Clock;
 use vocaris::config::{Agent, Config, Secret, SignatureMode};
 use vocaris::mail::{
-    AcceptLetter, CallKey, ControlLetter, DialLetter, Load, Mailbox, Postbox, WorkerLetter,
-    mailbox_without_bell,
+    AcceptLetter, CalendarLetter, CallKey, ControlLetter, DialLetter, Load, Mailbox, Postbox,
+    WorkerLetter, mailbox_without_bell,
 };
 use vocaris::metrics::Shared;
 
@@ -31,6 +31,7 @@ pub(crate) struct Relay {
     pub(crate) to_dial: Postbox<DialLetter>,
     pub(crate) dial: Mailbox<DialLetter>,
     pub(crate) control: Mailbox<ControlLetter>,
+    pub(crate) calendar: Mailbox<CalendarLetter>,
     pub(crate) load: Arc<Load>,
     pub(crate) shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
@@ -62,8 +63,13 @@ impl Relay {
             (0..WORKERS).map(|_| mailbox_without_bell()).unzip();
         let (to_dial, dial) = mailbox_without_bell();
         let (to_control, control) = mailbox_without_bell();
-        let neighbours =
-            Neighbours { workers: to_workers.clone(), dial: to_dial.clone(), control: to_control };
+        let (to_calendar, calendar) = mailbox_without_bell();
+        let neighbours = Neighbours {
+            workers: to_workers.clone(),
+            dial: to_dial.clone(),
+            control: to_control,
+            calendar: Some(to_calendar),
+        };
         let thread = Some(std::thread::spawn(move || accept.run(neighbours)));
         Relay {
             address,
@@ -73,6 +79,7 @@ impl Relay {
             to_dial,
             dial,
             control,
+            calendar,
             load,
             shared,
             thread,

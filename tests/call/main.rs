@@ -1,9 +1,7 @@
 //! One call between two independent peers, in virtual time: what each side hears, and how it ends.
 
 mod harness;
-mod random;
 mod session;
-mod sim;
 
 use dsp::kernels::{Isa, Kernels};
 use dsp::resample::{Conversion, FilterSet, Resampler};
