@@ -9,6 +9,7 @@ mod agents;
 mod errors;
 mod sections;
 mod settings;
+mod timers;
 mod values;
 
 use std::ffi::OsString;
@@ -22,6 +23,7 @@ use dsp::kernels::Isa;
 pub use errors::{ConfigError, ConfigErrors, Place};
 pub use settings::SourceFile;
 use settings::{CONFIG_VARIABLE, Settings};
+pub use timers::Timers;
 pub use values::{VOICES, parse_duration};
 
 /// The longest configuration file. Above: an error.
@@ -44,6 +46,8 @@ pub struct Config {
     pub web: Web,
     /// Log lines.
     pub log: Log,
+    /// How long a call waits for its model, unless its agent says otherwise.
+    pub timers: Arc<Timers>,
     /// Who answers; never empty, the last one answers every number.
     pub agents: Vec<Arc<Agent>>,
 }
@@ -86,14 +90,16 @@ impl Config {
         let (parsed, faults) = settings::parse(file);
         let settings = &mut Settings::new(file, parsed.get_ref(), faults, environment);
         let gemini = sections::gemini(settings);
+        let timers = Arc::new(timers::read(settings));
         let config = Config {
             server: sections::server(settings),
             limits: sections::limits(settings),
             twilio: sections::twilio(settings),
             web: sections::web(settings),
             log: sections::log(settings),
-            agents: agents::read(settings, &gemini.model),
+            agents: agents::read(settings, &gemini.model, &timers),
             gemini,
+            timers,
         };
         settings.finish().map(|()| config)
     }
@@ -171,6 +177,34 @@ pub struct Gemini {
     pub uplink_rate: u32,
     /// Audio in one message, in milliseconds: 20, 40, 60, 80 or 100.
     pub uplink_ms: usize,
+    /// Which of two connections goes first when one takes the place of another.
+    pub swap: SwapOrder,
+    /// Whether the caller's audio is made quieter while the model is heard: for lines that return
+    /// its own voice to it.
+    pub duck: bool,
+    /// Whether the model takes speech to begin at the least sign, or only when it is clear.
+    pub start_sensitivity: Sensitivity,
+}
+
+/// Which of two connections to the model goes first when one takes the place of another.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SwapOrder {
+    /// The old one is closed, then the new one is set up: a service refuses to take up a session
+    /// whose old connection is still open.
+    #[default]
+    CloseFirst,
+    /// The new one is set up, then the old one is closed; where that is refused, as above.
+    SetupFirst,
+}
+
+/// How readily the model takes what it hears for speech.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Sensitivity {
+    /// At the least sign.
+    #[default]
+    High,
+    /// Only when it is clear.
+    Low,
 }
 
 /// Where the model is.
@@ -266,6 +300,8 @@ pub struct Agent {
     pub model: String,
     /// What makes the model speak first; `None`: it waits for the caller.
     pub greeting: Option<String>,
+    /// How long its calls wait for the model.
+    pub timers: Arc<Timers>,
 }
 
 /// A secret: never shown, not even in a debug print.

@@ -4,10 +4,12 @@
 //! Not here: how any of it is done; numbers of frames (`call::tally`).
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::session::{Cause, Kind};
-use crate::config::Secret;
+use crate::config::{Secret, Timers};
+use crate::wire::gemini::CloseClass;
 
 /// A call's name in the log, unlike any other of this process and of the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -133,6 +135,12 @@ pub struct LineTerms {
     pub uplink_rate_hz: u32,
     /// Audio in one message to the model, in milliseconds: a multiple of a frame's 20.
     pub uplink_ms: usize,
+    /// Whether the session can be taken up again: then updates come all the time, and are signs of
+    /// life.
+    pub resumable: bool,
+    /// Whether the service tells how many of our messages it has consumed: those it has not are
+    /// sent again when the session is taken up.
+    pub transparent: bool,
     /// The message that makes the model speak first, as JSON; sent once in a call's life.
     pub greeting: Option<String>,
     /// The message that tells a fresh session what was said before, as JSON; `None` where there
@@ -140,6 +148,10 @@ pub struct LineTerms {
     pub seed: Option<String>,
     /// The message that asks a model for its answer that does not give it, as JSON.
     pub nudge: String,
+    /// The message that asks a model to go on that broke off, as JSON.
+    pub go_on: String,
+    /// How long the call waits for the model; `None`: as before.
+    pub timers: Option<Arc<Timers>>,
 }
 
 /// How a session goes on, on another connection.
@@ -177,6 +189,8 @@ pub enum LineFault {
     Closed {
         /// Its close code; `None` where the connection ended without one.
         code: Option<u16>,
+        /// What it meant, by code and text.
+        class: CloseClass,
     },
     /// No upgrade, or no `setupComplete`, in time.
     Timeout,
@@ -189,6 +203,14 @@ pub enum LineFault {
 }
 
 impl LineFault {
+    /// The model closed before it was ready: by code and text.
+    pub fn closed(code: Option<u16>, reason: &str) -> LineFault {
+        match CloseClass::of(code, reason) {
+            CloseClass::Quota => LineFault::Quota,
+            class => LineFault::Closed { code, class },
+        }
+    }
+
     /// How many labels there are.
     pub const COUNT: usize = 10;
 
@@ -231,7 +253,7 @@ impl LineFault {
             | LineFault::Timeout
             | LineFault::Full => true,
             LineFault::Refused { status } => status == 429 || status >= 500,
-            LineFault::Closed { code } => !matches!(code, Some(1007 | 1008)),
+            LineFault::Closed { class, .. } => class.may_pass(),
             LineFault::Tls | LineFault::Broke | LineFault::Quota => false,
         }
     }
@@ -241,7 +263,7 @@ impl fmt::Display for LineFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             LineFault::Refused { status } => write!(f, "refused with HTTP {status}"),
-            LineFault::Closed { code: Some(code) } => write!(f, "closed with {code}"),
+            LineFault::Closed { code: Some(code), .. } => write!(f, "closed with {code}"),
             _ => f.write_str(LineFault::LABELS[self.index()]),
         }
     }
@@ -281,7 +303,7 @@ pub enum Ending {
     },
     /// The model's connection broke.
     ModelLost,
-    /// Nothing came from the model for [`crate::limits::AGENT_DEAD`].
+    /// The model did not answer, or nothing at all came from it.
     ModelSilent,
     /// The model's side sent what is no WebSocket, or nothing we can understand.
     ModelBroke {
@@ -296,6 +318,8 @@ pub enum Ending {
     Internal,
     /// A newer stream of the same call took its place.
     Replaced,
+    /// The other end never let the model finish: it is a machine.
+    Machine,
 }
 
 /// What the caller gets once the stream is closed.
@@ -309,7 +333,7 @@ pub enum Afterwards {
 
 impl Ending {
     /// How many labels there are.
-    pub const COUNT: usize = 17;
+    pub const COUNT: usize = 18;
 
     /// The labels, by [`Ending::index`].
     pub const LABELS: [&'static str; Ending::COUNT] = [
@@ -330,6 +354,7 @@ impl Ending {
         "drained",
         "internal",
         "replaced",
+        "machine",
     ];
 
     /// Its place among the counters.
@@ -352,6 +377,7 @@ impl Ending {
             Ending::Drained => 14,
             Ending::Internal => 15,
             Ending::Replaced => 16,
+            Ending::Machine => 17,
         }
     }
 
@@ -492,11 +518,13 @@ mod tests {
 
     #[test]
     fn a_wrong_key_is_not_tried_again_but_an_overload_is() {
-        assert!(!LineFault::Closed { code: Some(1007) }.may_pass());
-        assert!(!LineFault::Closed { code: Some(1008) }.may_pass());
+        assert!(!LineFault::closed(Some(1007), "API key expired.").may_pass());
+        assert!(!LineFault::closed(Some(1008), "").may_pass());
+        assert!(LineFault::closed(Some(1008), "The operation was aborted.").may_pass());
+        assert!(!LineFault::closed(Some(1011), "You exceeded your current quota").may_pass());
         assert!(!LineFault::Refused { status: 403 }.may_pass());
         assert!(LineFault::Refused { status: 429 }.may_pass());
-        assert!(LineFault::Closed { code: Some(1011) }.may_pass());
+        assert!(LineFault::closed(Some(1011), "").may_pass());
     }
 
     #[test]

@@ -9,9 +9,9 @@ use std::sync::Arc;
 
 use toml::de::DeValue;
 
-use super::Agent;
+use super::{Agent, Timers};
 use super::settings::{Settings, Table, Written};
-use super::values;
+use super::{timers, values};
 
 /// What a model is told to be, and what makes it speak: well inside the one message that sets a
 /// session up. Above: an error.
@@ -29,11 +29,15 @@ const DEFAULT_GREETING: &str =
     "A caller is on the line. Greet them in one short sentence and ask how you can help.";
 
 /// Reads every agent, and adds the default one if none answers every number.
-pub(super) fn read(settings: &mut Settings<'_>, default_model: &str) -> Vec<Arc<Agent>> {
+pub(super) fn read(
+    settings: &mut Settings<'_>,
+    default_model: &str,
+    timers: &Arc<Timers>,
+) -> Vec<Arc<Agent>> {
     let (mut agents, mut for_the_rest) = (Vec::new(), None);
     let (mut names, mut numbers) = (BTreeSet::new(), BTreeSet::new());
     for mut table in settings.take_agents() {
-        let agent = read_one(settings, &mut table, default_model);
+        let agent = read_one(settings, &mut table, default_model, timers);
         if !names.insert(agent.name.clone()) {
             settings.fail_in(&mut table, "name", "another agent has this name");
         }
@@ -51,11 +55,11 @@ pub(super) fn read(settings: &mut Settings<'_>, default_model: &str) -> Vec<Arc<
         }
         settings.done_with(&table);
     }
-    agents.push(Arc::new(for_the_rest.unwrap_or_else(|| default_agent(default_model))));
+    agents.push(Arc::new(for_the_rest.unwrap_or_else(|| default_agent(default_model, timers))));
     agents
 }
 
-fn default_agent(model: &str) -> Agent {
+fn default_agent(model: &str, timers: &Arc<Timers>) -> Agent {
     Agent {
         name: DEFAULT_NAME.to_owned(),
         numbers: vec![EVERY_NUMBER.to_owned()],
@@ -63,12 +67,18 @@ fn default_agent(model: &str) -> Agent {
         voice: Some(DEFAULT_VOICE.to_owned()),
         model: model.to_owned(),
         greeting: Some(DEFAULT_GREETING.to_owned()),
+        timers: Arc::clone(timers),
     }
 }
 
-fn read_one<'s>(settings: &mut Settings<'s>, table: &mut Table<'s>, model: &str) -> Agent {
+fn read_one<'s>(
+    settings: &mut Settings<'s>,
+    table: &mut Table<'s>,
+    model: &str,
+    timers: &Arc<Timers>,
+) -> Agent {
     let folder = settings.folder();
-    let mut agent = default_agent(model);
+    let mut agent = default_agent(model, timers);
     if let Some(name) = settings.read_in(table, "name", short_name) {
         agent.name = name;
     } else if !table.has("name") {
@@ -88,6 +98,10 @@ fn read_one<'s>(settings: &mut Settings<'s>, table: &mut Table<'s>, model: &str)
     }
     if let Some(greeting) = settings.read_in(table, "greeting", values::text_owned) {
         agent.greeting = Some(greeting).filter(|greeting| !greeting.trim().is_empty());
+    }
+    let own = |written: &Written<'_>| timers::own(written, timers);
+    if let Some(timers) = settings.read_in(table, "timers", own) {
+        agent.timers = Arc::new(timers);
     }
     agent
 }

@@ -10,7 +10,9 @@ use std::time::Duration;
 use dsp::kernels::Isa;
 
 use super::settings::{Key, Settings};
-use super::{Busy, Gemini, Limits, Log, ModelUrl, Server, SignatureMode, Twilio, Web, values};
+use super::{
+    Busy, Gemini, Limits, Log, ModelUrl, Sensitivity, Server, SignatureMode, Twilio, Web, values,
+};
 
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8080);
 const DEFAULT_DRAIN_TIMEOUT: Duration = Duration::from_secs(15 * 60);
@@ -99,6 +101,13 @@ pub(super) fn gemini(settings: &mut Settings<'_>) -> Gemini {
         uplink_ms: settings
             .read(Key::open("gemini", "uplink_ms"), values::one_of(&[20, 40, 60, 80, 100]))
             .unwrap_or(DEFAULT_UPLINK_MS),
+        swap: settings
+            .read(Key::open("gemini", "swap"), values::swap_order)
+            .unwrap_or_default(),
+        duck: settings.read(Key::open("gemini", "duck"), values::truth).unwrap_or(false),
+        start_sensitivity: settings
+            .read(Key::open("gemini", "start_sensitivity"), values::sensitivity)
+            .unwrap_or(Sensitivity::High),
     }
 }
 

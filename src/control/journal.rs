@@ -96,6 +96,7 @@ fn level(report: &Report) -> Level {
         | Ending::NoStart
         | Ending::Refused(_)
         | Ending::TooLong
+        | Ending::Machine
         | Ending::Replaced => Level::Info,
     }
 }
@@ -178,7 +179,7 @@ impl Display for Reason {
                 write!(f, " fault={}", LineFault::LABELS[fault.index()])?;
                 match fault {
                     LineFault::Refused { status } => write!(f, " status={status}"),
-                    LineFault::Closed { code: Some(code) } => write!(f, " code={code}"),
+                    LineFault::Closed { code: Some(code), .. } => write!(f, " code={code}"),
                     _ => Ok(()),
                 }
             }

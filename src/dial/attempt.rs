@@ -63,8 +63,11 @@ pub(super) struct Failure {
 
 impl From<LineFault> for Failure {
     fn from(fault: LineFault) -> Failure {
-        let closed = matches!(fault, LineFault::Closed { .. });
-        Failure { fault, close: closed.then_some(CloseClass::Lost), reason: String::new() }
+        let close = match fault {
+            LineFault::Closed { class, .. } => Some(class),
+            _ => None,
+        };
+        Failure { fault, close, reason: String::new() }
     }
 }
 
@@ -299,10 +302,7 @@ fn closed(code: Option<CloseCode>, reason: &str, api_key: Option<&Secret>) -> Fa
     let code = code.map(CloseCode::number);
     let class = CloseClass::of(code, reason);
     Failure {
-        fault: match class {
-            CloseClass::Quota => LineFault::Quota,
-            _ => LineFault::Closed { code },
-        },
+        fault: LineFault::closed(code, reason),
         close: Some(class),
         reason: redact(reason, api_key.map(Secret::reveal)),
     }
@@ -441,7 +441,7 @@ mod tests {
         ws::write_close(Role::Server, code, reason, [0; 4], &mut close);
         let (step, sent, _) = after(&[close]);
         let failure = Failure {
-            fault: LineFault::Closed { code: Some(1007) },
+            fault: LineFault::closed(Some(1007), "Unknown name \"x\""),
             close: Some(CloseClass::Key),
             reason: "API key not valid: ***".to_owned(),
         };

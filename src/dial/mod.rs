@@ -30,15 +30,14 @@ use mio::{Events, Poll, Token, Waker};
 use crate::buf::SendBuf;
 use crate::call::{CallId, Class, LineFault, LineTerms, Revival};
 use crate::clock::{Clock, Nanos};
-use crate::config::{Agent, Config};
+use crate::config::{Agent, Config, Timers};
 use crate::limits::{
-    DIAL_ATTEMPTS, DIAL_BACKOFF, DIAL_SETUP_TIMEOUT, DIAL_TCP_TIMEOUT, DIAL_UPGRADE_TIMEOUT,
-    DIALS_AT_ONCE, LETTERS_PER_TURN, SPARES_MAX,
+    DIAL_ATTEMPTS, DIALS_AT_ONCE, LETTERS_PER_TURN, SPARES_MAX,
 };
 use crate::mail::{CallKey, DialLetter, Line, Mailbox, Postbox, WorkerLetter, mailbox};
 use crate::metrics::Shared;
 use crate::net::{TlsConfig, TlsConfigError};
-use crate::wire::gemini::{greeting_json, request_target};
+use crate::wire::gemini::{CloseClass, greeting_json, request_target};
 use crate::wire::ws::{self, CloseCode, Role};
 use attempt::{Address, Failure, Step, seed_of, setup_of};
 use closes::Remedy;
@@ -56,6 +55,8 @@ const SILENT_ATTEMPTS_MAX: u32 = 2;
 const BACKOFF_JITTER: f64 = 0.2;
 /// Asks a model for the answer it owes.
 const NUDGE: &str = "(The caller is waiting for you to say something.)";
+/// Asks a model to go on that broke off.
+const GO_ON: &str = "(You stopped in the middle of a sentence. If there was more, say it.)";
 /// The bell's token; places in the table have the smaller ones.
 const BELL: Token = Token(usize::MAX);
 
@@ -74,15 +75,21 @@ pub struct Patience {
     pub backoff: Duration,
 }
 
+impl From<&Timers> for Patience {
+    fn from(timers: &Timers) -> Patience {
+        Patience {
+            resolve: timers.tcp,
+            tcp: timers.tcp,
+            upgrade: timers.upgrade,
+            setup: timers.setup,
+            backoff: timers.backoff,
+        }
+    }
+}
+
 impl Default for Patience {
     fn default() -> Patience {
-        Patience {
-            resolve: DIAL_TCP_TIMEOUT,
-            tcp: DIAL_TCP_TIMEOUT,
-            upgrade: DIAL_UPGRADE_TIMEOUT,
-            setup: DIAL_SETUP_TIMEOUT,
-            backoff: DIAL_BACKOFF,
-        }
+        Patience::from(&Timers::default())
     }
 }
 
@@ -246,7 +253,8 @@ impl Dial {
         clock: Clock,
         shared: Arc<Shared>,
     ) -> Result<(Dial, Postbox<DialLetter>), DialError> {
-        Dial::with_patience(config, clock, shared, Patience::default())
+        let patience = Patience::from(&*config.timers);
+        Dial::with_patience(config, clock, shared, patience)
     }
 
     /// The same, with other times.
@@ -549,6 +557,10 @@ impl Dial {
             greeting: greeting.map(|text| greeting_json(&order.agent.model, text)),
             seed: seed_of(&order.agent.model, order.purpose.revival()),
             nudge: greeting_json(&order.agent.model, NUDGE),
+            go_on: greeting_json(&order.agent.model, GO_ON),
+            resumable: order.resumable,
+            transparent: false,
+            timers: Some(Arc::clone(&order.agent.timers)),
         };
         let line = Box::new(Line { socket, unread, terms, agent: order.agent });
         self.post(WorkerLetter::Line { call: order.call, line }, order.call);
@@ -563,7 +575,7 @@ impl Dial {
         }
         self.count(failure);
         if std::mem::take(&mut order.from_spare)
-            && failure.fault == (LineFault::Closed { code: None })
+            && failure.close == Some(CloseClass::Lost)
         {
             order.attempts = 0;
             let stage = Stage::Pausing { until: now };

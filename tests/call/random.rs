@@ -77,7 +77,7 @@ fn line_comes(stage: &mut Stage, random: &mut fastrand::Rng) {
     }
     match random.u32(0..10) {
         0..3 => drop(stage.redial()),
-        3 => drop(stage.refuse(LineFault::Closed { code: Some(1011) })),
+        3 => drop(stage.refuse(LineFault::closed(Some(1011), ""))),
         4 => drop(stage.refuse(LineFault::Timeout)),
         5 if random.u32(0..4) == 0 => drop(stage.refuse(LineFault::Quota)),
         _ => {}

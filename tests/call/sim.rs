@@ -134,7 +134,7 @@ fn one_call(seed: u64) -> Seen {
             line_in_frames = random.usize(0..45);
             match random.u32(0..5) {
                 0 => drop(stage.refuse(LineFault::Connect)),
-                1 => drop(stage.refuse(LineFault::Closed { code: Some(1011) })),
+                1 => drop(stage.refuse(LineFault::closed(Some(1011), ""))),
                 _ => drop(stage.redial()),
             }
         } else {
