@@ -6,10 +6,14 @@
 //! Not here: reading it again while running; what the values do.
 
 mod agents;
+pub mod appointments;
 mod errors;
+mod record;
 mod sections;
 mod settings;
+mod store;
 mod timers;
+mod tools;
 mod values;
 
 use std::ffi::OsString;
@@ -19,11 +23,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use appointments::Appointments;
 use dsp::kernels::Isa;
 pub use errors::{ConfigError, ConfigErrors, Place};
+pub use record::{CONSENT_MAX_BYTES, RETENTION_DAYS_MAX, Recording, Transcripts};
 pub use settings::SourceFile;
 use settings::{CONFIG_VARIABLE, Settings};
+pub use store::Store;
 pub use timers::Timers;
+pub use tools::{
+    KeyRule, Tool, ToolBehavior, ToolKind, ToolScheduling, Transfer, Webhook, WebhookUrl,
+};
 pub use values::{VOICES, parse_duration};
 
 /// The longest configuration file. Above: an error.
@@ -48,6 +58,14 @@ pub struct Config {
     pub log: Log,
     /// How long a call waits for its model, unless its agent says otherwise.
     pub timers: Arc<Timers>,
+    /// The practice that appointments are booked at.
+    pub appointments: Appointments,
+    /// Where they are kept.
+    pub store: Store,
+    /// What is written down of calls.
+    pub transcripts: Transcripts,
+    /// The recording of calls.
+    pub recording: Recording,
     /// Who answers; never empty, the last one answers every number.
     pub agents: Vec<Arc<Agent>>,
 }
@@ -91,16 +109,27 @@ impl Config {
         let settings = &mut Settings::new(file, parsed.get_ref(), faults, environment);
         let gemini = sections::gemini(settings);
         let timers = Arc::new(timers::read(settings));
+        let tools = tools::read(settings);
+        let appointments = appointments::read(settings, gemini.is_demo());
+        let of_appointments = tools::of_appointments(&appointments);
+        let shelf = tools::Shelf { tools: &tools, appointments: &of_appointments };
         let config = Config {
             server: sections::server(settings),
             limits: sections::limits(settings),
             twilio: sections::twilio(settings),
             web: sections::web(settings),
             log: sections::log(settings),
-            agents: agents::read(settings, &gemini.model, &timers),
+            appointments,
+            store: store::read(settings),
+            agents: agents::read(settings, &gemini.model, &shelf, &timers),
+            transcripts: record::transcripts(settings),
+            recording: record::recording(settings),
             gemini,
             timers,
         };
+        if config.twilio.both_tracks && !config.recording.enabled {
+            settings.fail(sections::BOTH_TRACKS, "is for recordings: set recording.enabled = true");
+        }
         settings.finish().map(|()| config)
     }
 
@@ -207,6 +236,13 @@ pub enum Sensitivity {
     Low,
 }
 
+impl Gemini {
+    /// Whether the demo agent answers: without a key, and with the service's own address.
+    pub fn is_demo(&self) -> bool {
+        self.api_key.is_none() && self.url == sections::default_model_url()
+    }
+}
+
 /// Where the model is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModelUrl {
@@ -249,6 +285,8 @@ pub struct Twilio {
     pub fallback: String,
     /// What happens at capacity.
     pub busy: Busy,
+    /// Whether the carrier is asked for a copy of both tracks of each call, for its recording.
+    pub both_tracks: bool,
 }
 
 /// What is done with a wrong or missing signature or per-call token.
@@ -302,6 +340,21 @@ pub struct Agent {
     pub greeting: Option<String>,
     /// How long its calls wait for the model.
     pub timers: Arc<Timers>,
+    /// What the model may have done, each name once.
+    pub tools: Vec<Arc<Tool>>,
+    /// Whom a caller can be put through to, by name.
+    pub transfer: Vec<Transfer>,
+    /// What is done when the caller presses just these keys; all others reach the model as text.
+    pub keys: Vec<(String, KeyRule)>,
+    /// Without another key for so long, the keys pressed so far belong together.
+    pub keys_pause: Duration,
+}
+
+impl Default for Agent {
+    /// The agent that answers where none is configured.
+    fn default() -> Agent {
+        agents::default_agent(sections::DEFAULT_MODEL, &Arc::default())
+    }
 }
 
 /// A secret: never shown, not even in a debug print.

@@ -26,6 +26,11 @@ pub const AGENT_MESSAGE_MAX_BYTES: usize = 4 * 1024 * 1024;
 /// Caller audio not yet with the model, 10 s of 8 kHz mu-law: it waits here while the model is
 /// being dialled. At the bound the oldest is dropped and counted.
 pub const UPLINK_QUEUE_MS: usize = 10_000;
+/// Model audio not yet played, unless a setting says otherwise, 65 s: the model speaks three to four
+/// times faster than real time. The model leg is read even when this is full, else its `interrupted`
+/// would queue behind the audio it cancels: what does not fit, and the rest of that answer, is dropped
+/// and counted.
+pub const DOWNLINK_QUEUE_MS: usize = 65_000;
 
 /// Silence put in for one hole in a carrier's timestamps. A longer hole is cut to this.
 pub const HOLE_MAX_MS: u64 = 10_000;
@@ -47,6 +52,9 @@ pub const REPLAY_BYTES_MAX: usize = 96 * 1024;
 /// Latency stamps waiting in one send buffer. At the bound a message goes unmeasured.
 pub const STAMPS_MAX: usize = 256;
 
+/// Caller audio kept while the model's connection is swapped, unless a setting says otherwise, in
+/// milliseconds. At the bound the oldest is dropped and counted.
+pub const SWAP_QUEUE_MS: usize = 1_000;
 /// From the upgrade to the carrier's `start` or the browser's first message. Then: close 1008.
 pub const START_TIMEOUT: Duration = Duration::from_secs(10);
 /// From the opening until the model is ready, all attempts together. Then: the fallback.
@@ -113,8 +121,20 @@ pub const EARLY_ROTATIONS_MAX: u32 = 24;
 pub const ANSWER_HEARD_MS: u64 = 1_000;
 /// After the last of the model's audio, so long what is heard may be its echo.
 pub const ECHO_TAIL: Duration = Duration::from_millis(500);
+/// Tools of one call at work at once. A further one is answered at once: the model is told to wait.
+pub const TOOLS_AT_WORK_MAX: usize = 16;
+/// What the model may say to a tool, in bytes of JSON. More is answered with an error.
+pub const TOOL_ARGUMENTS_BYTES_MAX: usize = 16 * 1024;
+/// What a tool may say to the model, in bytes of JSON: with its envelope a message well inside the
+/// 8,000 bytes the model takes. More is cut, and the model is told so.
+pub const TOOL_RESULT_BYTES_MAX: usize = 7_000;
 /// Distance of the marks that tell how much the caller has heard.
 pub const MARK_EVERY_MS: u64 = 200;
+
+/// Audio of each channel that waits for the thread that records it, beyond what the agent says
+/// ahead. It also holds the beginning of a call until its model has come. At the bound audio is
+/// dropped and counted, and is silence in the recording.
+pub const TAP_RING_MS: usize = 10_000;
 
 /// A configured sentence for a caller's ear, in UTF-8. Above: an error of the configuration.
 pub const SENTENCE_MAX_BYTES: usize = 3000;

@@ -28,11 +28,14 @@ use crate::accept::{self, Accept};
 use crate::call;
 use crate::clock::Clock;
 use crate::config::{Config, SignatureMode};
+use crate::control::tools::Tools;
 use crate::control::{self, Control};
 use crate::demo::{self, Demo};
 use crate::dial::{Dial, DialError};
 use crate::limits::{ARRIVALS_MAX, YOUNG_CONNECTIONS_MAX};
-use crate::mail::{AcceptLetter, ControlLetter, DialLetter, Load, Postbox, WorkerLetter};
+use crate::mail::{
+    AcceptLetter, ControlLetter, DialLetter, Load, Postbox, ToolLetter, WorkerLetter,
+};
 use crate::metrics::{Build, Figures, Shared};
 use crate::worker::{self, Worker};
 use log_lines::LogLines;
@@ -144,6 +147,7 @@ struct Rooms {
     accept: Accept,
     dial: Dial,
     workers: Vec<Worker>,
+    tools: Tools,
     control: Control,
 }
 
@@ -154,6 +158,7 @@ struct Posts {
     dial: Postbox<DialLetter>,
     /// By number.
     workers: Vec<Postbox<WorkerLetter>>,
+    tools: Postbox<ToolLetter>,
     control: Postbox<ControlLetter>,
 }
 
@@ -184,13 +189,15 @@ fn build_rooms(
         .map_err(|error| StartError::Listen { address, error })?;
     let (dial, dial_post) =
         Dial::new(config.clone(), clock, shared.clone()).map_err(StartError::Dial)?;
+    let (tools, tools_post) = Tools::new(clock);
     let redact = config.log.redact_numbers;
     let (control, control_post) = Control::new(count, clock, shared.clone(), build, redact);
-    let rooms = Rooms { accept, dial, workers, control };
+    let rooms = Rooms { accept, dial, workers, tools, control };
     let posts = Posts {
         accept: accept_post,
         dial: dial_post,
         workers: worker_posts,
+        tools: tools_post,
         control: control_post,
     };
     Ok((rooms, posts))
@@ -206,16 +213,19 @@ fn start_threads(
 ) -> Result<(Threads, Receiver<Figures>), StartError> {
     let mut threads = Threads::new();
     let (totals, figures) = bounded(1);
-    let Rooms { accept, dial, workers, control } = rooms;
+    let Rooms { accept, dial, workers, tools, control } = rooms;
     let neighbours =
         control::Neighbours { workers: posts.workers.clone(), accept: posts.accept.clone() };
     start(&mut threads, "control", None, move || {
         let _ = totals.send(control.run(neighbours));
     })?;
+    let post_to = posts.workers.clone();
+    start(&mut threads, "tools", None, move || tools.run(&post_to))?;
     for (number, (worker, core)) in workers.into_iter().zip(pins).enumerate() {
         let neighbours = worker::Neighbours {
             dial: posts.dial.clone(),
             accept: posts.accept.clone(),
+            tools: posts.tools.clone(),
             control: posts.control.clone(),
             load: load.clone(),
         };
@@ -325,7 +335,8 @@ impl Running {
         self.settle_endings()?;
         post(&self.posts.accept, AcceptLetter::Stop);
         post(&self.posts.dial, DialLetter::Stop);
-        self.wait_for(|name| name == "accept" || name == "dial")?;
+        post(&self.posts.tools, ToolLetter::Stop);
+        self.wait_for(|name| ["accept", "dial", "tools"].contains(&name))?;
         post(&self.posts.control, ControlLetter::Stop);
         self.wait_for(|name| name == "control")?;
         Ok(self.figures.try_recv().unwrap_or_default())

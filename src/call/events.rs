@@ -8,8 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::session::{Cause, Kind};
-use crate::config::{Secret, Timers};
-use crate::wire::gemini::CloseClass;
+use crate::config::{Agent, Secret, Tool};
+use crate::limits::TOOL_RESULT_BYTES_MAX;
+use crate::wire::gemini::{CloseClass, tool_error};
 
 /// A call's name in the log, unlike any other of this process and of the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -150,8 +151,9 @@ pub struct LineTerms {
     pub nudge: String,
     /// The message that asks a model to go on that broke off, as JSON.
     pub go_on: String,
-    /// How long the call waits for the model; `None`: as before.
-    pub timers: Option<Arc<Timers>>,
+    /// Who answers: its tools, its transfers, its keys, its timers. `None`: an agent
+    /// without any.
+    pub agent: Option<Arc<Agent>>,
 }
 
 /// How a session goes on, on another connection.
@@ -320,6 +322,10 @@ pub enum Ending {
     Replaced,
     /// The other end never let the model finish: it is a machine.
     Machine,
+    /// The agent said goodbye and hung up.
+    AgentHungUp,
+    /// The caller is put through to somebody else.
+    Transferred,
 }
 
 /// What the caller gets once the stream is closed.
@@ -333,7 +339,7 @@ pub enum Afterwards {
 
 impl Ending {
     /// How many labels there are.
-    pub const COUNT: usize = 18;
+    pub const COUNT: usize = 20;
 
     /// The labels, by [`Ending::index`].
     pub const LABELS: [&'static str; Ending::COUNT] = [
@@ -355,6 +361,8 @@ impl Ending {
         "internal",
         "replaced",
         "machine",
+        "agent_hung_up",
+        "transferred",
     ];
 
     /// Its place among the counters.
@@ -378,6 +386,8 @@ impl Ending {
             Ending::Internal => 15,
             Ending::Replaced => 16,
             Ending::Machine => 17,
+            Ending::AgentHungUp => 18,
+            Ending::Transferred => 19,
         }
     }
 
@@ -441,11 +451,104 @@ pub enum Request {
     Redial(Revival),
     /// A connection made ahead: the model has announced the end of the one there is.
     Spare,
+    /// To have a tool run, off the media path: [`super::Call::handle_tool_reply`] brings what came
+    /// of it.
+    RunTool(Box<ToolOrder>),
+    /// The model has taken back the call of the tool with this ticket: it need not be begun.
+    CancelTool {
+        /// Of its order.
+        ticket: u32,
+    },
     /// To have this said of it in the log.
     Report(Report),
     /// To be told apart from a call that is still going: it has ended, and this is why. The close
     /// frames are written already; the sockets may go when they have left.
     Ended(Ending),
+}
+
+/// A tool to be run for a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ToolOrder {
+    /// Its number within the call: comes back with the reply.
+    pub ticket: u32,
+    /// Which tool.
+    pub tool: Arc<Tool>,
+    /// A JSON object as the model wrote it, at most [`crate::limits::TOOL_ARGUMENTS_BYTES_MAX`].
+    pub arguments: String,
+    /// The same for every attempt at the same thing, and for nothing else: whoever has done it for
+    /// this key once need not do it again.
+    pub key: String,
+    /// Who calls; any text, not always a number.
+    pub from: Option<String>,
+    /// Who is called.
+    pub to: Option<String>,
+}
+
+/// What came of a tool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ToolReply {
+    /// How it went.
+    pub outcome: ToolOutcome,
+    /// What the model is told, as a JSON object with `output` or `error`; ASCII, at most
+    /// [`crate::limits::TOOL_RESULT_BYTES_MAX`].
+    pub json: String,
+}
+
+impl ToolReply {
+    /// A tool that did not do it; `message`: what the model can tell the caller.
+    pub fn failed(outcome: ToolOutcome, message: &str) -> ToolReply {
+        ToolReply { outcome, json: tool_error(message, None, TOOL_RESULT_BYTES_MAX) }
+    }
+}
+
+/// What the model can tell the caller when too many tools are at work.
+pub const TOOLS_BUSY: &str =
+    "Too much is being done at the moment. Apologise to the caller and try again a little later.";
+
+/// How a tool went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ToolOutcome {
+    /// It did what it was asked for.
+    Done,
+    /// It understood, and would or could not: no such slot, no such booking.
+    Refused,
+    /// There is no such tool, or not for this agent.
+    Unknown,
+    /// The arguments are not what it takes.
+    BadArguments,
+    /// Too many tools are at work.
+    Busy,
+    /// Nobody answers at its address, or the address may not be asked.
+    Unreachable,
+    /// It did not answer in time. Whether it did what it was asked for is not known.
+    TimedOut,
+    /// It failed, or its answer is none. Whether it did what it was asked for is not known.
+    Failed,
+    /// The model took the call back before it was begun.
+    Cancelled,
+}
+
+impl ToolOutcome {
+    /// How many labels there are.
+    pub const COUNT: usize = 9;
+
+    /// The labels, in their order.
+    pub const LABELS: [&'static str; ToolOutcome::COUNT] = [
+        "done",
+        "refused",
+        "unknown",
+        "bad_arguments",
+        "busy",
+        "unreachable",
+        "timed_out",
+        "failed",
+        "cancelled",
+    ];
+
+    /// The word for it in figures and in the log.
+    pub const fn label(self) -> &'static str {
+        ToolOutcome::LABELS[self as usize]
+    }
 }
 
 /// One event of a call's life.
@@ -497,6 +600,15 @@ pub enum Report {
     },
     /// A key tone.
     Dtmf,
+    /// A tool the model called has been answered.
+    Tool {
+        /// Its name; of a tool nobody declared, `unknown`.
+        name: String,
+        /// How it went.
+        outcome: ToolOutcome,
+        /// Since the model called it.
+        took: Duration,
+    },
     /// It is over.
     Ended {
         /// Why.

@@ -16,6 +16,9 @@
 //! | `steady` | whether the model speaks, or only makes a noise |
 //! | `hold` | when the caller's audio waits though the model is there |
 //! | `memory` | what was said, in words |
+//! | `tools` | what the model has done for the caller |
+//! | `farewell` | how the model hangs up, or puts the caller through |
+//! | `keys` | what the caller presses |
 //! | `from_phone`, `from_agent` | what each side says, and what follows |
 //! | `phone`, `agent` | what is said to each side |
 //! | `uplink`, `downlink` | the audio between them |
@@ -39,6 +42,8 @@ pub mod session;
 mod steady;
 mod swap;
 pub mod tally;
+pub mod tap;
+mod tools;
 pub mod turns;
 pub mod uplink;
 mod watch;
@@ -50,7 +55,7 @@ use std::time::Duration;
 pub use audio::Workbench;
 pub use events::{
     Afterwards, CallId, Class, Door, Ending, LineFault, LineTerms, Opening, Refusal, Report,
-    Request, Revival,
+    Request, Revival, TOOLS_BUSY, ToolOrder, ToolOutcome, ToolReply,
 };
 pub use tally::{Dropped, Flow, Lines, Nudge, Oddity, Tally};
 

@@ -222,7 +222,7 @@ impl Call {
             nudge: terms.nudge.clone(),
             go_on: terms.go_on.clone(),
         };
-        if let Some(timers) = &terms.timers {
+        if let Some(timers) = terms.agent.as_ref().map(|agent| &agent.timers) {
             self.settings.timers = Arc::clone(timers);
             self.session.set_timers(Arc::clone(timers));
             self.watch.set_timers(Arc::clone(timers));

@@ -322,7 +322,7 @@ mod tests {
         seed: None,
         nudge: String::new(),
         go_on: String::new(),
-        timers: None,
+        agent: None,
     };
 
     fn bench() -> Workbench {

@@ -21,12 +21,15 @@ const DEFAULT_MAX_HANDSHAKES_PER_IP: usize = 256;
 const DEFAULT_MAX_CALL_DURATION: Duration = Duration::from_secs(4 * 3600);
 const DEFAULT_MODEL_HOST: &str = "generativelanguage.googleapis.com";
 const DEFAULT_API_VERSION: &str = "v1beta";
-const DEFAULT_MODEL: &str = "models/gemini-3.8-live";
+pub(super) const DEFAULT_MODEL: &str = "models/gemini-3.8-live";
 const DEFAULT_UPLINK_RATE_HZ: usize = 16_000;
 const DEFAULT_UPLINK_MS: usize = 20;
 const DEFAULT_PLAYOUT_LEAD: Duration = Duration::from_millis(300);
 const DEFAULT_FALLBACK: &str =
     "We are sorry, our agent cannot be reached at the moment. Please call again a little later.";
+
+/// Goes only with recordings.
+pub(super) const BOTH_TRACKS: Key = Key::open("twilio", "both_tracks");
 
 /// More threads than any machine has cores for.
 const WORKERS_MAX: usize = 1024;
@@ -78,15 +81,19 @@ pub(super) fn limits(settings: &mut Settings<'_>) -> Limits {
     }
 }
 
+/// The service's own address.
+pub(super) fn default_model_url() -> ModelUrl {
+    ModelUrl { tls: true, host: DEFAULT_MODEL_HOST.to_owned(), port: 443 }
+}
+
 /// Reads `[gemini]`.
 pub(super) fn gemini(settings: &mut Settings<'_>) -> Gemini {
-    let default_url = || ModelUrl { tls: true, host: DEFAULT_MODEL_HOST.to_owned(), port: 443 };
     let rates: &[usize] = &[8000, 16_000];
     let rate = settings.read(Key::open("gemini", "uplink_rate"), values::one_of(rates));
     Gemini {
         url: settings
             .read(Key::open("gemini", "url"), values::model_url)
-            .unwrap_or_else(default_url),
+            .unwrap_or_else(default_model_url),
         api_version: settings
             .read(Key::open("gemini", "api_version"), values::api_version)
             .unwrap_or_else(|| DEFAULT_API_VERSION.to_owned()),
@@ -134,6 +141,7 @@ pub(super) fn twilio(settings: &mut Settings<'_>) -> Twilio {
             .read(Key::open("twilio", "fallback"), values::sentence)
             .unwrap_or_else(|| DEFAULT_FALLBACK.to_owned()),
         busy: settings.read(Key::open("twilio", "busy"), values::busy).unwrap_or(Busy::Reject),
+        both_tracks: settings.read(BOTH_TRACKS, values::truth).unwrap_or(false),
     }
 }
 

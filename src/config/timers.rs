@@ -12,6 +12,7 @@ use toml::de::DeValue;
 
 use super::settings::{Key, Settings, Written};
 use super::values;
+use crate::limits::{DOWNLINK_QUEUE_MS, SWAP_QUEUE_MS};
 
 const SECTION: &str = "timers";
 
@@ -127,9 +128,9 @@ impl Default for Timers {
             in_a_row: 3,
             per_call: 8,
             regain: ms(5 * 60_000),
-            uplink_hold: ms(1_000),
+            uplink_hold: ms(SWAP_QUEUE_MS as u64),
             waiting_messages: 32,
-            downlink_queue: ms(65_000),
+            downlink_queue: ms(DOWNLINK_QUEUE_MS as u64),
             quiet: ms(300),
             greeting_hold: ms(2_500),
             greeting_heard: ms(500),

@@ -59,6 +59,12 @@ impl Journal {
                 took.as_millis()
             ),
             Report::Dtmf => "event=dtmf".to_owned(),
+            Report::Tool { name, outcome, took } => format!(
+                "event=tool name={} outcome={} took_ms={}",
+                Told(name),
+                outcome.label(),
+                took.as_millis()
+            ),
             Report::Ended { ending, lasted, uplink_ms, downlink_ms, barge_ins } => format!(
                 "event=ended reason={} lasted={} uplink_ms={uplink_ms} downlink_ms={downlink_ms} \
                  barge_ins={barge_ins}",
@@ -97,7 +103,9 @@ fn level(report: &Report) -> Level {
         | Ending::Refused(_)
         | Ending::TooLong
         | Ending::Machine
-        | Ending::Replaced => Level::Info,
+        | Ending::Replaced
+        | Ending::AgentHungUp
+        | Ending::Transferred => Level::Info,
     }
 }
 

@@ -560,7 +560,7 @@ impl Dial {
             go_on: greeting_json(&order.agent.model, GO_ON),
             resumable: order.resumable,
             transparent: false,
-            timers: Some(Arc::clone(&order.agent.timers)),
+            agent: Some(order.agent.clone()),
         };
         let line = Box::new(Line { socket, unread, terms, agent: order.agent });
         self.post(WorkerLetter::Line { call: order.call, line }, order.call);

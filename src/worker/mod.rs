@@ -24,14 +24,16 @@ use slots::Slots;
 use timers::{Entry, Timers};
 
 use crate::buf::{RecvBuf, SendBuf, Stamped};
-use crate::call::{Call, Class, LineFault, Report, Request, Revival, Settings, Tally, Workbench};
-
+use crate::call::{
+    Call, Class, LineFault, Report, Request, Revival, Settings, TOOLS_BUSY, Tally, ToolOrder,
+    ToolOutcome, ToolReply, Workbench,
+};
 use crate::clock::{Clock, Nanos};
 use crate::config::Agent;
 use crate::limits::{LETTER_RETRY, LETTERS_PER_TURN, PHONE_SOCKET_BYTES};
 use crate::mail::{
     AcceptLetter, CallKey, ControlLetter, DialLetter, Line, Load, Mailbox, NewCall, Postbox,
-    WorkerLetter, mailbox,
+    ToolLetter, WorkerLetter, mailbox,
 };
 use crate::metrics::{Figures, Stage};
 use crate::wire::ws::{CloseCode, Role, write_close};
@@ -50,6 +52,8 @@ pub struct Neighbours {
     pub accept: Postbox<AcceptLetter>,
     /// Brings another line to the model.
     pub dial: Postbox<DialLetter>,
+    /// Runs what the models call.
+    pub tools: Postbox<ToolLetter>,
     /// Says things in the log, and gathers figures.
     pub control: Postbox<ControlLetter>,
     /// Calls on each worker.
@@ -215,6 +219,9 @@ impl Worker {
                 }
                 WorkerLetter::Replaced { call } => {
                     self.tell(now, call, |call| call.handle_replaced(now));
+                }
+                WorkerLetter::ToolReply { call, ticket, reply } => {
+                    self.tell(now, call, |call| call.handle_tool_reply(now, ticket, *reply));
                 }
                 WorkerLetter::Figures(figures) => self.hand_over(figures, neighbours),
                 WorkerLetter::Stop => self.stop(now),
@@ -574,6 +581,12 @@ fn grant_one(
             let letter = DialLetter::Spare { call: key, id, class, agent };
             neighbours.dial.post(letter).map_err(|_| None)
         }
+        Request::RunTool(order) => run_tool(slot, key, order, neighbours),
+        Request::CancelTool { ticket } => {
+            // A letter lost costs the tools a result that nobody wants.
+            let _ = neighbours.tools.post(ToolLetter::Cancel { call: key, ticket });
+            Ok(())
+        }
         Request::Report(report) => {
             if let Report::Joined { after } = report {
                 figures.histograms.record(Stage::Setup, after);
@@ -583,7 +596,8 @@ fn grant_one(
         }
         Request::Ended(ending) => {
             let call_sid = slot.call.call_sid().map(str::to_owned);
-            let letter = AcceptLetter::Ended { id, call_sid, ending };
+            let transfer = slot.call.transfer().map(str::to_owned);
+            let letter = AcceptLetter::Ended { id, call_sid, ending, transfer };
             neighbours.accept.post(letter).map_err(|_| Some(Request::Ended(ending)))?;
             // Spares and swaps were ordered here. A line that comes all the same is dismissed.
             if slot.model.is_some() {
@@ -594,6 +608,24 @@ fn grant_one(
             Ok(())
         }
     }
+}
+
+/// Has a tool run. A call whose letter found a full box is told that the tools are busy.
+fn run_tool(
+    slot: &mut Slot,
+    key: CallKey,
+    order: Box<ToolOrder>,
+    neighbours: &Neighbours,
+) -> Result<(), Option<Request>> {
+    let (id, class, ticket) = (slot.call.id(), class_of(&slot.call), order.ticket);
+    if neighbours.tools.post(ToolLetter::Run { call: key, id, class, order }).is_ok() {
+        return Ok(());
+    }
+    let reply = ToolReply::failed(ToolOutcome::Busy, TOOLS_BUSY);
+    guard(&mut slot.call, Nanos::ZERO, |call| {
+        call.handle_tool_reply(Nanos::ZERO, ticket, reply);
+    });
+    Err(None)
 }
 
 /// Asks for another line. A call whose letter found a full box is told that there is none.

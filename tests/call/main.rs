@@ -1,9 +1,11 @@
 //! One call between two independent peers, in virtual time: what each side hears, and how it ends.
 
+mod closes;
 mod harness;
 mod random;
 mod session;
 mod sim;
+mod traps;
 
 use dsp::kernels::{Isa, Kernels};
 use dsp::resample::{Conversion, FilterSet, Resampler};
