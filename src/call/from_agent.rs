@@ -142,7 +142,8 @@ impl Call {
         });
         let heard_ms = self.heard_ms().saturating_sub(begun_ms);
         self.barge_in(with_audio);
-        self.unheard_answers = if heard_ms < ANSWER_HEARD_MS { self.unheard_answers + 1 } else { 0 };
+        self.unheard_answers =
+            if heard_ms < ANSWER_HEARD_MS { self.unheard_answers + 1 } else { 0 };
         let most = self.settings.timers.interruptions;
         if most > 0 && self.unheard_answers >= most {
             self.end(Ending::Machine);
@@ -155,7 +156,8 @@ impl Call {
         let Some(Audio { downlink, .. }) = &self.audio else { return };
         let is_quiet = !self.ear.hears_speech(self.now);
         if !self.turns.is_agents() {
-            let failed = message.turn_complete_reason.is_some_and(|reason| is_failure(&reason.to_cow()));
+            let failed =
+                message.turn_complete_reason.is_some_and(|reason| is_failure(&reason.to_cow()));
             if failed && is_quiet && self.watch.is_owed() {
                 self.watch.asked(self.now);
                 self.nudge(Nudge::Reply);

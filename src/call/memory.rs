@@ -362,7 +362,10 @@ mod tests {
         memory.add(AT, Who::Agent, "Hello, this is");
         memory.end_turn(true);
         memory.add(AT, Who::Agent, "Yes?");
-        assert_eq!(lines(&memory), ["Caller: Good morning.", "You: Hello, this is ...", "You: Yes?"]);
+        assert_eq!(
+            lines(&memory),
+            ["Caller: Good morning.", "You: Hello, this is ...", "You: Yes?"]
+        );
     }
 
     #[test]

@@ -49,8 +49,17 @@ impl Cause {
     pub const COUNT: usize = 9;
 
     /// The labels, by [`Cause::index`].
-    pub const LABELS: [&'static str; Cause::COUNT] =
-        ["closed", "lost", "silent", "broke", "go_away", "unanswered", "poisoned", "phantom", "tone"];
+    pub const LABELS: [&'static str; Cause::COUNT] = [
+        "closed",
+        "lost",
+        "silent",
+        "broke",
+        "go_away",
+        "unanswered",
+        "poisoned",
+        "phantom",
+        "tone",
+    ];
 
     /// Its place among the counters.
     pub const fn index(self) -> usize {

@@ -84,9 +84,8 @@ mod tests {
     fn a_tone_and_noise_are_steady_at_any_level_above_a_whisper() {
         for level in [2_500.0, 8_000.0, 32_000.0] {
             for hz in [100.0, 440.0, 1_000.0, 3_000.0] {
-                let tone = |n: usize| {
-                    (n as f64 * hz * std::f64::consts::TAU / 8_000.0).sin() * level
-                };
+                let tone =
+                    |n: usize| (n as f64 * hz * std::f64::consts::TAU / 8_000.0).sin() * level;
                 assert!(after(tone) >= 3_900, "{hz} Hz at {level}");
             }
             let mut random = fastrand::Rng::with_seed(1);

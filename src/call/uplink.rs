@@ -343,7 +343,11 @@ mod tests {
         balanced(&tally);
         uplink.open(Nanos(3), &TERMS);
         assert_eq!(uplink.groups_waiting(), 2);
-        assert_eq!(uplink.take_group(false, &mut bench, &mut tally.uplink), None, "waited for the model");
+        assert_eq!(
+            uplink.take_group(false, &mut bench, &mut tally.uplink),
+            None,
+            "waited for the model"
+        );
         assert_eq!(bench.target_bytes.len(), 640);
         uplink.take_group(false, &mut bench, &mut tally.uplink);
         assert_eq!((tally.uplink.samples_out, tally.uplink.queued), (320, 0));

@@ -147,9 +147,10 @@ impl Watch {
 
     /// Since when the model has owed something: an answer, or its greeting.
     pub(super) fn owed_from(&self) -> Option<Nanos> {
-        let greeting = self.debt.greeting_due.map(|due| {
-            Nanos(due.0.saturating_sub(self.timers.greeting.as_nanos() as u64))
-        });
+        let greeting = self
+            .debt
+            .greeting_due
+            .map(|due| Nanos(due.0.saturating_sub(self.timers.greeting.as_nanos() as u64)));
         self.debt.first.or(self.debt.since).or(greeting)
     }
 

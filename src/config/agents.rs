@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use toml::de::DeValue;
 
-use super::{Agent, Timers};
 use super::settings::{Settings, Table, Written};
 use super::tools::{self, Shelf};
+use super::{Agent, Timers};
 use super::{timers, values};
 
 /// What a model is told to be, and what makes it speak: well inside the one message that sets a

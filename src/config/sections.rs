@@ -108,9 +108,7 @@ pub(super) fn gemini(settings: &mut Settings<'_>) -> Gemini {
         uplink_ms: settings
             .read(Key::open("gemini", "uplink_ms"), values::one_of(&[20, 40, 60, 80, 100]))
             .unwrap_or(DEFAULT_UPLINK_MS),
-        swap: settings
-            .read(Key::open("gemini", "swap"), values::swap_order)
-            .unwrap_or_default(),
+        swap: settings.read(Key::open("gemini", "swap"), values::swap_order).unwrap_or_default(),
         duck: settings.read(Key::open("gemini", "duck"), values::truth).unwrap_or(false),
         start_sensitivity: settings
             .read(Key::open("gemini", "start_sensitivity"), values::sensitivity)

@@ -309,9 +309,9 @@ mod tests {
             let text = format!("[timers]\n{name} = \"{}ms\"", most + 1);
             assert!(read(&text).unwrap_err().contains(name), "{name} over its bound");
             *place(&mut timers) = default + Duration::from_millis(1);
-            let changed = DURATIONS.iter().filter(|key| {
-                *key.3(&mut timers.clone()) != *key.3(&mut Timers::default())
-            });
+            let changed = DURATIONS
+                .iter()
+                .filter(|key| *key.3(&mut timers.clone()) != *key.3(&mut Timers::default()));
             assert_eq!(changed.count(), 1, "{name}");
         }
         for (name, _, most, _) in COUNTS {

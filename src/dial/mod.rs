@@ -31,9 +31,7 @@ use crate::buf::SendBuf;
 use crate::call::{CallId, Class, LineFault, LineTerms, Revival};
 use crate::clock::{Clock, Nanos};
 use crate::config::{Agent, Config, Timers};
-use crate::limits::{
-    DIAL_ATTEMPTS, DIALS_AT_ONCE, LETTERS_PER_TURN, SPARES_MAX,
-};
+use crate::limits::{DIAL_ATTEMPTS, DIALS_AT_ONCE, LETTERS_PER_TURN, SPARES_MAX};
 use crate::mail::{CallKey, DialLetter, Line, Mailbox, Postbox, WorkerLetter, mailbox};
 use crate::metrics::Shared;
 use crate::net::{TlsConfig, TlsConfigError};
@@ -574,9 +572,7 @@ impl Dial {
             return self.shared.dials.count("spare_lost");
         }
         self.count(failure);
-        if std::mem::take(&mut order.from_spare)
-            && failure.close == Some(CloseClass::Lost)
-        {
+        if std::mem::take(&mut order.from_spare) && failure.close == Some(CloseClass::Lost) {
             order.attempts = 0;
             let stage = Stage::Pausing { until: now };
             self.places[index] = Some(Place { order, stage });

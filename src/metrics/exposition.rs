@@ -196,12 +196,20 @@ impl Page<'_> {
             }
         }
         let name = "model_stream_ends_total";
-        text.family(name, Kind::Counter, "Times a model was told that the caller's words had ended.");
+        text.family(
+            name,
+            Kind::Counter,
+            "Times a model was told that the caller's words had ended.",
+        );
         for (class, tally) in by_class(&self.totals.tally) {
             text.sample(name, &[("class", class)], tally.lines.stream_ends);
         }
         let name = "model_replays_total";
-        text.family(name, Kind::Counter, "What came or was sent once more when a session was resumed.");
+        text.family(
+            name,
+            Kind::Counter,
+            "What came or was sent once more when a session was resumed.",
+        );
         for (class, tally) in by_class(&self.totals.tally) {
             let lines = &tally.lines;
             for (what, count) in

@@ -54,9 +54,30 @@ const fn row(
 }
 
 const ROWS: [Row; 24] = [
-    row(1007, "API key expired. Please renew the API key.", CloseClass::Key, Policy::Fatal, false, false),
-    row(1007, "API key not valid. Please pass a valid API key.", CloseClass::Key, Policy::Fatal, false, false),
-    row(1007, "Request contains an invalid argument.", CloseClass::Argument, Policy::Suspect, false, false),
+    row(
+        1007,
+        "API key expired. Please renew the API key.",
+        CloseClass::Key,
+        Policy::Fatal,
+        false,
+        false,
+    ),
+    row(
+        1007,
+        "API key not valid. Please pass a valid API key.",
+        CloseClass::Key,
+        Policy::Fatal,
+        false,
+        false,
+    ),
+    row(
+        1007,
+        "Request contains an invalid argument.",
+        CloseClass::Argument,
+        Policy::Suspect,
+        false,
+        false,
+    ),
     row(
         1007,
         "The audio content type (CONTENT_TYPE_AUDIO) is not supported for this model configuration.",
@@ -66,7 +87,14 @@ const ROWS: [Row; 24] = [
         false,
     ),
     row(1007, "Invalid resource field value", CloseClass::Field, Policy::Fatal, false, false),
-    row(1007, "Unknown name \"toolConfig\" at 'setup'", CloseClass::Field, Policy::Fatal, false, false),
+    row(
+        1007,
+        "Unknown name \"toolConfig\" at 'setup'",
+        CloseClass::Field,
+        Policy::Fatal,
+        false,
+        false,
+    ),
     row(
         1008,
         "models/X is not found for API version v1beta, or is not supported for bidiGenerateContent.",
@@ -291,9 +319,15 @@ fn a_line_that_is_refused_again_and_again_for_reasons_that_pass_ends_in_the_fall
 
 #[test]
 fn every_http_status_instead_of_an_upgrade_either_passes_or_ends_in_the_fallback() {
-    for (status, passes) in
-        [(400, false), (401, false), (403, false), (404, false), (429, true), (500, true), (503, true)]
-    {
+    for (status, passes) in [
+        (400, false),
+        (401, false),
+        (403, false),
+        (404, false),
+        (429, true),
+        (500, true),
+        (503, true),
+    ] {
         let fault = LineFault::Refused { status };
         assert_eq!(fault.may_pass(), passes, "{status}");
         let mut stage = Stage::joined();

@@ -295,7 +295,10 @@ fn a_resumed_session_that_transcribes_and_does_not_speak_is_begun_afresh() {
         stage.pass(1_000);
         if let Some(revival) = stage.redials.front() {
             assert!(matches!(revival, Revival::Fresh { .. }));
-            assert!((14..=16).contains(&second), "asked after 7 s, given up after 8 more: {second}");
+            assert!(
+                (14..=16).contains(&second),
+                "asked after 7 s, given up after 8 more: {second}"
+            );
             assert_eq!(nudges(&stage), 1);
             return;
         }
@@ -319,7 +322,8 @@ fn transcripts_that_a_resumed_session_repeats_are_shown_once() {
     stage.settle();
     stage.lose_agent();
     stage.redial();
-    for (who, text) in [("caller", "A table "), ("caller", "for two."), ("agent", "For which day?")] {
+    for (who, text) in [("caller", "A table "), ("caller", "for two."), ("agent", "For which day?")]
+    {
         stage.agent.say(said(who, text));
     }
     stage.agent.say(said("caller", "Monday."));
@@ -397,9 +401,9 @@ fn of_an_answer_longer_than_the_ring_the_beginning_is_heard_whole() {
 fn every_part_of_a_message_is_played_once_and_in_order() {
     let mut stage = Stage::joined();
     let parts = [voice(2_400, 0), voice(1_200, 50), voice(3_600, 99)];
-    let audio = parts.iter().map(|pcm| {
-        json!({"inlineData": {"mimeType": "audio/pcm;rate=24000", "data": encode64(pcm)}})
-    });
+    let audio = parts.iter().map(
+        |pcm| json!({"inlineData": {"mimeType": "audio/pcm;rate=24000", "data": encode64(pcm)}}),
+    );
     let mut list: Vec<_> = audio.collect();
     list.insert(1, json!({"text": "thinking", "thought": true}));
     stage.agent.say(json!({"serverContent": {"modelTurn": {"role": "model", "parts": list},
@@ -519,7 +523,8 @@ fn a_turn_that_fails_without_a_word_is_asked_for_at_once() {
         let mut at = 0;
         frames(&mut stage, &mut at, 20, || mulaw(160));
         stage.pass(400);
-        stage.agent
+        stage
+            .agent
             .say(json!({"serverContent": {"turnComplete": true, "turnCompleteReason": reason}}));
         stage.settle();
         assert_eq!(nudges(&stage), asked, "{reason}");

@@ -89,7 +89,9 @@ fn whatever_the_peers_do_both_sides_hear_what_they_must_and_the_call_ends() {
     let (sum, failed) = run(first, calls);
     sum.print();
     for seed in &failed {
-        println!("replay: VOCARIS_SIM_SEED={seed} VOCARIS_SIM_CALLS=1 cargo test --test sim whatever");
+        println!(
+            "replay: VOCARIS_SIM_SEED={seed} VOCARIS_SIM_CALLS=1 cargo test --test sim whatever"
+        );
     }
     assert!(failed.is_empty(), "{} of {calls} calls failed: {failed:?}", failed.len());
     // A simulation in which something never happens proves nothing about it.

@@ -92,11 +92,7 @@ const CLOSES: &[(Fault, u16, &str)] = &[
     (Fault::CloseField, 1007, "Unknown name \"toolConfig\" at 'setup'"),
     (Fault::CloseNotFound, 1008, "models/X is not found for API version v1beta"),
     (Fault::ClosePolicy, 1008, ""),
-    (
-        Fault::CloseNotImplemented,
-        1008,
-        "Operation is not implemented, or supported, or enabled.",
-    ),
+    (Fault::CloseNotImplemented, 1008, "Operation is not implemented, or supported, or enabled."),
     (Fault::CloseAborted, 1008, "The operation was aborted."),
     (Fault::CloseInternal, 1011, "Internal error encountered."),
     (Fault::CloseDeadline, 1011, "Deadline expired before operation could complete."),
@@ -350,7 +346,8 @@ impl Model {
     fn say(&mut self, text: &str, content: Content, is_fence: bool, dice: &mut Dice) {
         let mut text = text.to_owned();
         if text.len() < 10_000 && dice.strikes(Fault::UnknownFields, 500) {
-            let more = r#","usageMetadata":{"promptTokenCount":"7","x":[1,{"y":null}]},"novel":{}}"#;
+            let more =
+                r#","usageMetadata":{"promptTokenCount":"7","x":[1,{"y":null}]},"novel":{}}"#;
             text.truncate(text.len() - 1);
             text.push_str(more);
         }
@@ -378,8 +375,7 @@ impl Model {
     fn show_life(&mut self, now: Nanos, dice: &mut Dice) {
         self.updates_at = now.plus(Duration::from_millis(900));
         if dice.strikes(Fault::NotResumable, 300) {
-            return self
-                .say_plainly(r#"{"sessionResumptionUpdate":{"resumable":false}}"#, dice);
+            return self.say_plainly(r#"{"sessionResumptionUpdate":{"resumable":false}}"#, dice);
         }
         let mut handle = format!("handle-{}", dice.random().u32(..));
         if dice.strikes(Fault::HandleTooLong, 30) {
@@ -396,11 +392,9 @@ impl Model {
 
     /// Everything a healthy model does not do.
     fn misbehave(&mut self, dice: &mut Dice) {
-        for (fault, left) in [
-            (Fault::GoAwayEarly, "50s"),
-            (Fault::GoAwaySoon, "9.5s"),
-            (Fault::GoAwayNow, "0s"),
-        ] {
+        for (fault, left) in
+            [(Fault::GoAwayEarly, "50s"), (Fault::GoAwaySoon, "9.5s"), (Fault::GoAwayNow, "0s")]
+        {
             if dice.strikes(fault, 4) {
                 self.go_away(left, dice);
                 if dice.strikes(Fault::GoAwayTwice, 3_000) {
@@ -482,9 +476,8 @@ impl Model {
                     ("UNAVAILABLE", "The service is currently unavailable."),
                 ])
                 .unwrap();
-            let text = format!(
-                r#"{{"error":{{"code":500,"status":"{status}","message":"{message}"}}}}"#
-            );
+            let text =
+                format!(r#"{{"error":{{"code":500,"status":"{status}","message":"{message}"}}}}"#);
             self.say_plainly(&text, dice);
         } else if dice.strikes(Fault::ModelGarbage, 3) {
             self.wire.say(&[0xff; 8], Content::default(), true);

@@ -143,7 +143,14 @@ impl Phone {
         now < self.deaf_until
     }
 
-    fn put(&mut self, opcode: u8, payload: &[u8], said: PhoneSaid, is_fence: bool, dice: &mut Dice) {
+    fn put(
+        &mut self,
+        opcode: u8,
+        payload: &[u8],
+        said: PhoneSaid,
+        is_fence: bool,
+        dice: &mut Dice,
+    ) {
         let mut bytes = Vec::with_capacity(payload.len() + 64);
         let mut mask = || dice.random().u32(..).to_ne_bytes();
         if payload.len() > 20 && opcode < CLOSE && self.chunk % 16 == 3 {
@@ -209,10 +216,14 @@ impl Phone {
             let unknown = dice.picks(Fault::WebRateUnknown, 3);
             let rate_hz = if unknown { 12_345 } else { self.sound.rate_hz };
             let hello = format!(r#"{{"type":"hello","rate":{rate_hz},"token":"t"}}"#);
-            let said =
-                if unknown { PhoneSaid::End } else { PhoneSaid::Opening(self.sound) };
+            let said = if unknown { PhoneSaid::End } else { PhoneSaid::Opening(self.sound) };
             if dice.strikes(Fault::TypedTooEarly, 500) {
-                self.text(r#"{"type":"hello"}"#, PhoneSaid::Opening(Sound::pcm(16_000)), true, dice);
+                self.text(
+                    r#"{"type":"hello"}"#,
+                    PhoneSaid::Opening(Sound::pcm(16_000)),
+                    true,
+                    dice,
+                );
                 self.sound = Sound::pcm(16_000);
                 self.text(r#"{"type":"text","text":"early"}"#, PhoneSaid::Nothing, true, dice);
                 return 20;
@@ -466,7 +477,8 @@ impl Phone {
                 Heard::Other
             }
             CLOSE => {
-                let code = frame.payload.first_chunk().map_or(1005, |&code| u16::from_be_bytes(code));
+                let code =
+                    frame.payload.first_chunk().map_or(1005, |&code| u16::from_be_bytes(code));
                 if !self.ignores_close && self.step != Step::Done {
                     self.put(CLOSE, &close_payload(Some(code), ""), PhoneSaid::End, true, dice);
                 }
@@ -494,9 +506,8 @@ impl Phone {
             return Heard::Other;
         }
         let inner = |event: &str, field: &str, name: &str| {
-            let head = format!(
-                r#"{{"event":"{event}","streamSid":"{STREAM}","{field}":{{"{name}":""#
-            );
+            let head =
+                format!(r#"{{"event":"{event}","streamSid":"{STREAM}","{field}":{{"{name}":""#);
             text.strip_prefix(&head).and_then(|rest| rest.strip_suffix("\"}}"))
         };
         if let Some(payload) = inner("media", "media", "payload") {

@@ -93,7 +93,9 @@ enum Floor {
     Caller,
     Model,
     /// The model's turn was cancelled: its audio is void until the turn is complete, or then.
-    Void { until: Nanos },
+    Void {
+        until: Nanos,
+    },
 }
 
 /// What lies between two `clear`s.
@@ -254,7 +256,10 @@ impl CallerHears {
         self.heard_bytes += audio.len() as u64;
         let section = self.sections.front_mut().expect("there is always one");
         let expected = section.bytes.get(section.heard..section.heard + audio.len());
-        assert!(expected.is_some(), "the caller hears what was not said, or hears it after it died");
+        assert!(
+            expected.is_some(),
+            "the caller hears what was not said, or hears it after it died"
+        );
         assert!(expected == Some(audio), "the caller hears something else than was said");
         section.heard += audio.len();
         if section.heard > 1 << 16 {

@@ -108,8 +108,11 @@ impl Sum {
             self.heard_by_caller, self.heard_by_model
         );
         println!("endings: {:?}", self.endings);
-        let counted: Vec<_> =
-            NAMES.iter().zip(&self.counts.0).map(|(name, count)| format!("{name} {count}")).collect();
+        let counted: Vec<_> = NAMES
+            .iter()
+            .zip(&self.counts.0)
+            .map(|(name, count)| format!("{name} {count}"))
+            .collect();
         println!("faults: {}", counted.join(", "));
     }
 

@@ -12,8 +12,8 @@ use std::time::Duration;
 use dsp::kernels::{Isa, Kernels};
 use vocaris::call::session::Cause;
 use vocaris::call::{
-    Call, CallId, Door, Dropped, Ending, LineFault, LineTerms, Refusal, Report, Request, Revival, Settings,
-    Workbench,
+    Call, CallId, Door, Dropped, Ending, LineFault, LineTerms, Refusal, Report, Request, Revival,
+    Settings, Workbench,
 };
 use vocaris::clock::Nanos;
 use vocaris::config::Timers;
@@ -42,7 +42,9 @@ pub(crate) enum Phase {
     Waiting,
     Live,
     /// Another line is being had; `is_cut`: nothing more comes of the old one.
-    Swapping { is_cut: bool },
+    Swapping {
+        is_cut: bool,
+    },
     /// What the model said is played to its end.
     Leaving,
     Over,
