@@ -472,13 +472,14 @@ impl Session {
         }
         self.unheard += 1;
         match self.unheard {
-            // One may be sent on twice.
             1 => {
                 self.unheard_since = now;
                 Some(Duration::ZERO)
             }
+            // One may be sent on more than once.
+            2 | 3 => Some(Duration::ZERO),
             _ if now >= self.unheard_since.plus(self.timers.outage) => None,
-            times => Some(self.backoff(times - 2)),
+            times => Some(self.backoff(times - 4)),
         }
     }
 

@@ -88,8 +88,6 @@ pub struct Timers {
     pub greeting_hold: Duration,
     /// It is let go once the caller has heard so much of the greeting.
     pub greeting_heard: Duration,
-    /// Caller audio is held back so long at most while the model waits for a tool.
-    pub tool_hold: Duration,
     /// After so much silence the model that owes an answer is told that the caller has ended
     /// (`audioStreamEnd`); zero: it is not.
     pub stream_end: Duration,
@@ -134,7 +132,6 @@ impl Default for Timers {
             quiet: ms(300),
             greeting_hold: ms(2_500),
             greeting_heard: ms(500),
-            tool_hold: ms(10_000),
             stream_end: Duration::ZERO,
             interruptions: 12,
         }
@@ -145,7 +142,7 @@ impl Default for Timers {
 type DurationKey = (&'static str, u64, u64, fn(&mut Timers) -> &mut Duration);
 
 /// Every length of time.
-const DURATIONS: [DurationKey; 29] = [
+const DURATIONS: [DurationKey; 28] = [
     ("tcp", 100, 60_000, |timers| &mut timers.tcp),
     ("upgrade", 100, 60_000, |timers| &mut timers.upgrade),
     ("setup", 1_000, 60_000, |timers| &mut timers.setup),
@@ -176,7 +173,6 @@ const DURATIONS: [DurationKey; 29] = [
     ("quiet", 60, 2_000, |timers| &mut timers.quiet),
     ("greeting_hold", 0, 10_000, |timers| &mut timers.greeting_hold),
     ("greeting_heard", 0, 5_000, |timers| &mut timers.greeting_heard),
-    ("tool_hold", 0, 10_000, |timers| &mut timers.tool_hold),
     ("stream_end", 0, 60_000, |timers| &mut timers.stream_end),
 ];
 

@@ -12,7 +12,7 @@ use dsp::kernels::Isa;
 use toml::de::DeValue;
 
 use super::settings::Written;
-use super::{Busy, ModelUrl, Secret, Sensitivity, SignatureMode, SwapOrder};
+use super::{Busy, ModelUrl, Secret, SignatureMode, SwapOrder};
 
 use crate::limits::{PTIME_MS, SENTENCE_MAX_BYTES};
 
@@ -122,11 +122,6 @@ pub(super) fn word<T: Copy>(
 pub(super) fn swap_order(written: &Written<'_>) -> Result<SwapOrder, String> {
     let words = [("close_first", SwapOrder::CloseFirst), ("setup_first", SwapOrder::SetupFirst)];
     word(written, &words)
-}
-
-/// How readily speech is taken to begin.
-pub(super) fn sensitivity(written: &Written<'_>) -> Result<Sensitivity, String> {
-    word(written, &[("high", Sensitivity::High), ("low", Sensitivity::Low)])
 }
 
 /// A length of time within `range`.

@@ -3,7 +3,9 @@
 pub mod exposition;
 pub mod figures;
 pub mod shared;
+pub mod tools;
 
 pub use exposition::{Build, Page, Process};
 pub use figures::{Figures, Histograms, Stage};
 pub use shared::{Labelled, Shared};
+pub use tools::{ToolCount, ToolCounts};

@@ -25,8 +25,8 @@ use timers::{Entry, Timers};
 
 use crate::buf::{RecvBuf, SendBuf, Stamped};
 use crate::call::{
-    Call, Class, LineFault, Report, Request, Revival, Settings, TOOLS_BUSY, Tally, ToolOrder,
-    ToolOutcome, ToolReply, Workbench,
+    Call, Class, Ending, Facts, LineFault, Report, Request, Revival, Settings, TOOLS_BUSY, Tally,
+    ToolOrder, ToolOutcome, ToolReply, Workbench,
 };
 use crate::clock::{Clock, Nanos};
 use crate::config::Agent;
@@ -74,7 +74,7 @@ struct Slot {
     phone: Option<Connection>,
     agent: Option<Connection>,
     /// How its model was set up, from its first line on.
-    model: Option<Arc<Agent>>,
+    model: Option<(Arc<Agent>, Arc<Facts>)>,
     /// The timer that counts; entries for other moments are stale.
     armed: Nanos,
     /// The far timer that is in the wheel, stale or not; zero: none.
@@ -262,7 +262,7 @@ impl Worker {
     }
 
     fn add_line(&mut self, now: Nanos, key: CallKey, line: Line) {
-        let Line { mut socket, unread, terms, agent, .. } = line;
+        let Line { mut socket, unread, terms, agent, facts } = line;
         let Some(slot) = self.slots.of(key.slot, key.generation).filter(|s| s.call.awaits_line())
         else {
             return self.dismiss(socket);
@@ -276,7 +276,7 @@ impl Worker {
                 let _ = old.send(slot.call.agent_output(), |_| {});
             }
             slot.agent = Some(Connection::new(socket, unread));
-            slot.model = Some(agent);
+            slot.model = Some((agent, facts));
             guard(&mut slot.call, now, |call| call.handle_line(now, &terms));
         }
         touch(slot, key.slot, &mut self.touched);
@@ -577,7 +577,7 @@ fn grant_one(
         Request::Redial(revival) => redial(slot, key, revival, neighbours),
         Request::Spare => {
             // A letter lost costs the call nothing but time.
-            let Some(agent) = slot.model.clone() else { return Ok(()) };
+            let Some((agent, _)) = slot.model.clone() else { return Ok(()) };
             let letter = DialLetter::Spare { call: key, id, class, agent };
             neighbours.dial.post(letter).map_err(|_| None)
         }
@@ -596,7 +596,8 @@ fn grant_one(
         }
         Request::Ended(ending) => {
             let call_sid = slot.call.call_sid().map(str::to_owned);
-            let transfer = slot.call.transfer().map(str::to_owned);
+            let transfer = slot.call.transfer().filter(|_| ending == Ending::Transferred);
+            let transfer = transfer.map(str::to_owned);
             let letter = AcceptLetter::Ended { id, call_sid, ending, transfer };
             neighbours.accept.post(letter).map_err(|_| Some(Request::Ended(ending)))?;
             // Spares and swaps were ordered here. A line that comes all the same is dismissed.
@@ -636,9 +637,10 @@ fn redial(
     neighbours: &Neighbours,
 ) -> Result<(), Option<Request>> {
     let (id, class) = (slot.call.id(), class_of(&slot.call));
-    let posted = slot.model.clone().is_some_and(|agent| {
+    let posted = slot.model.clone().is_some_and(|(agent, facts)| {
         let revival = Some(revival);
-        let letter = DialLetter::Dial { call: key, id, class, agent, revival };
+        let ahead = None;
+        let letter = DialLetter::Dial { call: key, id, class, agent, facts, ahead, revival };
         neighbours.dial.post(letter).is_ok()
     });
     if posted {

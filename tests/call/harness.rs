@@ -143,7 +143,8 @@ pub(crate) fn terms() -> LineTerms {
 /// What every call here is told. What peers say here is too even for speech, so that a sample
 /// missing or doubled is seen: nobody listens for tones.
 pub(crate) fn settings() -> Settings {
-    with_timers(|timers| timers.tone = Duration::ZERO)
+    let settings = with_timers(|timers| timers.tone = Duration::ZERO);
+    Settings { max_duration: Duration::from_secs(3_600), ..settings }
 }
 
 /// The same with other timers; tones are listened for, unless the change says otherwise.

@@ -523,10 +523,36 @@ fn two_rotations_in_a_row_lose_nothing_of_the_caller() {
 }
 
 #[test]
-fn a_service_that_sends_everybody_away_at_once_is_not_dialled_for_ever() {
+fn a_service_that_sends_everybody_away_at_once_is_dialled_ever_more_slowly_and_not_for_ever() {
+    let mut stage = Stage::joined();
+    let (began, mut at_ms) = (stage.now, Vec::new());
+    while stage.ending.is_none() {
+        if stage.call.needs_agent() && stage.agent.close_code().is_none() {
+            go_away(&mut stage, "0s");
+        }
+        if !stage.redials.is_empty() {
+            stage.redial();
+            at_ms.push(stage.now.since(began).as_millis() as u64);
+        }
+        stage.pass(10);
+        assert!(at_ms.len() < 100);
+    }
+    let gaps: Vec<_> = at_ms.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    for (gap, expected) in gaps[2..].iter().zip([250, 500, 1_000, 2_000, 4_000, 4_000]) {
+        let range = expected * 8 / 10..=expected * 12 / 10 + 40;
+        assert!(range.contains(gap), "{gaps:?}");
+    }
+    let lasted = stage.now.since(began).as_secs();
+    assert!((28..40).contains(&lasted), "{lasted} s, {gaps:?}");
+    assert_eq!(stage.ending, Some(Ending::ModelClosed { code: None }));
+}
+
+#[test]
+fn one_that_says_a_word_before_it_sends_everybody_away_is_not_dialled_for_ever_either() {
     let mut stage = Stage::joined();
     let mut lines = 0;
     while stage.ending.is_none() {
+        stage.agent.say(speech(&voice(480, 0)));
         go_away(&mut stage, "0s");
         stage.pass(500);
         if !stage.redials.is_empty() {
