@@ -350,7 +350,17 @@ fn the_table_of_what_each_model_is_told() {
     ] {
         let (none, warm) = ("-", "0.7");
         let expected = [
-            audio, warm, thinking, none, none, none, behavior, window, transparent, greeting, rest,
+            audio,
+            warm,
+            thinking,
+            none,
+            none,
+            none,
+            behavior,
+            window,
+            transparent,
+            greeting,
+            rest,
         ];
         assert_eq!(row(model), expected, "{model}");
     }
