@@ -471,6 +471,10 @@ impl Call {
     fn send_uplink(&mut self, bench: &mut Workbench) -> bool {
         let Some(Audio { uplink, .. }) = &mut self.audio else { return false };
         let Some(rate_hz) = uplink.target_hz() else { return false };
+        if self.tools.is_blocking(self.now) {
+            // A model that is spoken to while it waits for a tool has closed the session with 1008.
+            return false;
+        }
         for _ in 0..FRAMES_PER_TURN {
             let has_room = self.agent.has_room_for_audio(rate_hz, uplink.group_pcm_bytes());
             if uplink.groups_waiting() == 0 || !has_room {
@@ -493,6 +497,7 @@ impl Call {
             return false;
         };
         uplink.groups_waiting() > 0
+            && !self.tools.is_blocking(self.now)
             && uplink.target_hz().is_some_and(|rate_hz| {
                 self.agent.has_room_for_audio(rate_hz, uplink.group_pcm_bytes())
             })
@@ -685,7 +690,7 @@ impl Call {
             return;
         }
         if let Some(message) = from_phone::sentence_for(ending) {
-            self.phone.tell(&ToBrowser::Error { code: ending.label(), message });
+            self.phone.tell(&ToBrowser::Error { code: from_phone::code_for(ending), message });
         }
         self.phone.tell(&ToBrowser::End { reason: ending.label() });
         let code = CloseCode::new(ending.phone_close_code()).unwrap_or(CloseCode::INTERNAL);

@@ -64,9 +64,11 @@ pub(super) fn read(
         }
         settings.done_with(&table);
     }
-    agents.push(Arc::new(
-        for_the_rest.unwrap_or_else(|| default_agent(&gemini.model, gemini.tuning)),
-    ));
+    agents.push(Arc::new(for_the_rest.unwrap_or_else(|| {
+        let mut agent = default_agent(&gemini.model, gemini.tuning);
+        shelf.equip(&mut agent);
+        agent
+    })));
     agents
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, Read, Write};
+use std::sync::Arc;
 use std::time::Duration;
 
 use dsp::kernels::{Isa, Kernels};
@@ -14,6 +15,7 @@ use vocaris::call::{
     Tally, ToolOrder, Workbench,
 };
 use vocaris::clock::Nanos;
+use vocaris::config::Agent;
 
 /// A socket without a network: what the peer wrote, and what it has still to read.
 #[derive(Default)]
@@ -139,6 +141,10 @@ pub(crate) fn terms() -> LineTerms {
     }
 }
 
+fn terms_of(agent: Agent) -> LineTerms {
+    LineTerms { agent: Some(Arc::new(agent)), ..terms() }
+}
+
 impl Stage {
     pub(crate) fn new(door: Door) -> Stage {
         Stage::lasting(door, Duration::from_secs(3600))
@@ -187,6 +193,24 @@ impl Stage {
         stage.settle();
         stage.join();
         stage
+    }
+
+    /// A carrier's call that this agent answers.
+    pub(crate) fn joined_as(agent: Agent) -> Stage {
+        let mut stage = Stage::new(Door::Twilio);
+        stage.phone.say(start());
+        stage.settle();
+        stage.join_as(agent);
+        stage
+    }
+
+    pub(crate) fn join_as(&mut self, agent: Agent) {
+        self.call.handle_line(self.now, &terms_of(agent));
+        self.settle();
+    }
+
+    pub(crate) fn redial_as(&mut self, agent: Agent) -> Revival {
+        self.redial_with(&terms_of(agent))
     }
 
     pub(crate) fn join(&mut self) {

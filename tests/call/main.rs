@@ -2,6 +2,7 @@
 
 mod harness;
 mod session;
+mod tools;
 
 use dsp::kernels::{Isa, Kernels};
 use dsp::resample::{Conversion, FilterSet, Resampler};
