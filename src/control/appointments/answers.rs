@@ -39,6 +39,8 @@ const TIMES_MAX: usize = 48;
 const OFFERS_MAX: usize = 4;
 /// Free times that are said aloud.
 const SAID_MAX: usize = 3;
+/// Appointments whose fields are told: they fit into one result for the model.
+const SHOWN_MAX: usize = 6;
 /// Coming appointments of one caller: more are not booked.
 const OWN_MAX: u32 = 10;
 /// What carriers send instead of a number: ANONYMOUS, RESTRICTED, BLOCKED, UNKNOWN and UNAVAILABLE
@@ -260,7 +262,7 @@ impl Desk<'_> {
             }
         };
         let fields: Vec<Value> =
-            found.iter().map(|one| words::appointment(practice, one)).collect();
+            found.iter().take(SHOWN_MAX).map(|one| words::appointment(practice, one)).collect();
         Ok(told(true, "found", &say, [("appointments", Value::Array(fields))]))
     }
 
@@ -514,7 +516,8 @@ impl Desk<'_> {
             ),
             No::NeedName => plain("need_name", "Please ask for the name it was booked under."),
             No::WhichOne(own) => {
-                let fields = own.iter().map(|one| words::appointment(self.practice(), one));
+                let fields =
+                    own.iter().take(SHOWN_MAX).map(|one| words::appointment(self.practice(), one));
                 let fields = Value::Array(fields.collect());
                 let say = "There are several appointments: please ask which one is meant, and \
                            name its reference.";
