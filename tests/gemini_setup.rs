@@ -151,7 +151,7 @@ fn no_model_is_ever_told_a_field_that_some_model_fails_on() {
 
 #[test]
 fn functions_always_state_their_behavior() {
-    let parameters = json!({"type": "OBJECT"});
+    let parameters = json!({"type": "OBJECT", "properties": {"day": {"type": "STRING"}}});
     let function = |behavior| Function {
         name: "f",
         description: "d",
@@ -350,7 +350,17 @@ fn the_table_of_what_each_model_is_told() {
     ] {
         let (none, warm) = ("-", "0.7");
         let expected = [
-            audio, warm, thinking, none, none, none, behavior, window, transparent, greeting, rest,
+            audio,
+            warm,
+            thinking,
+            none,
+            none,
+            none,
+            behavior,
+            window,
+            transparent,
+            greeting,
+            rest,
         ];
         assert_eq!(row(model), expected, "{model}");
     }
