@@ -13,6 +13,7 @@ mod threads;
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -32,8 +33,12 @@ use crate::control::{self, Control};
 use crate::demo::{self, Demo};
 use crate::dial::{Dial, DialError};
 use crate::limits::{ARRIVALS_MAX, YOUNG_CONNECTIONS_MAX};
-use crate::mail::{AcceptLetter, ControlLetter, DialLetter, Load, Postbox, WorkerLetter};
+use crate::mail::{
+    AcceptLetter, ControlLetter, DialLetter, Load, Postbox, TapeLetter, TranscriptLetter,
+    WorkerLetter,
+};
 use crate::metrics::{Build, Figures, Shared};
+use crate::record::{Recordings, Transcripts};
 use crate::worker::{self, Worker};
 use log_lines::LogLines;
 use summary::Summary;
@@ -49,6 +54,8 @@ const PROMISED_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a relay that ended calls still answers HTTP: their carrier is about to ask what follows.
 /// Callers it does not ask for by then are hung up.
 const AFTERWARDS: Duration = Duration::from_secs(5);
+/// The threads that write files of calls.
+const KEEPERS: [&str; 2] = ["recordings", "transcripts"];
 /// How long a thread's full box is tried again when it is told to stop.
 const POST_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -66,6 +73,13 @@ pub enum StartError {
     Dial(DialError),
     /// The demo agent cannot be started.
     Demo(io::Error),
+    /// A directory for what is kept of calls cannot be made.
+    Directory {
+        /// Which.
+        directory: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
     /// A thread, its poll instance, or the watch for signals cannot be had.
     Thread(io::Error),
 }
@@ -78,6 +92,9 @@ impl fmt::Display for StartError {
             }
             StartError::Dial(error) => write!(f, "cannot dial the model: {error}"),
             StartError::Demo(error) => write!(f, "cannot start the demo agent: {error}"),
+            StartError::Directory { directory, error } => {
+                write!(f, "cannot keep files in {}: {error}", directory.display())
+            }
             StartError::Thread(error) => write!(f, "cannot start a thread: {error}"),
         }
     }
@@ -145,6 +162,8 @@ struct Rooms {
     dial: Dial,
     workers: Vec<Worker>,
     control: Control,
+    tapes: Option<Recordings>,
+    transcripts: Option<Transcripts>,
 }
 
 /// Where each thread's letters are posted.
@@ -155,6 +174,8 @@ struct Posts {
     /// By number.
     workers: Vec<Postbox<WorkerLetter>>,
     control: Postbox<ControlLetter>,
+    tapes: Option<Postbox<TapeLetter>>,
+    transcripts: Option<Postbox<TranscriptLetter>>,
 }
 
 fn build_rooms(
@@ -186,14 +207,44 @@ fn build_rooms(
         Dial::new(config.clone(), clock, shared.clone()).map_err(StartError::Dial)?;
     let redact = config.log.redact_numbers;
     let (control, control_post) = Control::new(count, clock, shared.clone(), build, redact);
-    let rooms = Rooms { accept, dial, workers, control };
+    let (tapes, tapes_post) = build_recordings(config, clock, kernels, shared)?.unzip();
+    let (transcripts, transcripts_post) = build_transcripts(config, clock, shared)?.unzip();
+    let rooms = Rooms { accept, dial, workers, control, tapes, transcripts };
     let posts = Posts {
         accept: accept_post,
         dial: dial_post,
         workers: worker_posts,
         control: control_post,
+        tapes: tapes_post,
+        transcripts: transcripts_post,
     };
     Ok((rooms, posts))
+}
+
+/// The room that records, where calls are recorded.
+fn build_recordings(
+    config: &Config,
+    clock: Clock,
+    kernels: Kernels,
+    shared: &Arc<Shared>,
+) -> Result<Option<(Recordings, Postbox<TapeLetter>)>, StartError> {
+    let settings = &config.recording;
+    let recordings =
+        settings.enabled.then(|| Recordings::new(settings, clock, kernels, shared.clone()));
+    let directory = || settings.directory.clone();
+    recordings.transpose().map_err(|error| StartError::Directory { directory: directory(), error })
+}
+
+/// The room that writes transcripts, where there are any.
+fn build_transcripts(
+    config: &Config,
+    clock: Clock,
+    shared: &Arc<Shared>,
+) -> Result<Option<(Transcripts, Postbox<TranscriptLetter>)>, StartError> {
+    let settings = &config.transcripts;
+    let transcripts = settings.enabled.then(|| Transcripts::new(settings, clock, shared.clone()));
+    let directory = || settings.directory.clone();
+    transcripts.transpose().map_err(|error| StartError::Directory { directory: directory(), error })
 }
 
 /// Starts the thread of each room: whoever is written to before whoever writes. The totals come
@@ -206,7 +257,13 @@ fn start_threads(
 ) -> Result<(Threads, Receiver<Figures>), StartError> {
     let mut threads = Threads::new();
     let (totals, figures) = bounded(1);
-    let Rooms { accept, dial, workers, control } = rooms;
+    let Rooms { accept, dial, workers, control, tapes, transcripts } = rooms;
+    if let Some(tapes) = tapes {
+        start(&mut threads, "recordings", None, move || tapes.run())?;
+    }
+    if let Some(transcripts) = transcripts {
+        start(&mut threads, "transcripts", None, move || transcripts.run())?;
+    }
     let neighbours =
         control::Neighbours { workers: posts.workers.clone(), accept: posts.accept.clone() };
     start(&mut threads, "control", None, move || {
@@ -217,6 +274,8 @@ fn start_threads(
             dial: posts.dial.clone(),
             accept: posts.accept.clone(),
             control: posts.control.clone(),
+            tapes: posts.tapes.clone(),
+            transcripts: posts.transcripts.clone(),
             load: load.clone(),
         };
         let name = format!("worker-{number}");
@@ -322,12 +381,19 @@ impl Running {
             post(worker, WorkerLetter::Stop);
         }
         self.wait_for(|name| name.starts_with("worker"))?;
+        // Every call is over: what it said and taped is there to be written.
+        if let Some(tapes) = &self.posts.tapes {
+            post(tapes, TapeLetter::Stop);
+        }
+        if let Some(transcripts) = &self.posts.transcripts {
+            post(transcripts, TranscriptLetter::Stop);
+        }
         self.settle_endings()?;
         post(&self.posts.accept, AcceptLetter::Stop);
         post(&self.posts.dial, DialLetter::Stop);
         self.wait_for(|name| name == "accept" || name == "dial")?;
         post(&self.posts.control, ControlLetter::Stop);
-        self.wait_for(|name| name == "control")?;
+        self.wait_for(|name| KEEPERS.contains(&name) || name == "control")?;
         Ok(self.figures.try_recv().unwrap_or_default())
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use dsp::kernels::{Isa, Kernels};
 use vocaris::buf::SendBuf;
-use vocaris::call::{Call, CallId, Door, LineTerms, Settings, Workbench};
+use vocaris::call::{Call, CallId, Door, Keep, LineTerms, Settings, Workbench};
 use vocaris::clock::Nanos;
 use vocaris::wire::base64;
 use vocaris::wire::ws::{Opcode, Role, write_frame};
@@ -69,6 +69,7 @@ fn a_frame_costs_no_allocation_either_way() {
         playout_lead: Duration::from_millis(300),
         max_duration: Duration::from_secs(3600),
         uplink_rate_hz: 16_000,
+        keep: Keep::default(),
     };
     let mut now = Nanos::from_millis(1);
     let mut bench = Workbench::new(Kernels::detect(Isa::HIGHEST));

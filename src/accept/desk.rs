@@ -103,6 +103,8 @@ pub(super) struct Desk {
     pub(super) auth_tokens: Vec<String>,
     /// Signs the per-call tokens; lives as long as the process.
     pub(super) token_key: TokenKey,
+    /// Signs the tokens of copies of a call's tracks: neither opens the other's door.
+    fork_key: TokenKey,
     used_tokens: UsedTokens,
     /// Calls in all: let in, or promised.
     max_calls: usize,
@@ -123,8 +125,10 @@ impl Desk {
         shared: Arc<Shared>,
         neighbours: Neighbours,
     ) -> Desk {
-        let mut secret = [0; 32];
-        aws_lc_rs::rand::fill(&mut secret).expect("the system gives random bytes");
+        let (mut secret, mut fork_secret) = ([0; 32], [0; 32]);
+        for secret in [&mut secret, &mut fork_secret] {
+            aws_lc_rs::rand::fill(secret).expect("the system gives random bytes");
+        }
         let workers = neighbours.workers.len();
         let all_workers = config.limits.max_calls_per_worker.saturating_mul(workers);
         let max_calls = match config.limits.max_calls {
@@ -142,6 +146,7 @@ impl Desk {
             page: Page::new(),
             limiters: Limiters::default(),
             token_key: TokenKey::new(&secret),
+            fork_key: TokenKey::new(&fork_secret),
             used_tokens: UsedTokens::default(),
             config,
             max_calls,
@@ -256,6 +261,10 @@ impl Desk {
         }
         let call_sid = match opening {
             Opening::Twilio { call_sid, .. } => Some(call_sid.as_str()),
+            Opening::Fork { .. } => {
+                self.tell_worker(call, WorkerLetter::LetIn { call });
+                return self.guests.let_fork_in(id);
+            }
             Opening::Web { .. } => None,
         };
         let let_in = self.guests.let_in(now, id, call, call_sid, vouched);
@@ -278,6 +287,11 @@ impl Desk {
             Opening::Web { .. } => {
                 let enabled = self.config.web.enabled;
                 (verdict(Facts::Web { enabled, draining, has_room }), false)
+            }
+            Opening::Fork { call_sid, token } => {
+                let token = self.use_fork_token(token.as_deref(), call_sid);
+                self.shared.signatures.count(token.label());
+                (verdict(Facts::Fork { token }), false)
             }
             Opening::Twilio { call_sid, token, .. } => {
                 let token = self.use_token(token.as_deref(), call_sid);
@@ -338,11 +352,35 @@ impl Desk {
         if names_no_call.is_some() { TokenCheck::OfNoCall } else { TokenCheck::Good }
     }
 
+    /// A token for a copy of the tracks of `call_sid`.
+    pub(super) fn fork_token(&self, call_sid: &str) -> String {
+        mint(&self.fork_key, call_sid, unix_seconds(), TOKEN_TTL_SECONDS)
+    }
+
+    /// Checks such a token; a good one is used up by it.
+    fn use_fork_token(&mut self, token: Option<&str>, call_sid: &str) -> TokenCheck {
+        let now_unix = unix_seconds();
+        let Some(token) = token.filter(|token| !token.is_empty()) else {
+            return TokenCheck::Missing;
+        };
+        match verify(&self.fork_key, token, call_sid, now_unix) {
+            Err(TokenError::Expired) => return TokenCheck::Expired,
+            Err(_) => return TokenCheck::Wrong,
+            Ok(()) => {}
+        }
+        match mark_of(token).map(|mark| self.used_tokens.take(now_unix, mark)) {
+            None => TokenCheck::Wrong,
+            Some(Use::Again) => TokenCheck::Used,
+            Some(Use::NoRoom) => TokenCheck::NoRoom,
+            Some(Use::First) => TokenCheck::Good,
+        }
+    }
+
     fn order_line(&self, call: CallKey, id: CallId, opening: &Opening) {
         let class = class_of(opening);
         let to = match opening {
             Opening::Twilio { to, .. } => to.as_deref(),
-            Opening::Web { .. } => None,
+            Opening::Fork { .. } | Opening::Web { .. } => None,
         };
         let agent = self.config.agent_for(to).clone();
         if self
@@ -372,7 +410,7 @@ impl Desk {
 
 const fn class_of(opening: &Opening) -> Class {
     match opening {
-        Opening::Twilio { .. } => Class::Twilio,
+        Opening::Twilio { .. } | Opening::Fork { .. } => Class::Twilio,
         Opening::Web { .. } => Class::Web,
     }
 }

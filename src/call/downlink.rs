@@ -6,13 +6,14 @@
 //! Not here: which turn the audio belongs to (`call::turns`), messages (`call::phone`).
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use dsp::resample::{Conversion, FilterSet, Resampler};
 use dsp::ring::{Consumer, Producer, ring};
 
 use super::arrivals::Arrivals;
 use super::audio::{Format, Workbench};
-use super::playout::Playout;
+use super::playout::{FRAME, Playout};
 use super::tally::{Dropped, Oddity, Tally};
 use crate::clock::Nanos;
 use crate::limits::{DOWNLINK_QUEUE_MS, FRAMES_PER_TURN};
@@ -69,7 +70,7 @@ pub struct Frames {
 
 impl Downlink {
     /// An empty ring for a phone of this format, kept filled `lead` ahead.
-    pub fn new(format: Format, lead: std::time::Duration) -> Downlink {
+    pub fn new(format: Format, lead: Duration) -> Downlink {
         let (producer, consumer) = ring(format.bytes_of_ms(DOWNLINK_QUEUE_MS));
         Downlink {
             format,
@@ -301,10 +302,25 @@ impl Downlink {
         self.playout.dry_at()
     }
 
+    /// From when on the phone plays the `frames` frames that have just been taken.
+    pub fn playing_from(&self, frames: usize) -> Nanos {
+        earlier(self.dry_at(), FRAME * frames as u32)
+    }
+
+    /// Until when the caller hears the model, if the last `unsent` samples that were taken have not
+    /// left for the phone.
+    pub fn heard_until(&self, unsent: u64) -> Nanos {
+        earlier(self.dry_at(), Duration::from_millis(self.ms_of(unsent)))
+    }
+
     /// Milliseconds that `samples` of the model last.
     pub fn ms_of(&self, samples: u64) -> u64 {
         samples * 1_000 / u64::from(self.source_hz)
     }
+}
+
+fn earlier(moment: Nanos, by: Duration) -> Nanos {
+    Nanos(moment.0.saturating_sub(by.as_nanos() as u64))
 }
 
 /// Samples at `source_hz` that so many bytes at the phone's rate stand for.
@@ -320,8 +336,6 @@ fn resampler(source_hz: u32, target: Format) -> Option<Resampler> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use dsp::kernels::{Isa, Kernels};
 
     use super::*;

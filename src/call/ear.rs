@@ -43,6 +43,11 @@ impl Ear {
         self.loud * 1_000 / u64::from(self.rate_hz.max(1))
     }
 
+    /// When speech was last heard.
+    pub(super) fn spoke_at(&self) -> Option<Nanos> {
+        self.spoke_at
+    }
+
     /// From when on the caller counts as silent.
     pub(super) fn calm_at(&self) -> Nanos {
         self.spoke_at.map_or(Nanos::ZERO, |spoke_at| spoke_at.plus(SAFE_SILENCE))

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::session::{Cause, Kind};
 use crate::config::Secret;
+use crate::wire::browser::Who;
 
 /// A call's name in the log, unlike any other of this process and of the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -48,6 +49,8 @@ pub enum Door {
     Twilio,
     /// The path is the browsers' own.
     Web,
+    /// The path is that of copies of both tracks of a call.
+    Fork,
     /// Nothing was told: the first message decides.
     Unknown,
 }
@@ -67,6 +70,13 @@ pub enum Opening {
         from: Option<String>,
         /// Who is called.
         to: Option<String>,
+    },
+    /// From the `start` of a copy of both tracks of a call.
+    Fork {
+        /// The carrier's name of the call.
+        call_sid: String,
+        /// The token of our TwiML, for this copy.
+        token: Option<String>,
     },
     /// From a browser's `hello`, or its absence.
     Web {
@@ -415,6 +425,8 @@ pub enum Request {
     Redial(Revival),
     /// A connection made ahead: the model has announced the end of the one there is.
     Spare,
+    /// To have its audio recorded: somebody takes its tape.
+    Record,
     /// To have this said of it in the log.
     Report(Report),
     /// To be told apart from a call that is still going: it has ended, and this is why. The close
@@ -469,6 +481,22 @@ pub enum Report {
         /// Since the old connection was given up.
         took: Duration,
     },
+    /// One turn of one side is final. Never in the log.
+    Said {
+        /// Whose.
+        who: Who,
+        /// Its words; of an answer that was cut short, those that were heard.
+        text: String,
+        /// Whether it was cut short.
+        cut: bool,
+        /// When it began, since the call opened.
+        at: Duration,
+    },
+    /// The first audio of an answer has left.
+    Answered {
+        /// Since the caller's last words ended.
+        after: Duration,
+    },
     /// A key tone.
     Dtmf,
     /// It is over.
@@ -484,6 +512,28 @@ pub enum Report {
         /// How often the caller spoke over the model.
         barge_ins: u64,
     },
+}
+
+impl Report {
+    /// Whether it is kept out of the log: what was said, and what is a figure only.
+    pub const fn is_unsaid(&self) -> bool {
+        matches!(self, Report::Said { .. } | Report::Answered { .. })
+    }
+}
+
+/// A number this short shows no digit when numbers are redacted: two would be most of it.
+const SHORT_NUMBER_DIGITS: usize = 6;
+
+/// What may be shown of a party where numbers are redacted: the last two digits of a number;
+/// nothing of what is short or does not end in digits, such as a name.
+pub fn shown_digits(party: &str) -> &str {
+    let digits = party.bytes().filter(u8::is_ascii_digit).count();
+    match party.len().checked_sub(2).and_then(|at| party.get(at..)) {
+        Some(last) if digits > SHORT_NUMBER_DIGITS && last.bytes().all(|b| b.is_ascii_digit()) => {
+            last
+        }
+        _ => "",
+    }
 }
 
 #[cfg(test)]

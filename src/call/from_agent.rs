@@ -161,6 +161,7 @@ impl Call {
             self.watch.answered();
             self.session.proven(self.now);
             if !had_floor {
+                self.answer_due = true;
                 self.phone.tell_turn(Who::Agent);
             }
         }

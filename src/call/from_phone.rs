@@ -11,6 +11,7 @@
 //! passed over and counted at any time.
 
 use super::audio::Format;
+use super::tap::Channel;
 use super::turns::Echo;
 use super::uplink::Uplink;
 use super::{
@@ -112,6 +113,7 @@ impl Call {
         match message {
             Inbound::Connected => {}
             Inbound::Start(_) => self.note_phone(Oddity::PhoneOrder),
+            Inbound::Media(media) if self.is_fork => self.take_fork_audio(&media, bench),
             Inbound::Media(media) => self.take_carrier_audio(&media, bench),
             Inbound::Mark { name } => self.take_mark(&name.to_cow()),
             Inbound::Dtmf { .. } => self.take_key_tone(),
@@ -151,6 +153,9 @@ impl Call {
             return self.handle_phone_nonsense(Oddity::PhoneMessage, CloseCode::UNSUPPORTED);
         }
         let parameter = |name| start.parameters.get(name).map(|value| value.into_owned());
+        if self.is_fork {
+            return self.open_fork(Opening::Fork { call_sid, token: parameter("token") });
+        }
         self.phone.speak_twilio(&stream_sid);
         self.open(
             Class::Twilio,
@@ -170,7 +175,7 @@ impl Call {
     fn open(&mut self, class: Class, up: Format, down: Format, opening: Opening) {
         let (from, to) = match &opening {
             Opening::Twilio { from, to, .. } => (from.clone(), to.clone()),
-            Opening::Web { .. } => (None, None),
+            Opening::Web { .. } | Opening::Fork { .. } => (None, None),
         };
         self.class = Some(class);
         self.audio = Some(Audio {
@@ -178,6 +183,8 @@ impl Call {
             uplink: Uplink::new(up),
             downlink: Downlink::new(down, self.settings.playout_lead),
         });
+        self.opened_at = self.now;
+        self.begin_tape(up, down);
         self.life = Life::Waiting { opened_at: self.now };
         let call_sid = self.call_sid.clone();
         self.report(Report::Opened { class, call_sid, from, to, rate_hz: up.rate_hz() });
@@ -203,6 +210,9 @@ impl Call {
             uplink.keep_time(self.now, timestamp_ms, bench.bytes.len(), flow)
         });
         uplink.push(self.now, &bench.bytes, &mut self.tally);
+        if let Some(tap) = &mut self.tap {
+            tap.arrived(self.now, Channel::Caller, media.timestamp_ms, &bench.bytes);
+        }
         bench.source_pcm.clear();
         Format::Mulaw8k.decode(&bench.kernels, &bench.bytes, &mut bench.source_pcm);
         self.listen(Format::Mulaw8k.rate_hz(), &bench.source_pcm);
@@ -286,6 +296,9 @@ impl Call {
             return self.phone.tell(&ToBrowser::Error { code: "audio_too_long", message });
         }
         uplink.push(self.now, audio, &mut self.tally);
+        if let Some(tap) = &mut self.tap {
+            tap.arrived(self.now, Channel::Caller, None, audio);
+        }
         let (format, whole) = (*format, audio.len() / 2 * 2);
         bench.source_pcm.clear();
         format.decode(&bench.kernels, &audio[..whole], &mut bench.source_pcm);

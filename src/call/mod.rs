@@ -20,6 +20,7 @@
 //! | `playout` | when audio leaves for the phone |
 //! | `turns` | whose turn it is |
 //! | `tally` | what became of every sample |
+//! | `tap`, `keep` | the audio of both sides for a recording |
 
 pub mod agent;
 pub mod arrivals;
@@ -29,6 +30,7 @@ mod ear;
 pub mod events;
 mod from_agent;
 mod from_phone;
+mod keep;
 mod memory;
 pub mod phone;
 pub mod playout;
@@ -46,9 +48,11 @@ use std::time::Duration;
 pub use audio::Workbench;
 pub use events::{
     Afterwards, CallId, Class, Door, Ending, LineFault, LineTerms, Opening, Refusal, Report,
-    Request, Revival,
+    Request, Revival, shown_digits,
 };
+pub use keep::Keep;
 pub use tally::{Dropped, Flow, Lines, Oddity, Tally};
+pub use tap::{Tap, TapCount, Tape};
 
 use agent::AgentLeg;
 use audio::Format;
@@ -82,6 +86,8 @@ pub struct Settings {
     pub max_duration: Duration,
     /// Rate of the caller's audio on its way up, in Hz.
     pub uplink_rate_hz: u32,
+    /// What is kept of the call.
+    pub keep: Keep,
 }
 
 impl From<&Config> for Settings {
@@ -90,6 +96,7 @@ impl From<&Config> for Settings {
             playout_lead: config.twilio.playout_lead,
             max_duration: config.limits.max_call_duration,
             uplink_rate_hz: config.gemini.uplink_rate,
+            keep: Keep::from(config),
         }
     }
 }
@@ -131,8 +138,18 @@ pub struct Call {
     waiting_messages: Vec<String>,
     /// Whether the model has said anything.
     has_spoken: bool,
+    /// When the phone said who it is.
+    opened_at: Nanos,
+    /// Whether the next audio that leaves is the first of an answer; when the last such left.
+    answer_due: bool,
+    answered_at: Nanos,
     /// The two directions, once the phone's format is known.
     audio: Option<Audio>,
+    /// Whether it is no call but a copy of one's both tracks: it is listened to, and has no model.
+    is_fork: bool,
+    /// Where its audio goes to be recorded; the tape until somebody takes it.
+    tap: Option<Box<Tap>>,
+    tape: Option<Box<Tape>>,
     turns: Turns,
     /// Whether the caller has heard the model at all.
     spoken_to: bool,
@@ -163,6 +180,8 @@ enum Life {
     Waiting { opened_at: Nanos },
     /// Phone and model are joined.
     Live { opened_at: Nanos },
+    /// A copy of both tracks, let in.
+    Listening { opened_at: Nanos },
     /// The model's connection is being swapped; `ending`: why the call ends if that fails.
     Swapping { opened_at: Nanos, ending: Ending },
     /// The model is gone; what it said is played to its end.
@@ -193,7 +212,7 @@ impl Call {
             now,
             life: Life::Opening { since: now },
             class: match door {
-                Door::Twilio => Some(Class::Twilio),
+                Door::Twilio | Door::Fork => Some(Class::Twilio),
                 Door::Web => Some(Class::Web),
                 Door::Unknown => None,
             },
@@ -217,7 +236,13 @@ impl Call {
             memory: Memory::default(),
             waiting_messages: Vec::new(),
             has_spoken: false,
+            opened_at: now,
+            answer_due: false,
+            answered_at: now,
             audio: None,
+            is_fork: door == Door::Fork,
+            tap: None,
+            tape: None,
             turns: Turns::default(),
             spoken_to: false,
             key_tones: 0,
@@ -254,6 +279,9 @@ impl Call {
             flow.queued += output.waiting_audio().samples;
             tally.unmeasured += output.unmeasured();
         }
+        if let Some(tap) = &self.tap {
+            tally.taps.add(tap.count());
+        }
         tally
     }
 
@@ -273,6 +301,7 @@ impl Call {
                 return self.close_agent(CloseCode::NORMAL);
             }
         };
+        self.begin_recording();
         self.take_line(opened_at, terms);
         let id = self.id.to_string();
         self.phone.tell(&ToBrowser::Ready { call: &id, rate_hz: downlink::MODEL_RATE_HZ });
@@ -367,7 +396,9 @@ impl Call {
             Life::Waiting { opened_at } if self.now >= opened_at.plus(JOIN_TIMEOUT) => {
                 self.end(Ending::NoModel(LineFault::Timeout));
             }
-            Life::Live { opened_at } | Life::Swapping { opened_at, .. }
+            Life::Live { opened_at }
+            | Life::Listening { opened_at }
+            | Life::Swapping { opened_at, .. }
                 if self.now >= opened_at.plus(self.settings.max_duration) =>
             {
                 self.end(Ending::TooLong);
@@ -413,6 +444,7 @@ impl Call {
                 .min(self.line_due())
                 .min(playout)
                 .min(phone),
+            Life::Listening { opened_at } => opened_at.plus(self.settings.max_duration).min(phone),
             Life::Swapping { opened_at, .. } => opened_at
                 .plus(self.settings.max_duration)
                 .min(self.session.next_due())
@@ -480,6 +512,9 @@ impl Call {
             return false;
         };
         self.phone.send_audio(&bench.bytes, frames.samples);
+        if let Some(tap) = &mut self.tap {
+            tap.sent(downlink.playing_from(frames.count), &bench.bytes);
+        }
         if let Some(since) = frames.since {
             self.phone.output.stamp(Stamped::Frame, since);
         }
@@ -488,10 +523,12 @@ impl Call {
             self.phone.output.stamp(Stamped::FirstAudio, opened_at);
         }
         let ms = (frames.count * PTIME_MS) as u64;
+        let next_due = downlink.next_due();
+        self.note_answer();
         if let Some(mark) = self.turns.audio_left(ms, frames.last) {
             self.phone.send_mark(mark);
         }
-        downlink.next_due() <= self.now
+        next_due <= self.now
     }
 
     /// What waits for the phone's socket.
@@ -572,7 +609,9 @@ impl Call {
                 self.life = Life::Leaving { opened_at, ending };
                 self.end_if_played(ending);
             }
-            Life::Opening { .. } | Life::Waiting { .. } => self.end(ending),
+            Life::Opening { .. } | Life::Waiting { .. } | Life::Listening { .. } => {
+                self.end(ending);
+            }
             Life::Leaving { .. } | Life::Over { .. } => {}
         }
     }
@@ -616,10 +655,15 @@ impl Call {
             Life::Opening { since } => since,
             Life::Waiting { opened_at }
             | Life::Live { opened_at }
+            | Life::Listening { opened_at }
             | Life::Swapping { opened_at, .. }
             | Life::Leaving { opened_at, .. } => opened_at,
         };
         self.life = Life::Over { since: self.now };
+        if let Some(tap) = &mut self.tap {
+            tap.cut(self.now);
+            tap.end(self.now);
+        }
         if let Some(Audio { uplink, downlink, .. }) = &mut self.audio {
             uplink.end(&mut self.tally.uplink);
             downlink.clear(self.now, Dropped::Ended, &mut self.tally);
@@ -628,13 +672,15 @@ impl Call {
         self.close_agent(CloseCode::NORMAL);
         let (uplink, downlink) = (&self.tally.uplink, &self.tally.downlink);
         let format = self.audio.as_ref().map_or(Format::Mulaw8k, |audio| audio.format);
-        self.requests.push_back(Request::Report(Report::Ended {
-            ending,
-            lasted: self.now.since(opened_at),
-            uplink_ms: uplink.samples_out * 1_000 / u64::from(format.rate_hz()),
-            downlink_ms: downlink.samples_out * 1_000 / u64::from(downlink::MODEL_RATE_HZ),
-            barge_ins: self.tally.barge_ins,
-        }));
+        if !self.is_fork {
+            self.requests.push_back(Request::Report(Report::Ended {
+                ending,
+                lasted: self.now.since(opened_at),
+                uplink_ms: uplink.samples_out * 1_000 / u64::from(format.rate_hz()),
+                downlink_ms: downlink.samples_out * 1_000 / u64::from(downlink::MODEL_RATE_HZ),
+                barge_ins: self.tally.barge_ins,
+            }));
+        }
         self.requests.push_back(Request::Ended(ending));
     }
 
@@ -685,8 +731,13 @@ impl Call {
     fn barge_in(&mut self, with_audio: bool) {
         self.turns.interrupted(self.now, with_audio);
         let Some(Audio { downlink, .. }) = &mut self.audio else { return };
-        let queued = downlink.clear(self.now, Dropped::BargeIn, &mut self.tally);
         let unsent = self.phone.output.retract_audio();
+        // What has not left would have been played last.
+        let heard_until = downlink.heard_until(unsent.samples);
+        let queued = downlink.clear(self.now, Dropped::BargeIn, &mut self.tally);
+        if let Some(tap) = &mut self.tap {
+            tap.cut(self.now.min(heard_until));
+        }
         self.tally.downlink.take_back(unsent);
         self.tally.downlink.drop_samples(Dropped::BargeIn, unsent.samples);
         let dropped_ms = downlink.ms_of(queued + unsent.samples);

@@ -161,7 +161,8 @@ impl Tap {
     fn place_by_clock(&mut self, timestamp_ms: u64, arrived: u64, expected: u64) -> u64 {
         let claimed = self.clock.and_then(|clock| {
             let later_ms = timestamp_ms.checked_sub(clock.timestamp_ms)?;
-            let place = clock.place.checked_add(later_ms.checked_mul(PLACES_PER_SECOND / 1_000)?)?;
+            let place =
+                clock.place.checked_add(later_ms.checked_mul(PLACES_PER_SECOND / 1_000)?)?;
             let in_time = place <= arrived + ASTRAY_PLACES && place + ASTRAY_PLACES >= expected;
             in_time.then_some(place)
         });
@@ -213,8 +214,7 @@ impl Tap {
         // A stream that lasts 149 hours stays where it was then.
         let place = u32::try_from(place).unwrap_or(u32::MAX).to_le_bytes();
         let length = (audio.len() as u16).to_le_bytes();
-        let header =
-            [kind, 0, length[0], length[1], place[0], place[1], place[2], place[3]];
+        let header = [kind, 0, length[0], length[1], place[0], place[1], place[2], place[3]];
         self.producer.push(&header);
         self.producer.push(audio);
         true

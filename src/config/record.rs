@@ -53,9 +53,8 @@ pub struct Recording {
 /// Reads `[transcripts]`.
 pub(super) fn transcripts(settings: &mut Settings<'_>) -> Transcripts {
     const SECTION: &str = "transcripts";
-    let mut switch = |name, default| {
-        settings.read(Key::open(SECTION, name), values::truth).unwrap_or(default)
-    };
+    let mut switch =
+        |name, default| settings.read(Key::open(SECTION, name), values::truth).unwrap_or(default);
     Transcripts {
         enabled: switch("enabled", false),
         redact_numbers: switch("redact_numbers", true),
@@ -83,20 +82,22 @@ pub(super) fn recording(settings: &mut Settings<'_>) -> Recording {
 }
 
 fn directory(settings: &mut Settings<'_>, section: &'static str, default: &str) -> PathBuf {
-    let written = settings.read(Key::open(section, "directory"), |written: &Written<'_>| {
-        match values::text(written)?.trim() {
+    let written =
+        settings.read(Key::open(section, "directory"), |written: &Written<'_>| match values::text(
+            written,
+        )?
+        .trim()
+        {
             "" => Err("must be the path of a directory".to_owned()),
             path => Ok(PathBuf::from(path)),
-        }
-    });
+        });
     written.unwrap_or_else(|| PathBuf::from(default))
 }
 
 fn retention_days(settings: &mut Settings<'_>, section: &'static str) -> u32 {
     let days = values::whole(0..=RETENTION_DAYS_MAX);
-    settings
-        .read(Key::open(section, "retention_days"), days)
-        .unwrap_or(DEFAULT_RETENTION_DAYS) as u32
+    settings.read(Key::open(section, "retention_days"), days).unwrap_or(DEFAULT_RETENTION_DAYS)
+        as u32
 }
 
 fn consent(written: &Written<'_>) -> Result<String, String> {

@@ -2,8 +2,10 @@
 
 pub mod exposition;
 pub mod figures;
+pub mod record;
 pub mod shared;
 
 pub use exposition::{Build, Page, Process};
 pub use figures::{Figures, Histograms, Stage};
+pub use record::{Discarded, Kept};
 pub use shared::{Labelled, Shared};

@@ -118,6 +118,13 @@ pub enum ToBrowser<'a> {
         /// What it is doing.
         state: &'a str,
     },
+    /// What a person is to know before the conversation begins.
+    Notice {
+        /// A word for programs.
+        code: &'a str,
+        /// A sentence for people.
+        message: &'a str,
+    },
     /// Something went wrong.
     Error {
         /// A word for programs.
@@ -169,6 +176,11 @@ impl ToBrowser<'_> {
                 sink.put(br#"{"type":"tool""#);
                 put_field(sink, "name", name);
                 put_field(sink, "state", state);
+            }
+            ToBrowser::Notice { code, message } => {
+                sink.put(br#"{"type":"notice""#);
+                put_field(sink, "code", code);
+                put_field(sink, "message", message);
             }
             ToBrowser::Error { code, message } => {
                 sink.put(br#"{"type":"error""#);
@@ -284,6 +296,10 @@ mod tests {
             (
                 ToBrowser::Tool { name: hostile, state: "running" },
                 json!({"type": "tool", "name": hostile, "state": "running"}),
+            ),
+            (
+                ToBrowser::Notice { code: "recording", message: hostile },
+                json!({"type": "notice", "code": "recording", "message": hostile}),
             ),
             (
                 ToBrowser::Error { code: "busy", message: hostile },

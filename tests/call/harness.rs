@@ -10,8 +10,8 @@ use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tungstenite::{Message, WebSocket};
 use vocaris::buf::SendBuf;
 use vocaris::call::{
-    Call, CallId, Door, Ending, LineFault, LineTerms, Opening, Report, Request, Revival, Settings,
-    Tally, Workbench,
+    Call, CallId, Door, Ending, Keep, LineFault, LineTerms, Opening, Report, Request, Revival,
+    Settings, Tally, Tape, Workbench,
 };
 use vocaris::clock::Nanos;
 
@@ -113,6 +113,8 @@ pub(crate) struct Stage {
     pub(crate) redials: VecDeque<Revival>,
     /// Connections asked for ahead.
     pub(crate) spares: usize,
+    /// Tapes given away.
+    pub(crate) tapes: Vec<Box<Tape>>,
     pub(crate) bench: Workbench,
     pub(crate) now: Nanos,
     pub(crate) openings: Vec<Opening>,
@@ -141,10 +143,16 @@ impl Stage {
 
     /// A call that may last so long.
     pub(crate) fn lasting(door: Door, max_duration: Duration) -> Stage {
+        Stage::keeping(door, max_duration, Keep::default())
+    }
+
+    /// A call of which so much is kept.
+    pub(crate) fn keeping(door: Door, max_duration: Duration, keep: Keep) -> Stage {
         let settings = Settings {
             playout_lead: Duration::from_millis(300),
             max_duration,
             uplink_rate_hz: 16_000,
+            keep,
         };
         let now = Nanos::from_millis(1);
         Stage {
@@ -154,6 +162,7 @@ impl Stage {
             former: Vec::new(),
             redials: VecDeque::new(),
             spares: 0,
+            tapes: Vec::new(),
             bench: Workbench::new(Kernels::detect(Isa::Scalar)),
             now,
             openings: Vec::new(),
@@ -269,6 +278,7 @@ impl Stage {
                 Request::Admit(opening) => self.openings.push(opening),
                 Request::Spare => self.spares += 1,
                 Request::Redial(revival) => self.redials.push_back(revival),
+                Request::Record => self.tapes.extend(self.call.take_tape()),
                 Request::Report(report) => self.reports.push(report),
                 Request::Ended(ending) => {
                     assert_eq!(self.ending.replace(ending), None, "a call ends once");
