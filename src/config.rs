@@ -6,10 +6,13 @@
 //! Not here: reading it again while running; what the values do.
 
 mod agents;
+pub mod appointments;
 mod errors;
 mod record;
 mod sections;
 mod settings;
+mod store;
+mod tools;
 mod values;
 
 use std::ffi::OsString;
@@ -19,11 +22,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use appointments::Appointments;
 use dsp::kernels::Isa;
 pub use errors::{ConfigError, ConfigErrors, Place};
 pub use record::{CONSENT_MAX_BYTES, RETENTION_DAYS_MAX, Recording, Transcripts};
 pub use settings::SourceFile;
 use settings::{CONFIG_VARIABLE, Settings};
+pub use store::Store;
+pub use tools::{
+    KeyRule, Tool, ToolBehavior, ToolKind, ToolScheduling, Transfer, Webhook, WebhookUrl,
+};
 pub use values::{VOICES, parse_duration};
 
 /// The longest configuration file. Above: an error.
@@ -46,6 +54,10 @@ pub struct Config {
     pub web: Web,
     /// Log lines.
     pub log: Log,
+    /// The practice that appointments are booked at.
+    pub appointments: Appointments,
+    /// Where they are kept.
+    pub store: Store,
     /// What is written down of calls.
     pub transcripts: Transcripts,
     /// The recording of calls.
@@ -92,15 +104,21 @@ impl Config {
         let (parsed, faults) = settings::parse(file);
         let settings = &mut Settings::new(file, parsed.get_ref(), faults, environment);
         let gemini = sections::gemini(settings);
+        let tools = tools::read(settings);
+        let appointments = appointments::read(settings, gemini.is_demo());
+        let of_appointments = tools::of_appointments(&appointments);
+        let shelf = tools::Shelf { tools: &tools, appointments: &of_appointments };
         let config = Config {
             server: sections::server(settings),
             limits: sections::limits(settings),
             twilio: sections::twilio(settings),
             web: sections::web(settings),
             log: sections::log(settings),
+            appointments,
+            store: store::read(settings),
+            agents: agents::read(settings, &gemini.model, &shelf),
             transcripts: record::transcripts(settings),
             recording: record::recording(settings),
-            agents: agents::read(settings, &gemini.model),
             gemini,
         };
         if config.twilio.both_tracks && !config.recording.enabled {
@@ -182,6 +200,13 @@ pub struct Gemini {
     pub uplink_rate: u32,
     /// Audio in one message, in milliseconds: 20, 40, 60, 80 or 100.
     pub uplink_ms: usize,
+}
+
+impl Gemini {
+    /// Whether the demo agent answers: without a key, and with the service's own address.
+    pub fn is_demo(&self) -> bool {
+        self.api_key.is_none() && self.url == sections::default_model_url()
+    }
 }
 
 /// Where the model is.
@@ -279,6 +304,21 @@ pub struct Agent {
     pub model: String,
     /// What makes the model speak first; `None`: it waits for the caller.
     pub greeting: Option<String>,
+    /// What the model may have done, each name once.
+    pub tools: Vec<Arc<Tool>>,
+    /// Whom a caller can be put through to, by name.
+    pub transfer: Vec<Transfer>,
+    /// What is done when the caller presses just these keys; all others reach the model as text.
+    pub keys: Vec<(String, KeyRule)>,
+    /// Without another key for so long, the keys pressed so far belong together.
+    pub keys_pause: Duration,
+}
+
+impl Default for Agent {
+    /// The agent that answers where none is configured.
+    fn default() -> Agent {
+        agents::default_agent(sections::DEFAULT_MODEL)
+    }
 }
 
 /// A secret: never shown, not even in a debug print.

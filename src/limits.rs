@@ -144,6 +144,13 @@ pub const EARLY_ROTATIONS_MAX: u32 = 24;
 pub const OWED_MAX: Duration = Duration::from_secs(60);
 /// After the last of the model's audio, so long what is heard may be its echo.
 pub const ECHO_TAIL: Duration = Duration::from_millis(500);
+/// Tools of one call at work at once. A further one is answered at once: the model is told to wait.
+pub const TOOLS_AT_WORK_MAX: usize = 16;
+/// What the model may say to a tool, in bytes of JSON. More is answered with an error.
+pub const TOOL_ARGUMENTS_BYTES_MAX: usize = 16 * 1024;
+/// What a tool may say to the model, in bytes of JSON: with its envelope a message well inside the
+/// 8,000 bytes the model takes. More is cut, and the model is told so.
+pub const TOOL_RESULT_BYTES_MAX: usize = 7_000;
 /// Distance of the marks that tell how much the caller has heard.
 pub const MARK_EVERY_MS: u64 = 200;
 

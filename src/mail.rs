@@ -14,9 +14,10 @@ use mio::Waker;
 
 use crate::call::{
     CallId, Class, Door, Ending, LineFault, LineTerms, Opening, Refusal, Report, Revival, Tape,
+    ToolOrder, ToolReply,
 };
 use crate::clock::Nanos;
-use crate::config::Agent;
+use crate::config::{Agent, Tool};
 use crate::limits::MAILBOX_LETTERS;
 use crate::metrics::Figures;
 use crate::net::Stream;
@@ -67,6 +68,15 @@ pub enum WorkerLetter {
     Replaced {
         /// Which call.
         call: CallKey,
+    },
+    /// What came of a tool.
+    ToolReply {
+        /// Whose call it was run for.
+        call: CallKey,
+        /// Of its order.
+        ticket: u32,
+        /// What came of it.
+        reply: Box<ToolReply>,
     },
     /// Fill these figures with your own and send them to control.
     Figures(Box<Figures>),
@@ -120,6 +130,8 @@ pub enum AcceptLetter {
         call_sid: Option<String>,
         /// Why it ended.
         ending: Ending,
+        /// The number its caller is put through to, with [`Ending::Transferred`].
+        transfer: Option<String>,
     },
     /// The answer to a figures request, for the connection that made it.
     Page {
@@ -169,6 +181,48 @@ pub enum DialLetter {
     },
     /// Stop now.
     Stop,
+}
+
+/// To the tools thread.
+#[derive(Debug)]
+pub enum ToolLetter {
+    /// Run a tool; a [`WorkerLetter::ToolReply`] answers.
+    Run {
+        /// For which call.
+        call: CallKey,
+        /// Its name in the log.
+        id: CallId,
+        /// Its class.
+        class: Class,
+        /// What to run.
+        order: Box<ToolOrder>,
+    },
+    /// Its result is not wanted any more: if it has not been begun, leave it. An order nobody knows
+    /// is no matter.
+    Cancel {
+        /// For which call it was.
+        call: CallKey,
+        /// Of its order.
+        ticket: u32,
+    },
+    /// A thread of the tools' own has done its work, and waits for more.
+    Idle {
+        /// Which kind of work it does.
+        lane: Lane,
+        /// What it had been working at; `None`: it has just been started.
+        tool: Option<Arc<Tool>>,
+    },
+    /// Stop now: what is under way comes to its end, the rest is left.
+    Stop,
+}
+
+/// Kinds of work that do not stand in each other's way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lane {
+    /// Requests to other hosts, many at once.
+    Webhooks,
+    /// Appointments, one after the other.
+    Store,
 }
 
 /// To the control thread.

@@ -29,13 +29,14 @@ use crate::accept::{self, Accept};
 use crate::call;
 use crate::clock::Clock;
 use crate::config::{Config, SignatureMode};
+use crate::control::tools::Tools;
 use crate::control::{self, Control};
 use crate::demo::{self, Demo};
 use crate::dial::{Dial, DialError};
 use crate::limits::{ARRIVALS_MAX, YOUNG_CONNECTIONS_MAX};
 use crate::mail::{
-    AcceptLetter, ControlLetter, DialLetter, Load, Postbox, TapeLetter, TranscriptLetter,
-    WorkerLetter,
+    AcceptLetter, ControlLetter, DialLetter, Load, Postbox, TapeLetter, ToolLetter,
+    TranscriptLetter, WorkerLetter,
 };
 use crate::metrics::{Build, Figures, Shared};
 use crate::record::{Recordings, Transcripts};
@@ -161,6 +162,7 @@ struct Rooms {
     accept: Accept,
     dial: Dial,
     workers: Vec<Worker>,
+    tools: Tools,
     control: Control,
     tapes: Option<Recordings>,
     transcripts: Option<Transcripts>,
@@ -173,6 +175,7 @@ struct Posts {
     dial: Postbox<DialLetter>,
     /// By number.
     workers: Vec<Postbox<WorkerLetter>>,
+    tools: Postbox<ToolLetter>,
     control: Postbox<ControlLetter>,
     tapes: Option<Postbox<TapeLetter>>,
     transcripts: Option<Postbox<TranscriptLetter>>,
@@ -205,15 +208,17 @@ fn build_rooms(
         .map_err(|error| StartError::Listen { address, error })?;
     let (dial, dial_post) =
         Dial::new(config.clone(), clock, shared.clone()).map_err(StartError::Dial)?;
+    let (tools, tools_post) = Tools::new(clock);
     let redact = config.log.redact_numbers;
     let (control, control_post) = Control::new(count, clock, shared.clone(), build, redact);
     let (tapes, tapes_post) = build_recordings(config, clock, kernels, shared)?.unzip();
     let (transcripts, transcripts_post) = build_transcripts(config, clock, shared)?.unzip();
-    let rooms = Rooms { accept, dial, workers, control, tapes, transcripts };
+    let rooms = Rooms { accept, dial, workers, tools, control, tapes, transcripts };
     let posts = Posts {
         accept: accept_post,
         dial: dial_post,
         workers: worker_posts,
+        tools: tools_post,
         control: control_post,
         tapes: tapes_post,
         transcripts: transcripts_post,
@@ -257,7 +262,7 @@ fn start_threads(
 ) -> Result<(Threads, Receiver<Figures>), StartError> {
     let mut threads = Threads::new();
     let (totals, figures) = bounded(1);
-    let Rooms { accept, dial, workers, control, tapes, transcripts } = rooms;
+    let Rooms { accept, dial, workers, tools, control, tapes, transcripts } = rooms;
     if let Some(tapes) = tapes {
         start(&mut threads, "recordings", None, move || tapes.run())?;
     }
@@ -269,10 +274,13 @@ fn start_threads(
     start(&mut threads, "control", None, move || {
         let _ = totals.send(control.run(neighbours));
     })?;
+    let post_to = posts.workers.clone();
+    start(&mut threads, "tools", None, move || tools.run(&post_to))?;
     for (number, (worker, core)) in workers.into_iter().zip(pins).enumerate() {
         let neighbours = worker::Neighbours {
             dial: posts.dial.clone(),
             accept: posts.accept.clone(),
+            tools: posts.tools.clone(),
             control: posts.control.clone(),
             tapes: posts.tapes.clone(),
             transcripts: posts.transcripts.clone(),
@@ -391,7 +399,8 @@ impl Running {
         self.settle_endings()?;
         post(&self.posts.accept, AcceptLetter::Stop);
         post(&self.posts.dial, DialLetter::Stop);
-        self.wait_for(|name| name == "accept" || name == "dial")?;
+        post(&self.posts.tools, ToolLetter::Stop);
+        self.wait_for(|name| ["accept", "dial", "tools"].contains(&name))?;
         post(&self.posts.control, ControlLetter::Stop);
         self.wait_for(|name| KEEPERS.contains(&name) || name == "control")?;
         Ok(self.figures.try_recv().unwrap_or_default())

@@ -29,8 +29,10 @@ const ABSENT: [Absence; 2] = [
     Absence { room: "wire", names: PURE, why: "a format is bytes in, values out" },
 ];
 
-/// Addresses are values; every other name of `std::net` is a socket, or leads to one.
-const VALUES: [&str; 5] = [
+/// Addresses are values; every other name of `std::net` is a socket, or leads to one. Of
+/// `std::sync`, what is shared and never changes is a value; the rest waits for another thread.
+const VALUES: [&str; 6] = [
+    "std::sync::Arc",
     "std::net::IpAddr",
     "std::net::Ipv4Addr",
     "std::net::Ipv6Addr",
@@ -179,6 +181,8 @@ fn what_a_call_or_a_format_must_not_know_is_caught() {
     caught("call/phone.rs", "use std::net::{IpAddr, TcpStream};");
     caught("call/phone.rs", "use std::net;");
     passes("call/phone.rs", "use std::net::IpAddr;");
+    caught("call/phone.rs", "use std::sync::Mutex;");
+    passes("call/phone.rs", "use std::sync::Arc;");
     caught("call/phone.rs", "use std::{fmt, time::{Duration, Instant}};");
     caught("call/phone.rs", "fn f() { std::time::SystemTime::now(); }");
     caught("call/phone.rs", "fn f() { std::thread::yield_now(); }");

@@ -14,11 +14,11 @@ use std::fmt::Write as _;
 
 use super::answer::Answer;
 use super::desk::{Desk, Welcome};
-use super::endings::CALL_SID_MAX_BYTES;
+use super::endings::{CALL_SID_MAX_BYTES, Sequel};
 use super::limiter::LeftOut;
 use super::origin::Origin;
 use super::request::Request;
-use crate::call::{Afterwards, Refusal};
+use crate::call::Refusal;
 use crate::clock::Nanos;
 use crate::config::{Busy, SignatureMode};
 use crate::wire::http::Method;
@@ -156,8 +156,9 @@ impl Desk {
         };
         let call_sid = form::value(&fields, "CallSid").unwrap_or_default();
         Answer::twiml(match self.endings.afterwards(now, call_sid) {
-            Afterwards::Hangup => twiml::hangup(),
-            Afterwards::Fallback => twiml::say_and_hangup(&self.config.twilio.fallback, None),
+            Sequel::Hangup => twiml::hangup(),
+            Sequel::Fallback => twiml::say_and_hangup(&self.config.twilio.fallback, None),
+            Sequel::Dial(number) => twiml::dial(&number),
         })
     }
 

@@ -143,7 +143,7 @@ impl Desk {
             neighbours,
             endings: Endings::default(),
             guests: Guests::new(workers, config.limits.max_call_duration),
-            page: Page::new(),
+            page: Page::new(&config),
             limiters: Limiters::default(),
             token_key: TokenKey::new(&secret),
             fork_key: TokenKey::new(&fork_secret),
@@ -310,6 +310,7 @@ impl Desk {
         id: CallId,
         call_sid: Option<String>,
         ending: Ending,
+        transfer: Option<String>,
     ) -> Option<IpAddr> {
         let gone = self.guests.end(id);
         if let Some(call) = gone.inside
@@ -320,7 +321,7 @@ impl Desk {
         }
         // What a stranger says of a call is no answer to its carrier.
         if let (true, Some(call_sid)) = (gone.spoke, call_sid) {
-            self.endings.keep(now, call_sid, ending);
+            self.endings.keep(now, call_sid, ending, transfer);
         }
         gone.arrived_from
     }

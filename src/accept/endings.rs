@@ -25,10 +25,21 @@ pub(super) struct Endings {
     oldest_first: VecDeque<(Nanos, String)>,
 }
 
+/// What a caller gets once the stream is closed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Sequel {
+    /// The call is over.
+    Hangup,
+    /// The fallback sentence first.
+    Fallback,
+    /// Somebody else, at this number.
+    Dial(String),
+}
+
 /// What is known of one call.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Kept {
-    afterwards: Afterwards,
+    sequel: Sequel,
     /// Until when it is kept.
     until: Nanos,
     /// Whether its caller waits for the carrier to ask us.
@@ -39,7 +50,7 @@ impl Endings {
     /// The webhook of a call was answered. Should its stream never be let in, it was our side that
     /// failed.
     pub(super) fn expect(&mut self, now: Nanos, call_sid: &str) {
-        self.insert(now, call_sid.to_owned(), Afterwards::Fallback, false);
+        self.insert(now, call_sid.to_owned(), Sequel::Fallback, false);
     }
 
     /// The stream of a call was let in: only its own ending counts now.
@@ -47,10 +58,22 @@ impl Endings {
         self.by_call_sid.remove(call_sid);
     }
 
-    /// Keeps one ending; of two for the same call, the later.
-    pub(super) fn keep(&mut self, now: Nanos, call_sid: String, ending: Ending) {
-        let afterwards = ending.afterwards();
-        self.insert(now, call_sid, afterwards, afterwards == Afterwards::Fallback);
+    /// Keeps one ending; of two for the same call, the later. `transfer`: the number its caller is
+    /// put through to.
+    pub(super) fn keep(
+        &mut self,
+        now: Nanos,
+        call_sid: String,
+        ending: Ending,
+        transfer: Option<String>,
+    ) {
+        let sequel = match (transfer, ending.afterwards()) {
+            (Some(number), Afterwards::Hangup) => Sequel::Dial(number),
+            (_, Afterwards::Fallback) => Sequel::Fallback,
+            (None, Afterwards::Hangup) => Sequel::Hangup,
+        };
+        let owed = sequel != Sequel::Hangup;
+        self.insert(now, call_sid, sequel, owed);
     }
 
     /// How many callers of calls that ended at `since` or later wait to be told why.
@@ -65,7 +88,7 @@ impl Endings {
             .count()
     }
 
-    fn insert(&mut self, now: Nanos, call_sid: String, afterwards: Afterwards, owed: bool) {
+    fn insert(&mut self, now: Nanos, call_sid: String, sequel: Sequel, owed: bool) {
         if call_sid.is_empty() || call_sid.len() > CALL_SID_MAX_BYTES {
             return;
         }
@@ -75,16 +98,16 @@ impl Endings {
         }
         let until = now.plus(ENDINGS_KEPT);
         self.oldest_first.push_back((until, call_sid.clone()));
-        self.by_call_sid.insert(call_sid, Kept { afterwards, until, owed });
+        self.by_call_sid.insert(call_sid, Kept { sequel, until, owed });
     }
 
     /// What the caller gets. The call stays known, for a carrier that asks twice. A call nobody
     /// knows is over.
-    pub(super) fn afterwards(&mut self, now: Nanos, call_sid: &str) -> Afterwards {
+    pub(super) fn afterwards(&mut self, now: Nanos, call_sid: &str) -> Sequel {
         self.forget_old(now);
-        let Some(kept) = self.by_call_sid.get_mut(call_sid) else { return Afterwards::Hangup };
+        let Some(kept) = self.by_call_sid.get_mut(call_sid) else { return Sequel::Hangup };
         kept.owed = false;
-        kept.afterwards
+        kept.sequel.clone()
     }
 
     fn forget_old(&mut self, now: Nanos) {
@@ -109,13 +132,13 @@ mod tests {
     #[test]
     fn a_failed_calls_caller_hears_the_fallback_as_often_as_the_carrier_asks() {
         let mut endings = Endings::default();
-        endings.keep(Nanos(5), "CA1".into(), Ending::ModelLost);
-        endings.keep(Nanos(6), "CA2".into(), Ending::CallerHungUp);
+        endings.keep(Nanos(5), "CA1".into(), Ending::ModelLost, None);
+        endings.keep(Nanos(6), "CA2".into(), Ending::CallerHungUp, None);
         for _ in 0..2 {
-            assert_eq!(endings.afterwards(Nanos(7), "CA1"), Afterwards::Fallback);
-            assert_eq!(endings.afterwards(Nanos(7), "CA2"), Afterwards::Hangup);
+            assert_eq!(endings.afterwards(Nanos(7), "CA1"), Sequel::Fallback);
+            assert_eq!(endings.afterwards(Nanos(7), "CA2"), Sequel::Hangup);
         }
-        assert_eq!(endings.afterwards(Nanos(7), "CA3"), Afterwards::Hangup);
+        assert_eq!(endings.afterwards(Nanos(7), "CA3"), Sequel::Hangup);
     }
 
     #[test]
@@ -124,16 +147,16 @@ mod tests {
         endings.expect(Nanos(5), "CA1");
         endings.expect(Nanos(5), "CA2");
         endings.forget("CA2");
-        assert_eq!(endings.afterwards(Nanos(6), "CA1"), Afterwards::Fallback);
-        assert_eq!(endings.afterwards(Nanos(6), "CA2"), Afterwards::Hangup);
+        assert_eq!(endings.afterwards(Nanos(6), "CA1"), Sequel::Fallback);
+        assert_eq!(endings.afterwards(Nanos(6), "CA2"), Sequel::Hangup);
     }
 
     #[test]
     fn a_caller_who_is_to_be_told_is_owed_it_until_the_carrier_asks() {
         let mut endings = Endings::default();
-        endings.keep(Nanos(5), "CA1".into(), Ending::Drained);
-        endings.keep(Nanos(9), "CA2".into(), Ending::Drained);
-        endings.keep(Nanos(9), "CA3".into(), Ending::CallerHungUp);
+        endings.keep(Nanos(5), "CA1".into(), Ending::Drained, None);
+        endings.keep(Nanos(9), "CA2".into(), Ending::Drained, None);
+        endings.keep(Nanos(9), "CA3".into(), Ending::CallerHungUp, None);
         endings.expect(Nanos(9), "CA4");
         assert_eq!((endings.owed(Nanos(5)), endings.owed(Nanos(6))), (2, 1));
         endings.afterwards(Nanos(10), "CA2");
@@ -141,43 +164,52 @@ mod tests {
     }
 
     #[test]
+    fn a_transferred_caller_is_dialled_on_and_waited_for() {
+        let mut endings = Endings::default();
+        let number = || Some("+15550100".to_owned());
+        endings.keep(Nanos(5), "CA1".into(), Ending::Transferred, number());
+        assert_eq!(endings.owed(Nanos(5)), 1);
+        assert_eq!(endings.afterwards(Nanos(6), "CA1"), Sequel::Dial("+15550100".into()));
+        assert_eq!(endings.owed(Nanos(5)), 0);
+        endings.keep(Nanos(7), "CA1".into(), Ending::Internal, number());
+        assert_eq!(endings.afterwards(Nanos(8), "CA1"), Sequel::Fallback);
+    }
+
+    #[test]
     fn an_ending_is_forgotten_after_its_time() {
         let mut endings = Endings::default();
-        endings.keep(Nanos(5), "CA1".into(), Ending::ModelLost);
+        endings.keep(Nanos(5), "CA1".into(), Ending::ModelLost, None);
         let last = Nanos(4).plus(ENDINGS_KEPT);
-        assert_eq!(endings.afterwards(last, "CA1"), Afterwards::Fallback);
-        assert_eq!(
-            endings.afterwards(last.plus(Duration::from_nanos(1)), "CA1"),
-            Afterwards::Hangup
-        );
+        assert_eq!(endings.afterwards(last, "CA1"), Sequel::Fallback);
+        assert_eq!(endings.afterwards(last.plus(Duration::from_nanos(1)), "CA1"), Sequel::Hangup);
         assert!(endings.by_call_sid.is_empty() && endings.oldest_first.is_empty());
     }
 
     #[test]
     fn the_later_of_two_endings_of_one_call_counts_for_its_whole_time() {
         let mut endings = Endings::default();
-        endings.keep(Nanos(0), "CA1".into(), Ending::CallerHungUp);
-        endings.keep(Nanos(10), "CA1".into(), Ending::ModelLost);
+        endings.keep(Nanos(0), "CA1".into(), Ending::CallerHungUp, None);
+        endings.keep(Nanos(10), "CA1".into(), Ending::ModelLost, None);
         let first_over = Nanos(0).plus(ENDINGS_KEPT);
-        assert_eq!(endings.afterwards(first_over, "CA1"), Afterwards::Fallback);
+        assert_eq!(endings.afterwards(first_over, "CA1"), Sequel::Fallback);
     }
 
     #[test]
     fn at_the_bound_the_oldest_is_forgotten() {
         let mut endings = Endings::default();
         for call in 0..=ENDINGS_MAX {
-            endings.keep(Nanos(1), format!("CA{call}"), Ending::ModelLost);
+            endings.keep(Nanos(1), format!("CA{call}"), Ending::ModelLost, None);
         }
         assert_eq!(endings.by_call_sid.len(), ENDINGS_MAX);
-        assert_eq!(endings.afterwards(Nanos(1), "CA0"), Afterwards::Hangup);
-        assert_eq!(endings.afterwards(Nanos(1), "CA1"), Afterwards::Fallback);
+        assert_eq!(endings.afterwards(Nanos(1), "CA0"), Sequel::Hangup);
+        assert_eq!(endings.afterwards(Nanos(1), "CA1"), Sequel::Fallback);
     }
 
     #[test]
     fn a_name_of_absurd_length_takes_no_memory() {
         let mut endings = Endings::default();
-        endings.keep(Nanos(1), "C".repeat(CALL_SID_MAX_BYTES + 1), Ending::ModelLost);
-        endings.keep(Nanos(1), String::new(), Ending::ModelLost);
+        endings.keep(Nanos(1), "C".repeat(CALL_SID_MAX_BYTES + 1), Ending::ModelLost, None);
+        endings.keep(Nanos(1), String::new(), Ending::ModelLost, None);
         assert!(endings.by_call_sid.is_empty() && endings.oldest_first.is_empty());
     }
 }

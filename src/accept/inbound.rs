@@ -166,8 +166,8 @@ impl Inbound {
                     let from = self.desk.admit(self.now, call, id, &opening);
                     self.arrived(from);
                 }
-                AcceptLetter::Ended { id, call_sid, ending } => {
-                    let from = self.desk.ended(self.now, id, call_sid, ending);
+                AcceptLetter::Ended { id, call_sid, ending, transfer } => {
+                    let from = self.desk.ended(self.now, id, call_sid, ending, transfer);
                     self.arrived(from);
                 }
                 AcceptLetter::Page { ticket, text } => self.hand_out_figures(ticket, text),

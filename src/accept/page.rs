@@ -1,45 +1,74 @@
-//! The browsers' page: one file, nothing from anywhere else.
+//! What browsers load: the page, and the module it is made with, for other pages to embed.
 //!
-//! In:       `page.html`, built into the program.
-//! Out:      the answer to `GET /`.
-//! Not here: what the page does (`page.html`).
+//! In:       `page/page.html`, `page/page.js`, `page/vocaris.js`, built into the program; whether
+//!           the demo agent answers.
+//! Out:      the answers to `GET /` and `GET /vocaris.js`.
+//! Not here: what the page does (`page/page.js`), how it talks to us (`page/vocaris.js`).
 //!
-//! The page's own script and style are the only ones the browser will run: the policy names their
-//! hashes. `blob:` is the audio worklet, which the script makes from its own text.
+//! The page is one file: the module and the page's own script stand in it as one script. That script
+//! and the style are the only ones the browser will run: the policy names their hashes. `blob:` is
+//! the audio worklet, which the module makes from its own text.
 
 use aws_lc_rs::digest::{SHA256, digest};
 
 use super::answer::Answer;
+use crate::config::Config;
 use crate::wire::base64;
 
-const HTML: &str = include_str!("page.html");
+const HTML: &str = include_str!("page/page.html");
+const SCRIPT: &str = include_str!("page/page.js");
+const MODULE: &str = include_str!("page/vocaris.js");
+/// Where the script belongs in the page.
+const SCRIPT_GOES_HERE: &str = "/* the script */";
 
 /// The page and what its header fields say.
 #[derive(Debug)]
 pub(super) struct Page {
+    html: String,
     policy: String,
 }
 
 impl Page {
-    pub(super) fn new() -> Page {
-        let script = hash(between(HTML, "<script>", "</script>"));
-        let style = hash(between(HTML, "<style>", "</style>"));
+    pub(super) fn new(config: &Config) -> Page {
+        let script = format!("{MODULE}\n{SCRIPT}");
+        let html = HTML.replacen(SCRIPT_GOES_HERE, &script, 1);
+        let html = match is_demo(config) {
+            true => html.replacen("<html", "<html data-demo=\"true\"", 1),
+            false => html,
+        };
+        let script = hash(between(&html, "<script type=\"module\">", "</script>"));
+        let style = hash(between(&html, "<style>", "</style>"));
         Page {
             policy: format!(
                 "default-src 'none'; script-src '{script}' blob:; style-src '{style}'; \
                  connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; \
                  frame-ancestors 'none'"
             ),
+            html,
         }
     }
 
+    /// The page.
     pub(super) fn answer(&self) -> Answer {
-        Answer::new(200, "text/html; charset=utf-8", HTML.as_bytes())
+        Answer::new(200, "text/html; charset=utf-8", self.html.clone().into_bytes())
             .with("Content-Security-Policy", self.policy.clone())
             .with("Referrer-Policy", "no-referrer")
-            .with("Permissions-Policy", "microphone=(self)")
+            .with("Permissions-Policy", "microphone=(self), speaker-selection=(self)")
             .with("Cache-Control", "no-cache")
     }
+
+    /// The module. Any site may load it; whether its visitors may talk is decided at the door.
+    pub(super) fn module() -> Answer {
+        Answer::new(200, "text/javascript; charset=utf-8", MODULE.as_bytes())
+            .with("Access-Control-Allow-Origin", "*")
+            .with("Cross-Origin-Resource-Policy", "cross-origin")
+            .with("Cache-Control", "no-cache")
+    }
+}
+
+/// Whether somebody answers who needs no key, on this machine: the demo agent.
+fn is_demo(config: &Config) -> bool {
+    config.gemini.api_key.is_none() && !config.gemini.url.tls
 }
 
 /// What stands between the first `open` and the `close` behind it.
@@ -59,12 +88,26 @@ fn hash(text: &str) -> String {
 mod tests {
     use super::*;
 
+    fn page() -> Page {
+        Page::new(&Config::read(None, std::iter::empty()).unwrap())
+    }
+
     #[test]
     fn the_page_has_one_script_and_one_style_and_loads_nothing() {
-        assert_eq!(HTML.matches("<script").count(), 1);
-        assert_eq!(HTML.matches("<style").count(), 1);
-        for loading in [" src=", "@import", "url(", "http://", "https://", " style=", " onclick="] {
-            assert!(!HTML.contains(loading), "{loading}");
+        let html = page().html;
+        assert_eq!(html.matches("<script").count(), 1);
+        assert_eq!(html.matches("</script").count(), 1);
+        assert_eq!(html.matches("<style").count(), 1);
+        assert!(html.contains("export class Conversation") && html.contains("new Conversation("));
+        let markup = HTML.split("<style>").next().unwrap().len()
+            + HTML.split("</style>").nth(1).unwrap().len();
+        assert!(markup > 1000, "the page has markup besides its style");
+        for loading in [" src=", "@import", "url(", " style=", " onclick=", "eval(", "innerHTML"] {
+            assert!(!html.contains(loading), "{loading}");
+        }
+        let addresses = html.split("http").skip(1).filter(|rest| rest.starts_with("s://"));
+        for address in addresses {
+            assert!(address.starts_with("s://voice.example.com/"), "only the example of the docs");
         }
     }
 
@@ -72,7 +115,17 @@ mod tests {
     fn the_policy_names_the_hashes_in_the_spelling_browsers_read() {
         // printf %s 'alert(1)' | openssl dgst -sha256 -binary | base64
         assert_eq!(hash("alert(1)"), "sha256-bhHHL3z2vDgxUt0W3dWQOrprscmda2Y5pLsLg4GF+pI=");
-        let policy = Page::new().policy;
+        let policy = page().policy;
         assert!(policy.contains("script-src 'sha256-") && policy.contains("style-src 'sha256-"));
+    }
+
+    #[test]
+    fn only_a_demo_shows_the_demos_buttons() {
+        assert!(!page().html.contains("data-demo=\"true\""));
+        let mut config = Config::read(None, std::iter::empty()).unwrap();
+        config.gemini.url.tls = false;
+        let demo = Page::new(&config);
+        assert!(demo.html.contains("<html data-demo=\"true\" lang="));
+        assert_eq!(demo.policy, page().policy, "the script is the same");
     }
 }

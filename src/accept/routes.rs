@@ -7,6 +7,7 @@
 //! | `/twilio/stream-status` | GET, HEAD, POST | [`Route::StreamStatus`] |
 //! | `/healthz`, `/readyz`, `/metrics` | GET, HEAD | the like-named |
 //! | `/` | GET, HEAD | [`Route::Page`] where browsers are served |
+//! | `/vocaris.js` | GET, HEAD | [`Route::Module`] where browsers are served |
 //! | `/`, `/web`, `/twilio/media`, `/twilio/media/…` | GET with an upgrade | [`Route::Upgrade`] |
 //! | `/twilio/tracks` | the same, where both tracks are asked for | [`Route::Upgrade`] |
 //!
@@ -16,6 +17,7 @@
 
 use super::answer::Answer;
 use super::desk::{Desk, Outcome, Welcome};
+use super::page::Page;
 use super::request::Request;
 use crate::call::Door;
 use crate::clock::Nanos;
@@ -41,6 +43,8 @@ pub(super) enum Route {
     Metrics,
     /// The browsers' page.
     Page,
+    /// The module the page is made with, for other pages.
+    Module,
     /// A WebSocket.
     Upgrade(Door),
 }
@@ -80,6 +84,7 @@ impl Desk {
             "/readyz" => Route::Readyz,
             "/metrics" => Route::Metrics,
             "/" if self.config.web.enabled => Route::Page,
+            "/vocaris.js" if self.config.web.enabled => Route::Module,
             _ => return Err(Answer::error(404, "no such path")),
         };
         match request.method {
@@ -144,9 +149,11 @@ impl Desk {
             Route::After => self.after(now, request, body),
             Route::StreamStatus => self.stream_status(now, request, body),
             Route::Healthz => Answer::text(200, "ok"),
-            Route::Readyz => self.readyz(now),
+            // Any page may ask: a browser hides from it why a WebSocket was refused.
+            Route::Readyz => self.readyz(now).with("Access-Control-Allow-Origin", "*"),
             Route::Metrics => return self.ask_for_figures(),
             Route::Page => self.page.answer(),
+            Route::Module => Page::module(),
             Route::Upgrade(door) => return self.upgrade(now, request, door),
         };
         Outcome::Answer(answer)

@@ -4,11 +4,14 @@
 //! Not here: how any of it is done; numbers of frames (`call::tally`).
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::session::{Cause, Kind};
-use crate::config::Secret;
+use crate::config::{Agent, Secret, Tool};
+use crate::limits::TOOL_RESULT_BYTES_MAX;
 use crate::wire::browser::Who;
+use crate::wire::gemini::tool_error;
 
 /// A call's name in the log, unlike any other of this process and of the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -150,6 +153,8 @@ pub struct LineTerms {
     pub seed: Option<String>,
     /// The message that asks a model for its answer that does not give it, as JSON.
     pub nudge: String,
+    /// Who answers: its tools, its transfers, its keys. `None`: an agent without any.
+    pub agent: Option<Arc<Agent>>,
 }
 
 /// How a session goes on, on another connection.
@@ -306,6 +311,10 @@ pub enum Ending {
     Internal,
     /// A newer stream of the same call took its place.
     Replaced,
+    /// The agent said goodbye and hung up.
+    AgentHungUp,
+    /// The caller is put through to somebody else.
+    Transferred,
 }
 
 /// What the caller gets once the stream is closed.
@@ -319,7 +328,7 @@ pub enum Afterwards {
 
 impl Ending {
     /// How many labels there are.
-    pub const COUNT: usize = 17;
+    pub const COUNT: usize = 19;
 
     /// The labels, by [`Ending::index`].
     pub const LABELS: [&'static str; Ending::COUNT] = [
@@ -340,6 +349,8 @@ impl Ending {
         "drained",
         "internal",
         "replaced",
+        "agent_hung_up",
+        "transferred",
     ];
 
     /// Its place among the counters.
@@ -362,6 +373,8 @@ impl Ending {
             Ending::Drained => 14,
             Ending::Internal => 15,
             Ending::Replaced => 16,
+            Ending::AgentHungUp => 17,
+            Ending::Transferred => 18,
         }
     }
 
@@ -427,11 +440,104 @@ pub enum Request {
     Spare,
     /// To have its audio recorded: somebody takes its tape.
     Record,
+    /// To have a tool run, off the media path: [`super::Call::handle_tool_reply`] brings what came
+    /// of it.
+    RunTool(Box<ToolOrder>),
+    /// The model has taken back the call of the tool with this ticket: it need not be begun.
+    CancelTool {
+        /// Of its order.
+        ticket: u32,
+    },
     /// To have this said of it in the log.
     Report(Report),
     /// To be told apart from a call that is still going: it has ended, and this is why. The close
     /// frames are written already; the sockets may go when they have left.
     Ended(Ending),
+}
+
+/// A tool to be run for a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ToolOrder {
+    /// Its number within the call: comes back with the reply.
+    pub ticket: u32,
+    /// Which tool.
+    pub tool: Arc<Tool>,
+    /// A JSON object as the model wrote it, at most [`crate::limits::TOOL_ARGUMENTS_BYTES_MAX`].
+    pub arguments: String,
+    /// The same for every attempt at the same thing, and for nothing else: whoever has done it for
+    /// this key once need not do it again.
+    pub key: String,
+    /// Who calls; any text, not always a number.
+    pub from: Option<String>,
+    /// Who is called.
+    pub to: Option<String>,
+}
+
+/// What came of a tool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ToolReply {
+    /// How it went.
+    pub outcome: ToolOutcome,
+    /// What the model is told, as a JSON object with `output` or `error`; ASCII, at most
+    /// [`crate::limits::TOOL_RESULT_BYTES_MAX`].
+    pub json: String,
+}
+
+impl ToolReply {
+    /// A tool that did not do it; `message`: what the model can tell the caller.
+    pub fn failed(outcome: ToolOutcome, message: &str) -> ToolReply {
+        ToolReply { outcome, json: tool_error(message, None, TOOL_RESULT_BYTES_MAX) }
+    }
+}
+
+/// What the model can tell the caller when too many tools are at work.
+pub const TOOLS_BUSY: &str =
+    "Too much is being done at the moment. Apologise to the caller and try again a little later.";
+
+/// How a tool went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ToolOutcome {
+    /// It did what it was asked for.
+    Done,
+    /// It understood, and would or could not: no such slot, no such booking.
+    Refused,
+    /// There is no such tool, or not for this agent.
+    Unknown,
+    /// The arguments are not what it takes.
+    BadArguments,
+    /// Too many tools are at work.
+    Busy,
+    /// Nobody answers at its address, or the address may not be asked.
+    Unreachable,
+    /// It did not answer in time. Whether it did what it was asked for is not known.
+    TimedOut,
+    /// It failed, or its answer is none. Whether it did what it was asked for is not known.
+    Failed,
+    /// The model took the call back before it was begun.
+    Cancelled,
+}
+
+impl ToolOutcome {
+    /// How many labels there are.
+    pub const COUNT: usize = 9;
+
+    /// The labels, in their order.
+    pub const LABELS: [&'static str; ToolOutcome::COUNT] = [
+        "done",
+        "refused",
+        "unknown",
+        "bad_arguments",
+        "busy",
+        "unreachable",
+        "timed_out",
+        "failed",
+        "cancelled",
+    ];
+
+    /// The word for it in figures and in the log.
+    pub const fn label(self) -> &'static str {
+        ToolOutcome::LABELS[self as usize]
+    }
 }
 
 /// One event of a call's life.
@@ -499,6 +605,22 @@ pub enum Report {
     },
     /// A key tone.
     Dtmf,
+    /// The model has called a tool. Never in the log.
+    ToolCalled {
+        /// Its name.
+        name: String,
+        /// What it was called with, as JSON.
+        arguments: String,
+    },
+    /// A tool the model called has been answered.
+    Tool {
+        /// Its name; of a tool nobody declared, `unknown`.
+        name: String,
+        /// How it went.
+        outcome: ToolOutcome,
+        /// Since the model called it.
+        took: Duration,
+    },
     /// It is over.
     Ended {
         /// Why.
@@ -517,7 +639,7 @@ pub enum Report {
 impl Report {
     /// Whether it is kept out of the log: what was said, and what is a figure only.
     pub const fn is_unsaid(&self) -> bool {
-        matches!(self, Report::Said { .. } | Report::Answered { .. })
+        matches!(self, Report::Said { .. } | Report::Answered { .. } | Report::ToolCalled { .. })
     }
 }
 

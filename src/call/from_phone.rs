@@ -242,10 +242,11 @@ impl Call {
     fn handle_browser_text(&mut self, text: &str) {
         self.phone.speak_browser();
         match browser::decode(text) {
-            Ok(FromBrowser::Hello { rate_hz, token }) => {
+            Ok(FromBrowser::Hello { rate_hz, token, .. }) => {
                 self.open_browser(rate_hz, token.map(|token| token.to_cow().into_owned()));
             }
             Ok(FromBrowser::Text { text }) => self.take_typed(&text.to_cow()),
+            Ok(FromBrowser::Key { .. }) => self.take_key_tone(),
             Ok(FromBrowser::Bye) => self.end(Ending::CallerHungUp),
             Ok(FromBrowser::Unknown) => {
                 self.handle_phone_nonsense(Oddity::PhoneUnknown, CloseCode::POLICY);
@@ -309,7 +310,11 @@ impl Call {
 /// What a browser is told of an ending that is not its own doing.
 pub(super) fn sentence_for(ending: Ending) -> Option<&'static str> {
     match ending {
-        Ending::CallerHungUp | Ending::PhoneClosed { .. } | Ending::PhoneLost => None,
+        Ending::CallerHungUp
+        | Ending::PhoneClosed { .. }
+        | Ending::PhoneLost
+        | Ending::AgentHungUp
+        | Ending::Transferred => None,
         Ending::PhoneSilent | Ending::PhoneStalled => Some("The connection was too slow."),
         Ending::PhoneBroke { .. } => Some("The relay did not understand this client."),
         Ending::NoStart => Some("The conversation was not begun in time."),

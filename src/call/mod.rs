@@ -14,6 +14,9 @@
 //! | `swap` | what the call does while a connection is swapped |
 //! | `watch`, `ear` | whether the model answers, whether the caller speaks |
 //! | `memory` | what was said, in words |
+//! | `tools` | what the model has done for the caller |
+//! | `farewell` | how the model hangs up, or puts the caller through |
+//! | `keys` | what the caller presses |
 //! | `from_phone`, `from_agent` | what each side says, and what follows |
 //! | `phone`, `agent` | what is said to each side |
 //! | `uplink`, `downlink` | the audio between them |
@@ -38,6 +41,7 @@ pub mod session;
 mod swap;
 pub mod tally;
 pub mod tap;
+mod tools;
 pub mod turns;
 pub mod uplink;
 mod watch;
@@ -48,7 +52,7 @@ use std::time::Duration;
 pub use audio::Workbench;
 pub use events::{
     Afterwards, CallId, Class, Door, Ending, LineFault, LineTerms, Opening, Refusal, Report,
-    Request, Revival, shown_digits,
+    Request, Revival, TOOLS_BUSY, ToolOrder, ToolOutcome, ToolReply, shown_digits,
 };
 pub use keep::Keep;
 pub use tally::{Dropped, Flow, Lines, Oddity, Tally};

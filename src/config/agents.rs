@@ -6,11 +6,13 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use toml::de::DeValue;
 
 use super::Agent;
 use super::settings::{Settings, Table, Written};
+use super::tools::{self, Shelf};
 use super::values;
 
 /// What a model is told to be, and what makes it speak: well inside the one message that sets a
@@ -24,16 +26,24 @@ const DEFAULT_NAME: &str = "default";
 const DEFAULT_SYSTEM: &str = "You are a friendly voice agent on the telephone. Always answer the \
     caller, even if only briefly. Speak the caller's language, in short sentences, as one speaks \
     and not as one writes: no lists, no headings, no symbols. If you did not understand, ask.";
+/// As long as one takes to find the next key.
+const DEFAULT_KEYS_PAUSE: Duration = Duration::from_secs(2);
+const KEYS_PAUSE_MIN: Duration = Duration::from_millis(200);
+const KEYS_PAUSE_MAX: Duration = Duration::from_secs(10);
 const DEFAULT_VOICE: &str = "Kore";
 const DEFAULT_GREETING: &str =
     "A caller is on the line. Greet them in one short sentence and ask how you can help.";
 
 /// Reads every agent, and adds the default one if none answers every number.
-pub(super) fn read(settings: &mut Settings<'_>, default_model: &str) -> Vec<Arc<Agent>> {
+pub(super) fn read(
+    settings: &mut Settings<'_>,
+    default_model: &str,
+    shelf: &Shelf<'_>,
+) -> Vec<Arc<Agent>> {
     let (mut agents, mut for_the_rest) = (Vec::new(), None);
     let (mut names, mut numbers) = (BTreeSet::new(), BTreeSet::new());
-    for mut table in settings.take_agents() {
-        let agent = read_one(settings, &mut table, default_model);
+    for mut table in settings.take_list("agents") {
+        let agent = read_one(settings, &mut table, default_model, shelf);
         if !names.insert(agent.name.clone()) {
             settings.fail_in(&mut table, "name", "another agent has this name");
         }
@@ -55,7 +65,7 @@ pub(super) fn read(settings: &mut Settings<'_>, default_model: &str) -> Vec<Arc<
     agents
 }
 
-fn default_agent(model: &str) -> Agent {
+pub(super) fn default_agent(model: &str) -> Agent {
     Agent {
         name: DEFAULT_NAME.to_owned(),
         numbers: vec![EVERY_NUMBER.to_owned()],
@@ -63,10 +73,19 @@ fn default_agent(model: &str) -> Agent {
         voice: Some(DEFAULT_VOICE.to_owned()),
         model: model.to_owned(),
         greeting: Some(DEFAULT_GREETING.to_owned()),
+        tools: Vec::new(),
+        transfer: Vec::new(),
+        keys: Vec::new(),
+        keys_pause: DEFAULT_KEYS_PAUSE,
     }
 }
 
-fn read_one<'s>(settings: &mut Settings<'s>, table: &mut Table<'s>, model: &str) -> Agent {
+fn read_one<'s>(
+    settings: &mut Settings<'s>,
+    table: &mut Table<'s>,
+    model: &str,
+    shelf: &Shelf<'_>,
+) -> Agent {
     let folder = settings.folder();
     let mut agent = default_agent(model);
     if let Some(name) = settings.read_in(table, "name", short_name) {
@@ -89,7 +108,31 @@ fn read_one<'s>(settings: &mut Settings<'s>, table: &mut Table<'s>, model: &str)
     if let Some(greeting) = settings.read_in(table, "greeting", values::text_owned) {
         agent.greeting = Some(greeting).filter(|greeting| !greeting.trim().is_empty());
     }
+    read_abilities(settings, table, shelf, &mut agent);
     agent
+}
+
+/// What the agent can do besides talking.
+fn read_abilities<'s>(
+    settings: &mut Settings<'s>,
+    table: &mut Table<'s>,
+    shelf: &Shelf<'_>,
+    agent: &mut Agent,
+) {
+    if let Some(transfer) = settings.read_in(table, "transfer", tools::transfers) {
+        agent.transfer = transfer;
+    }
+    let transfer = &agent.transfer;
+    if let Some(tools) = settings.read_in(table, "tools", |w| shelf.take(w, transfer)) {
+        agent.tools = tools;
+    }
+    if let Some(keys) = settings.read_in(table, "keys", |w| tools::keys(w, transfer)) {
+        agent.keys = keys;
+    }
+    let pauses = KEYS_PAUSE_MIN..=KEYS_PAUSE_MAX;
+    if let Some(pause) = settings.read_in(table, "keys_pause", values::duration(pauses)) {
+        agent.keys_pause = pause;
+    }
 }
 
 fn short_name(written: &Written<'_>) -> Result<String, String> {

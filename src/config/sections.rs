@@ -19,7 +19,7 @@ const DEFAULT_MAX_HANDSHAKES_PER_IP: usize = 256;
 const DEFAULT_MAX_CALL_DURATION: Duration = Duration::from_secs(4 * 3600);
 const DEFAULT_MODEL_HOST: &str = "generativelanguage.googleapis.com";
 const DEFAULT_API_VERSION: &str = "v1beta";
-const DEFAULT_MODEL: &str = "models/gemini-3.8-live";
+pub(super) const DEFAULT_MODEL: &str = "models/gemini-3.8-live";
 const DEFAULT_UPLINK_RATE_HZ: usize = 16_000;
 const DEFAULT_UPLINK_MS: usize = 20;
 const DEFAULT_PLAYOUT_LEAD: Duration = Duration::from_millis(300);
@@ -79,15 +79,19 @@ pub(super) fn limits(settings: &mut Settings<'_>) -> Limits {
     }
 }
 
+/// The service's own address.
+pub(super) fn default_model_url() -> ModelUrl {
+    ModelUrl { tls: true, host: DEFAULT_MODEL_HOST.to_owned(), port: 443 }
+}
+
 /// Reads `[gemini]`.
 pub(super) fn gemini(settings: &mut Settings<'_>) -> Gemini {
-    let default_url = || ModelUrl { tls: true, host: DEFAULT_MODEL_HOST.to_owned(), port: 443 };
     let rates: &[usize] = &[8000, 16_000];
     let rate = settings.read(Key::open("gemini", "uplink_rate"), values::one_of(rates));
     Gemini {
         url: settings
             .read(Key::open("gemini", "url"), values::model_url)
-            .unwrap_or_else(default_url),
+            .unwrap_or_else(default_model_url),
         api_version: settings
             .read(Key::open("gemini", "api_version"), values::api_version)
             .unwrap_or_else(|| DEFAULT_API_VERSION.to_owned()),

@@ -49,6 +49,11 @@ impl Key {
         Key { section, name, usual_variable: Some(usual_variable), secret: true }
     }
 
+    /// A key that must not be shown, without another variable.
+    pub(super) const fn guarded(section: &'static str, name: &'static str) -> Key {
+        Key { section, name, usual_variable: None, secret: true }
+    }
+
     fn path(&self) -> String {
         format!("{}.{}", self.section, self.name)
     }
@@ -57,6 +62,9 @@ impl Key {
         format!("{PREFIX}{}_{}", self.section, self.name).to_ascii_uppercase()
     }
 }
+
+/// What a file holds several of, each in a table of its own: `[[agents]]`.
+const LISTS: [&str; 2] = ["agents", "tools"];
 
 /// A value as it was written. Like everything here that holds one, not to be printed: it may be a
 /// secret.
@@ -84,7 +92,7 @@ impl Written<'_> {
     }
 }
 
-/// One `[section]`, or one of the `[[agents]]`.
+/// One `[section]`, one of a list such as the `[[agents]]`, or a table within a section.
 pub(super) struct Table<'s> {
     name: &'s str,
     line: usize,
@@ -117,9 +125,11 @@ pub struct SourceFile {
 /// Everything that was written, and everything found wrong with it so far.
 pub(super) struct Settings<'s> {
     path: &'s Path,
+    /// The file's text, to tell lines by.
+    text: &'s str,
     tables: Vec<Table<'s>>,
-    /// The `[[agents]]`, in the file's order, until they are taken.
-    agents: Vec<Table<'s>>,
+    /// The tables of each of [`LISTS`], in the file's order, until they are taken.
+    lists: Vec<Table<'s>>,
     variables: Vec<Variable>,
     errors: Vec<ConfigError>,
     /// Lines that are no TOML: what else seems wrong with them is a consequence.
@@ -147,8 +157,9 @@ impl<'s> Settings<'s> {
     ) -> Settings<'s> {
         let mut settings = Settings {
             path: &file.path,
+            text: &file.text,
             tables: Vec::new(),
-            agents: Vec::new(),
+            lists: Vec::new(),
             variables: variables(environment),
             errors: Vec::new(),
             broken_lines: faults.iter().map(|&(line, _)| line).collect(),
@@ -174,21 +185,23 @@ impl<'s> Settings<'s> {
         let line = line_of(text, name.span().start);
         let name = name.get_ref().as_ref();
         match value.get_ref() {
-            DeValue::Table(entries) if name != "agents" => {
+            DeValue::Table(entries) if !LISTS.contains(&name) => {
                 self.tables.push(Table::new(name, line, text, entries));
             }
-            DeValue::Array(items) if name == "agents" => {
+            DeValue::Array(items) if LISTS.contains(&name) => {
                 for item in items {
                     let line = line_of(text, item.span().start);
                     match item.get_ref() {
                         DeValue::Table(entries) => {
-                            self.agents.push(Table::new(name, line, text, entries));
+                            self.lists.push(Table::new(name, line, text, entries));
                         }
-                        _ => self.fail_at(line, name, "each agent is a table of its own"),
+                        _ => self.fail_at(line, name, "each of them is a table of its own"),
                     }
                 }
             }
-            _ if name == "agents" => self.fail_at(line, name, "write it as [[agents]]"),
+            _ if LISTS.contains(&name) => {
+                self.fail_at(line, name, &format!("write it as [[{name}]]"));
+            }
             _ => self.fail_at(line, name, "stands outside of a [section]"),
         }
     }
@@ -249,6 +262,19 @@ impl<'s> Settings<'s> {
         self.errors.push(ConfigError { place, key, value, advice: advice.to_owned() });
     }
 
+    /// Notes that `key` should have been written, in the section's first line.
+    ///
+    /// A section that only variables speak of has no line: then the file as a whole is named.
+    pub(super) fn fail_missing(&mut self, key: Key, advice: &str) {
+        let table = self.tables.iter().find(|table| table.name == key.section);
+        let place = match table {
+            Some(table) => Place::Line(self.path.to_owned(), table.line),
+            None => Place::File(self.path.to_owned()),
+        };
+        let advice = advice.to_owned();
+        self.errors.push(ConfigError { place, key: Some(key.path()), value: None, advice });
+    }
+
     fn strongest(&mut self, key: Key) -> Option<(Place, Written<'s>)> {
         let variable = key.variable();
         let ours = self.variable(&variable).map(|text| (variable, text));
@@ -276,9 +302,71 @@ impl<'s> Settings<'s> {
         variable.value.clone().filter(|text| !text.is_empty())
     }
 
-    /// The `[[agents]]`; whoever takes them gives each back to [`Settings::done_with`].
-    pub(super) fn take_agents(&mut self) -> Vec<Table<'s>> {
-        std::mem::take(&mut self.agents)
+    /// One of [`LISTS`]; whoever takes it gives each table back to [`Settings::done_with`].
+    pub(super) fn take_list(&mut self, name: &str) -> Vec<Table<'s>> {
+        self.lists.extract_if(.., |table| table.name == name).collect()
+    }
+
+    /// The tables of a list in a section, such as `[[appointments.services]]`, each called `path` in
+    /// errors; `None` if the list is not written, or wrong, which is noted. Whoever takes them gives
+    /// each back to [`Settings::done_with`].
+    pub(super) fn take_tables(&mut self, key: Key, path: &'static str) -> Option<Vec<Table<'s>>> {
+        let (line, value) = self.in_file(key)?;
+        let DeValue::Array(items) = value else {
+            self.fail_at(line, path, &format!("write it as [[{path}]]"));
+            return None;
+        };
+        let mut tables = Vec::new();
+        for item in items {
+            let line = line_of(self.text, item.span().start);
+            match item.get_ref() {
+                DeValue::Table(entries) => {
+                    tables.push(Table::new(path, line, self.text, entries));
+                }
+                _ => self.fail_at(line, path, &format!("write each as [[{path}]]")),
+            }
+        }
+        Some(tables)
+    }
+
+    /// A table in a section, as [`Settings::take_tables`] takes several.
+    pub(super) fn take_table(&mut self, key: Key, path: &'static str) -> Option<Table<'s>> {
+        let found = self.in_file(key)?;
+        self.as_table(found, path)
+    }
+
+    /// A table in a table, as [`Settings::take_table`].
+    pub(super) fn table_in(
+        &mut self,
+        table: &mut Table<'s>,
+        name: &'static str,
+        path: &'static str,
+    ) -> Option<Table<'s>> {
+        let found = table.find(name)?;
+        self.as_table(found, path)
+    }
+
+    fn as_table(
+        &mut self,
+        (line, value): (usize, &'s DeValue<'s>),
+        path: &'static str,
+    ) -> Option<Table<'s>> {
+        if let DeValue::Table(entries) = value {
+            return Some(Table::new(path, line, self.text, entries));
+        }
+        self.fail_at(line, path, "must be a table: { … }");
+        None
+    }
+
+    /// Whether the file says something of `key`.
+    pub(super) fn is_in_file(&mut self, key: Key) -> bool {
+        self.in_file(key).is_some()
+    }
+
+    /// What the file alone says of `key`.
+    fn in_file(&mut self, key: Key) -> Option<(usize, &'s DeValue<'s>)> {
+        let table = self.tables.iter_mut().find(|table| table.name == key.section)?;
+        table.find(key.name)
     }
 
     /// The value of `name` in one of the agents, checked as in [`Settings::read`].
@@ -293,11 +381,13 @@ impl<'s> Settings<'s> {
         checked.map_err(|advice| self.fail_in(table, name, &advice)).ok()
     }
 
-    /// Notes what is wrong with `name` in one of the agents, or with its absence.
+    /// Notes what is wrong with `name` in a table of a list, or with its absence. A `secret` is not
+    /// shown.
     pub(super) fn fail_in(&mut self, table: &mut Table<'s>, name: &'static str, advice: &str) {
         let found = table.find(name);
         let (line, value) =
             found.map_or((table.line, None), |(line, value)| (line, Written::Toml(value).shown()));
+        let value = value.filter(|_| name != "secret");
         let place = Place::Line(self.path.to_owned(), line);
         let key = Some(format!("{}.{name}", table.name));
         self.errors.push(ConfigError { place, key, value, advice: advice.to_owned() });

@@ -121,6 +121,23 @@ pub(super) fn duration(
     }
 }
 
+/// A length of time in whole minutes, a multiple of `grain` within `range`.
+pub(super) fn duration_of(
+    grain: u16,
+    range: RangeInclusive<u16>,
+) -> impl Fn(&Written<'_>) -> Result<u16, String> {
+    move |written| {
+        let form = "must be a length of time such as \"15m\" or \"1h30m\"";
+        let length = text(written).ok().and_then(parse_duration).ok_or(form)?;
+        let minutes = length.as_secs() / 60;
+        let fits = length.as_millis().is_multiple_of(60_000 * u128::from(grain));
+        let minutes = u16::try_from(minutes).ok().filter(|minutes| range.contains(minutes));
+        let (least, most) = (range.start(), range.end());
+        let form = || format!("must be from {least}m to {most}m, in steps of {grain}m");
+        minutes.filter(|_| fits).ok_or_else(form)
+    }
+}
+
 /// The carrier's lead: whole frames, so that playout never has to cut one.
 pub(super) fn playout_lead(written: &Written<'_>) -> Result<Duration, String> {
     let lead = duration(Duration::ZERO..=PLAYOUT_LEAD_MAX)(written)?;
@@ -209,7 +226,7 @@ impl ModelUrl {
 }
 
 /// Host, without the brackets of an IPv6 address, and port.
-fn split_authority(authority: &str) -> Option<(&str, Option<u16>)> {
+pub(super) fn split_authority(authority: &str) -> Option<(&str, Option<u16>)> {
     if let Some(rest) = authority.strip_prefix('[') {
         let (host, behind) = rest.split_once(']')?;
         host.parse::<std::net::Ipv6Addr>().ok()?;
@@ -242,7 +259,7 @@ fn is_host_name(host: &str) -> bool {
     host.len() <= HOST_MAX_BYTES && host.split('.').all(is_label)
 }
 
-fn is_loopback(host: &str) -> bool {
+pub(super) fn is_loopback(host: &str) -> bool {
     host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 

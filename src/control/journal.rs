@@ -60,9 +60,16 @@ impl Journal {
                 took.as_millis()
             ),
             Report::Dtmf => "event=dtmf".to_owned(),
-            // What was said stays out of the log.
+            // What was said stays out of the log, and so does what a tool was called with.
             Report::Said { cut, .. } => format!("event=said cut={cut}"),
+            Report::ToolCalled { name, .. } => format!("event=tool_called name={}", Told(name)),
             Report::Answered { after } => format!("event=answered after_ms={}", after.as_millis()),
+            Report::Tool { name, outcome, took } => format!(
+                "event=tool name={} outcome={} took_ms={}",
+                Told(name),
+                outcome.label(),
+                took.as_millis()
+            ),
             Report::Ended { ending, lasted, uplink_ms, downlink_ms, barge_ins } => format!(
                 "event=ended reason={} lasted={} uplink_ms={uplink_ms} downlink_ms={downlink_ms} \
                  barge_ins={barge_ins}",
@@ -100,7 +107,9 @@ fn level(report: &Report) -> Level {
         | Ending::NoStart
         | Ending::Refused(_)
         | Ending::TooLong
-        | Ending::Replaced => Level::Info,
+        | Ending::Replaced
+        | Ending::AgentHungUp
+        | Ending::Transferred => Level::Info,
     }
 }
 

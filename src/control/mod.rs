@@ -8,6 +8,7 @@
 
 pub mod journal;
 pub mod rounds;
+pub mod tools;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,10 +1,10 @@
-//! The demo agent: speaks the protocol of the Gemini Live service, greets, and repeats what it
-//! heard.
+//! The demo agent: speaks the protocol of the Gemini Live service, greets, repeats what it heard,
+//! and does what keys and a few words ask for by the client's tools.
 //!
 //! In:       JSON messages of a client, the time.
 //! Out:      JSON messages of the service; in the end a close code.
-//! Bounds:   those of `demo::ear` and `demo::mouth`; one answer at a time.
-//! Not here: sockets, threads, clocks. Nothing is understood, and nothing leaves this machine.
+//! Bounds:   those of `demo::ear`, `demo::mouth` and `demo::errand`; [`SENTENCES_MAX`].
+//! Not here: sockets, threads, clocks. Speech is not understood, and nothing leaves this machine.
 //!
 //! As strict as the service where it ends a session: the first message must be `setup`, each
 //! message holds one kind, unknown fields and values are fatal (1007).
@@ -14,22 +14,24 @@ use std::time::Duration;
 
 use dsp::kernels::{Isa, Kernels};
 use dsp::resample::{Conversion, FilterSet, Resampler};
+use jiff::civil::Date;
 use serde_json::{Map, Value, json};
 
 use super::ear::{Ear, Heard};
+use super::errand::{Act, Errand};
 use super::mouth::{Mouth, RATE_HZ, Utterance};
+use super::speech::{GREETING, Sentence};
+use super::wish::Wish;
 use crate::clock::Nanos;
 use crate::wire::base64;
 
-/// What is said when asked to speak first: 24 kHz mu-law, from a speech synthesiser.
-const GREETING: &[u8] = include_bytes!("greeting.ulaw");
-/// Its words.
-const GREETING_TEXT: &str = include_str!("greeting.txt");
 /// Between two updates of the resumption handle; they are also how a client knows that the
 /// session lives.
 const UPDATE_EVERY: Duration = Duration::from_millis(900);
 /// Tokens of a second of audio, for the usage figures.
 const TOKENS_PER_SECOND: u64 = 25;
+/// Sentences that wait behind the one that is said. A further one is not said.
+const SENTENCES_MAX: usize = 8;
 
 /// The fields of `setup`. An unknown one ends the session.
 const SETUP_FIELDS: [&str; 9] = [
@@ -64,10 +66,14 @@ fn invalid_argument() -> Goodbye {
 #[derive(Debug)]
 pub(super) struct Agent {
     kernels: Kernels,
+    /// Where this machine is.
+    today: Date,
     /// `None` until `setup` has come.
     session: Option<Session>,
     ear: Ear,
     mouth: Mouth,
+    /// Sentences behind the one that is said.
+    to_say: VecDeque<Sentence>,
     /// Down to the 8 kHz of the ear; made for the rate the first audio has.
     down: Option<Down>,
     heard_ms: u64,
@@ -83,6 +89,9 @@ struct Session {
     /// When the next resumption update is due; [`Nanos::NEVER`] if none was asked for.
     update_at: Nanos,
     updates: u64,
+    /// Whether the client has asked to be spoken to: its first text, if it is no key, is about that.
+    was_addressed: bool,
+    errand: Errand,
 }
 
 #[derive(Debug)]
@@ -109,12 +118,14 @@ impl Down {
 }
 
 impl Agent {
-    pub(super) fn new() -> Agent {
+    pub(super) fn new(today: Date) -> Agent {
         Agent {
             kernels: Kernels::detect(Isa::HIGHEST),
+            today,
             session: None,
             ear: Ear::new(),
             mouth: Mouth::default(),
+            to_say: VecDeque::new(),
             down: None,
             heard_ms: 0,
             outbox: VecDeque::new(),
@@ -176,7 +187,8 @@ impl Agent {
             ("setup", true) | (_, false) => Err(invalid_argument()),
             ("realtimeInput", true) => self.handle_input(now, body),
             ("clientContent", true) => self.handle_content(now, body),
-            ("toolResponse" | "contextUpdate", true) => Ok(()),
+            ("toolResponse", true) => self.handle_results(now, body),
+            ("contextUpdate", true) => Ok(()),
             (unknown, true) => Err(unknown_name(unknown)),
         }
     }
@@ -200,6 +212,8 @@ impl Agent {
             output_words: fields.contains_key("outputAudioTranscription"),
             update_at: if resumable { now } else { Nanos::NEVER },
             updates: 0,
+            was_addressed: false,
+            errand: Errand::new(setup, self.today),
         });
         self.outbox.push_back(json!({"setupComplete": {}}).to_string());
         Ok(())
@@ -215,8 +229,8 @@ impl Agent {
                 }
                 Ok(())
             }
-            ("text", Value::String(_)) => {
-                self.greet(now);
+            ("text", Value::String(text)) => {
+                self.answer_text(now, text, Wish::of(text));
                 Ok(())
             }
             ("video", Value::Object(_)) => Ok(()),
@@ -227,14 +241,73 @@ impl Agent {
         }
     }
 
-    /// A turn of text that is complete is answered; here, always with the greeting.
+    /// A turn of text that is complete is answered. The first is an instruction to speak, whatever
+    /// words are in it, unless it tells of a key.
     fn handle_content(&mut self, now: Nanos, content: &Value) -> Result<(), Goodbye> {
         match &content["turnComplete"] {
-            Value::Bool(true) => self.greet(now),
-            Value::Bool(false) | Value::Null => {}
+            Value::Bool(true) => {}
+            Value::Bool(false) | Value::Null => return Ok(()),
             _ => return Err(invalid_argument()),
         }
+        let last = content["turns"].as_array().and_then(|turns| turns.last());
+        let text = last.and_then(|turn| turn["parts"][0]["text"].as_str()).unwrap_or_default();
+        let is_first = self.session.as_ref().is_none_or(|session| !session.was_addressed);
+        let wish = if is_first { Wish::of_key(text) } else { Wish::of(text) };
+        self.answer_text(now, text, wish);
         Ok(())
+    }
+
+    /// Text interrupts what is being said. What it does not ask for with a key or a word is answered
+    /// with the greeting; keys that mean nothing, with nothing.
+    fn answer_text(&mut self, now: Nanos, text: &str, wish: Option<Wish>) {
+        let Some(session) = &mut self.session else { return };
+        session.was_addressed = true;
+        match wish {
+            Some(wish) => {
+                session.errand.wish(wish);
+                self.stop_speaking(now);
+                self.run_errand(now);
+                self.say_waiting(now);
+            }
+            None if Wish::is_about_keys(text) => {}
+            None => {
+                self.stop_speaking(now);
+                self.say_next(now, Sentence::recorded(GREETING));
+            }
+        }
+    }
+
+    fn handle_results(&mut self, now: Nanos, results: &Value) -> Result<(), Goodbye> {
+        let results = results["functionResponses"].as_array().ok_or_else(invalid_argument)?;
+        let Some(session) = &mut self.session else { return Ok(()) };
+        for result in results {
+            let (Some(id), Some(_), Value::Object(_)) =
+                (result["id"].as_str(), result["name"].as_str(), &result["response"])
+            else {
+                return Err(invalid_argument());
+            };
+            session.errand.result(id, &result["response"]);
+        }
+        self.run_errand(now);
+        Ok(())
+    }
+
+    /// Does what the errand wants done.
+    fn run_errand(&mut self, now: Nanos) {
+        while let Some(act) = self.session.as_mut().and_then(|session| session.errand.poll_act()) {
+            match act {
+                Act::Say(sentence) => self.say_next(now, sentence),
+                Act::Call { id, name, args } => {
+                    let call = json!({"id": id, "name": name, "args": args});
+                    let message = json!({"toolCall": {"functionCalls": [call]}});
+                    self.outbox.push_back(message.to_string());
+                }
+                Act::Void { id } => {
+                    let message = json!({"toolCallCancellation": {"ids": [id]}});
+                    self.outbox.push_back(message.to_string());
+                }
+            }
+        }
     }
 
     fn handle_audio(&mut self, now: Nanos, blob: &Value) -> Result<(), Goodbye> {
@@ -271,12 +344,25 @@ impl Agent {
         }
     }
 
-    /// The caller, or the client, speaks over the answer: the rest of it is dropped.
+    /// The caller speaks: the rest of the answer is dropped, and what waits for a tool is void.
     fn interrupt(&mut self, now: Nanos) {
-        if let Some(said) = self.mouth.stop(now) {
+        if !self.stop_speaking(now) {
+            return;
+        }
+        if let Some(session) = &mut self.session {
+            session.errand.interrupted();
+        }
+        self.run_errand(now);
+    }
+
+    /// Says no more of this. Returns whether anything was being said.
+    fn stop_speaking(&mut self, now: Nanos) -> bool {
+        let stopped = self.mouth.stop(now);
+        if let Some(said) = stopped {
             self.outbox.push_back(json!({"serverContent": {"interrupted": true}}).to_string());
             self.complete_turn(said.as_millis() as u64);
         }
+        stopped.is_some()
     }
 
     fn complete_turn(&mut self, said_ms: u64) {
@@ -294,10 +380,30 @@ impl Agent {
         self.outbox.push_back(message.to_string());
     }
 
-    fn greet(&mut self, now: Nanos) {
-        let mut pcm = vec![0; GREETING.len()];
-        self.kernels.mulaw_decode(GREETING, &mut pcm);
-        self.say(now, pcm, GREETING_TEXT.trim_end());
+    /// Says `sentence` behind what is being said, and what waits.
+    fn say_next(&mut self, now: Nanos, sentence: Sentence) {
+        if self.to_say.len() < SENTENCES_MAX {
+            self.to_say.push_back(sentence);
+        }
+        self.say_waiting(now);
+    }
+
+    /// Says what waits, if nothing is being said.
+    fn say_waiting(&mut self, now: Nanos) {
+        if !self.mouth.is_speaking()
+            && let Some(sentence) = self.to_say.pop_front()
+        {
+            self.say_sentence(now, &sentence);
+        }
+    }
+
+    fn say_sentence(&mut self, now: Nanos, sentence: &Sentence) {
+        let mut pcm_8k = vec![0; sentence.code.len()];
+        self.kernels.mulaw_decode(&sentence.code, &mut pcm_8k);
+        let mut up = Resampler::new(Conversion::Up8To24, FilterSet::LinearPhase);
+        let pcm = resample(&self.kernels, &mut up, &pcm_8k);
+        self.mouth.say(now, pcm, &sentence.text);
+        self.speak(now);
     }
 
     /// Says what was heard.
@@ -309,12 +415,8 @@ impl Agent {
         }
         let mut up = Resampler::new(Conversion::Up8To24, FilterSet::LinearPhase);
         let pcm = resample(&self.kernels, &mut up, speech_8k);
-        self.say(now, pcm, &text);
-    }
-
-    fn say(&mut self, now: Nanos, pcm: Vec<i16>, text: &str) {
         self.interrupt(now);
-        self.mouth.say(now, pcm, text);
+        self.mouth.say(now, pcm, &text);
         self.speak(now);
     }
 
@@ -340,7 +442,20 @@ impl Agent {
         });
         if let Some(said_ms) = finished {
             self.complete_turn(said_ms);
+            self.go_on(now);
         }
+    }
+
+    /// A sentence has been said: the next, or what waits until all is said.
+    fn go_on(&mut self, now: Nanos) {
+        self.say_waiting(now);
+        if self.mouth.is_speaking() {
+            return;
+        }
+        if let Some(session) = &mut self.session {
+            session.errand.all_is_said();
+        }
+        self.run_errand(now);
     }
 }
 
@@ -374,6 +489,7 @@ fn unknown_name(name: &str) -> Goodbye {
 mod tests {
     use super::*;
 
+    const TODAY: Date = jiff::civil::date(2026, 11, 23);
     const SETUP: &str = r#"{"setup":{"model":"models/gemini-3.8-live","sessionResumption":{},
         "inputAudioTranscription":{},"outputAudioTranscription":{}}}"#;
     const GREET: &str = r#"{"clientContent":{"turns":[{"role":"user","parts":[{"text":"Hi"}]}],
@@ -389,7 +505,7 @@ mod tests {
 
     impl Session {
         fn set_up() -> Session {
-            let mut session = Session { agent: Agent::new(), now_ms: 0, said: Vec::new() };
+            let mut session = Session { agent: Agent::new(TODAY), now_ms: 0, said: Vec::new() };
             session.tell(SETUP);
             assert_eq!(session.said[0].1, json!({"setupComplete": {}}));
             session
@@ -473,18 +589,18 @@ mod tests {
     fn asked_to_speak_first_it_greets_in_words_and_sound() {
         let mut session = Session::set_up();
         session.tell(GREET);
-        session.pass(6000);
+        session.pass(12_000);
         let audio = session.audio();
-        assert_eq!(audio.len(), GREETING.len());
+        assert_eq!(audio.len(), 3 * Sentence::recorded(GREETING).code.len());
         let energy = audio.iter().map(|&sample| f64::from(sample).powi(2)).sum::<f64>();
         let level = (energy / audio.len() as f64).sqrt();
         assert!((1000.0..6000.0).contains(&level), "{level}");
-        assert_eq!(session.words("outputTranscription"), GREETING_TEXT.trim_end());
+        assert_eq!(session.words("outputTranscription"), GREETING);
         let time_of = |field: &str| {
             let is_it = |(_, said): &&(u64, Value)| said["serverContent"][field] == true;
             session.said.iter().find(is_it).unwrap().0
         };
-        let greeting_ms = GREETING.len() as u64 / 24;
+        let greeting_ms = audio.len() as u64 / 24;
         assert!(time_of("generationComplete") <= greeting_ms * 2 / 7 + 2);
         assert!(time_of("turnComplete").abs_diff(greeting_ms) <= 2);
         let last = &session.said.iter().rfind(|(_, said)| said.get("usageMetadata").is_some());
@@ -561,10 +677,102 @@ mod tests {
     fn it_can_be_interrupted_after_everything_was_sent_and_before_everything_was_heard() {
         let mut session = Session::set_up();
         session.tell(GREET);
-        session.pass(3000);
+        session.pass(4000);
         assert_eq!(session.contents("generationComplete").len(), 1);
         session.play(8000, &sweep(8000, 300));
         assert_eq!(session.contents("interrupted").len(), 1);
+    }
+
+    /// With the tools that a booking needs, and the one that hangs up.
+    fn with_tools() -> Session {
+        let mut session = Session { agent: Agent::new(TODAY), now_ms: 0, said: Vec::new() };
+        let names = ["check_availability", "book_appointment", "end_call"];
+        let declarations = names.map(|name| json!({"name": name, "behavior": "NON_BLOCKING"}));
+        let setup = json!({"setup": {"model": "models/x", "outputAudioTranscription": {},
+            "tools": [{ "functionDeclarations": declarations }]}});
+        session.tell(&setup.to_string());
+        session
+    }
+
+    /// Calls and cancellations, oldest first.
+    fn calls(session: &Session) -> Vec<String> {
+        let of = |message: &Value| {
+            let call = &message["toolCall"]["functionCalls"][0];
+            let void = message["toolCallCancellation"]["ids"][0].as_str();
+            let call = call["name"].as_str().map(|name| format!("{name} {}", call["id"]));
+            call.or(void.map(|id| format!("void \"{id}\"")))
+        };
+        session.said.iter().filter_map(|(_, message)| of(message)).collect()
+    }
+
+    fn answer(session: &mut Session, id: u32, response: &Value) {
+        let name = "whatever";
+        let result = json!({"id": format!("demo-call-{id}"), "name": name, "response": response});
+        session.tell(&json!({"toolResponse": {"functionResponses": [result]}}).to_string());
+    }
+
+    const KEY_1: &str = r#"{"realtimeInput":{"text":"The caller pressed the keys: 1"}}"#;
+    const KEY_9: &str = r#"{"clientContent":{"turns":[{"role":"user","parts":[{"text":
+        "The caller pressed the keys: 9"}]}],"turnComplete":true}}"#;
+
+    #[test]
+    fn a_key_books_by_the_clients_tools_and_the_booking_is_said() {
+        let mut session = with_tools();
+        session.tell(GREET);
+        session.pass(1000);
+        session.tell(KEY_1);
+        assert_eq!(session.contents("interrupted").len(), 1, "the greeting has done its work");
+        assert_eq!(calls(&session), [r#"check_availability "demo-call-1""#]);
+        let free = json!({"output": {"free": ["2026-11-27T10:15"]}});
+        answer(&mut session, 1, &free);
+        answer(&mut session, 1, &free);
+        assert_eq!(calls(&session)[1..], [r#"book_appointment "demo-call-2""#]);
+        answer(&mut session, 2, &json!({"output": {"ok": true, "reference": "K7QF"}}));
+        session.pass(15_000);
+        let words = session.words("outputTranscription");
+        let booked = "Booked: Friday 27 November, 10:15, reference K7QF.";
+        assert!(words.ends_with(&format!("free time.{booked}")), "{words}");
+        assert_eq!((calls(&session).len(), session.contents("turnComplete").len()), (2, 3));
+    }
+
+    #[test]
+    fn it_hangs_up_when_its_goodbye_has_been_heard() {
+        let mut session = with_tools();
+        session.tell(KEY_9);
+        session.pass(2000);
+        assert_eq!(calls(&session), [""; 0]);
+        session.pass(2000);
+        assert_eq!(calls(&session), [r#"end_call "demo-call-1""#]);
+        let at = session.said.iter().rposition(|(_, said)| said.get("toolCall").is_some()).unwrap();
+        assert_eq!(session.said[at - 1].1["serverContent"]["turnComplete"], true);
+    }
+
+    #[test]
+    fn a_caller_who_speaks_while_a_tool_works_voids_the_call() {
+        let mut session = with_tools();
+        session.tell(KEY_1);
+        session.play(16_000, &sweep(16_000, 300));
+        let voided = [r#"check_availability "demo-call-1""#, r#"void "demo-call-1""#];
+        assert_eq!(calls(&session), voided);
+        answer(&mut session, 1, &json!({"output": {"free": ["2026-11-27T10:15"]}}));
+        assert_eq!(calls(&session), voided);
+        session.tell(r#"{"realtimeInput":{"text":"buchen"}}"#);
+        assert_eq!(calls(&session)[2..], [r#"check_availability "demo-call-2""#]);
+    }
+
+    #[test]
+    fn an_instruction_to_greet_is_no_wish_whatever_words_are_in_it() {
+        let mut session = with_tools();
+        session.tell(
+            r#"{"clientContent":{"turns":[{"role":"user","parts":[{"text":
+            "Say hello and offer to book an appointment."}]}],"turnComplete":true}}"#,
+        );
+        session.pass(12_000);
+        assert_eq!(calls(&session), [""; 0]);
+        assert_eq!(session.words("outputTranscription"), GREETING);
+        let said = session.said.len();
+        session.tell(r##"{"realtimeInput":{"text":"The caller pressed the keys: 5#"}}"##);
+        assert_eq!(session.said.len(), said, "a key that means nothing");
     }
 
     #[test]
@@ -589,7 +797,7 @@ mod tests {
         session.pass(900);
         assert_eq!(updates(&session).last().unwrap(), &json!({"resumable": false}));
 
-        let mut session = Session { agent: Agent::new(), now_ms: 0, said: Vec::new() };
+        let mut session = Session { agent: Agent::new(TODAY), now_ms: 0, said: Vec::new() };
         session.tell(r#"{"setup":{"model":"models/x"}}"#);
         session.tell(GREET);
         session.pass(2000);
@@ -611,7 +819,7 @@ mod tests {
             r#"{"realtimeInput":{"audioStreamEnd":true}}"#,
         ];
         for message in first {
-            let mut agent = Agent::new();
+            let mut agent = Agent::new(TODAY);
             agent.handle_message(Nanos::ZERO, message.as_bytes());
             assert_eq!(agent.ended().map(|goodbye| goodbye.code), Some(1007), "{message}");
             assert_eq!(agent.poll_message(), None, "{message}");
@@ -628,6 +836,10 @@ mod tests {
             r#"{"realtimeInput":{"activityStart":{}}}"#,
             r#"{"realtimeInput":{"text":"a","audioStreamEnd":true}}"#,
             r#"{"clientContent":{"turnComplete":"yes"}}"#,
+            r#"{"toolResponse":{}}"#,
+            r#"{"toolResponse":{"functionResponses":[{"name":"a","response":{}}]}}"#,
+            r#"{"toolResponse":{"functionResponses":[{"id":"1","response":{}}]}}"#,
+            r#"{"toolResponse":{"functionResponses":[{"id":"1","name":"a","response":"x"}]}}"#,
             r#"{"somethingElse":{}}"#,
         ];
         for message in later {

@@ -1,26 +1,28 @@
 //! The embedded agent for a first run without a key: a small Gemini Live server on loopback.
 //!
 //! In:       WebSocket connections from this machine.
-//! Out:      a session each: it greets, listens, repeats what it heard, can be interrupted.
+//! Out:      a session each: it greets, listens, repeats what it heard, can be interrupted, and
+//!           calls the tools the client declared when a key or a word asks for it.
 //! Bounds:   [`DEMO_SESSIONS_MAX`], [`MESSAGE_MAX_BYTES`], [`HANDSHAKE_TIMEOUT`],
 //!           [`WRITE_TIMEOUT`].
-//! Not here: understanding anything; media threads. Blocking sockets, a thread each, and a
+//! Not here: understanding speech; media threads. Blocking sockets, a thread each, and a
 //!           WebSocket that is not ours: what is shown here passed through a second implementation.
 //!
 //! | file | what it holds |
 //! |---|---|
 //! | `agent` | the protocol: messages and time in, messages out |
+//! | `wish` | what keys and words ask for |
+//! | `errand` | which tools do it, and with what arguments |
 //! | `ear` | when the caller speaks, and what |
 //! | `mouth` | audio on its way, faster than it is heard |
-//! | `greeting.ulaw` | 24 kHz G.711 mu-law without a header: the words of `greeting.txt` |
-//!
-//! `greeting.ulaw` was made from `greeting.txt` by espeak-ng (`-v en-us -s 175 -p 45 -w g.wav`) and
-//! sox (`g.wav -r 24000 -c 1 -e mu-law -t raw greeting.ulaw silence 1 0.02 0.3% reverse silence 1
-//! 0.02 0.3% reverse highpass 80 gain -n -3 pad 0.02 0.10`).
+//! | `speech` | what it can say; `speech.ulaw` and `speech.txt`, made by `speech.sh` |
 
 mod agent;
 mod ear;
+mod errand;
 mod mouth;
+mod speech;
+mod wish;
 
 use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -165,7 +167,7 @@ fn upgrade(socket: TcpStream) -> tungstenite::Result<WebSocket<TcpStream>> {
 /// Carries messages between the socket and the agent until one of them ends it.
 fn talk(mut session: WebSocket<TcpStream>, stopping: &AtomicBool) -> tungstenite::Result<()> {
     let clock = Clock::start();
-    let mut agent = Agent::new();
+    let mut agent = Agent::new(jiff::Zoned::now().date());
     loop {
         agent.handle_timeout(clock.now());
         while let Some(message) = agent.poll_message() {

@@ -11,8 +11,10 @@ use std::borrow::Cow;
 
 use crate::buf::{RecvBuf, SendBuf};
 use crate::call::{LineFault, Revival};
-use crate::config::{Agent, Secret};
-use crate::wire::gemini::{self, CloseClass, Resume, ServerMessage, SetupFacts, Vad};
+use crate::config::{Agent, Secret, ToolBehavior};
+use crate::wire::gemini::{
+    self, Behavior, CloseClass, Function, Resume, ServerMessage, SetupFacts, Vad,
+};
 use crate::wire::upgrade::{self, UpgradeError};
 use crate::wire::ws::{self, CloseCode, Event, MessageReader, Opcode, Role};
 
@@ -123,8 +125,22 @@ pub(super) fn setup_of(agent: &Agent, resumable: bool, revival: Option<&Revival>
         transcripts: true,
         barge_in: true,
         vad: Vad::default(),
-        functions: &[],
+        functions: &functions_of(agent),
     })
+}
+
+/// The agent's tools as the model is told of them.
+fn functions_of(agent: &Agent) -> Vec<Function<'_>> {
+    let declared = agent.tools.iter().map(|tool| Function {
+        name: &tool.name,
+        description: &tool.description,
+        parameters: Some(&tool.parameters),
+        behavior: match tool.behavior {
+            ToolBehavior::Blocking => Behavior::Blocking,
+            ToolBehavior::NonBlocking => Behavior::NonBlocking,
+        },
+    });
+    declared.collect()
 }
 
 /// The message that tells a new session what was said before. `None`: there is nothing to tell,

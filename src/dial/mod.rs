@@ -549,6 +549,7 @@ impl Dial {
             greeting: greeting.map(|text| greeting_json(&order.agent.model, text)),
             seed: seed_of(&order.agent.model, order.purpose.revival()),
             nudge: greeting_json(&order.agent.model, NUDGE),
+            agent: Some(order.agent.clone()),
         };
         let line = Box::new(Line { socket, unread, terms, agent: order.agent });
         self.post(WorkerLetter::Line { call: order.call, line }, order.call);

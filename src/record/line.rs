@@ -37,6 +37,8 @@ pub(super) struct Told<'r> {
 pub(super) struct Discretion {
     /// Callers' numbers show their last two digits at most.
     pub(super) redact_numbers: bool,
+    /// What a tool was called with is written.
+    pub(super) tool_arguments: bool,
 }
 
 #[derive(Serialize)]
@@ -56,6 +58,8 @@ enum Event<'r> {
     Joined { agent: Option<&'r str>, after_ms: u128 },
     Said { who: &'static str, text: &'r str, cut: bool },
     Answered { after_ms: u128 },
+    ToolCalled { name: &'r str, arguments: &'r str },
+    Tool { name: &'r str, outcome: &'static str, took_ms: u128 },
     BargeIn,
     Swapped { took_ms: u128 },
     Dtmf,
@@ -84,6 +88,11 @@ pub(super) fn write(told: &Told<'_>, discretion: Discretion, lines: &mut Vec<u8>
             Event::Said { who, text, cut: *cut }
         }
         Report::Answered { after } => Event::Answered { after_ms: after.as_millis() },
+        Report::ToolCalled { .. } if !discretion.tool_arguments => return false,
+        Report::ToolCalled { name, arguments } => Event::ToolCalled { name, arguments },
+        Report::Tool { name, outcome, took } => {
+            Event::Tool { name, outcome: outcome.label(), took_ms: took.as_millis() }
+        }
         Report::BargeIn { .. } => Event::BargeIn,
         Report::Swapped { took, .. } => Event::Swapped { took_ms: took.as_millis() },
         Report::Dtmf => Event::Dtmf,
@@ -118,7 +127,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::call::Ending;
+    use crate::call::{Ending, ToolOutcome};
 
     fn line(report: Report, redact_numbers: bool) -> Option<Value> {
         let time = Timestamp::from_millisecond(1_795_418_100_123).unwrap();
@@ -131,7 +140,8 @@ mod tests {
             report: &report,
         };
         let mut bytes = Vec::new();
-        let has_line = write(&told, Discretion { redact_numbers }, &mut bytes);
+        let discretion = Discretion { redact_numbers, tool_arguments: !redact_numbers };
+        let has_line = write(&told, discretion, &mut bytes);
         assert_eq!(has_line, bytes.ends_with(b"\n"));
         assert_eq!(bytes.iter().filter(|&&byte| byte == b'\n').count(), usize::from(has_line));
         has_line.then(|| serde_json::from_slice(&bytes).unwrap())
@@ -170,6 +180,19 @@ mod tests {
             assert_eq!((&line["text"], &line["cut"]), (&json!(text), &json!(true)));
             assert_eq!((&line["who"], &line["ms"]), (&json!("agent"), &json!(5_020)));
         }
+    }
+
+    #[test]
+    fn a_tool_is_named_and_what_it_was_called_with_only_where_that_is_wanted() {
+        let name = || "book_appointment".to_owned();
+        let took = Duration::from_millis(31);
+        let tool = Report::Tool { name: name(), outcome: ToolOutcome::Ok, took };
+        let tool = line(tool, true).unwrap();
+        assert_eq!((&tool["event"], &tool["name"]), (&json!("tool"), &json!(name())));
+        assert_eq!((&tool["outcome"], &tool["took_ms"]), (&json!("ok"), &json!(31)));
+        let called = || Report::ToolCalled { name: name(), arguments: "{\"a\":1}".to_owned() };
+        assert_eq!(line(called(), true), None);
+        assert_eq!(line(called(), false).unwrap()["arguments"], "{\"a\":1}");
     }
 
     #[test]

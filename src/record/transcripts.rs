@@ -70,7 +70,10 @@ impl Transcripts {
             mailbox,
             clock,
             shelf,
-            discretion: Discretion { redact_numbers: settings.redact_numbers },
+            discretion: Discretion {
+                redact_numbers: settings.redact_numbers,
+                tool_arguments: settings.tool_arguments,
+            },
             shared,
             file: None,
             lines: Vec::new(),

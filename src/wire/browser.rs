@@ -16,17 +16,24 @@ pub const DEFAULT_RATE_HZ: u32 = 16_000;
 /// A message from a browser.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum FromBrowser<'b> {
-    /// The first message: `{"type":"hello","rate":16000,"token":"…"}`.
+    /// The first message: `{"type":"hello","rate":16000,"token":"…","agent":"…"}`.
     Hello {
         /// Rate of the binary messages up; [`DEFAULT_RATE_HZ`] where it is not said.
         rate_hz: u32,
         /// The bearer token of a web client, where one is needed.
         token: Option<Text<'b>>,
+        /// The name of the agent to talk to; the default one where it is not said.
+        agent: Option<Text<'b>>,
     },
     /// A typed message for the model: `{"type":"text","text":"…"}`.
     Text {
         /// What was typed.
         text: Text<'b>,
+    },
+    /// A key of the page's keypad: `{"type":"key","digit":"5"}`.
+    Key {
+        /// `0` to `9`, `*`, `#`; whatever else comes is passed on.
+        digit: Text<'b>,
     },
     /// The person hangs up: `{"type":"bye"}`.
     Bye,
@@ -37,9 +44,11 @@ pub enum FromBrowser<'b> {
 /// Reads one message.
 ///
 /// # Errors
-/// Text that is not JSON, a known field of the wrong kind, or a `text` message without `text`.
+/// Text that is not JSON, a known field of the wrong kind, a `text` message without `text`, a `key`
+/// message without `digit`.
 pub fn decode(text: &str) -> Result<FromBrowser<'_>, MessageError> {
-    let (mut kind, mut rate, mut token, mut typed) = (None, None, None, None);
+    let (mut kind, mut rate, mut token, mut agent) = (None, None, None, None);
+    let (mut typed, mut digit) = (None, None);
     let mut scanner = Scanner::new(text);
     scanner.enter_object()?;
     while let Some(key) = scanner.next_key()? {
@@ -47,16 +56,23 @@ pub fn decode(text: &str) -> Result<FromBrowser<'_>, MessageError> {
             "type" => kind = scanner.optional(Scanner::text)?,
             "rate" => rate = scanner.optional(rate_hz)?,
             "token" => token = scanner.optional(Scanner::text)?,
+            "agent" => agent = scanner.optional(Scanner::text)?,
             "text" => typed = scanner.optional(Scanner::text)?,
+            "digit" => digit = scanner.optional(Scanner::text)?,
             _ => drop(scanner.skip()?),
         }
     }
     scanner.finish()?;
     match kind.unwrap_or_default().name(&mut NameSpare::new()) {
-        "hello" => Ok(FromBrowser::Hello { rate_hz: rate.unwrap_or(DEFAULT_RATE_HZ), token }),
+        "hello" => {
+            Ok(FromBrowser::Hello { rate_hz: rate.unwrap_or(DEFAULT_RATE_HZ), token, agent })
+        }
         "text" => typed
             .map(|text| FromBrowser::Text { text })
             .ok_or(MessageError::Missing { field: "text" }),
+        "key" => digit
+            .map(|digit| FromBrowser::Key { digit })
+            .ok_or(MessageError::Missing { field: "digit" }),
         "bye" => Ok(FromBrowser::Bye),
         _ => Ok(FromBrowser::Unknown),
     }
@@ -81,6 +97,30 @@ impl Who {
         match self {
             Who::Caller => "caller",
             Who::Agent => "agent",
+        }
+    }
+}
+
+/// How far a tool of the agent has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ToolState {
+    /// The model has asked for it.
+    Running,
+    /// It has answered.
+    Done,
+    /// It has answered that it could not, or not at all.
+    Failed,
+    /// The model wants no answer any more.
+    Cancelled,
+}
+
+impl ToolState {
+    fn name(self) -> &'static str {
+        match self {
+            ToolState::Running => "running",
+            ToolState::Done => "done",
+            ToolState::Failed => "failed",
+            ToolState::Cancelled => "cancelled",
         }
     }
 }
@@ -113,10 +153,14 @@ pub enum ToBrowser<'a> {
     },
     /// A tool of the agent.
     Tool {
+        /// Tells two uses of one tool apart, within the call.
+        id: u32,
         /// Its name.
         name: &'a str,
-        /// What it is doing.
-        state: &'a str,
+        /// How far it has come.
+        state: ToolState,
+        /// What it answered: JSON, passed on as it is.
+        result: Option<&'a str>,
     },
     /// What a person is to know before the conversation begins.
     Notice {
@@ -172,10 +216,15 @@ impl ToBrowser<'_> {
                 sink.put(br#"{"type":"turn""#);
                 put_field(sink, "who", who.name());
             }
-            ToBrowser::Tool { name, state } => {
-                sink.put(br#"{"type":"tool""#);
+            ToBrowser::Tool { id, name, state, result } => {
+                sink.put(br#"{"type":"tool","id":"#);
+                sink.put_decimal(id.into());
                 put_field(sink, "name", name);
-                put_field(sink, "state", state);
+                put_field(sink, "state", state.name());
+                if let Some(json) = result {
+                    sink.put(br#","result":"#);
+                    sink.put(json.as_bytes());
+                }
             }
             ToBrowser::Notice { code, message } => {
                 sink.put(br#"{"type":"notice""#);
@@ -213,11 +262,13 @@ mod tests {
 
     #[test]
     fn the_messages_of_a_browser_are_read() {
-        let hello = r#"{"type":"hello","rate":48000,"token":"a\u002eb"}"#;
-        let Ok(FromBrowser::Hello { rate_hz: 48_000, token: Some(token) }) = decode(hello) else {
+        let hello = r#"{"type":"hello","rate":48000,"token":"a\u002eb","agent":"front desk"}"#;
+        let Ok(FromBrowser::Hello { rate_hz: 48_000, token: Some(token), agent: Some(agent) }) =
+            decode(hello)
+        else {
             panic!("{:?}", decode(hello));
         };
-        assert_eq!(token.to_cow(), "a.b");
+        assert_eq!((token.to_cow(), agent.to_cow()), ("a.b".into(), "front desk".into()));
         assert_eq!(decode(r#" {"type":"bye"} "#), Ok(FromBrowser::Bye));
         let Ok(FromBrowser::Text { text }) =
             decode(r#"{"text":"h\u00e9 \ud83d\ude00","type":"text"}"#)
@@ -225,14 +276,19 @@ mod tests {
             panic!("a text message, its keys in any order");
         };
         assert_eq!(text.to_cow(), "hé 😀");
+        for digit in ["0", "9", "*", "#", "whatever"] {
+            let key = format!(r#"{{"digit":"{digit}","type":"key"}}"#);
+            let Ok(FromBrowser::Key { digit: read }) = decode(&key) else { panic!("{key}") };
+            assert_eq!(read.to_cow(), digit);
+        }
     }
 
     #[test]
-    fn a_hello_may_leave_out_rate_and_token() {
-        let plain = FromBrowser::Hello { rate_hz: DEFAULT_RATE_HZ, token: None };
+    fn a_hello_may_leave_out_rate_token_and_agent() {
+        let plain = FromBrowser::Hello { rate_hz: DEFAULT_RATE_HZ, token: None, agent: None };
         for text in [
             r#"{"type":"hello"}"#,
-            r#"{"type":"hello","rate":null,"token":null}"#,
+            r#"{"type":"hello","rate":null,"token":null,"agent":null}"#,
             r#"{"type":"hello","rate":"16000","later":[{}]}"#,
         ] {
             assert_eq!(decode(text), Ok(plain), "{text}");
@@ -250,11 +306,15 @@ mod tests {
     fn a_message_that_is_none_is_refused() {
         let missing = MessageError::Missing { field: "text" };
         assert_eq!(decode(r#"{"type":"text"}"#), Err(missing));
+        let missing = MessageError::Missing { field: "digit" };
+        assert_eq!(decode(r#"{"type":"key"}"#), Err(missing));
         for (text, wanted) in [
             ("[]", Kind::Object),
             (r#"{"type":1}"#, Kind::Text),
             (r#"{"type":"text","text":{}}"#, Kind::Text),
             (r#"{"type":"hello","token":5}"#, Kind::Text),
+            (r#"{"type":"hello","agent":[]}"#, Kind::Text),
+            (r#"{"type":"key","digit":true}"#, Kind::Text),
             (r#"{"type":"hello","rate":true}"#, Kind::Number),
         ] {
             let error = decode(text).unwrap_err();
@@ -294,8 +354,20 @@ mod tests {
             ),
             (ToBrowser::Turn { who }, json!({"type": "turn", "who": "agent"})),
             (
-                ToBrowser::Tool { name: hostile, state: "running" },
-                json!({"type": "tool", "name": hostile, "state": "running"}),
+                ToBrowser::Tool { id: 7, name: hostile, state: ToolState::Running, result: None },
+                json!({"type": "tool", "id": 7, "name": hostile, "state": "running"}),
+            ),
+            (
+                ToBrowser::Tool {
+                    id: u32::MAX,
+                    name: "book_appointment",
+                    state: ToolState::Done,
+                    result: Some(r#"{"output":{"reference":"K7QF"}}"#),
+                },
+                json!({
+                    "type": "tool", "id": u32::MAX, "name": "book_appointment", "state": "done",
+                    "result": {"output": {"reference": "K7QF"}},
+                }),
             ),
             (
                 ToBrowser::Notice { code: "recording", message: hostile },

@@ -79,6 +79,11 @@ pub fn say_and_hangup(text: &str, language: Option<&str>) -> String {
     document(&xml)
 }
 
+/// Puts the caller through to `number`; the call is over when they have spoken.
+pub fn dial(number: &str) -> String {
+    document(&format!("  <Dial>{}</Dial>\n  <Hangup/>\n", escape(number)))
+}
+
 /// Hangs up.
 pub fn hangup() -> String {
     document("  <Hangup/>\n")

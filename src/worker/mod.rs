@@ -24,14 +24,16 @@ use slots::Slots;
 use timers::{Entry, Timers};
 
 use crate::buf::{RecvBuf, SendBuf, Stamped};
-use crate::call::{Call, Class, LineFault, Report, Request, Revival, Settings, Tally, Workbench};
-
+use crate::call::{
+    Call, Class, LineFault, Report, Request, Revival, Settings, TOOLS_BUSY, Tally, ToolOrder,
+    ToolOutcome, ToolReply, Workbench,
+};
 use crate::clock::{Clock, Nanos};
 use crate::config::Agent;
 use crate::limits::{LETTER_RETRY, LETTERS_PER_TURN, PHONE_SOCKET_BYTES};
 use crate::mail::{
     AcceptLetter, CallKey, ControlLetter, DialLetter, Line, Load, Mailbox, NewCall, Postbox,
-    TapeLetter, TranscriptLetter, WorkerLetter, mailbox,
+    TapeLetter, ToolLetter, TranscriptLetter, WorkerLetter, mailbox,
 };
 use crate::metrics::{Figures, Stage};
 use crate::wire::ws::{CloseCode, Role, write_close};
@@ -50,6 +52,8 @@ pub struct Neighbours {
     pub accept: Postbox<AcceptLetter>,
     /// Brings another line to the model.
     pub dial: Postbox<DialLetter>,
+    /// Runs what the models call.
+    pub tools: Postbox<ToolLetter>,
     /// Says things in the log, and gathers figures.
     pub control: Postbox<ControlLetter>,
     /// Records calls, if that is wanted.
@@ -222,6 +226,9 @@ impl Worker {
                 }
                 WorkerLetter::Replaced { call } => {
                     self.tell(now, call, |call| call.handle_replaced(now));
+                }
+                WorkerLetter::ToolReply { call, ticket, reply } => {
+                    self.tell(now, call, |call| call.handle_tool_reply(now, ticket, *reply));
                 }
                 WorkerLetter::Figures(figures) => self.hand_over(figures, neighbours),
                 WorkerLetter::Stop => self.stop(now),
@@ -583,18 +590,23 @@ fn grant_one(
             record(slot, neighbours, figures);
             Ok(())
         }
+        Request::RunTool(order) => {
+            let (name, arguments) = (order.tool.name.clone(), order.arguments.clone());
+            write_down(slot, neighbours, figures, || Report::ToolCalled { name, arguments });
+            run_tool(slot, key, order, neighbours)
+        }
+        Request::CancelTool { ticket } => {
+            // A letter lost costs the tools a result that nobody wants.
+            let _ = neighbours.tools.post(ToolLetter::Cancel { call: key, ticket });
+            Ok(())
+        }
         Request::Report(report) => {
             match report {
                 Report::Joined { after } => figures.histograms.record(Stage::Setup, after),
                 Report::Answered { after } => figures.histograms.record(Stage::Turn, after),
                 _ => {}
             }
-            if let Some(transcripts) = &neighbours.transcripts {
-                let (at, after, agent) = (slot.call.now(), slot.call.age(), slot.model.clone());
-                let report = report.clone();
-                let letter = TranscriptLetter::Event { id, class, at, after, agent, report };
-                figures.transcript_lines_lost += u64::from(transcripts.post(letter).is_err());
-            }
+            write_down(slot, neighbours, figures, || report.clone());
             if report.is_unsaid() {
                 return Ok(());
             }
@@ -603,7 +615,8 @@ fn grant_one(
         }
         Request::Ended(ending) => {
             let call_sid = slot.call.call_sid().map(str::to_owned);
-            let letter = AcceptLetter::Ended { id, call_sid, ending };
+            let transfer = slot.call.transfer().map(str::to_owned);
+            let letter = AcceptLetter::Ended { id, call_sid, ending, transfer };
             neighbours.accept.post(letter).map_err(|_| Some(Request::Ended(ending)))?;
             // Spares and swaps were ordered here. A line that comes all the same is dismissed.
             if slot.model.is_some() {
@@ -618,6 +631,20 @@ fn grant_one(
     }
 }
 
+/// Gives an event to the thread that writes transcripts, if there is one.
+fn write_down(
+    slot: &Slot,
+    neighbours: &Neighbours,
+    figures: &mut Figures,
+    report: impl FnOnce() -> Report,
+) {
+    let Some(transcripts) = &neighbours.transcripts else { return };
+    let (id, class, agent) = (slot.call.id(), class_of(&slot.call), slot.model.clone());
+    let (at, after, report) = (slot.call.now(), slot.call.age(), report());
+    let letter = TranscriptLetter::Event { id, class, at, after, agent, report };
+    figures.transcript_lines_lost += u64::from(transcripts.post(letter).is_err());
+}
+
 /// Gives the call's tape to the thread that records.
 fn record(slot: &mut Slot, neighbours: &Neighbours, figures: &mut Figures) {
     let Some(tape) = slot.call.take_tape() else { return };
@@ -630,6 +657,24 @@ fn record(slot: &mut Slot, neighbours: &Neighbours, figures: &mut Figures) {
         slot.call.stop_recording();
         figures.letters_lost += 1;
     }
+}
+
+/// Has a tool run. A call whose letter found a full box is told that the tools are busy.
+fn run_tool(
+    slot: &mut Slot,
+    key: CallKey,
+    order: Box<ToolOrder>,
+    neighbours: &Neighbours,
+) -> Result<(), Option<Request>> {
+    let (id, class, ticket) = (slot.call.id(), class_of(&slot.call), order.ticket);
+    if neighbours.tools.post(ToolLetter::Run { call: key, id, class, order }).is_ok() {
+        return Ok(());
+    }
+    let reply = ToolReply::failed(ToolOutcome::Busy, TOOLS_BUSY);
+    guard(&mut slot.call, Nanos::ZERO, |call| {
+        call.handle_tool_reply(Nanos::ZERO, ticket, reply);
+    });
+    Err(None)
 }
 
 /// Asks for another line. A call whose letter found a full box is told that there is none.

@@ -2,7 +2,6 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -11,9 +10,7 @@ use std::time::{Duration, Instant};
 use vocaris::accept::{Accept, Deadlines, Neighbours};
 use vocaris::call::{CallId, Ending, Opening};
 use vocaris::clock::Clock;
-use vocaris::config::{
-    Agent, Busy, Config, Gemini, Limits, Log, ModelUrl, Secret, Server, SignatureMode, Twilio, Web,
-};
+use vocaris::config::{Agent, Config, Secret, SignatureMode};
 use vocaris::mail::{
     AcceptLetter, CallKey, ControlLetter, DialLetter, Load, Mailbox, Postbox, WorkerLetter,
     mailbox_without_bell,
@@ -163,7 +160,7 @@ impl Relay {
     /// Tells that a call has ended, as a worker would.
     pub(crate) fn end(&self, id: CallId, call_sid: &str, ending: Ending) {
         let call_sid = Some(call_sid.to_owned());
-        self.post_letter(AcceptLetter::Ended { id, call_sid, ending });
+        self.post_letter(AcceptLetter::Ended { id, call_sid, ending, transfer: None });
     }
 
     /// A browser's call on `worker` that was let in.
@@ -188,42 +185,18 @@ impl Drop for Relay {
     }
 }
 
+/// The defaults, but for what these tests rely on.
 fn config() -> Config {
-    Config {
-        server: Server {
-            listen: "127.0.0.1:0".parse().unwrap(),
-            public_url: None,
-            workers: 2,
-            pin: false,
-            kernels: dsp::kernels::Isa::HIGHEST,
-            drain_timeout: Duration::from_secs(1),
-        },
-        limits: Limits {
-            max_calls: 0,
-            max_calls_per_worker: 100,
-            max_handshakes_per_ip: 1000,
-            max_call_duration: Duration::from_secs(3600),
-        },
-        gemini: Gemini {
-            url: ModelUrl { tls: false, host: "127.0.0.1".into(), port: 1 },
-            api_version: "v1beta".into(),
-            api_key: None,
-            ca_file: None::<PathBuf>,
-            model: "models/m".into(),
-            uplink_rate: 16_000,
-            uplink_ms: 20,
-        },
-        twilio: Twilio {
-            auth_tokens: Vec::new(),
-            signature: SignatureMode::Off,
-            playout_lead: Duration::from_millis(300),
-            fallback: "We are <sorry> & silent.".into(),
-            busy: Busy::Reject,
-        },
-        web: Web { enabled: true },
-        log: Log { redact_numbers: true },
-        agents: vec![agent("sales", "+18005550100"), agent("everybody", "*")],
-    }
+    let mut config = Config::read(None, []).expect("the defaults are sound");
+    config.server.listen = "127.0.0.1:0".parse().unwrap();
+    config.server.workers = 2;
+    config.server.pin = false;
+    config.server.drain_timeout = Duration::from_secs(1);
+    config.limits.max_calls_per_worker = 100;
+    config.limits.max_handshakes_per_ip = 1000;
+    config.twilio.fallback = "We are <sorry> & silent.".into();
+    config.agents = vec![agent("sales", "+18005550100"), agent("everybody", "*")];
+    config
 }
 
 fn agent(name: &str, number: &str) -> Arc<Agent> {
@@ -234,6 +207,7 @@ fn agent(name: &str, number: &str) -> Arc<Agent> {
         voice: None,
         model: "models/m".into(),
         greeting: None,
+        ..Agent::default()
     })
 }
 

@@ -11,7 +11,7 @@ use tungstenite::{Message, WebSocket};
 use vocaris::buf::SendBuf;
 use vocaris::call::{
     Call, CallId, Door, Ending, Keep, LineFault, LineTerms, Opening, Report, Request, Revival,
-    Settings, Tally, Tape, Workbench,
+    Settings, Tally, Tape, ToolOrder, Workbench,
 };
 use vocaris::clock::Nanos;
 
@@ -119,6 +119,9 @@ pub(crate) struct Stage {
     pub(crate) now: Nanos,
     pub(crate) openings: Vec<Opening>,
     pub(crate) reports: Vec<Report>,
+    /// Tools ordered, and orders taken back.
+    pub(crate) orders: Vec<ToolOrder>,
+    pub(crate) cancelled: Vec<u32>,
     pub(crate) ending: Option<Ending>,
     /// Bytes shown to the call at a time.
     pub(crate) cut: usize,
@@ -133,6 +136,7 @@ pub(crate) fn terms() -> LineTerms {
         greeting: None,
         seed: None,
         nudge: r#"{"nudge":1}"#.to_owned(),
+        agent: None,
     }
 }
 
@@ -167,6 +171,8 @@ impl Stage {
             now,
             openings: Vec::new(),
             reports: Vec::new(),
+            orders: Vec::new(),
+            cancelled: Vec::new(),
             ending: None,
             cut: usize::MAX,
         }
@@ -279,6 +285,8 @@ impl Stage {
                 Request::Spare => self.spares += 1,
                 Request::Redial(revival) => self.redials.push_back(revival),
                 Request::Record => self.tapes.extend(self.call.take_tape()),
+                Request::RunTool(order) => self.orders.push(*order),
+                Request::CancelTool { ticket } => self.cancelled.push(ticket),
                 Request::Report(report) => self.reports.push(report),
                 Request::Ended(ending) => {
                     assert_eq!(self.ending.replace(ending), None, "a call ends once");

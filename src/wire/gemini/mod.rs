@@ -5,6 +5,7 @@
 //! | `setup` | the first message, and what each model takes in it |
 //! | `client` | everything we say afterwards; audio is written in place |
 //! | `server` | everything the model says |
+//! | `tools` | how tools are declared, and answered |
 //! | `closes` | what it means by closing |
 //!
 //! Not here: WebSocket frames (`wire::ws`), connecting (`dial`), sessions and turns (`call`).
@@ -16,6 +17,7 @@ mod client;
 mod closes;
 mod server;
 mod setup;
+mod tools;
 
 pub use client::{
     TOOL_RESPONSE_BYTES_MAX, audio_json_len, audio_stream_end_json, greeting_json, request_target,
@@ -30,5 +32,6 @@ pub use setup::{
     Behavior, Function, Greeting, ModelRules, Resume, Scheduling, Sensitivity, SetupFacts,
     Thinking, ThinkingLevel, Vad, setup_json,
 };
+pub use tools::{FunctionResponse, tool_error, tool_output, tool_responses_json};
 
 pub use super::json::MessageError;

@@ -10,6 +10,8 @@
 
 use serde_json::{Map, Value, json};
 
+use super::tools::declared_schema;
+
 /// What a session is to be; the model's own rules decide what of it is said.
 #[derive(Clone, Copy, Debug)]
 pub struct SetupFacts<'a> {
@@ -328,8 +330,8 @@ fn declaration(function: &Function<'_>, rules: ModelRules) -> Value {
     // Always stated: the default differs between models.
     declaration
         .insert("behavior".into(), if blocking { "BLOCKING" } else { "NON_BLOCKING" }.into());
-    if let Some(parameters) = function.parameters {
-        declaration.insert("parameters".into(), parameters.clone());
+    if let Some(parameters) = function.parameters.and_then(declared_schema) {
+        declaration.insert("parameters".into(), parameters);
     }
     Value::Object(declaration)
 }

@@ -1,0 +1,191 @@
+//! What must hold after every event of a simulated call, whatever its peers do.
+//!
+//! Not here: what is heard, sample for sample (`reference`).
+
+use std::time::Duration;
+
+use vocaris::call::{Dropped, Tally};
+use vocaris::clock::Nanos;
+use vocaris::limits::{
+    AGENT_OUTPUT_MAX_BYTES, DOWNLINK_QUEUE_MS, PHONE_OUTPUT_MAX_BYTES, UPLINK_QUEUE_MS,
+};
+
+use crate::world::{Phase, World};
+
+/// Audio that may leave does so within this time of the phone running dry: the wait after an
+/// underrun, and two frames.
+const SILENCE_MAX: Duration = Duration::from_millis(150);
+/// Turns of the loop in a second of a call: frames of both legs, marks, timers; far below a busy
+/// loop.
+const TURNS_PER_SECOND_MAX: u32 = 3_000;
+/// What may be written to a leg beyond its bound: messages that are never held back.
+const OUTPUT_SLACK_BYTES: usize = 96 * 1024;
+
+/// One message with caller audio, 40 ms at 16 kHz, with its frame.
+const MESSAGE_MAX_BYTES: usize = 2_000;
+/// By how many samples of the model an account may differ from the bytes that stand for them: the
+/// last byte of a turn may stand for one more or less.
+const ROUNDING_SAMPLES: u64 = 6;
+
+/// What is kept in mind between two events.
+pub(crate) struct Watch {
+    lead: Duration,
+    generation: u64,
+    /// Audio that the phone was sent since the last `clear`.
+    sent_ms: u64,
+    /// A mark stands behind audio that was taken back: a `clear` has to come next.
+    must_clear: bool,
+    /// Since when the phone has been dry though audio was to be had.
+    silent_since: Option<Nanos>,
+    has_jumped: bool,
+    second: Nanos,
+    turns: u32,
+    pub(crate) phone_output_bytes: usize,
+    pub(crate) agent_output_bytes: usize,
+    was_deaf: bool,
+}
+
+impl Watch {
+    pub(crate) fn new(now: Nanos, lead: Duration) -> Watch {
+        Watch {
+            lead,
+            generation: 0,
+            sent_ms: 0,
+            must_clear: false,
+            silent_since: None,
+            has_jumped: false,
+            second: now,
+            turns: 0,
+            phone_output_bytes: 0,
+            agent_output_bytes: 0,
+            was_deaf: false,
+        }
+    }
+
+    pub(crate) fn clock_jumped(&mut self, now: Nanos) {
+        (self.has_jumped, self.silent_since) = (true, None);
+        (self.second, self.turns) = (now, 0);
+    }
+
+    pub(crate) fn has_jumped(&self) -> bool {
+        self.has_jumped
+    }
+
+    /// One turn of the loop.
+    pub(crate) fn count_turn(&mut self, now: Nanos) {
+        if now >= self.second.plus(Duration::from_secs(1)) {
+            (self.second, self.turns) = (now, 0);
+        }
+        self.turns += 1;
+        assert!(self.turns < TURNS_PER_SECOND_MAX, "a busy loop");
+    }
+
+    pub(crate) fn audio_heard(&mut self, now: Nanos, ms: u64, dry_at: Nanos) {
+        assert!(!self.must_clear, "audio behind a mark of audio that was taken back");
+        self.sent_ms += ms;
+        self.silent_since = None;
+        let ahead = dry_at.since(now);
+        let lead = self.lead.max(Duration::from_millis(20)) + Duration::from_millis(20);
+        assert!(ahead <= lead || self.was_deaf, "the phone is filled {ahead:?} ahead");
+    }
+
+    pub(crate) fn cleared(&mut self) {
+        self.generation += 1;
+        (self.sent_ms, self.must_clear) = (0, false);
+    }
+
+    /// A mark names its generation and how much of it was sent before.
+    pub(crate) fn mark_heard(&mut self, generation: u64, at_ms: u64) {
+        assert_eq!(generation, self.generation, "the mark's generation");
+        if at_ms != self.sent_ms {
+            assert!(self.was_deaf && at_ms > self.sent_ms, "{at_ms} of {} ms", self.sent_ms);
+            self.must_clear = true;
+        }
+    }
+
+    /// After everything that could be moved was moved: caller audio that waits waits for room.
+    pub(crate) fn progress(world: &mut World) {
+        let room_bytes =
+            AGENT_OUTPUT_MAX_BYTES.saturating_sub(world.call.agent_output().len_bytes());
+        if let (Phase::Live, Some(uplink)) = (world.phase, &world.uplink) {
+            let stuck = uplink.has_group() && room_bytes > MESSAGE_MAX_BYTES;
+            assert!(!stuck, "caller audio waits for nothing");
+        }
+    }
+
+    /// Holds the whole world against what must hold.
+    pub(crate) fn check(world: &mut World) {
+        let tally = world.call.tally();
+        assert!(tally.uplink.balances(), "{:?}", tally.uplink);
+        assert!(tally.downlink.balances(), "{:?}", tally.downlink);
+        check_uplink(world, &tally);
+        check_downlink(world, &tally);
+        let phone_bytes = world.call.phone_output().len_bytes();
+        let agent_bytes = world.call.agent_output().len_bytes();
+        assert!(phone_bytes <= PHONE_OUTPUT_MAX_BYTES + OUTPUT_SLACK_BYTES, "{phone_bytes}");
+        assert!(agent_bytes <= AGENT_OUTPUT_MAX_BYTES + OUTPUT_SLACK_BYTES, "{agent_bytes}");
+        let now = world.now;
+        let is_deaf = world.phone.is_deaf(now) || world.phone.takes != usize::MAX;
+        let watch = world.watch_mut();
+        watch.phone_output_bytes = phone_bytes;
+        watch.agent_output_bytes = agent_bytes;
+        watch.was_deaf |= is_deaf;
+        check_silence(world, is_deaf);
+    }
+}
+
+/// In = out + dropped, by reason, + queued: of the caller's audio, by two independent counts.
+fn check_uplink(world: &mut World, tally: &Tally) {
+    let Some(uplink) = &world.uplink else {
+        return assert_eq!(tally.uplink.samples_in, 0, "audio before there is a stream");
+    };
+    let flow = &tally.uplink;
+    let dropped = |why: Dropped| flow.dropped[why as usize];
+    assert_eq!(flow.samples_in, uplink.samples_in, "samples in");
+    assert_eq!(flow.silence_in, uplink.silence_in, "silence for holes");
+    assert_eq!(dropped(Dropped::Overrun), uplink.overrun, "dropped for want of room");
+    assert_eq!(dropped(Dropped::Suspect), uplink.suspect, "dropped as suspect");
+    assert_eq!(dropped(Dropped::OtherTrack), uplink.other_track, "the other track");
+    let waiting = world.call.agent_output().waiting_audio().samples;
+    assert_eq!(flow.queued, uplink.waiting_samples() + waiting, "queued");
+    assert_eq!(flow.bytes_out, world.model_took_bytes, "what the models took");
+    let limit = world.phone.sound.rate_hz as usize * UPLINK_QUEUE_MS / 1_000;
+    assert!(uplink.waiting_samples() as usize <= limit);
+}
+
+fn check_downlink(world: &mut World, tally: &Tally) {
+    let Some(caller) = &world.caller else {
+        return assert_eq!(tally.downlink.samples_in, 0, "model audio before there is a stream");
+    };
+    let flow = &tally.downlink;
+    assert_eq!(flow.samples_in, caller.samples_in, "samples in");
+    assert_eq!(flow.dropped[Dropped::Late as usize], caller.samples_late, "dropped as late");
+    assert_eq!(flow.bytes_out, caller.heard_bytes, "what the phone took");
+    let waiting = world.call.phone_output().waiting_audio();
+    let left = flow.bytes_out + waiting.bytes;
+    let is_over = world.call.is_over();
+    if let Some(expected) = caller.queued_samples(left).filter(|_| !is_over) {
+        let ring = flow.queued - waiting.samples;
+        assert!(ring.abs_diff(expected) <= ROUNDING_SAMPLES, "{ring} of {expected} queued");
+    }
+    let limit = 24 * DOWNLINK_QUEUE_MS as u64 + 24_000 * 17;
+    assert!(flow.queued <= limit, "{} samples queued", flow.queued);
+}
+
+/// Audio that may be heard is heard: silence while it waits is a timer that was lost.
+fn check_silence(world: &mut World, is_deaf: bool) {
+    let Some(caller) = &world.caller else { return };
+    let frame = world.phone.sound_down().bytes_of_ms(20);
+    let plays = matches!(world.phase, Phase::Live | Phase::Swapping { .. } | Phase::Leaving);
+    let is_due = plays && !is_deaf && caller.clears_due() == 0 && caller.due_bytes() >= frame;
+    if plays && !is_deaf {
+        assert_eq!(caller.clears_due(), 0, "the phone was not told to clear");
+    }
+    let (now, dry_at) = (world.now, world.phone.dry_at);
+    let watch = world.watch_mut();
+    if !is_due || dry_at > now {
+        return watch.silent_since = None;
+    }
+    let since = *watch.silent_since.get_or_insert(now);
+    assert!(now <= since.plus(SILENCE_MAX), "the caller hears nothing though there is audio");
+}

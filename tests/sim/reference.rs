@@ -1,0 +1,451 @@
+//! What each side must hear, worked out apart from the relay: from what was said, in the order in
+//! which it arrived, through the plain kernels.
+//!
+//! In:       messages of the peers, the moment their last byte was shown to the call.
+//! Out:      a panic as soon as a side hears a sample that it must not hear, or in another place.
+//! Not here: when audio is heard (`invariants`).
+
+use std::collections::VecDeque;
+
+use dsp::kernels::{Isa, Kernels};
+use dsp::resample::{Conversion, FilterSet, Resampler};
+use vocaris::call::LineTerms;
+use vocaris::clock::Nanos;
+use vocaris::limits::{
+    DOWNLINK_QUEUE_MS, HOLE_MAX_MS, HOLE_TOLERANCE_MS, LATE_MAX, PTIME_MS, SWAP_QUEUE_MS,
+    UPLINK_QUEUE_MS, VOID_MAX,
+};
+
+/// What one end of the phone's leg carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Sound {
+    pub(crate) rate_hz: u32,
+    /// Bytes a sample: 1 is mu-law, 2 is PCM16.
+    pub(crate) sample_bytes: usize,
+}
+
+impl Sound {
+    pub(crate) const MULAW: Sound = Sound { rate_hz: 8_000, sample_bytes: 1 };
+
+    pub(crate) const fn pcm(rate_hz: u32) -> Sound {
+        Sound { rate_hz, sample_bytes: 2 }
+    }
+
+    pub(crate) const fn bytes_of_ms(self, ms: usize) -> usize {
+        self.rate_hz as usize * ms / 1_000 * self.sample_bytes
+    }
+
+    const fn silence(self) -> u8 {
+        if self.sample_bytes == 1 { 0xff } else { 0 }
+    }
+
+    fn decode(self, kernels: &Kernels, bytes: &[u8]) -> Vec<i16> {
+        if self.sample_bytes == 2 {
+            return samples(bytes);
+        }
+        let mut pcm = vec![0; bytes.len()];
+        kernels.mulaw_decode(bytes, &mut pcm);
+        pcm
+    }
+
+    fn encode(self, kernels: &Kernels, pcm: &[i16]) -> Vec<u8> {
+        if self.sample_bytes == 2 {
+            return pcm.iter().flat_map(|sample| sample.to_le_bytes()).collect();
+        }
+        let mut mulaw = vec![0; pcm.len()];
+        kernels.mulaw_encode(pcm, &mut mulaw);
+        mulaw
+    }
+}
+
+fn samples(bytes: &[u8]) -> Vec<i16> {
+    bytes.as_chunks::<2>().0.iter().map(|&pair| i16::from_le_bytes(pair)).collect()
+}
+
+/// A conversion and its memory; none where both ends agree.
+struct Converter(Option<Resampler>);
+
+impl Converter {
+    fn new(source_hz: u32, target_hz: u32) -> Converter {
+        Converter((source_hz != target_hz).then(|| {
+            let conversion = Conversion::between(source_hz, target_hz).expect("a known pair");
+            Resampler::new(conversion, FilterSet::LinearPhase)
+        }))
+    }
+
+    fn convert(&mut self, kernels: &Kernels, pcm: Vec<i16>) -> Vec<i16> {
+        let Some(resampler) = &mut self.0 else { return pcm };
+        let mut converted = vec![0; resampler.output_len(pcm.len())];
+        resampler.process(kernels, &pcm, &mut converted);
+        converted
+    }
+
+    fn reset(&mut self) {
+        if let Some(resampler) = &mut self.0 {
+            resampler.reset();
+        }
+    }
+}
+
+/// Who has the floor, as the relay must see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Floor {
+    Caller,
+    Model,
+    /// The model's turn was cancelled: its audio is void until the turn is complete, or then.
+    Void {
+        until: Nanos,
+    },
+}
+
+/// What lies between two `clear`s.
+#[derive(Default)]
+struct Section {
+    bytes: Vec<u8>,
+    heard: usize,
+    forgotten: usize,
+}
+
+impl Section {
+    fn len(&self) -> usize {
+        self.forgotten + self.bytes.len()
+    }
+}
+
+/// What the caller must hear.
+pub(crate) struct CallerHears {
+    kernels: Kernels,
+    sound: Sound,
+    /// Oldest first; all but the last end with a `clear` that is still to come.
+    sections: VecDeque<Section>,
+    floor: Floor,
+    rate_hz: u32,
+    converter: Converter,
+    half: Option<u8>,
+    was_retuned: bool,
+    is_whole: bool,
+    /// Bytes that had left the ring when the last section began.
+    left_before: u64,
+    /// What was accepted and refused so far, in samples of the model.
+    pub(crate) samples_in: u64,
+    pub(crate) samples_late: u64,
+    /// Bytes of audio heard so far.
+    pub(crate) heard_bytes: u64,
+    /// Audio that found the ring full, in bytes.
+    pub(crate) overrun_bytes: u64,
+    /// Audio that must have been thrown away by clears, in bytes.
+    cleared_bytes: u64,
+    clears: u64,
+}
+
+impl CallerHears {
+    pub(crate) fn new(sound: Sound) -> CallerHears {
+        CallerHears {
+            kernels: Kernels::detect(Isa::Scalar),
+            sound,
+            sections: VecDeque::from([Section::default()]),
+            floor: Floor::Caller,
+            rate_hz: 24_000,
+            converter: Converter::new(24_000, sound.rate_hz),
+            half: None,
+            was_retuned: false,
+            is_whole: true,
+            left_before: 0,
+            samples_in: 0,
+            samples_late: 0,
+            heard_bytes: 0,
+            overrun_bytes: 0,
+            cleared_bytes: 0,
+            clears: 0,
+        }
+    }
+
+    /// Whether audio of this rate can be played at all.
+    pub(crate) fn can_play(&self, rate_hz: u32) -> bool {
+        let target_hz = self.sound.rate_hz;
+        rate_hz == target_hz || Conversion::between(rate_hz, target_hz).is_some()
+    }
+
+    /// One piece of the model's audio; `cancelled`: in a message that says `interrupted`. `left`:
+    /// bytes that have left the ring so far.
+    pub(crate) fn model_says(
+        &mut self,
+        now: Nanos,
+        rate_hz: u32,
+        audio: &[u8],
+        cancelled: bool,
+        left: u64,
+    ) {
+        if !self.can_play(rate_hz) {
+            return;
+        }
+        let void = matches!(self.floor, Floor::Void { until } if now < until);
+        if cancelled || void {
+            self.samples_in += audio.len() as u64 / 2;
+            self.samples_late += audio.len() as u64 / 2;
+            return;
+        }
+        self.floor = Floor::Model;
+        self.is_whole = false;
+        if rate_hz != self.rate_hz {
+            self.rate_hz = rate_hz;
+            self.was_retuned = true;
+            self.converter = Converter::new(rate_hz, self.sound.rate_hz);
+        }
+        let mut bytes: Vec<u8> = self.half.take().into_iter().collect();
+        bytes.extend_from_slice(audio);
+        if bytes.len() % 2 == 1 {
+            self.half = bytes.pop();
+        }
+        self.samples_in += bytes.len() as u64 / 2;
+        let pcm = self.converter.convert(&self.kernels, samples(&bytes));
+        let mut sound = self.sound.encode(&self.kernels, &pcm);
+        let capacity = self.sound.bytes_of_ms(DOWNLINK_QUEUE_MS);
+        let section = self.sections.back_mut().expect("there is always one");
+        let waiting = section.len() - (left - self.left_before) as usize;
+        let room = capacity - waiting;
+        self.overrun_bytes += sound.len().saturating_sub(room) as u64;
+        sound.truncate(room);
+        section.bytes.extend(sound);
+    }
+
+    /// The generation is complete; `turn`: the whole turn is.
+    pub(crate) fn complete(&mut self, turn: bool) {
+        if self.floor == Floor::Model {
+            self.end_piece();
+        }
+        if turn {
+            self.floor = Floor::Caller;
+        }
+    }
+
+    fn end_piece(&mut self) {
+        self.half = None;
+        if std::mem::replace(&mut self.is_whole, true) {
+            return;
+        }
+        self.converter.reset();
+        let frame = self.sound.bytes_of_ms(PTIME_MS);
+        let silence = self.sound.silence();
+        let section = self.sections.back_mut().expect("there is always one");
+        let missing = section.len().next_multiple_of(frame) - section.len();
+        section.bytes.extend(std::iter::repeat_n(silence, missing));
+    }
+
+    /// The caller spoke over the model. What waits is void, and so is what still comes of the turn.
+    pub(crate) fn interrupt(&mut self, now: Nanos, with_audio: bool, left: u64) {
+        let void = match self.floor {
+            Floor::Model | Floor::Void { .. } => Some(VOID_MAX),
+            Floor::Caller if with_audio => Some(LATE_MAX),
+            Floor::Caller => None,
+        };
+        if let Some(void) = void {
+            self.floor = Floor::Void { until: now.plus(void) };
+        }
+        (self.half, self.is_whole) = (None, true);
+        self.converter.reset();
+        self.left_before = left;
+        self.sections.push_back(Section::default());
+    }
+
+    /// What the phone was sent.
+    ///
+    /// # Panics
+    /// If that was not next.
+    pub(crate) fn hear(&mut self, audio: &[u8]) {
+        self.heard_bytes += audio.len() as u64;
+        let section = self.sections.front_mut().expect("there is always one");
+        let expected = section.bytes.get(section.heard..section.heard + audio.len());
+        assert!(
+            expected.is_some(),
+            "the caller hears what was not said, or hears it after it died"
+        );
+        assert!(expected == Some(audio), "the caller hears something else than was said");
+        section.heard += audio.len();
+        if section.heard > 1 << 16 {
+            section.bytes.drain(..section.heard);
+            section.forgotten += section.heard;
+            section.heard = 0;
+        }
+    }
+
+    /// The phone was told to throw away what it holds.
+    pub(crate) fn clear(&mut self) {
+        assert!(self.sections.len() > 1, "a clear that nobody asked for");
+        let section = self.sections.pop_front().expect("there are two");
+        self.cleared_bytes += (section.bytes.len() - section.heard) as u64;
+        self.clears += 1;
+    }
+
+    /// Samples of the model that still wait when `left` bytes have left so far; `None` where they
+    /// cannot be told, because they have not all one rate.
+    pub(crate) fn queued_samples(&self, left: u64) -> Option<u64> {
+        let section = self.sections.back().expect("there is always one");
+        let bytes = section.len() as u64 - (left - self.left_before);
+        let samples = bytes / self.sound.sample_bytes as u64;
+        (!self.was_retuned).then(|| samples * 24_000 / u64::from(self.sound.rate_hz))
+    }
+
+    /// What was thrown away by clears, in samples of the model, and how often; `None` as above, and
+    /// where the phone has not been told of them all.
+    pub(crate) fn cleared_samples(&self) -> Option<(u64, u64)> {
+        let samples = self.cleared_bytes / self.sound.sample_bytes as u64;
+        let samples = samples * 24_000 / u64::from(self.sound.rate_hz);
+        (!self.was_retuned && self.clears_due() == 0).then_some((samples, self.clears))
+    }
+
+    /// Clears that the phone has not been told of.
+    pub(crate) fn clears_due(&self) -> usize {
+        self.sections.len() - 1
+    }
+
+    /// Bytes that are still to be heard.
+    pub(crate) fn due_bytes(&self) -> usize {
+        self.sections.back().map_or(0, |section| section.bytes.len() - section.heard)
+    }
+}
+
+/// What the model must hear, on however many connections.
+pub(crate) struct ModelHears {
+    kernels: Kernels,
+    sound: Sound,
+    /// Said and not yet on its way.
+    waiting: VecDeque<u8>,
+    limit_bytes: usize,
+    converter: Option<Converter>,
+    rate_hz: u32,
+    group_bytes: usize,
+    clock: Option<CarrierClock>,
+    /// In samples of the phone.
+    pub(crate) samples_in: u64,
+    pub(crate) silence_in: u64,
+    pub(crate) overrun: u64,
+    pub(crate) suspect: u64,
+    pub(crate) other_track: u64,
+}
+
+/// Where the carrier's timestamps should be.
+#[derive(Clone, Copy)]
+struct CarrierClock {
+    next_byte: u64,
+    since: Nanos,
+    bytes: u64,
+}
+
+impl ModelHears {
+    pub(crate) fn new(sound: Sound) -> ModelHears {
+        ModelHears {
+            kernels: Kernels::detect(Isa::Scalar),
+            sound,
+            waiting: VecDeque::new(),
+            limit_bytes: sound.bytes_of_ms(UPLINK_QUEUE_MS),
+            converter: None,
+            rate_hz: 0,
+            group_bytes: usize::MAX,
+            clock: None,
+            samples_in: 0,
+            silence_in: 0,
+            overrun: 0,
+            suspect: 0,
+            other_track: 0,
+        }
+    }
+
+    /// Audio of the caller; `timestamp_ms`: where a carrier says that it begins.
+    pub(crate) fn caller_says(&mut self, now: Nanos, audio: &[u8], timestamp_ms: Option<u64>) {
+        if let Some(timestamp_ms) = timestamp_ms {
+            self.fill_hole(now, timestamp_ms, audio.len() as u64);
+        }
+        let whole = audio.len() / self.sound.sample_bytes * self.sound.sample_bytes;
+        self.samples_in += (whole / self.sound.sample_bytes) as u64;
+        self.waiting.extend(&audio[..whole]);
+        self.drop_oldest();
+    }
+
+    /// Audio of a track that nobody asked for.
+    pub(crate) fn other_track(&mut self, audio: &[u8]) {
+        self.samples_in += audio.len() as u64;
+        self.other_track += audio.len() as u64;
+    }
+
+    /// A hole is silence: no more of it than the hole may have, nor than time has passed.
+    fn fill_hole(&mut self, now: Nanos, timestamp_ms: u64, audio_bytes: u64) {
+        let per_ms = self.sound.bytes_of_ms(1) as u64;
+        let claimed = timestamp_ms.saturating_mul(per_ms);
+        let first = CarrierClock { next_byte: claimed, since: now, bytes: 0 };
+        let mut clock = self.clock.unwrap_or(first);
+        let tolerance = HOLE_TOLERANCE_MS * per_ms;
+        if claimed > clock.next_byte.saturating_add(tolerance) {
+            let passed_ms = now.since(clock.since).as_millis() as u64;
+            let credible = ((passed_ms + HOLE_MAX_MS) * per_ms).saturating_sub(clock.bytes);
+            let hole = (claimed - clock.next_byte).min(HOLE_MAX_MS * per_ms).min(credible);
+            let silence = self.sound.silence();
+            self.silence_in += hole / self.sound.sample_bytes as u64;
+            self.waiting.extend(std::iter::repeat_n(silence, hole as usize));
+            self.drop_oldest();
+            clock.bytes += hole;
+            clock.next_byte = claimed;
+        } else if clock.next_byte > claimed.saturating_add(tolerance) {
+            clock.next_byte = claimed;
+        }
+        clock.next_byte = clock.next_byte.saturating_add(audio_bytes);
+        clock.bytes += audio_bytes;
+        self.clock = Some(clock);
+    }
+
+    fn drop_oldest(&mut self) {
+        let excess = self.waiting.len().saturating_sub(self.limit_bytes);
+        self.waiting.drain(..excess);
+        self.overrun += (excess / self.sound.sample_bytes) as u64;
+    }
+
+    /// A line is up.
+    pub(crate) fn line_up(&mut self, terms: &LineTerms) {
+        self.limit_bytes = self.sound.bytes_of_ms(UPLINK_QUEUE_MS);
+        self.group_bytes = self.sound.bytes_of_ms(terms.uplink_ms);
+        if self.rate_hz != terms.uplink_rate_hz {
+            self.rate_hz = terms.uplink_rate_hz;
+            self.converter = None;
+        }
+        let (from, to) = (self.sound.rate_hz, self.rate_hz);
+        self.converter.get_or_insert_with(|| Converter::new(from, to));
+    }
+
+    /// The line was given up; `suspect`: perhaps because of the audio that waits.
+    pub(crate) fn line_given_up(&mut self, suspect: bool) {
+        self.limit_bytes = self.sound.bytes_of_ms(SWAP_QUEUE_MS);
+        self.drop_oldest();
+        if suspect {
+            self.suspect += (self.waiting.len() / self.sound.sample_bytes) as u64;
+            self.waiting.clear();
+        }
+    }
+
+    /// What is on its way to the model: a message of this rate.
+    ///
+    /// # Panics
+    /// If that was not next.
+    pub(crate) fn sent(&mut self, rate_hz: u32, pcm_le: &[u8]) {
+        assert_eq!(rate_hz, self.rate_hz, "the rate agreed upon");
+        assert!(self.waiting.len() >= self.group_bytes, "the model hears what nobody said");
+        let group: Vec<u8> = self.waiting.drain(..self.group_bytes).collect();
+        let pcm = self.sound.decode(&self.kernels, &group);
+        let converter = self.converter.as_mut().expect("a line is up");
+        let expected = converter.convert(&self.kernels, pcm);
+        assert!(samples(pcm_le) == expected, "the model hears something else than was said");
+    }
+
+    /// The call is over: nothing waits any more.
+    pub(crate) fn end(&mut self) {
+        self.waiting.clear();
+    }
+
+    pub(crate) fn waiting_samples(&self) -> u64 {
+        (self.waiting.len() / self.sound.sample_bytes) as u64
+    }
+
+    /// Whether a whole message waits.
+    pub(crate) fn has_group(&self) -> bool {
+        self.waiting.len() >= self.group_bytes
+    }
+}

@@ -1,0 +1,713 @@
+//! One simulated call: the production [`Call`] between two peers, under a clock of its own.
+//!
+//! In:       a seed.
+//! Out:      what happened; a panic, with what was broken, as soon as an invariant is.
+//! Bounds:   [`STEPS_MAX`] events.
+//! Not here: what the peers do (`phone`, `model`), what must be heard (`reference`).
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use dsp::kernels::{Isa, Kernels};
+use vocaris::call::session::Cause;
+use vocaris::call::{
+    Call, CallId, Door, Dropped, Ending, LineFault, LineTerms, Refusal, Report, Request, Revival,
+    Settings, Workbench,
+};
+use vocaris::clock::Nanos;
+use vocaris::wire::gemini::CloseClass;
+
+use crate::faults::{Counts, Dice, Fault};
+use crate::frames::Reader;
+use crate::invariants::Watch;
+use crate::model::{self, Content, Model, Told};
+use crate::phone::{Gone, Heard, Phone, PhoneSaid};
+use crate::reference::{CallerHears, ModelHears};
+use crate::report::Digest;
+use crate::sabotage::Saboteur;
+
+/// Events of one call at most: a call with more of them has lost its way.
+const STEPS_MAX: u32 = 3_000_000;
+/// Timers of one moment at most.
+const SPINS_MAX: u32 = 8;
+
+/// Where the call is in its life, as seen from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// The phone has not said who it is.
+    Opening,
+    /// The first line is being dialled.
+    Waiting,
+    Live,
+    /// Another line is being had; `is_cut`: nothing more comes of the old one.
+    Swapping {
+        is_cut: bool,
+    },
+    /// What the model said is played to its end.
+    Leaving,
+    Over,
+}
+
+/// What becomes of a wish for a line.
+#[derive(Clone, Debug)]
+enum Fate {
+    Line { resumed: bool },
+    NoLine(LineFault),
+    Refused(Refusal),
+}
+
+/// How long a call is, and how it is set up.
+pub(crate) struct Plan {
+    pub(crate) seed: u64,
+    pub(crate) saboteur: Saboteur,
+}
+
+/// What became of a call.
+pub(crate) struct Outcome {
+    pub(crate) counts: Counts,
+    pub(crate) digest: u64,
+    pub(crate) ending: Ending,
+    pub(crate) lasted: Duration,
+    pub(crate) heard_by_caller: u64,
+    pub(crate) heard_by_model: u64,
+    pub(crate) lines: u64,
+    pub(crate) overruns: u64,
+}
+
+pub(crate) struct World {
+    pub(crate) call: Call,
+    bench: Workbench,
+    pub(crate) now: Nanos,
+    born: Nanos,
+    dice: Dice,
+    pub(crate) phone: Phone,
+    pub(crate) model: Option<Model>,
+    pub(crate) phase: Phase,
+    pub(crate) caller: Option<CallerHears>,
+    pub(crate) uplink: Option<ModelHears>,
+    fate: Option<(Nanos, Fate)>,
+    terms: LineTerms,
+    /// What the relay says to the model: read as soon as it is written.
+    tap: Reader,
+    tapped_bytes: u64,
+    taken_bytes: u64,
+    /// On its way to the model: where it ends.
+    told: VecDeque<(u64, Told)>,
+    /// The relay has said goodbye to the model that is there.
+    close_told: bool,
+    /// Bytes of caller audio that the models took, in whole messages.
+    pub(crate) model_took_bytes: u64,
+    typed_next: u32,
+    /// When the phone last took what there was.
+    drained_at: Nanos,
+    /// Bytes of a message shown at a time.
+    cut: usize,
+    ending: Option<Ending>,
+    pub(crate) phone_told_goodbye: bool,
+    over_since: Nanos,
+    lines: u64,
+    digest: Digest,
+    watch: Watch,
+    saboteur: Saboteur,
+    spins: u32,
+}
+
+impl World {
+    pub(crate) fn new(plan: Plan) -> World {
+        let Plan { seed, saboteur } = plan;
+        let mut dice = Dice::new(seed);
+        let now = Nanos::from_millis(1 + dice.random().u64(0..1_000));
+        let length_ms = 150.0 * 2_f64.powf(dice.random().f64() * 7.0);
+        let length = Duration::from_millis(length_ms as u64);
+        let mut cut = usize::MAX;
+        if dice.picks(Fault::CutByteByByte, 10) {
+            cut = 1;
+        } else if dice.picks(Fault::CutSmall, 20) {
+            cut = dice.random().usize(2..50);
+        } else if dice.picks(Fault::CutAnywhere, 50) {
+            cut = dice.random().usize(50..5_000);
+        }
+        let length = if cut == 1 { length.min(Duration::from_millis(700)) } else { length };
+        let too_long = dice.picks(Fault::TooLong, 5);
+        let max = if too_long { length.mul_f64(0.7) } else { Duration::from_secs(4 * 3_600) };
+        let phone = Phone::new(now, length, &mut dice);
+        let door = match (dice.random().bool(), phone.is_browser()) {
+            (true, _) => Door::Unknown,
+            (false, true) => Door::Web,
+            (false, false) => Door::Twilio,
+        };
+        let narrow = phone.sound.rate_hz == 8_000 && dice.random().u32(0..4) == 0;
+        let terms = LineTerms {
+            uplink_rate_hz: if narrow { 8_000 } else { 16_000 },
+            uplink_ms: *dice.random().choice(&[20, 20, 20, 40]).unwrap(),
+            greeting: dice.random().bool().then(|| content_json("greet")),
+            seed: Some(content_json("seed")),
+            nudge: content_json("go on"),
+            ..LineTerms::default()
+        };
+        let lead_ms = *dice.random().choice(&[300, 300, 300, 100, 0]).unwrap();
+        let settings = Settings {
+            playout_lead: Duration::from_millis(lead_ms),
+            max_duration: max,
+            uplink_rate_hz: terms.uplink_rate_hz,
+        };
+        World {
+            call: Call::new(now, CallId(seed), door, settings, seed),
+            bench: Workbench::new(Kernels::detect(Isa::Avx512)),
+            now,
+            born: now,
+            phone,
+            model: None,
+            phase: Phase::Opening,
+            caller: None,
+            uplink: None,
+            fate: None,
+            terms,
+            tap: Reader::new(true),
+            tapped_bytes: 0,
+            taken_bytes: 0,
+            told: VecDeque::new(),
+            close_told: false,
+            model_took_bytes: 0,
+            typed_next: 0,
+            drained_at: Nanos::ZERO,
+            cut,
+            ending: None,
+            phone_told_goodbye: false,
+            over_since: now,
+            lines: 0,
+            digest: Digest::new(),
+            watch: Watch::new(now, Duration::from_millis(lead_ms)),
+            saboteur,
+            spins: 0,
+            dice,
+        }
+    }
+
+    /// Lives through the call.
+    ///
+    /// # Panics
+    /// If an invariant is broken.
+    pub(crate) fn run(mut self) -> Outcome {
+        for _ in 0..STEPS_MAX {
+            if self.is_done() {
+                return self.finish();
+            }
+            self.step();
+        }
+        panic!("a call that does not end: {:?}", self.phase);
+    }
+
+    /// Whether nothing of the call is left, as the worker sees it.
+    fn is_done(&self) -> bool {
+        let phone_gone = !self.call.needs_phone()
+            && (self.watch.phone_output_bytes == 0 || self.call.has_given_up());
+        let agent_gone = !self.call.needs_agent()
+            && (self.watch.agent_output_bytes == 0 || self.call.has_given_up_agent());
+        self.phase == Phase::Over && phone_gone && agent_gone
+    }
+
+    /// The next event, whichever it is.
+    fn step(&mut self) {
+        let timer = self.call.next_timeout();
+        let next = self.next_event().min(timer);
+        assert_ne!(next, Nanos::NEVER, "nothing will ever happen again in {:?}", self.phase);
+        self.count_spins(next);
+        self.now = self.now.max(next);
+        if self.dice.strikes(Fault::ClockJump, 1) {
+            let jump = Duration::from_millis(self.dice.random().u64(500..70_000));
+            self.now = self.now.plus(jump);
+            self.watch.clock_jumped(self.now);
+        }
+        if timer <= self.now && !self.saboteur.loses_timer() {
+            self.call.handle_timeout(self.now);
+            self.observe();
+        }
+        if self.phone.next_at <= self.now {
+            self.phone.act(self.now, &mut self.dice);
+        }
+        if let Some(model) = self.model.as_mut().filter(|model| model.next_at <= self.now) {
+            model.act(self.now, &mut self.dice);
+        }
+        if let Some((_, fate)) = self.fate.take_if(|(at, _)| *at <= self.now) {
+            self.meet_fate(fate);
+        }
+        self.interfere();
+        self.travel();
+        self.transcode();
+        self.drop_finished_legs();
+        Watch::progress(self);
+        if self.phase == Phase::Over && self.phone.gone == Gone::No {
+            assert!(
+                self.now <= self.over_since.plus(Duration::from_secs(3)) || self.watch.has_jumped(),
+                "legs are still held {:?} after the end",
+                self.now.since(self.over_since)
+            );
+        }
+    }
+
+    /// When something happens that is no timer of the call.
+    fn next_event(&self) -> Nanos {
+        let mut next = self.phone.next_at;
+        let mut consider = |condition: bool, at: Nanos| {
+            if condition {
+                next = next.min(at);
+            }
+        };
+        consider(!self.phone.wire.is_empty(), self.phone.stalled_until.max(self.now));
+        let phone_waits = self.watch.phone_output_bytes > 0;
+        consider(phone_waits && self.phone.is_deaf(self.now), self.phone.deaf_until);
+        let soon = self.now.plus(Duration::from_millis(1));
+        consider(phone_waits && !self.phone.is_deaf(self.now), soon);
+        if let Some(model) = &self.model {
+            consider(true, model.next_at);
+            consider(!model.wire.is_empty(), model.stalled_until.max(self.now));
+            let waits = self.watch.agent_output_bytes > 0;
+            consider(waits && model.is_deaf(self.now), model.deaf_until);
+        }
+        if let Some((at, _)) = self.fate {
+            consider(true, at);
+        }
+        next
+    }
+
+    /// A call that wants to be called again and again at the same moment is a busy loop.
+    fn count_spins(&mut self, next: Nanos) {
+        let is_timer = self.call.next_timeout() <= self.now && next <= self.now;
+        self.spins = if is_timer { self.spins + 1 } else { 0 };
+        assert!(self.spins < SPINS_MAX, "a timer that is due for ever in {:?}", self.phase);
+        self.watch.count_turn(self.now);
+    }
+
+    /// What the rest of the relay may do to a call at any time.
+    fn interfere(&mut self) {
+        if self.dice.strikes(Fault::Drained, 1) {
+            self.call.handle_stop(self.now);
+        } else if self.dice.strikes(Fault::Replaced, 1) {
+            self.call.handle_replaced(self.now);
+        } else if self.dice.strikes(Fault::OurFailure, 1) {
+            self.call.handle_failure(self.now);
+        } else {
+            return;
+        }
+        assert!(self.call.is_over(), "told to end, it goes on");
+        self.observe();
+    }
+
+    /// Shows the call what has arrived on both legs.
+    fn travel(&mut self) {
+        loop {
+            let phone = self.show_phone();
+            let agent = self.show_agent();
+            if !phone && !agent {
+                break;
+            }
+            if self.dice.random().bool() {
+                self.transcode();
+            }
+        }
+        self.break_connections();
+    }
+
+    fn show_phone(&mut self) -> bool {
+        if self.phone.wire.is_empty() || self.now < self.phone.stalled_until {
+            return false;
+        }
+        let was_over = self.call.is_over();
+        let World { call, bench, phone, now, cut, .. } = self;
+        let arrived = phone.wire.show(*cut, |bytes| call.handle_phone_bytes(*now, bytes, bench));
+        for said in arrived {
+            if !was_over {
+                self.phone_said(said);
+            }
+        }
+        self.observe();
+        true
+    }
+
+    fn phone_said(&mut self, said: PhoneSaid) {
+        if self.saboteur.hides_from_reference(&said) {
+            return;
+        }
+        match said {
+            PhoneSaid::Nothing => {}
+            PhoneSaid::Opening(sound) => {
+                if self.caller.is_none() {
+                    self.phase = Phase::Waiting;
+                    self.caller = Some(CallerHears::new(self.phone.sound_down()));
+                    self.uplink = Some(ModelHears::new(sound));
+                }
+            }
+            PhoneSaid::Audio { bytes, timestamp_ms } => {
+                if let Some(uplink) = &mut self.uplink {
+                    uplink.caller_says(self.now, &bytes, timestamp_ms);
+                }
+            }
+            PhoneSaid::OtherTrack(bytes) => {
+                if let Some(uplink) = &mut self.uplink {
+                    uplink.other_track(&bytes);
+                }
+            }
+            PhoneSaid::Typed(_) => {}
+            PhoneSaid::End => assert!(self.call.is_over(), "the caller has gone, the call goes on"),
+        }
+    }
+
+    fn show_agent(&mut self) -> bool {
+        let left_before = self.left_bytes();
+        let World { call, bench, model, now, cut, .. } = self;
+        let Some(model) = model else { return false };
+        if model.wire.is_empty() || *now < model.stalled_until {
+            return false;
+        }
+        let arrived = model.wire.show(*cut, |bytes| call.handle_agent_bytes(*now, bytes, bench));
+        let counts = matches!(self.phase, Phase::Live | Phase::Swapping { .. });
+        let mut left = left_before;
+        for content in arrived {
+            if counts {
+                left = self.model_said(content, left);
+            }
+        }
+        self.observe();
+        true
+    }
+
+    fn model_said(&mut self, content: Content, mut left: u64) -> u64 {
+        let left_now = self.left_bytes();
+        let Some(caller) = &mut self.caller else { return left };
+        if content.interrupted {
+            left = left_now;
+            let with_audio = content.broken_audio || !content.audio.is_empty();
+            caller.interrupt(self.now, with_audio, left);
+        }
+        for (rate_hz, bytes) in &content.audio {
+            caller.model_says(self.now, *rate_hz, bytes, content.interrupted, left);
+        }
+        if content.generation_complete || content.turn_complete {
+            caller.complete(content.turn_complete);
+        }
+        left
+    }
+
+    /// Bytes of audio that have left the downlink's ring for the phone and were not taken back.
+    fn left_bytes(&mut self) -> u64 {
+        let waiting = self.call.phone_output().waiting_audio().bytes;
+        self.call.tally().downlink.bytes_out + waiting
+    }
+
+    /// Connections that broke, once what had been said before has arrived.
+    fn break_connections(&mut self) {
+        if self.phone.gone == Gone::Lost && self.phone.wire.is_empty() && self.call.needs_phone() {
+            self.call.handle_phone_gone(self.now);
+            self.observe();
+            assert!(self.call.is_over(), "the phone is lost, the call goes on");
+        }
+        if self.model.as_ref().is_some_and(|model| model.is_lost && model.wire.is_empty()) {
+            self.let_model_go();
+            self.call.handle_agent_gone(self.now);
+            self.observe();
+        }
+    }
+
+    fn transcode(&mut self) {
+        if self.saboteur.dawdles(self.now) {
+            return;
+        }
+        for round in 0.. {
+            assert!(round < 10_000, "transcoding without end");
+            let more = self.call.transcode(self.now, &mut self.bench);
+            self.observe();
+            // What the model's socket took makes room that nobody else tells of.
+            if !more && !self.call.has_uplink_to_send() {
+                return;
+            }
+        }
+    }
+
+    /// Everything the call wished for and said since it was last asked.
+    fn observe(&mut self) {
+        while let Some(request) = self.call.poll_request() {
+            self.grant(request);
+        }
+        self.tap();
+        self.follow();
+        self.feed_model();
+        self.feed_phone();
+        Watch::check(self);
+    }
+
+    pub(crate) fn watch_mut(&mut self) -> &mut Watch {
+        &mut self.watch
+    }
+
+    fn grant(&mut self, request: Request) {
+        match request {
+            Request::Admit(_) => {
+                assert_eq!(self.phase, Phase::Waiting, "who is it?");
+                self.admit();
+            }
+            Request::Redial(revival) => self.redial(&revival),
+            Request::Ended(ending) => {
+                if !self.saboteur.swallows_ending() {
+                    assert_eq!(self.ending.replace(ending), None, "a call ends once");
+                }
+            }
+            Request::Report(Report::Joined { .. } | Report::Swapped { .. }) => {
+                self.phase = Phase::Live;
+            }
+            Request::Report(Report::LineGivenUp { cause }) => {
+                self.phase = Phase::Swapping { is_cut: false };
+                let uplink = self.uplink.as_mut().expect("a line was up");
+                uplink.line_given_up(cause == Cause::Closed(CloseClass::Argument));
+            }
+            _ => {}
+        }
+    }
+
+    fn admit(&mut self) {
+        let dice = &mut self.dice;
+        let mut later = dice.random().u64(0..300);
+        let fate = if dice.picks(Fault::Refused, 5) {
+            Fate::Refused(*dice.random().choice(&Refusal::ALL).unwrap())
+        } else if dice.picks(Fault::NoLine, 5) {
+            Fate::NoLine(LineFault::Connect)
+        } else if dice.picks(Fault::NoLineEver, 2) {
+            return;
+        } else {
+            if dice.picks(Fault::LineLate, 10) {
+                later = dice.random().u64(300..20_000);
+            }
+            Fate::Line { resumed: false }
+        };
+        self.fate = Some((self.now.plus(Duration::from_millis(later)), fate));
+    }
+
+    fn redial(&mut self, revival: &Revival) {
+        assert!(self.fate.is_none(), "one line is asked for at a time");
+        let resumed = matches!(revival, Revival::Resume { .. });
+        let dice = &mut self.dice;
+        let mut later = dice.random().u64(5..400);
+        let fate = if resumed && dice.strikes(Fault::ResumeRefused, 800) {
+            Fate::NoLine(LineFault::Closed { code: Some(1011) })
+        } else if !resumed && dice.strikes(Fault::FreshRefused, 800) {
+            let faults = [
+                LineFault::Timeout,
+                LineFault::Connect,
+                LineFault::Refused { status: 503 },
+                LineFault::Closed { code: Some(1007) },
+            ];
+            Fate::NoLine(*dice.random().choice(&faults).unwrap())
+        } else if dice.strikes(Fault::LineRefusedForGood, 200) {
+            let faults = [LineFault::Quota, LineFault::Refused { status: 403 }];
+            Fate::NoLine(*dice.random().choice(&faults).unwrap())
+        } else {
+            if dice.strikes(Fault::LineSlow, 500) {
+                later = dice.random().u64(1_000..40_000);
+            }
+            Fate::Line { resumed }
+        };
+        self.fate = Some((self.now.plus(Duration::from_millis(later)), fate));
+    }
+
+    fn meet_fate(&mut self, fate: Fate) {
+        match fate {
+            Fate::Refused(refusal) => self.call.handle_refusal(self.now, refusal),
+            Fate::NoLine(fault) => self.call.handle_no_line(self.now, fault),
+            // As the worker does: nobody waits for it any more.
+            Fate::Line { .. } if !self.call.awaits_line() => {
+                self.dice.counts.0[Fault::LineUnwanted as usize] += 1;
+                return;
+            }
+            Fate::Line { resumed } => {
+                self.let_model_go();
+                self.model = Some(Model::new(self.now, resumed, &mut self.dice));
+                self.lines += 1;
+                self.forget_told();
+                self.close_told = false;
+                self.uplink.as_mut().expect("it has opened").line_up(&self.terms);
+                self.call.handle_line(self.now, &self.terms);
+            }
+        }
+        self.observe();
+    }
+
+    /// The model's connection is dropped here: its session must have been closed by then.
+    fn let_model_go(&mut self) {
+        let Some(model) = self.model.take() else { return };
+        assert!(model.is_closed || self.close_told, "a session that nobody has closed");
+    }
+
+    fn forget_told(&mut self) {
+        (self.tap, self.tapped_bytes, self.taken_bytes) = (Reader::new(true), 0, 0);
+        self.told.clear();
+    }
+
+    /// Reads what the relay has written for the model, at once.
+    fn tap(&mut self) {
+        let output = self.call.agent_output();
+        let known = (self.tapped_bytes - self.taken_bytes) as usize;
+        if output.len_bytes() < known {
+            // The connection was given up, and what waited for it with it.
+            return self.forget_told();
+        }
+        let fresh = &output.waiting()[known..];
+        if fresh.is_empty() {
+            return;
+        }
+        self.digest.note(b'm', self.now, fresh);
+        self.tapped_bytes += fresh.len() as u64;
+        self.tap.push(fresh);
+        while let Some(frame) = self.tap.next() {
+            let told = self.saboteur.tells_model(model::read(frame.opcode, &frame.payload));
+            let Some(told) = told else { continue };
+            match &told {
+                Told::Audio { rate_hz, pcm_le } => {
+                    let uplink = self.uplink.as_mut().expect("it has opened");
+                    uplink.sent(*rate_hz, pcm_le);
+                }
+                Told::Typed(number) => {
+                    assert!(*number >= self.typed_next, "words twice, or out of order");
+                    self.typed_next = number + 1;
+                }
+                Told::Close(_) => self.close_told = true,
+                Told::ToolAnswer(_) | Told::Other => {}
+            }
+            self.told.push_back((self.tapped_bytes, told));
+        }
+    }
+
+    /// What follows for the reference from where the call is now.
+    fn follow(&mut self) {
+        let no_line = !self.call.needs_agent();
+        match self.phase {
+            Phase::Swapping { is_cut: false } if no_line => {
+                self.phase = Phase::Swapping { is_cut: true };
+                self.caller.as_mut().expect("it has opened").complete(true);
+            }
+            Phase::Live if self.close_told || no_line => {
+                self.phase = Phase::Leaving;
+                self.caller.as_mut().expect("it has opened").complete(false);
+            }
+            _ => {}
+        }
+        if self.call.is_over() && self.phase != Phase::Over {
+            self.phase = Phase::Over;
+            self.over_since = self.now;
+            if let Some(caller) = &mut self.caller {
+                caller.complete(false);
+            }
+            if let Some(uplink) = &mut self.uplink {
+                uplink.end();
+            }
+        }
+    }
+
+    fn feed_model(&mut self) {
+        let Some(model) = &mut self.model else { return };
+        if model.is_deaf(self.now) {
+            return;
+        }
+        let output = self.call.agent_output();
+        let n = output.len_bytes();
+        output.consume(n);
+        self.taken_bytes += n as u64;
+        while let Some((_, told)) = self.told.pop_front_if(|(end, _)| *end <= self.taken_bytes) {
+            match told {
+                Told::Audio { pcm_le, .. } => self.model_took_bytes += pcm_le.len() as u64,
+                Told::Close(_) => model.hear_close(),
+                _ => {}
+            }
+        }
+    }
+
+    fn feed_phone(&mut self) {
+        let now = self.now;
+        if self.phone.is_deaf(now) || (self.phone.takes != usize::MAX && self.drained_at == now) {
+            return;
+        }
+        self.drained_at = now;
+        let output = self.call.phone_output();
+        let n = output.len_bytes().min(self.phone.takes);
+        if n == 0 {
+            return;
+        }
+        self.digest.note(b'p', now, &output.waiting()[..n]);
+        let heard = self.phone.take(now, &output.waiting()[..n], &mut self.dice);
+        output.consume(n);
+        for heard in heard {
+            for heard in self.saboteur.lets_hear(heard) {
+                self.phone_heard(heard);
+            }
+        }
+    }
+
+    fn phone_heard(&mut self, heard: Heard) {
+        match heard {
+            Heard::Audio(audio) => {
+                let caller = self.caller.as_mut().expect("it has opened");
+                caller.hear(&audio);
+                let sound = self.phone.sound_down();
+                let ms = (audio.len() / sound.bytes_of_ms(1)) as u64;
+                self.watch.audio_heard(self.now, ms, self.phone.dry_at);
+            }
+            Heard::Clear => {
+                self.caller.as_mut().expect("it has opened").clear();
+                self.watch.cleared();
+            }
+            Heard::Mark { generation, at_ms } => self.watch.mark_heard(generation, at_ms),
+            Heard::Close(_) => self.phone_told_goodbye = true,
+            Heard::Other => {}
+        }
+    }
+
+    /// Lets go of sockets as the worker does.
+    fn drop_finished_legs(&mut self) {
+        if !self.call.needs_agent()
+            && (self.call.agent_output().is_empty() || self.call.has_given_up_agent())
+        {
+            self.let_model_go();
+        }
+    }
+
+    /// What a barge-in drops is counted as that, to the sample and its rounding.
+    fn check_cleared(&self, dropped: u64) {
+        let cleared = self.caller.as_ref().and_then(CallerHears::cleared_samples);
+        if let Some((samples, clears)) = cleared {
+            assert!(
+                dropped.abs_diff(samples) <= 6 * clears,
+                "{dropped} samples dropped by {clears} clears, {samples} were due"
+            );
+        }
+    }
+
+    fn finish(mut self) -> Outcome {
+        self.let_model_go();
+        let ending = self.ending.expect("an ending is told");
+        assert!(
+            self.phone_told_goodbye || self.phone.gone != Gone::No || self.call.has_given_up(),
+            "the phone was not told that it is over: {ending}"
+        );
+        let tally = self.call.tally();
+        assert_eq!((tally.uplink.queued, tally.downlink.queued), (0, 0), "{ending}");
+        self.check_cleared(tally.downlink.dropped[Dropped::BargeIn as usize]);
+        self.digest.note(b'e', self.now, ending.label().as_bytes());
+        let caller = self.caller.as_ref();
+        Outcome {
+            digest: self.digest.value(),
+            ending,
+            lasted: self.now.since(self.born),
+            heard_by_caller: caller.map_or(0, |caller| caller.heard_bytes),
+            heard_by_model: self.model_took_bytes,
+            lines: self.lines,
+            overruns: caller.map_or(0, |caller| caller.overrun_bytes)
+                + self.uplink.as_ref().map_or(0, |uplink| uplink.overrun),
+            counts: self.dice.counts,
+        }
+    }
+}
+
+fn content_json(text: &str) -> String {
+    format!(
+        r#"{{"clientContent":{{"turns":[{{"role":"user","parts":[{{"text":"{text}"}}]}}],"turnComplete":true}}}}"#
+    )
+}
