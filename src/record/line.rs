@@ -186,10 +186,10 @@ mod tests {
     fn a_tool_is_named_and_what_it_was_called_with_only_where_that_is_wanted() {
         let name = || "book_appointment".to_owned();
         let took = Duration::from_millis(31);
-        let tool = Report::Tool { name: name(), outcome: ToolOutcome::Ok, took };
+        let tool = Report::Tool { name: name(), outcome: ToolOutcome::Done, took };
         let tool = line(tool, true).unwrap();
         assert_eq!((&tool["event"], &tool["name"]), (&json!("tool"), &json!(name())));
-        assert_eq!((&tool["outcome"], &tool["took_ms"]), (&json!("ok"), &json!(31)));
+        assert_eq!((&tool["outcome"], &tool["took_ms"]), (&json!("done"), &json!(31)));
         let called = || Report::ToolCalled { name: name(), arguments: "{\"a\":1}".to_owned() };
         assert_eq!(line(called(), true), None);
         assert_eq!(line(called(), false).unwrap()["arguments"], "{\"a\":1}");

@@ -27,20 +27,21 @@ pub(super) struct Mixer {
 }
 
 impl Mixer {
-    /// For samples of this format. One that has no way to 8 kHz, which no call has, is taken for
-    /// 8 kHz.
+    /// For samples of this format: of any rate that a call can have.
     pub(super) fn new(format: Format) -> Mixer {
         let rate_hz = format.rate_hz();
-        let direct = Conversion::between(rate_hz, 8_000).map(|one| vec![one]);
-        let by_16k = || {
-            let first = Conversion::between(rate_hz, 16_000)?;
-            Some(vec![first, Conversion::between(16_000, 8_000)?])
+        let stages = match Conversion::between(rate_hz, 8_000) {
+            _ if rate_hz == 8_000 => Vec::new(),
+            Some(direct) => vec![direct],
+            None => Conversion::between(rate_hz, 16_000)
+                .into_iter()
+                .chain([Conversion::Down16To8])
+                .collect(),
         };
-        let stages = direct.or_else(by_16k).unwrap_or_default();
-        let stages = stages.into_iter().map(|one| Resampler::new(one, FilterSet::LowDelay));
+        let resampler = |conversion| Resampler::new(conversion, FilterSet::LowDelay);
         Mixer {
             format,
-            stages: stages.collect(),
+            stages: stages.into_iter().map(resampler).collect(),
             expected: 0,
             next: 0,
             pcm: [Vec::new(), Vec::new()],

@@ -2,6 +2,7 @@
 
 mod harness;
 mod random;
+mod record;
 mod session;
 mod sim;
 
