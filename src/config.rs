@@ -8,6 +8,8 @@
 mod agents;
 pub mod appointments;
 mod errors;
+mod gemini;
+mod models;
 mod record;
 mod sections;
 mod settings;
@@ -24,7 +26,13 @@ use std::time::Duration;
 
 pub use appointments::Appointments;
 use dsp::kernels::Isa;
+use jiff::tz::TimeZone;
+
 pub use errors::{ConfigError, ConfigErrors, Place};
+pub use models::{
+    Compression, Greeting, ModelRules, Sensitivity, Temperature, Thinking, ThinkingLevel, Tuning,
+    Vad,
+};
 pub use record::{CONSENT_MAX_BYTES, RETENTION_DAYS_MAX, Recording, Transcripts};
 pub use settings::SourceFile;
 use settings::{CONFIG_VARIABLE, Settings};
@@ -103,7 +111,7 @@ impl Config {
         let file = file.unwrap_or(&none);
         let (parsed, faults) = settings::parse(file);
         let settings = &mut Settings::new(file, parsed.get_ref(), faults, environment);
-        let gemini = sections::gemini(settings);
+        let gemini = gemini::read(settings);
         let tools = tools::read(settings);
         let appointments = appointments::read(settings, gemini.is_demo());
         let of_appointments = tools::of_appointments(&appointments);
@@ -116,7 +124,7 @@ impl Config {
             log: sections::log(settings),
             appointments,
             store: store::read(settings),
-            agents: agents::read(settings, &gemini.model, &shelf),
+            agents: agents::read(settings, &gemini, &shelf),
             transcripts: record::transcripts(settings),
             recording: record::recording(settings),
             gemini,
@@ -134,6 +142,16 @@ impl Config {
         };
         let last = self.agents.len() - 1;
         self.agents.iter().find(answers).unwrap_or(&self.agents[last])
+    }
+
+    /// The agent a web client asks for by name, or gets where it names none; `None`: there is no
+    /// such agent for web clients.
+    pub fn web_agent(&self, name: Option<&str>) -> Option<&Arc<Agent>> {
+        let agent = match name {
+            Some(name) => self.agents.iter().find(|agent| agent.name == name)?,
+            None => self.agent_for(None),
+        };
+        Some(agent).filter(|agent| agent.web)
     }
 }
 
@@ -190,8 +208,10 @@ pub struct Gemini {
     pub url: ModelUrl,
     /// `v1beta`, `v1` or `v1alpha`.
     pub api_version: String,
-    /// The key; `None` starts the demo agent instead.
+    /// The key; without one, and without tokens, the demo agent is started instead.
     pub api_key: Option<Secret>,
+    /// Which of Google's two services it is.
+    pub flavor: Flavor,
     /// A PEM file with one more root.
     pub ca_file: Option<PathBuf>,
     /// Model for agents that name none.
@@ -200,13 +220,55 @@ pub struct Gemini {
     pub uplink_rate: u32,
     /// Audio in one message, in milliseconds: 20, 40, 60, 80 or 100.
     pub uplink_ms: usize,
+    /// Sessions that may be held ahead for calls whose webhook was answered; 0: none.
+    pub pool: usize,
+    /// For agents that say nothing else.
+    pub tuning: Tuning,
 }
 
 impl Gemini {
-    /// Whether the demo agent answers: without a key, and with the service's own address.
+    /// Whether the demo agent answers: without a key or token, and with the service's own address.
     pub fn is_demo(&self) -> bool {
-        self.api_key.is_none() && self.url == sections::default_model_url()
+        !self.has_credentials() && self.url == gemini::default_url(&Flavor::Developer)
     }
+
+    /// Whether there is anything to prove who we are by.
+    pub fn has_credentials(&self) -> bool {
+        let tokens = match &self.flavor {
+            Flavor::Developer => None,
+            Flavor::Vertex(vertex) => vertex.tokens.as_ref(),
+        };
+        self.api_key.is_some() || tokens.is_some()
+    }
+}
+
+/// Which of Google's two services it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Flavor {
+    /// The Gemini Developer API.
+    Developer,
+    /// Vertex AI, now the Gemini Enterprise Agent Platform.
+    Vertex(Vertex),
+}
+
+/// Where on Vertex, and by what right.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Vertex {
+    /// The project; `None` with an express key alone.
+    pub project: Option<String>,
+    /// A region, `us`, `eu` or `global`.
+    pub location: String,
+    /// Where access tokens come from; `None`: the express key is used.
+    pub tokens: Option<TokenSource>,
+}
+
+/// Where access tokens come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TokenSource {
+    /// A file that somebody else keeps fresh.
+    File(PathBuf),
+    /// A program and its arguments, which prints one.
+    Command(Vec<String>),
 }
 
 /// Where the model is.
@@ -304,6 +366,15 @@ pub struct Agent {
     pub model: String,
     /// What makes the model speak first; `None`: it waits for the caller.
     pub greeting: Option<String>,
+    /// The language to speak, BCP 47; `None`: the caller's. The models choose it themselves: it
+    /// stands in what they are told to be.
+    pub language: Option<String>,
+    /// Where the agent is: the model is told date and time there.
+    pub time_zone: TimeZone,
+    /// Whether web clients may choose it.
+    pub web: bool,
+    /// What of its sessions is tuned.
+    pub tuning: Tuning,
     /// What the model may have done, each name once.
     pub tools: Vec<Arc<Tool>>,
     /// Whom a caller can be put through to, by name.
@@ -317,7 +388,7 @@ pub struct Agent {
 impl Default for Agent {
     /// The agent that answers where none is configured.
     fn default() -> Agent {
-        agents::default_agent(sections::DEFAULT_MODEL)
+        agents::default_agent(gemini::DEFAULT_MODEL, Tuning::default())
     }
 }
 

@@ -62,6 +62,12 @@ pub const REQUESTS_MAX: usize = 32;
 pub const DTMF_REPORTS_MAX: u64 = 100;
 /// A carrier's name of a call or of a stream, in bytes. A longer one is refused.
 pub const SID_MAX_BYTES: usize = 128;
+/// One fact about a call that the model is told, in bytes. A longer text is cut.
+pub const FACT_BYTES_MAX: usize = 256;
+/// The name of such a fact, in bytes. A longer one is cut.
+pub const FACT_NAME_BYTES_MAX: usize = 64;
+/// Parameters of a carrier's stream that the model is told. Further ones are left out.
+pub const CUSTOM_FACTS_MAX: usize = 16;
 /// Audio in one message of a browser, in milliseconds. A longer message is refused.
 pub const BROWSER_MESSAGE_MAX_MS: usize = 100;
 /// Without one byte from the phone, not even the answer to our ping: the call ends.
@@ -146,6 +152,49 @@ pub const OWED_MAX: Duration = Duration::from_secs(60);
 pub const ECHO_TAIL: Duration = Duration::from_millis(500);
 /// Tools of one call at work at once. A further one is answered at once: the model is told to wait.
 pub const TOOLS_AT_WORK_MAX: usize = 16;
+/// Calls of the model that wait for one and the same tool at work, with ids of their own. A further
+/// one is answered as if too many were at work.
+pub const TOOL_ASKERS_MAX: usize = 8;
+/// What came of tools, kept for a model that asks again. At the bound the oldest is forgotten.
+pub const TOOL_RESULTS_KEPT: usize = 16;
+/// Notes for the model that wait until it is quiet. At the bound the oldest is dropped and counted.
+pub const TOOL_NOTES_MAX: usize = 8;
+/// The name the model gives to one call of a tool. A longer one is passed over and counted.
+pub const TOOL_ID_BYTES_MAX: usize = 512;
+/// Beyond a tool's own time, so long its answer is waited for. Then the model is told that there is
+/// none: the tools' threads themselves have not kept their time.
+pub const TOOL_GRACE: Duration = Duration::from_secs(2);
+/// So long an answer nobody waits for any more is still heard of, so that the model can be told
+/// what was done. Then it is forgotten.
+pub const TOOL_LATE_MAX: Duration = Duration::from_secs(90);
+/// How long what the caller says is kept from a model that waits for a tool. Then it goes on.
+pub const BLOCKING_GATE_MAX: Duration = Duration::from_secs(10);
+/// From the model's wish to hang up to the first audio of its goodbye. Then the call ends without.
+pub const GOODBYE_WAIT: Duration = Duration::from_secs(4);
+/// From the same wish to the end of the goodbye. Then what has come of it is played, and the call
+/// ends.
+pub const GOODBYE_MAX: Duration = Duration::from_secs(20);
+/// Keys that are taken for one group. A further one begins the next.
+pub const KEYS_MAX: usize = 32;
+/// Groups of keys that wait for the model. At the bound the oldest is dropped and counted.
+pub const KEY_GROUPS_MAX: usize = 8;
+/// Requests to services at once, each with a thread that waits for it; started when needed.
+pub const WEBHOOK_THREADS_MAX: usize = 64;
+/// Of them for one tool: a service that hangs holds no more. A further order waits.
+pub const WEBHOOKS_PER_TOOL_MAX: usize = 16;
+/// Threads that keep the appointments: one, so that they are made one after the other.
+pub const STORE_THREADS: usize = 1;
+/// Orders of one tool that wait for a thread. A further one is answered at once: the model is told
+/// to try again later.
+pub const TOOL_BACKLOG_MAX: usize = 256;
+/// The body of a service's answer. More is no answer.
+pub const WEBHOOK_ANSWER_BYTES_MAX: u64 = 64 * 1024;
+/// Times a service is asked for one order, where asking again is safe.
+pub const WEBHOOK_ATTEMPTS: u32 = 3;
+/// Before the second attempt; longer by as much before each further one.
+pub const WEBHOOK_BACKOFF: Duration = Duration::from_millis(200);
+/// TCP and TLS to a service. Then it counts as not reached.
+pub const WEBHOOK_CONNECT_MAX: Duration = Duration::from_secs(5);
 /// What the model may say to a tool, in bytes of JSON. More is answered with an error.
 pub const TOOL_ARGUMENTS_BYTES_MAX: usize = 16 * 1024;
 /// What a tool may say to the model, in bytes of JSON: with its envelope a message well inside the
@@ -161,6 +210,21 @@ pub const TAP_RING_MS: usize = 10_000;
 
 /// A configured sentence for a caller's ear, in UTF-8. Above: an error of the configuration.
 pub const SENTENCE_MAX_BYTES: usize = 3000;
+
+/// How long a session made ahead is kept for a call whose webhook was answered: its stream begins
+/// within a few seconds. Then: closed.
+pub const AHEAD_KEPT: Duration = Duration::from_secs(20);
+/// An access token, in bytes. A longer one is none.
+pub const TOKEN_BYTES_MAX: usize = 8 * 1024;
+/// How long a token out of a file is used without looking again.
+pub const TOKEN_FILE_KEPT: Duration = Duration::from_secs(2);
+/// How long a token that a command printed is used; a fresh one is asked for before. They are good
+/// for an hour, and needed only to connect.
+pub const TOKEN_COMMAND_KEPT: Duration = Duration::from_secs(5 * 60);
+/// From the start of the command to the end of its output. Then: killed.
+pub const TOKEN_COMMAND_TIMEOUT: Duration = Duration::from_secs(10);
+/// After a failure, until a token is asked for again that nobody waits for.
+pub const TOKEN_RETRY: Duration = Duration::from_secs(10);
 
 /// Letters waiting for one thread. A full box refuses: a new call is answered 503, a log line is
 /// lost and counted, a wish to be let in or the news of an ending is tried again.

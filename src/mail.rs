@@ -13,8 +13,8 @@ use crossbeam_channel::{Receiver, Sender, TrySendError};
 use mio::Waker;
 
 use crate::call::{
-    CallId, Class, Door, Ending, LineFault, LineTerms, Opening, Refusal, Report, Revival, Tape,
-    ToolOrder, ToolReply,
+    CallId, Class, Door, Ending, Facts, LineFault, LineTerms, Opening, Refusal, Report, Revival,
+    Tape, ToolOrder, ToolReply,
 };
 use crate::clock::Nanos;
 use crate::config::{Agent, Tool};
@@ -108,6 +108,8 @@ pub struct Line {
     pub terms: LineTerms,
     /// How the model was set up: a later line of the same call is to be like it.
     pub agent: Arc<Agent>,
+    /// What it was told of the call.
+    pub facts: Arc<Facts>,
 }
 
 /// To the accept thread.
@@ -140,6 +142,13 @@ pub enum AcceptLetter {
         /// The text; `None` when the figures could not be had in time.
         text: Option<String>,
     },
+    /// The answer to a calendar request, for the connection that made it.
+    Calendar {
+        /// The request's number.
+        ticket: u64,
+        /// The feed.
+        page: CalendarPage,
+    },
     /// Take no more calls.
     Drain,
     /// Stop now.
@@ -159,6 +168,10 @@ pub enum DialLetter {
         class: Class,
         /// How the model is to be set up.
         agent: Arc<Agent>,
+        /// What it is told of the call.
+        facts: Arc<Facts>,
+        /// The carrier's name of the call, where a session may have been made ahead under it.
+        ahead: Option<String>,
         /// Which session is to go on; `None`: the call's first.
         revival: Option<Revival>,
     },
@@ -179,8 +192,57 @@ pub enum DialLetter {
         /// How the model will be set up.
         agent: Arc<Agent>,
     },
+    /// A carrier's call was promised a place and will soon come: bring a session to readiness, and
+    /// keep it until a [`DialLetter::Dial`] names the call. Nothing is answered. The same again
+    /// changes nothing.
+    Ahead {
+        /// The carrier's name of the call.
+        call_sid: String,
+        /// How the model is to be set up.
+        agent: Arc<Agent>,
+        /// What it is told of the call.
+        facts: Arc<Facts>,
+    },
+    /// That call will not come: what was made ahead for it is closed. Unknown ones are no matter.
+    Forget {
+        /// The carrier's name of the call.
+        call_sid: String,
+    },
     /// Stop now.
     Stop,
+}
+
+/// To the calendar thread.
+#[derive(Debug)]
+pub enum CalendarLetter {
+    /// Send the feed to the accept thread.
+    Ask {
+        /// The request's number.
+        ticket: u64,
+        /// The tags of the feeds the reader has, as `If-None-Match` lists them.
+        known: Option<String>,
+    },
+    /// Stop now.
+    Stop,
+}
+
+/// A calendar feed.
+#[derive(Debug)]
+pub enum CalendarPage {
+    /// Its text.
+    Text {
+        /// iCalendar.
+        text: Arc<str>,
+        /// Tells it from others, in quotes.
+        tag: String,
+    },
+    /// The reader has it already.
+    Unchanged {
+        /// Tells it from others, in quotes.
+        tag: String,
+    },
+    /// The book cannot be read.
+    Unavailable,
 }
 
 /// To the tools thread.

@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use std::{fmt, iter, thread};
+use std::{fmt, thread};
 
 use core_affinity::CoreId;
 use crossbeam_channel::{Receiver, bounded};
@@ -29,13 +29,15 @@ use crate::accept::{self, Accept};
 use crate::call;
 use crate::clock::Clock;
 use crate::config::{Config, SignatureMode};
+use crate::control::appointments::feed::Feed;
+use crate::control::appointments::{Appointments, StoreError};
 use crate::control::tools::Tools;
 use crate::control::{self, Control};
 use crate::demo::{self, Demo};
 use crate::dial::{Dial, DialError};
 use crate::limits::{ARRIVALS_MAX, YOUNG_CONNECTIONS_MAX};
 use crate::mail::{
-    AcceptLetter, ControlLetter, DialLetter, Load, Postbox, TapeLetter, ToolLetter,
+    AcceptLetter, CalendarLetter, ControlLetter, DialLetter, Load, Postbox, TapeLetter, ToolLetter,
     TranscriptLetter, WorkerLetter,
 };
 use crate::metrics::{Build, Figures, Shared};
@@ -81,6 +83,13 @@ pub enum StartError {
         /// Why.
         error: io::Error,
     },
+    /// The appointment book cannot be had.
+    Store {
+        /// Its file.
+        path: PathBuf,
+        /// Why.
+        error: StoreError,
+    },
     /// A thread, its poll instance, or the watch for signals cannot be had.
     Thread(io::Error),
 }
@@ -95,6 +104,9 @@ impl fmt::Display for StartError {
             StartError::Demo(error) => write!(f, "cannot start the demo agent: {error}"),
             StartError::Directory { directory, error } => {
                 write!(f, "cannot keep files in {}: {error}", directory.display())
+            }
+            StartError::Store { path, error } => {
+                write!(f, "cannot use {} (store.url): {error}", path.display())
             }
             StartError::Thread(error) => write!(f, "cannot start a thread: {error}"),
         }
@@ -166,6 +178,8 @@ struct Rooms {
     control: Control,
     tapes: Option<Recordings>,
     transcripts: Option<Transcripts>,
+    /// `None` where no appointments are taken.
+    calendar: Option<Feed>,
 }
 
 /// Where each thread's letters are posted.
@@ -179,6 +193,7 @@ struct Posts {
     control: Postbox<ControlLetter>,
     tapes: Option<Postbox<TapeLetter>>,
     transcripts: Option<Postbox<TranscriptLetter>>,
+    calendar: Option<Postbox<CalendarLetter>>,
 }
 
 fn build_rooms(
@@ -208,12 +223,13 @@ fn build_rooms(
         .map_err(|error| StartError::Listen { address, error })?;
     let (dial, dial_post) =
         Dial::new(config.clone(), clock, shared.clone()).map_err(StartError::Dial)?;
-    let (tools, tools_post) = Tools::new(clock);
+    let (tools, tools_post) = Tools::new(config.clone(), clock);
     let redact = config.log.redact_numbers;
     let (control, control_post) = Control::new(count, clock, shared.clone(), build, redact);
     let (tapes, tapes_post) = build_recordings(config, clock, kernels, shared)?.unzip();
     let (transcripts, transcripts_post) = build_transcripts(config, clock, shared)?.unzip();
-    let rooms = Rooms { accept, dial, workers, tools, control, tapes, transcripts };
+    let (calendar, calendar_post) = calendar(config)?.unzip();
+    let rooms = Rooms { accept, dial, workers, tools, control, tapes, transcripts, calendar };
     let posts = Posts {
         accept: accept_post,
         dial: dial_post,
@@ -222,6 +238,7 @@ fn build_rooms(
         control: control_post,
         tapes: tapes_post,
         transcripts: transcripts_post,
+        calendar: calendar_post,
     };
     Ok((rooms, posts))
 }
@@ -252,6 +269,17 @@ fn build_transcripts(
     transcripts.transpose().map_err(|error| StartError::Directory { directory: directory(), error })
 }
 
+/// The calendar's room, where appointments are taken.
+fn calendar(config: &Config) -> Result<Option<(Feed, Postbox<CalendarLetter>)>, StartError> {
+    if !config.appointments.enabled {
+        return Ok(None);
+    }
+    let book = Appointments::open(&config.appointments, &config.store);
+    let path = || config.store.path.clone();
+    let book = book.map_err(|error| StartError::Store { path: path(), error })?;
+    Ok(Some(Feed::new(book)))
+}
+
 /// Starts the thread of each room: whoever is written to before whoever writes. The totals come
 /// when the control thread ends.
 fn start_threads(
@@ -262,12 +290,16 @@ fn start_threads(
 ) -> Result<(Threads, Receiver<Figures>), StartError> {
     let mut threads = Threads::new();
     let (totals, figures) = bounded(1);
-    let Rooms { accept, dial, workers, tools, control, tapes, transcripts } = rooms;
+    let Rooms { accept, dial, workers, tools, control, tapes, transcripts, calendar } = rooms;
     if let Some(tapes) = tapes {
         start(&mut threads, "recordings", None, move || tapes.run())?;
     }
     if let Some(transcripts) = transcripts {
         start(&mut threads, "transcripts", None, move || transcripts.run())?;
+    }
+    if let Some(calendar) = calendar {
+        let accept = posts.accept.clone();
+        start(&mut threads, "calendar", None, move || calendar.run(&accept))?;
     }
     let neighbours =
         control::Neighbours { workers: posts.workers.clone(), accept: posts.accept.clone() };
@@ -295,6 +327,7 @@ fn start_threads(
         workers: posts.workers.clone(),
         dial: posts.dial.clone(),
         control: posts.control.clone(),
+        calendar: posts.calendar.clone(),
     };
     start(&mut threads, "accept", None, move || accept.run(neighbours))?;
     Ok((threads, figures))
@@ -382,9 +415,12 @@ impl Running {
         Ok(())
     }
 
-    /// Ends every call and every thread. The workers first, so that whatever they still have to
+    /// Ends every call and every thread. The outbound thread first, so that no session comes to a
+    /// worker that has read its last letter; then the workers, so that whatever they still have to
     /// say is read; the control thread last, so that it has read everything.
     fn halt(mut self) -> Result<Figures, Ended> {
+        post(&self.posts.dial, DialLetter::Stop);
+        self.wait_for(|name| name == "dial")?;
         for worker in &self.posts.workers {
             post(worker, WorkerLetter::Stop);
         }
@@ -398,9 +434,11 @@ impl Running {
         }
         self.settle_endings()?;
         post(&self.posts.accept, AcceptLetter::Stop);
-        post(&self.posts.dial, DialLetter::Stop);
         post(&self.posts.tools, ToolLetter::Stop);
-        self.wait_for(|name| ["accept", "dial", "tools"].contains(&name))?;
+        if let Some(calendar) = &self.posts.calendar {
+            post(calendar, CalendarLetter::Stop);
+        }
+        self.wait_for(|name| ["accept", "tools", "calendar"].contains(&name))?;
         post(&self.posts.control, ControlLetter::Stop);
         self.wait_for(|name| KEEPERS.contains(&name) || name == "control")?;
         Ok(self.figures.try_recv().unwrap_or_default())
@@ -483,7 +521,7 @@ fn serve(config: Config, shared: Shared) -> Result<(), String> {
 
 /// What strangers can do with these settings that their operator may not have meant.
 fn exposures(config: &Config) -> Vec<&'static str> {
-    let has_key = config.gemini.api_key.is_some();
+    let has_key = config.gemini.has_credentials();
     let requires = config.twilio.signature == SignatureMode::Require;
     let exposures = [
         (
@@ -562,12 +600,19 @@ fn pins(pin: bool, workers: usize, cores: Vec<CoreId>) -> Vec<Option<CoreId>> {
 
 /// The configuration with the demo agent's address in it, if it is to answer.
 fn with_demo(mut config: Config) -> Result<(Config, Option<Demo>), StartError> {
-    let defaults = Config::read(None, iter::empty()).expect("the defaults are valid");
-    if config.gemini.api_key.is_some() || config.gemini.url != defaults.gemini.url {
+    if !config.gemini.is_demo() {
         return Ok((config, None));
     }
     let demo = demo::start().map_err(StartError::Demo)?;
     config.gemini.url = demo.url();
+    let is_taken = config.appointments.enabled;
+    let opened = is_taken.then(|| Appointments::open(&config.appointments, &config.store));
+    let Some(Err(error)) = opened else { return Ok((config, Some(demo))) };
+    // A demo starts wherever it is tried, also in a folder where nothing may be written.
+    let path = std::env::temp_dir().join(format!("vocaris-demo-{}.db", std::process::id()));
+    let wanted = std::mem::replace(&mut config.store.path, path);
+    let (wanted, used) = (wanted.display(), config.store.path.display());
+    log::warn!("appointments are kept in {used}, for {wanted} cannot be used: {error}");
     Ok((config, Some(demo)))
 }
 

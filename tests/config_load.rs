@@ -4,7 +4,10 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use vocaris::config::{Busy, Config, ConfigErrors, ModelUrl, SignatureMode, SourceFile};
+use vocaris::config::{
+    Busy, Compression, Config, ConfigErrors, Flavor, ModelUrl, Sensitivity, SignatureMode,
+    SourceFile, Temperature, ThinkingLevel, TokenSource, Tuning, Vertex,
+};
 
 fn read(file: &str, variables: &[(&str, &str)]) -> Result<Config, ConfigErrors> {
     let file = SourceFile { path: PathBuf::from("conf/vocaris.toml"), text: file.to_owned() };
@@ -426,4 +429,178 @@ fn a_system_text_may_stand_in_a_file_beside_the_configuration() {
     assert_eq!(config.agents[0].system, "You are the desk.");
     let errors = Config::read(Some(&file("lost.txt")), []).unwrap_err().to_string();
     assert!(errors.contains("lost.txt cannot be read"), "{errors}");
+}
+
+#[test]
+fn sessions_are_tuned_for_all_agents_and_for_one() {
+    let config = read(
+        r#"
+        [gemini]
+        pool = 3
+        temperature = 0.7
+        start_sensitivity = "low"
+        silence_ms = 700
+        compression_trigger = 50000
+        [[agents]]
+        name = "desk"
+        numbers = ["+15550100"]
+        model = "models/gemini-3.8-live-extended-thinking"
+        thinking_level = "medium"
+        temperature = 1
+        end_sensitivity = "low"
+        prefix_ms = 40
+        compression_target = 20000
+        resumption = false
+        [[agents]]
+        name = "plain"
+        numbers = ["+15550101"]
+        compression = false
+        "#,
+        &[("VOCARIS_GEMINI_SILENCE_MS", "800"), ("VOCARIS_GEMINI_TEMPERATURE", "0.25")],
+    )
+    .unwrap();
+    assert_eq!(config.gemini.pool, 3);
+    let all = config.agent_for(None).tuning;
+    assert_eq!((all, all.resumption), (config.gemini.tuning, true));
+    assert_eq!((all.temperature, all.thinking), (Some(Temperature(25)), None));
+    assert_eq!((all.vad.start, all.vad.silence_ms), (Some(Sensitivity::Low), Some(800)));
+    let cut = Compression { trigger_tokens: Some(50_000), target_tokens: None };
+    assert_eq!(all.compression, Some(cut));
+    let desk = config.agent_for(Some("+15550100")).tuning;
+    assert_eq!((desk.temperature, desk.resumption), (Some(Temperature(100)), false));
+    assert_eq!(desk.thinking, Some(ThinkingLevel::Medium));
+    assert_eq!((desk.vad.start, desk.vad.end), (Some(Sensitivity::Low), Some(Sensitivity::Low)));
+    assert_eq!((desk.vad.prefix_padding_ms, desk.vad.silence_ms), (Some(40), Some(800)));
+    assert_eq!(desk.compression, Some(Compression { target_tokens: Some(20_000), ..cut }));
+    assert_eq!(config.agent_for(Some("+15550101")).tuning.compression, None);
+    let untouched = Config::read(None, []).unwrap();
+    assert_eq!((untouched.gemini.tuning, untouched.gemini.pool), (Tuning::default(), 64));
+    assert!(Tuning::default().compression.is_some() && Tuning::default().resumption);
+}
+
+#[test]
+fn what_a_model_does_not_take_is_told_with_model_and_key() {
+    let agent = |lines: &str| format!("[[agents]]\nname = \"a\"\nnumbers = \"*\"\n{lines}");
+    for (text, expected) in [
+        (
+            agent("thinking_level = \"low\""),
+            "agents.thinking_level = \"low\": models/gemini-3.8-live takes no thinking_level",
+        ),
+        (
+            "[gemini]\nthinking_level = \"high\"".to_owned(),
+            "gemini.thinking_level = \"high\": models/gemini-3.8-live takes no thinking_level",
+        ),
+        (
+            agent(
+                "model = \"models/gemini-3.8-live-extended-thinking\"\n\
+                 thinking_level = \"minimal\"",
+            ),
+            "models/gemini-3.8-live-extended-thinking takes thinking_level low, medium, high",
+        ),
+        (
+            agent("model = \"models/gemini-2.5-flash-native-audio-x\"\nthinking_level = \"low\""),
+            "models/gemini-2.5-flash-native-audio-x takes no thinking_level",
+        ),
+        (
+            agent("model = \"models/gemini-3.1-flash-live-preview\"\nsilence_ms = 500"),
+            "models/gemini-3.1-flash-live-preview ignores it",
+        ),
+        (agent("compression = false\ncompression_trigger = 9"), "compression is off"),
+        (agent("compression_trigger = 9\ncompression_target = 9"), "must be below the trigger"),
+        (agent("compression_trigger = 0"), "from 1 to"),
+        (agent("temperature = 2.1"), "must be a number from 0 to 2"),
+        (agent("temperature = \"warm\""), "must be a number from 0 to 2"),
+        (agent("start_sensitivity = \"medium\""), "must be \"high\" or \"low\""),
+        (agent("thinking_level = \"LOW\""), "must be \"minimal\""),
+        (agent("prefix_ms = 10001"), "from 0 to 10000"),
+        (agent("language = \"German\""), "must be a language tag"),
+        (agent("language = \"de_DE\""), "must be a language tag"),
+        (agent("time_zone = \"Berlin\""), "must be a time zone's name"),
+        (agent("web = 1"), "must be true or false"),
+        ("[gemini]\npool = 1025".to_owned(), "from 0 to 1024"),
+    ] {
+        let complaint = complaint(&text, &[]);
+        assert!(complaint.contains(expected), "{text}: {complaint}");
+    }
+    for model in ["gemini-3.8-live-extended-thinking", "gemini-3.1-flash-live-preview"] {
+        let fine = format!("model = \"models/{model}\"\nthinking_level = \"high\"");
+        assert!(read(&agent(&fine), &[]).is_ok(), "{model}");
+    }
+}
+
+#[test]
+fn agents_know_their_language_their_time_zone_and_whether_they_are_for_browsers() {
+    let config = read(
+        "[[agents]]\nname = \"desk\"\nnumbers = \"+15550100\"\nlanguage = \"pt-BR\"\n\
+         time_zone = \"America/Sao_Paulo\"\nweb = true\n\
+         [[agents]]\nname = \"back\"\nnumbers = \"+15550101\"\n",
+        &[],
+    )
+    .unwrap();
+    let desk = config.agent_for(Some("+15550100"));
+    assert_eq!(desk.language.as_deref(), Some("pt-BR"));
+    assert_eq!(desk.time_zone.iana_name(), Some("America/Sao_Paulo"));
+    let back = config.agent_for(Some("+15550101"));
+    assert_eq!((back.language.as_ref(), back.time_zone.iana_name()), (None, Some("UTC")));
+    let named = |name| config.web_agent(name).map(|agent| agent.name.as_str());
+    assert_eq!(named(Some("desk")), Some("desk"));
+    assert_eq!((named(None), named(Some("default"))), (Some("default"), Some("default")));
+    assert_eq!((named(Some("back")), named(Some("Desk")), named(Some(""))), (None, None, None));
+    let closed = read("[[agents]]\nname = \"a\"\nnumbers = \"*\"\nweb = false\n", &[]).unwrap();
+    assert!(closed.web_agent(None).is_none());
+}
+
+#[test]
+fn vertex_is_found_by_its_location_and_says_what_it_lacks() {
+    let vertex = |lines: &str| format!("[gemini]\nflavor = \"vertex\"\n{lines}");
+    let gemini = |lines: &str| read(&vertex(lines), &[]).unwrap().gemini;
+    let project = "project = \"my-project\"\ntoken_file = \"token\"\n";
+    for (location, host) in [
+        ("us-central1", "us-central1-aiplatform.googleapis.com"),
+        ("global", "aiplatform.googleapis.com"),
+        ("us", "aiplatform.us.rep.googleapis.com"),
+        ("eu", "aiplatform.eu.rep.googleapis.com"),
+    ] {
+        let gemini = gemini(&format!("{project}location = \"{location}\"\n"));
+        assert_eq!(gemini.url.to_string(), format!("wss://{host}"));
+        assert_eq!(gemini.api_version, "v1beta1");
+        assert!(gemini.has_credentials() && !gemini.is_demo());
+    }
+    let plain = gemini(project);
+    let expected = Vertex {
+        project: Some("my-project".to_owned()),
+        location: "global".to_owned(),
+        tokens: Some(TokenSource::File("token".into())),
+    };
+    assert_eq!(plain.flavor, Flavor::Vertex(expected));
+    let elsewhere = gemini(&format!("{project}url = \"ws://127.0.0.1:7\"\napi_version = \"v1\"\n"));
+    let (url, version) = (elsewhere.url.to_string(), elsewhere.api_version.as_str());
+    assert_eq!((url.as_str(), version), ("ws://127.0.0.1:7", "v1"));
+    let command = |gemini: vocaris::config::Gemini| match gemini.flavor {
+        Flavor::Vertex(Vertex { tokens: Some(TokenSource::Command(parts)), .. }) => parts,
+        other => panic!("{other:?}"),
+    };
+    let listed = gemini("project = \"p\"\ntoken_command = [\"gcloud\", \"auth\"]\n");
+    assert_eq!(command(listed), ["gcloud", "auth"]);
+    let variable = [("VOCARIS_GEMINI_TOKEN_COMMAND", "gcloud auth print-access-token")];
+    let config = read(&vertex("project = \"p\"\n"), &variable).unwrap();
+    assert_eq!(command(config.gemini), ["gcloud", "auth", "print-access-token"]);
+    let express = read(&vertex(""), &[("GEMINI_API_KEY", "k")]).unwrap().gemini;
+    assert!(matches!(express.flavor, Flavor::Vertex(Vertex { project: None, tokens: None, .. })));
+
+    for (text, expected) in [
+        (vertex(""), "needs gemini.token_file, gemini.token_command, or an api_key"),
+        (vertex("token_file = \"t\""), "needs gemini.project"),
+        (vertex(&format!("{project}token_command = [\"x\"]")), "keep one of the two"),
+        (vertex(&format!("{project}location = \"EU\"")), "lower-case letters"),
+        (vertex(&format!("{project}location = \"a.b/c\"")), "lower-case letters"),
+        (vertex("project = \"p\"\ntoken_command = []"), "the program first"),
+        (vertex("project = \"p\"\ntoken_command = \"gcloud\""), "the program first"),
+        ("[gemini]\nflavor = \"azure\"".to_owned(), "must be \"developer\" or \"vertex\""),
+        ("[gemini]\nproject = \"p\"".to_owned(), "is for gemini.flavor = \"vertex\" alone"),
+        ("[gemini]\ntoken_file = \"p\"".to_owned(), "is for gemini.flavor = \"vertex\" alone"),
+    ] {
+        let complaint = complaint(&text, &[]);
+        assert!(complaint.contains(expected), "{text}: {complaint}");
+    }
 }

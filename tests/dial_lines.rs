@@ -12,9 +12,9 @@ use tungstenite::handshake::derive_accept_key;
 use tungstenite::protocol::frame::coding::CloseCode;
 use tungstenite::protocol::{CloseFrame, Role};
 use tungstenite::{Message, WebSocket};
-use vocaris::call::{CallId, Class, LineFault, Revival};
+use vocaris::call::{CallId, Class, Facts, LineFault, Revival};
 use vocaris::clock::Clock;
-use vocaris::config::{Config, ModelUrl, Secret};
+use vocaris::config::{Config, Flavor, Gemini, ModelUrl, Secret, TokenSource, Vertex};
 use vocaris::dial::{Dial, ORDERS_WAITING_MAX, Patience};
 use vocaris::limits::{DIAL_ATTEMPTS, DIALS_AT_ONCE};
 use vocaris::mail::{
@@ -30,10 +30,12 @@ const SHORT: Duration = Duration::from_millis(30);
 /// Patient, and quick to try again.
 const PATIENT: Patience = Patience {
     resolve: LONG,
+    token: LONG,
     tcp: LONG,
     upgrade: LONG,
     setup: LONG,
     backoff: Duration::from_millis(1),
+    ahead: LONG,
 };
 
 const COMPLETE: &str = r#"{"setupComplete":{}}"#;
@@ -48,9 +50,14 @@ struct Outbound {
 
 impl Outbound {
     fn to(url: ModelUrl, patience: Patience) -> Outbound {
+        Outbound::with(url, patience, |_| {})
+    }
+
+    fn with(url: ModelUrl, patience: Patience, change: impl FnOnce(&mut Gemini)) -> Outbound {
         let mut config = Config::read(None, []).unwrap();
         config.gemini.url = url;
         config.gemini.api_key = Some(Secret::new("key-of-the-test".to_owned()));
+        change(&mut config.gemini);
         let shared = Arc::new(Shared::default());
         let (dial, letters) =
             Dial::with_patience(Arc::new(config), Clock::start(), shared.clone(), patience)
@@ -67,8 +74,34 @@ impl Outbound {
     fn order_revival(&self, slot: usize, revival: Option<Revival>) {
         let call = CallKey { worker: 0, slot, generation: 7 };
         let agent = Config::read(None, []).unwrap().agent_for(None).clone();
-        let letter = DialLetter::Dial { call, id: CallId(1), class: Class::Web, agent, revival };
+        let (id, class, facts) = (CallId(1), Class::Web, Arc::default());
+        let letter = DialLetter::Dial { call, id, class, agent, facts, ahead: None, revival };
         self.letters.post(letter).unwrap();
+    }
+
+    /// The webhook of the call `CA1` was answered.
+    fn order_ahead(&self, call_sid: &str, from: &str) {
+        let agent = Config::read(None, []).unwrap().agent_for(None).clone();
+        let facts = Arc::new(Facts::new(Some(from), None, []));
+        let call_sid = call_sid.to_owned();
+        self.letters.post(DialLetter::Ahead { call_sid, agent, facts }).unwrap();
+    }
+
+    /// Its stream has come.
+    fn order_promised(&self, slot: usize, call_sid: &str, from: &str) {
+        let call = CallKey { worker: 0, slot, generation: 7 };
+        let agent = Config::read(None, []).unwrap().agent_for(None).clone();
+        let facts = Arc::new(Facts::new(Some(from), None, []));
+        let (id, class, ahead) = (CallId(1), Class::Twilio, Some(call_sid.to_owned()));
+        let letter = DialLetter::Dial { call, id, class, agent, facts, ahead, revival: None };
+        self.letters.post(letter).unwrap();
+    }
+
+    /// Waits until so many sessions made ahead came to this.
+    fn await_ahead(&self, outcome: &str, count: u64) {
+        while self.shared.ahead.of(outcome) < count {
+            std::thread::yield_now();
+        }
     }
 
     fn cancel(&self, slot: usize) {
@@ -652,4 +685,380 @@ fn a_connection_made_ahead_for_one_call_is_not_given_to_another() {
     outbound.order(3);
     drop(outbound.line());
     assert_eq!(upgrades.recv().unwrap(), 1);
+}
+
+/// A server that is ready at once, tells what it was sent until it is left, and counts.
+fn serve_ready(told: std::sync::mpsc::Sender<Message>) -> ModelUrl {
+    serve_sessions(move |_, mut session, setup| {
+        told.send(Message::text(setup.to_string())).unwrap();
+        session.send(Message::text(COMPLETE)).unwrap();
+        while let Ok(message) = session.read() {
+            let _ = told.send(message);
+        }
+    })
+}
+
+/// That the session was closed in order.
+fn assert_goodbye(message: &Message) {
+    let Message::Close(Some(close)) = message else { panic!("{message:?} instead of a close") };
+    assert_eq!(close.code, CloseCode::Normal);
+}
+
+#[test]
+fn a_session_made_ahead_is_handed_over_at_once_with_all_it_said() {
+    const UPDATE: &str = r#"{"sessionResumptionUpdate":{"newHandle":"h","resumable":true}}"#;
+    let (told, heard) = channel();
+    let url = serve_sessions(move |index, mut session, _| {
+        assert_eq!(index, 0, "one connection, however often the webhook comes");
+        session.send(Message::text(COMPLETE)).unwrap();
+        session.send(Message::text(UPDATE)).unwrap();
+        session.send(Message::Ping(b"there?".as_slice().into())).unwrap();
+        told.send(session.read().unwrap()).unwrap();
+        let (first, last) = UPDATE.split_at(9);
+        session.get_mut().write_all(&[0x01, first.len() as u8]).unwrap();
+        session.get_mut().write_all(first.as_bytes()).unwrap();
+        session.get_mut().write_all(&[0x89, 0]).unwrap();
+        session.get_mut().write_all(&[0x80, last.len() as u8]).unwrap();
+        session.get_mut().write_all(last.as_bytes()).unwrap();
+        told.send(session.read().unwrap()).unwrap();
+        let _ = session.read();
+    });
+    let outbound = Outbound::to(url, PATIENT);
+    (0..3).for_each(|_| outbound.order_ahead("CA1", "+15550100"));
+    outbound.await_ahead("made", 1);
+    assert_eq!(heard.recv().unwrap(), Message::Pong(b"there?".as_slice().into()));
+    assert_eq!(heard.recv().unwrap(), Message::Pong(b"".as_slice().into()));
+    let waiting = &outbound.shared.lines_ahead;
+    while waiting.load(std::sync::atomic::Ordering::Relaxed) != 1 {
+        std::thread::yield_now();
+    }
+    outbound.order_promised(3, "CA1", "+15550100");
+    let line = outbound.line();
+    assert_eq!(line.facts.from.as_deref(), Some("+15550100"));
+    assert!(line.terms.greeting.is_some());
+    // Both updates, as they came; the pings are answered and gone.
+    let expected = 2 + UPDATE.len() + 2 + 9 + 2 + UPDATE.len() - 9;
+    let said = read_line(line, expected);
+    assert_eq!(said.len(), expected);
+    assert_eq!(&said[2..2 + UPDATE.len()], UPDATE.as_bytes());
+    let ahead = &outbound.shared.ahead;
+    assert_eq!(ahead.all(), [("made", 1), ("used", 1)]);
+}
+
+#[test]
+fn a_call_that_comes_early_goes_on_with_what_was_begun_for_it() {
+    let (release, held) = channel::<()>();
+    let held = std::sync::Mutex::new(held);
+    let (began, begun) = channel();
+    let url = serve_sessions(move |index, mut session, _| {
+        began.send(index).unwrap();
+        held.lock().unwrap().recv().unwrap();
+        session.send(Message::text(COMPLETE)).unwrap();
+        let _ = session.read();
+    });
+    let outbound = Outbound::to(url, PATIENT);
+    outbound.order_ahead("CA1", "1");
+    assert_eq!(begun.recv().unwrap(), 0);
+    outbound.order_promised(3, "CA1", "1");
+    outbound.await_ahead("adopted", 1);
+    release.send(()).unwrap();
+    drop(outbound.line());
+    assert!(begun.try_recv().is_err());
+    assert_eq!(outbound.shared.ahead.all(), [("adopted", 1)]);
+}
+
+#[test]
+fn a_session_whose_call_never_comes_is_closed_in_order_and_counted() {
+    let (told, heard) = channel();
+    let outbound = Outbound::to(serve_ready(told), Patience { ahead: SHORT, ..PATIENT });
+    outbound.order_ahead("CA1", "1");
+    outbound.await_ahead("expired", 1);
+    if outbound.shared.ahead.of("made") == 1 {
+        heard.recv().unwrap();
+        assert_goodbye(&heard.recv().unwrap());
+    }
+    // It comes all the same, late: it is dialled as any call.
+    outbound.order_promised(3, "CA1", "1");
+    drop(outbound.line());
+    assert_eq!(outbound.shared.ahead.of("used"), 0);
+}
+
+#[test]
+fn a_session_of_a_call_that_will_not_come_is_closed_in_order() {
+    let (told, heard) = channel();
+    let outbound = Outbound::to(serve_ready(told), PATIENT);
+    outbound.order_ahead("CA1", "1");
+    outbound.await_ahead("made", 1);
+    let forget = |call_sid: &str| {
+        outbound.letters.post(DialLetter::Forget { call_sid: call_sid.to_owned() }).unwrap();
+    };
+    forget("CA2");
+    forget("CA1");
+    heard.recv().unwrap();
+    assert_goodbye(&heard.recv().unwrap());
+    assert_eq!(outbound.shared.ahead.all(), [("forgotten", 1), ("made", 1)]);
+}
+
+#[test]
+fn a_call_that_comes_with_other_facts_gets_a_session_that_knows_them() {
+    let (told, heard) = channel();
+    let outbound = Outbound::to(serve_ready(told), PATIENT);
+    outbound.order_ahead("CA1", "+15550100");
+    outbound.await_ahead("made", 1);
+    outbound.order_promised(3, "CA1", "+15550199");
+    let line = outbound.line();
+    assert_eq!(line.facts.from.as_deref(), Some("+15550199"));
+    let said: Vec<Message> = (0..3).map(|_| heard.recv().unwrap()).collect();
+    let mut setups = said.iter().filter(|message| message.is_text());
+    assert!(setups.next().unwrap().to_text().unwrap().contains("+15550100"));
+    assert!(setups.next().unwrap().to_text().unwrap().contains("+15550199"));
+    assert_goodbye(said.iter().find(|message| message.is_close()).unwrap());
+    assert_eq!(outbound.shared.ahead.all(), [("changed", 1), ("made", 1)]);
+}
+
+#[test]
+fn no_more_sessions_are_held_ahead_than_the_pool_has_places() {
+    for pool in [0, 2] {
+        let (told, _heard) = channel();
+        let url = serve_ready(told);
+        let outbound = Outbound::with(url, PATIENT, |gemini| gemini.pool = pool as usize);
+        for call in 1..=pool {
+            outbound.order_ahead(&format!("CA{call}"), "1");
+        }
+        outbound.await_ahead("made", pool);
+        outbound.order_ahead("CA9", "1");
+        outbound.await_ahead("no_room", 1);
+        outbound.order_promised(3, "CA9", "1");
+        drop(outbound.line());
+        assert_eq!(outbound.shared.ahead.of("made"), pool);
+    }
+}
+
+#[test]
+fn a_session_that_ends_before_its_call_comes_is_made_again() {
+    let left: [fn(&mut WebSocket<TcpStream>); 4] = [
+        |session| session.send(Message::text(r#"{"goAway":{"timeLeft":"5s"}}"#)).unwrap(),
+        |session| session.close(None).unwrap(),
+        |session| session.get_mut().shutdown(std::net::Shutdown::Both).unwrap(),
+        |session| session.get_mut().write_all(&[0xFF, 0xFF]).unwrap(),
+    ];
+    for (index, leave) in left.into_iter().enumerate() {
+        let url = serve_sessions(move |index, mut session, _| {
+            session.send(Message::text(COMPLETE)).unwrap();
+            if index == 0 {
+                leave(&mut session);
+            }
+            while session.read().is_ok() {}
+        });
+        let outbound = Outbound::to(url, PATIENT);
+        outbound.order_ahead("CA1", "1");
+        outbound.await_ahead("lost", 1);
+        // Bytes that are no WebSocket are not asked for twice.
+        let again = if index == 3 { "failed" } else { "made" };
+        outbound.await_ahead(again, if index == 3 { 1 } else { 2 });
+        outbound.order_promised(3, "CA1", "1");
+        drop(outbound.line());
+        let used = outbound.shared.ahead.of("used");
+        assert_eq!(used, u64::from(index != 3), "{:?}", outbound.shared.ahead.all());
+    }
+}
+
+#[test]
+fn a_session_ahead_that_floods_is_given_up() {
+    let url = serve_sessions(move |index, mut session, _| {
+        session.send(Message::text(COMPLETE)).unwrap();
+        let long = format!(r#"{{"later":"{}"}}"#, "x".repeat(60_000));
+        while index == 0 && session.send(Message::text(long.clone())).is_ok() {}
+        while session.read().is_ok() {}
+    });
+    let outbound = Outbound::to(url, PATIENT);
+    outbound.order_ahead("CA1", "1");
+    outbound.await_ahead("lost", 1);
+    outbound.order_promised(3, "CA1", "1");
+    drop(outbound.line());
+}
+
+#[test]
+fn a_model_that_refuses_is_told_to_the_call_and_not_before_it_comes() {
+    let outbound = Outbound::to(serve_closes(1011, "exceeded your current quota"), PATIENT);
+    outbound.order_ahead("CA1", "1");
+    outbound.await_ahead("failed", 1);
+    assert!(outbound.worker.take().is_none());
+    outbound.order_promised(3, "CA1", "1");
+    assert_eq!(outbound.fault(), LineFault::Quota);
+}
+
+#[test]
+fn stopping_closes_the_sessions_that_wait_for_their_calls() {
+    let (told, heard) = channel();
+    let outbound = Outbound::to(serve_ready(told), PATIENT);
+    outbound.order_ahead("CA1", "1");
+    outbound.await_ahead("made", 1);
+    drop(outbound);
+    heard.recv().unwrap();
+    assert_goodbye(&heard.recv().unwrap());
+}
+
+/// Prints how long a call waits for its model, dialled and made ahead, on a network and with a
+/// service that take their time.
+#[test]
+fn a_call_whose_session_was_made_ahead_does_not_wait_for_it() {
+    const CALLS: usize = 21;
+    const SERVICE: Duration = Duration::from_millis(40);
+    let url = serve_sessions(|_, mut session, _| {
+        std::thread::sleep(SERVICE);
+        session.send(Message::text(COMPLETE)).unwrap();
+        let _ = session.read();
+    });
+    let median = |made_ahead: bool| {
+        let outbound = Outbound::to(url.clone(), PATIENT);
+        let mut waits: Vec<Duration> = (1..=CALLS as u64)
+            .map(|call| {
+                let call_sid = format!("CA{call}");
+                if made_ahead {
+                    outbound.order_ahead(&call_sid, "1");
+                    outbound.await_ahead("made", call);
+                }
+                let ordered = std::time::Instant::now();
+                outbound.order_promised(3, &call_sid, "1");
+                drop(outbound.line());
+                ordered.elapsed()
+            })
+            .collect();
+        assert_eq!(outbound.shared.ahead.of("used"), if made_ahead { CALLS as u64 } else { 0 });
+        waits.sort_unstable();
+        (waits[CALLS / 2], waits[CALLS - 1])
+    };
+    let (dialled, ahead) = (median(false), median(true));
+    println!("from the call to its model, median and longest of {CALLS}:");
+    println!("dialled {dialled:?}, made ahead {ahead:?}; the service takes {SERVICE:?}");
+}
+
+/// A file of this test's own.
+fn scratch_file(name: &str) -> std::path::PathBuf {
+    let folder = std::env::temp_dir().join(format!("vocaris-dial-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    folder.join(name)
+}
+
+fn vertex(tokens: Option<TokenSource>) -> impl FnOnce(&mut Gemini) {
+    move |gemini| {
+        gemini.api_version = "v1beta1".to_owned();
+        let project = Some("my-project".to_owned());
+        let location = "europe-west4".to_owned();
+        gemini.flavor = Flavor::Vertex(Vertex { project, location, tokens });
+    }
+}
+
+/// A server that tells the head of every request and then answers as `answer` says: with 101 and
+/// readiness, or with this status.
+fn serve_heads(
+    told: std::sync::mpsc::Sender<String>,
+    answer: impl Fn(usize, &str) -> Option<u16> + Send + Sync + 'static,
+) -> ModelUrl {
+    serve(move |index, mut socket| {
+        let head = read_head(&mut socket);
+        let refused = answer(index, &head);
+        told.send(head.clone()).unwrap();
+        if let Some(status) = refused {
+            write!(socket, "HTTP/1.1 {status} No\r\n\r\n").unwrap();
+            return hold(socket);
+        }
+        let accept = derive_accept_key(field(&head, "Sec-WebSocket-Key").unwrap().as_bytes());
+        write!(
+            socket,
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
+             Connection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n\r\n"
+        )
+        .unwrap();
+        let mut session = WebSocket::from_raw_socket(socket, Role::Server, None);
+        let setup: Value =
+            serde_json::from_str(session.read().unwrap().to_text().unwrap()).unwrap();
+        let model = setup["setup"]["model"].as_str().unwrap().to_owned();
+        told.send(model).unwrap();
+        session.send(Message::text(COMPLETE)).unwrap();
+        let _ = session.read();
+    })
+}
+
+#[test]
+fn vertex_is_asked_with_an_access_token_by_its_own_path_and_names() {
+    let file = scratch_file("token-1");
+    std::fs::write(&file, "ya29.first\n").unwrap();
+    let (told, heard) = channel();
+    let url = serve_heads(told, |_, _| None);
+    let outbound = Outbound::with(url, PATIENT, vertex(Some(TokenSource::File(file))));
+    outbound.order(3);
+    let line = outbound.line();
+    assert!(line.terms.transparent);
+    let head = heard.recv().unwrap();
+    assert_eq!(
+        head.lines().next().unwrap(),
+        "GET /ws/google.cloud.aiplatform.v1beta1.LlmBidiService/BidiGenerateContent HTTP/1.1"
+    );
+    assert_eq!(field(&head, "Authorization"), Some("Bearer ya29.first"));
+    assert_eq!(field(&head, "x-goog-api-key"), None, "the token is the proof, not the key");
+    assert_eq!(
+        heard.recv().unwrap(),
+        "projects/my-project/locations/europe-west4/publishers/google/models/gemini-3.8-live"
+    );
+}
+
+#[test]
+fn vertex_with_an_express_key_names_no_project() {
+    let (told, heard) = channel();
+    let outbound = Outbound::with(serve_heads(told, |_, _| None), PATIENT, vertex(None));
+    outbound.order(3);
+    drop(outbound.line());
+    let head = heard.recv().unwrap();
+    assert_eq!(field(&head, "x-goog-api-key"), Some("key-of-the-test"));
+    assert_eq!(field(&head, "Authorization"), None);
+    assert_eq!(heard.recv().unwrap(), "publishers/google/models/gemini-3.8-live");
+}
+
+#[test]
+fn an_access_token_that_is_refused_is_renewed_once() {
+    let file = scratch_file("token-2");
+    std::fs::write(&file, "ya29.old").unwrap();
+    let (told, heard) = channel();
+    let renewed = file.clone();
+    let url = serve_heads(told, move |_, head| {
+        let is_new = field(head, "Authorization") == Some("Bearer ya29.new");
+        // Somebody else keeps the file fresh.
+        std::fs::write(&renewed, "ya29.new").unwrap();
+        (!is_new).then_some(401)
+    });
+    let outbound = Outbound::with(url, PATIENT, vertex(Some(TokenSource::File(file))));
+    outbound.order(3);
+    drop(outbound.line());
+    assert_eq!(field(&heard.recv().unwrap(), "Authorization"), Some("Bearer ya29.old"));
+    assert_eq!(field(&heard.recv().unwrap(), "Authorization"), Some("Bearer ya29.new"));
+    assert_eq!(outbound.shared.dials.all(), [("ready", 1), ("refused", 1)]);
+
+    let file = scratch_file("token-3");
+    std::fs::write(&file, "ya29.never").unwrap();
+    let (told, heard) = channel();
+    let url = serve_heads(told, |_, _| Some(401));
+    let outbound = Outbound::with(url, PATIENT, vertex(Some(TokenSource::File(file))));
+    outbound.order(3);
+    assert_eq!(outbound.fault(), LineFault::Refused { status: 401 });
+    assert_eq!(heard.try_iter().count(), 2, "once more with another token, and no third time");
+}
+
+#[test]
+fn a_token_that_a_command_prints_is_used_and_one_that_cannot_be_had_is_told() {
+    let (told, heard) = channel();
+    let command = ["echo", "ya29.printed"].map(str::to_owned).to_vec();
+    let tokens = Some(TokenSource::Command(command));
+    let outbound = Outbound::with(serve_heads(told, |_, _| None), PATIENT, vertex(tokens));
+    outbound.order(3);
+    drop(outbound.line());
+    assert_eq!(field(&heard.recv().unwrap(), "Authorization"), Some("Bearer ya29.printed"));
+
+    let (told, heard) = channel();
+    let tokens = Some(TokenSource::File("/nowhere/at/all".into()));
+    let outbound = Outbound::with(serve_heads(told, |_, _| None), PATIENT, vertex(tokens));
+    outbound.order(3);
+    assert_eq!(outbound.fault(), LineFault::NoToken);
+    assert!(heard.try_recv().is_err(), "nothing is asked without proof");
 }

@@ -334,7 +334,7 @@ fn our_smallest_setups_are_the_official_ones() {
     let events = recorded("js3", "c2s");
     let bare = SetupFacts {
         resume: Resume::Off,
-        compress: false,
+        compression: None,
         transcripts: false,
         vad: Vad::SERVER_DEFAULT,
         ..SetupFacts::phone_call("models/gemini-3.8-live")

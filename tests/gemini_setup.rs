@@ -1,6 +1,7 @@
 //! What each model is told in `setup`: the table of what it takes, field by field.
 
 use serde_json::{Value, json};
+use vocaris::config::{Compression, Temperature};
 use vocaris::wire::gemini::{
     self, Behavior, Function, Greeting, ModelRules, Resume, Scheduling, Sensitivity, SetupFacts,
     Thinking, ThinkingLevel, Vad,
@@ -37,6 +38,7 @@ fn everything<'a>(model: &'a str, functions: &'a [Function<'a>]) -> SetupFacts<'
     SetupFacts {
         voice: Some("Kore"),
         system: "You are \"the\" receptionist.\nAlways answer.",
+        temperature: Some(Temperature(70)),
         thinking: Some(ThinkingLevel::High),
         barge_in: false,
         functions,
@@ -138,7 +140,7 @@ fn no_model_is_ever_told_a_field_that_some_model_fails_on() {
         );
         let config = setup["generationConfig"].as_object().unwrap();
         let thinks = config.contains_key("thinkingConfig");
-        let known = ["responseModalities", "speechConfig", "thinkingConfig"];
+        let known = ["responseModalities", "speechConfig", "temperature", "thinkingConfig"];
         assert!(config.keys().all(|name| known.contains(&name.as_str())), "{model}");
         assert_eq!(config["responseModalities"], json!(["AUDIO"]));
         assert_eq!(thinks, [EXTENDED_THINKING, LIVE_3_1].contains(&model), "{model}");
@@ -190,7 +192,7 @@ fn every_switch_moves_its_own_field() {
     let plain = setup(&facts);
     assert_eq!(plain.get("systemInstruction"), None);
     assert_eq!(plain["generationConfig"], json!({"responseModalities": ["AUDIO"]}));
-    let without = setup(&SetupFacts { compress: false, transcripts: false, ..facts });
+    let without = setup(&SetupFacts { compression: None, transcripts: false, ..facts });
     for field in ["contextWindowCompression", "inputAudioTranscription", "outputAudioTranscription"]
     {
         assert!(plain[field].is_object());
@@ -306,4 +308,94 @@ fn the_request_goes_to_one_path_per_version() {
         gemini::request_target("v1beta"),
         "/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent"
     );
+}
+
+/// One row a model, one column what it is told when asked for everything: the sheet of what each
+/// takes.
+#[test]
+fn the_table_of_what_each_model_is_told() {
+    let row = |model: &str| {
+        let functions = [Function {
+            name: "f",
+            description: "d",
+            parameters: None,
+            behavior: Behavior::Blocking,
+        }];
+        let setup = setup(&SetupFacts { transparent: true, ..everything(model, &functions) });
+        let at = |path: &str| setup.pointer(path).map_or("-".to_owned(), Value::to_string);
+        let rules = ModelRules::of(model);
+        [
+            at("/generationConfig/responseModalities"),
+            at("/generationConfig/temperature"),
+            at("/generationConfig/thinkingConfig"),
+            at("/generationConfig/enableAffectiveDialog"),
+            at("/generationConfig/speechConfig/languageCode"),
+            at("/proactivity"),
+            at("/tools/0/functionDeclarations/0/behavior"),
+            at("/contextWindowCompression"),
+            at("/sessionResumption"),
+            format!("{:?}", rules.greeting),
+            format!("{} {}", rules.scheduling, rules.silence),
+        ]
+    };
+    let level = r#"{"thinkingLevel":"HIGH"}"#;
+    let (audio, window) = (r#"["AUDIO"]"#, r#"{"slidingWindow":{}}"#);
+    let transparent = r#"{"transparent":true}"#;
+    for (model, thinking, behavior, greeting, rest) in [
+        (LIVE_3_8, "-", "\"BLOCKING\"", "ClientContent", "true true"),
+        (EXTENDED_THINKING, level, "\"NON_BLOCKING\"", "ClientContent", "false true"),
+        (LIVE_3_1, level, "\"BLOCKING\"", "RealtimeText", "true false"),
+        (NATIVE_2_5, "-", "\"BLOCKING\"", "ClientContent", "true true"),
+        (NATIVE_2_5_VERTEX, "-", "\"BLOCKING\"", "ClientContent", "true true"),
+    ] {
+        let (none, warm) = ("-", "0.7");
+        let expected = [
+            audio,
+            warm,
+            thinking,
+            none,
+            none,
+            none,
+            behavior,
+            window,
+            transparent,
+            greeting,
+            rest,
+        ];
+        assert_eq!(row(model), expected, "{model}");
+    }
+}
+
+#[test]
+fn compression_and_transparency_are_told_as_they_are_set() {
+    let facts = SetupFacts::phone_call(LIVE_3_8);
+    let told = |trigger_tokens, target_tokens| {
+        let compression = Some(Compression { trigger_tokens, target_tokens });
+        setup(&SetupFacts { compression, ..facts })["contextWindowCompression"].clone()
+    };
+    assert_eq!(told(None, None), json!({"slidingWindow": {}}));
+    assert_eq!(told(Some(9), None), json!({"triggerTokens": 9, "slidingWindow": {}}));
+    let both = json!({"triggerTokens": 9, "slidingWindow": {"targetTokens": 5}});
+    assert_eq!(told(Some(9), Some(5)), both);
+    let with = |resume| {
+        setup(&SetupFacts { resume, transparent: true, ..facts }).get("sessionResumption").cloned()
+    };
+    assert_eq!(with(Resume::Off), None);
+    assert_eq!(with(Resume::Fresh), Some(json!({"transparent": true})));
+    let resumed = json!({"handle": "h", "transparent": true});
+    assert_eq!(with(Resume::Handle("h")), Some(resumed));
+}
+
+#[test]
+fn vertex_has_its_own_path_and_names() {
+    assert_eq!(
+        gemini::vertex_target("v1beta1"),
+        "/ws/google.cloud.aiplatform.v1beta1.LlmBidiService/BidiGenerateContent"
+    );
+    let name = |project| gemini::vertex_model(project, "us-central1", LIVE_3_8);
+    assert_eq!(
+        name(Some("p")),
+        "projects/p/locations/us-central1/publishers/google/models/gemini-3.8-live"
+    );
+    assert_eq!(name(None), "publishers/google/models/gemini-3.8-live");
 }

@@ -43,6 +43,8 @@ pub struct HarnessConfig {
     pub program: PathBuf,
     /// The stand-in.
     pub stand_in: StandInConfig,
+    /// The relay's configuration file; empty: none.
+    pub file: String,
     /// More settings of the relay, as `VOCARIS_…` variables; they win over the harness's own.
     pub environment: Vec<(String, OsString)>,
     /// Webhooks and handshakes are signed, and the relay is told to require it.
@@ -57,6 +59,7 @@ impl HarnessConfig {
         HarnessConfig {
             program: program.into(),
             stand_in: StandInConfig::local(script),
+            file: String::new(),
             environment: Vec::new(),
             signed: true,
             echo: false,
@@ -108,6 +111,8 @@ pub struct Harness {
     pub target: Arc<Target>,
     /// The seed of all voices.
     pub seed: u64,
+    /// The relay's SQLite file, if it keeps one. It goes with the harness.
+    pub store: PathBuf,
     _directory: Directory,
 }
 
@@ -135,11 +140,19 @@ impl Harness {
         if config.signed {
             environment.push(("TWILIO_AUTH_TOKEN".into(), AUTH_TOKEN.into()));
         }
+        let store = directory.path().join("store.db");
+        if !config.file.is_empty() {
+            let file = directory.path().join("vocaris.toml");
+            std::fs::write(&file, &config.file)?;
+            environment.push(("VOCARIS_CONFIG".into(), file.into()));
+            let url = format!("sqlite:{}", store.display());
+            environment.push(("VOCARIS_STORE_URL".into(), url.into()));
+        }
         environment.extend(config.environment);
         let relay = RelayConfig { program: config.program, environment, echo: config.echo };
         let relay = Relay::start(&relay).map_err(HarnessError::Relay)?;
         let target = target(relay.address(), config.signed);
-        Ok(Harness { clock, stand_in, relay, target, seed, _directory: directory })
+        Ok(Harness { clock, stand_in, relay, target, seed, store, _directory: directory })
     }
 
     /// Call `index`, to begin now: says `media`, then hangs up in good order.

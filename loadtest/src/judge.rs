@@ -5,16 +5,18 @@
 //! Bounds:   those of the records.
 //! Not here: the comparison itself (`verify`), the run (`run`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use crate::clock::{Nanos, SECONDS};
-use crate::gemini::session::{SessionRecord, Spoken};
-use crate::report::{Percentiles, Report};
+use crate::gemini::record::{SessionRecord, Spoken};
+use crate::net::link::Closing;
+use crate::report::{Percentiles, Report, SwapReport};
 use crate::schedule::MediaPlan;
 use crate::signal::{self, CallerVoice};
+use crate::swaps::{self, Cause, Swap};
 use crate::twilio::caller::{CallRecord, Outcome};
-use crate::verify::{self, Alignment, Latencies};
+use crate::verify::{self, Alignment, Latencies, align};
 
 /// A call as it was to be and as it was.
 pub struct Made {
@@ -29,21 +31,31 @@ pub struct Made {
 /// Judges a run. `seed`: of the model's voices. `lead`: see [`verify::downlink_latency`].
 pub fn judge(calls: &[Made], sessions: &[SessionRecord], seed: u64, lead: Nanos) -> Report {
     let mut report = Report { calls: calls.len(), ..Report::default() };
-    count_calls(calls, &mut report);
+    let sessions_of = pair(calls, sessions);
+    count_calls(calls, &sessions_of, &mut report);
     count_complaints(sessions, &mut report);
-    let session_of = pair(calls, sessions, &mut report);
-    judge_uplinks(calls, sessions, &session_of, &mut report);
-    judge_downlinks(calls, sessions, &session_of, seed, lead, &mut report);
+    judge_calls(calls, &sessions_of, seed, lead, &mut report);
     report.judge();
     report
 }
 
-fn count_calls(calls: &[Made], report: &mut Report) {
+/// The tools by which the model ends a call.
+const ENDING_TOOLS: [&str; 2] = ["end_call", "transfer_call"];
+
+fn count_calls(calls: &[Made], sessions_of: &[Vec<&SessionRecord>], report: &mut Report) {
     let mut setup = Vec::new();
     let mut late = Vec::new();
-    for Made { record, .. } in calls {
+    for (Made { record, .. }, sessions) in calls.iter().zip(sessions_of) {
+        let mut tools = sessions.iter().flat_map(|session| &session.tools);
+        let is_to_end = tools.any(|asked| ENDING_TOOLS.contains(&&*asked.name));
         match &record.outcome {
-            Outcome::HungUp => report.calls_good += 1,
+            Outcome::HungUp if !is_to_end => report.calls_good += 1,
+            Outcome::HungUp => {
+                *report.failures.entry("was to be ended by the model".into()).or_default() += 1;
+            }
+            Outcome::ClosedByRelay(Closing::Frame { code: 1000, .. }) if is_to_end => {
+                report.calls_good += 1;
+            }
             outcome => *report.failures.entry(format!("{outcome:?}")).or_default() += 1,
         }
         if let (Some(opened), Some(closed)) = (record.times.opened, record.times.closed) {
@@ -89,86 +101,153 @@ fn expected_uplink(call: &Made, rate: u32) -> Vec<i16> {
     signal::uplink(&code, rate)
 }
 
-/// The session of each call, as an index into `sessions`.
-fn pair(calls: &[Made], sessions: &[SessionRecord], report: &mut Report) -> Vec<Option<usize>> {
-    let mut session_of = vec![None; calls.len()];
+/// The sessions of each call, in order. A session belongs to the call whose voice it heard; one
+/// that heard nobody, to that of the session it was taken up from.
+fn pair<'s>(calls: &[Made], sessions: &'s [SessionRecord]) -> Vec<Vec<&'s SessionRecord>> {
+    let mut call_of: Vec<Option<usize>> = vec![None; sessions.len()];
     let mut rates: Vec<u32> = sessions.iter().map(|session| session.uplink.rate).collect();
     rates.sort_unstable();
     rates.dedup();
     for rate in rates.into_iter().filter(|&rate| rate != 0) {
         let expected: Vec<_> = calls.iter().map(|call| expected_uplink(call, rate)).collect();
         for (place, call) in verify::pair(&expected, sessions).into_iter().enumerate() {
-            let Some(call) = call.filter(|_| sessions[place].uplink.rate == rate) else { continue };
-            if let Some(other) = session_of[call].replace(place) {
-                report.problems.push(format!(
-                    "call {} was heard in two sessions, {} and {}",
-                    calls[call].record.index, sessions[other].index, sessions[place].index
-                ));
+            if sessions[place].uplink.rate == rate {
+                call_of[place] = call;
             }
         }
     }
-    session_of
-}
-
-fn judge_uplinks(
-    calls: &[Made],
-    sessions: &[SessionRecord],
-    session_of: &[Option<usize>],
-    report: &mut Report,
-) {
-    let mut total = Alignment::default();
-    let mut latencies = Latencies::default();
-    for (call, session) in calls.iter().zip(session_of) {
-        let Some(session) = session.map(|place| &sessions[place]) else {
-            let lost = expected_uplink(call, 16_000).len() as u64;
-            total.add(&Alignment { expected: lost, lost, ..Alignment::default() });
-            continue;
-        };
-        let expected = expected_uplink(call, session.uplink.rate);
-        let alignment = verify::uplink(&expected, session);
-        total.add(&alignment);
-        if alignment.is_whole() {
-            latencies.add(verify::uplink_latency(&call.record, session));
-        } else {
-            report.problems.push(fault("uplink", &call.record, &alignment));
+    let place_of: HashMap<usize, usize> =
+        sessions.iter().enumerate().map(|(place, session)| (session.index, place)).collect();
+    let mut in_order: Vec<usize> = (0..sessions.len()).collect();
+    in_order.sort_by_key(|&place| sessions[place].index);
+    let mut sessions_of = vec![Vec::new(); calls.len()];
+    for place in in_order {
+        let before = sessions[place].taken_up_from.and_then(|from| place_of.get(&from));
+        call_of[place] = call_of[place].or_else(|| call_of[*before?]);
+        if let Some(call) = call_of[place] {
+            sessions_of[call].push(&sessions[place]);
         }
     }
-    report.uplink.set_samples(&total);
-    set_latencies(&mut report.uplink, &latencies);
+    sessions_of
 }
 
-fn judge_downlinks(
+/// Judges every call against its sessions.
+fn judge_calls(
     calls: &[Made],
-    sessions: &[SessionRecord],
-    session_of: &[Option<usize>],
+    sessions_of: &[Vec<&SessionRecord>],
     seed: u64,
     lead: Nanos,
     report: &mut Report,
 ) {
-    let mut total = Alignment::default();
-    let mut latencies = Latencies::default();
+    let (mut up, mut down) = (Alignment::default(), Alignment::default());
+    let (mut up_latency, mut down_latency) = (Latencies::default(), Latencies::default());
     let mut barge_ins = Vec::new();
-    for (call, session) in calls.iter().zip(session_of) {
-        let heard = call.record.heard.audio.len() as u64;
-        let Some(session) = session.map(|place| &sessions[place]) else {
-            total.add(&Alignment { foreign: heard, ..Alignment::default() });
-            continue;
-        };
-        let answers = verify::barge_ins(session, &call.record);
-        barge_ins.extend(answers.answered);
-        report.interruptions_unanswered += answers.unanswered;
-        let downlink = verify::downlink(seed, session, &call.record);
-        total.add(&downlink.alignment);
+    let mut swaps = Swaps::default();
+    for (call, sessions) in calls.iter().zip(sessions_of) {
+        let ready: Vec<_> = sessions.iter().copied().filter(|it| it.ready_at.is_some()).collect();
+        let uplink = judge_uplink(call, &ready, &mut up_latency);
+        up.add(&uplink);
+        let downlink = verify::downlink(seed, &ready, &call.record);
+        down.add(&downlink.alignment);
         if downlink.alignment.is_whole() {
-            latencies.add(verify::downlink_latency(&downlink, &call.record, lead));
+            let latencies = verify::downlink_latency(&downlink, &ready, &call.record, lead);
+            down_latency.add(latencies);
         } else {
             report.problems.push(fault("downlink", &call.record, &downlink.alignment));
         }
+        for session in &ready {
+            let answers = verify::barge_ins(session, &call.record);
+            barge_ins.extend(answers.answered);
+            report.interruptions_unanswered += answers.unanswered;
+        }
+        let (of_call, failed) = swaps::of(&call.record, &ready, &downlink.turns);
+        swaps.failed += failed;
+        swaps.refused += (sessions.len() - ready.len()) as u64;
+        swaps.void_model_ms += downlink.cut_bytes as f64 / 8.0;
+        let broken = of_call.iter().any(|swap| swap.cause == Cause::Fault);
+        if broken {
+            // What was on its way when the connection broke cannot be saved.
+            swaps.lost_ms += uplink.lost as f64 / 16.0;
+            report.uplink.lost_at_faults += uplink.lost;
+        } else if !uplink.is_whole() {
+            report.problems.push(fault("uplink", &call.record, &uplink));
+        }
+        swaps.count(&of_call);
     }
-    report.downlink.set_samples(&total);
-    set_latencies(&mut report.downlink, &latencies);
+    report.uplink.set_samples(&up);
+    report.downlink.set_samples(&down);
+    set_latencies(&mut report.uplink, &up_latency);
+    set_latencies(&mut report.downlink, &down_latency);
     report.barge_in = Percentiles::of(&barge_ins);
+    report.swaps = swaps.report();
     summarize(&mut report.problems);
+}
+
+fn judge_uplink(call: &Made, sessions: &[&SessionRecord], latencies: &mut Latencies) -> Alignment {
+    let (heard, _) = verify::stitch(sessions);
+    let rate = sessions.iter().map(|session| session.uplink.rate).max().unwrap_or(0);
+    let mut expected = expected_uplink(call, if rate == 0 { 16_000 } else { rate });
+    if let Outcome::ClosedByRelay(_) = call.record.outcome {
+        // What the caller said after the end is nobody's loss.
+        expected.truncate(heard.len());
+    }
+    let alignment = align(&expected, &heard);
+    if alignment.is_whole() {
+        latencies.add(verify::uplink_latency(&call.record, sessions));
+    }
+    alignment
+}
+
+/// The swaps of a run while they are counted.
+#[derive(Default)]
+struct Swaps {
+    announced: u64,
+    faults: u64,
+    unexplained: u64,
+    failed: u64,
+    refused: u64,
+    lost_ms: f64,
+    void_model_ms: f64,
+    gaps: Vec<Nanos>,
+    handovers: Vec<Nanos>,
+    recoveries: Vec<Nanos>,
+}
+
+impl Swaps {
+    fn count(&mut self, swaps: &[Swap]) {
+        for swap in swaps {
+            match swap.cause {
+                Cause::Announced => {
+                    self.announced += 1;
+                    self.handovers.push(swap.handover);
+                }
+                Cause::Fault => self.faults += 1,
+                Cause::Unexplained => self.unexplained += 1,
+            }
+            self.recoveries.extend(swap.recovery);
+            if swap.cause == Cause::Announced {
+                self.gaps.extend(swap.gap);
+            }
+        }
+    }
+
+    /// `None` for a run without any.
+    fn report(self) -> Option<SwapReport> {
+        let seen = self.announced + self.faults + self.unexplained;
+        (seen + self.failed + self.refused > 0).then(|| SwapReport {
+            seen,
+            announced: self.announced,
+            faults: self.faults,
+            unexplained: self.unexplained,
+            failed: self.failed,
+            refused: self.refused,
+            lost_ms: self.lost_ms,
+            void_model_ms: self.void_model_ms,
+            gap: Percentiles::of(&self.gaps),
+            handover: Percentiles::of(&self.handovers),
+            recovery: Percentiles::of(&self.recoveries),
+        })
+    }
 }
 
 fn set_latencies(direction: &mut crate::report::Direction, latencies: &Latencies) {

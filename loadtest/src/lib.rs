@@ -13,9 +13,10 @@
 //! | [`net`] | non-blocking sockets, TLS, WebSocket, HTTP, the event loop |
 //! | [`twilio`], [`gemini`] | the two peers; strangers to each other |
 //! | [`relay`], [`process`] | the relay as a child process, and what it uses |
-//! | [`verify`], [`judge`], [`report`] | what was heard against what was said; verdict; figures |
+//! | [`verify`], [`swaps`], [`bookings`], [`judge`], [`report`] | what was heard against what was said; verdict; figures |
 //! | [`harness`], [`run`] | all of it together: for a test, and for the command line |
 
+pub mod bookings;
 pub mod clock;
 pub mod gemini;
 pub mod harness;
@@ -27,5 +28,6 @@ pub mod report;
 pub mod run;
 pub mod schedule;
 pub mod signal;
+pub mod swaps;
 pub mod twilio;
 pub mod verify;

@@ -14,6 +14,8 @@ use std::sync::Arc;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use loadtest::clock::{Clock, MILLIS, SECONDS};
+use loadtest::gemini::entrance::Entrance;
+use loadtest::gemini::scenario::{BUILT_IN, Demands, Scenario};
 use loadtest::gemini::script::{Script, Speech};
 use loadtest::gemini::server::{StandIn, StandInConfig};
 use loadtest::judge;
@@ -45,6 +47,11 @@ enum Command {
     Call(Call),
     /// The stand-in for the Gemini Live API alone.
     Gemini(Gemini),
+    /// The scenarios that are built in; with a name, that scenario as a file.
+    Scenarios {
+        /// One of them.
+        name: Option<String>,
+    },
     /// The relay itself, as `run` starts it.
     #[command(name = relay::SUBCOMMAND, hide = true)]
     Relay,
@@ -85,6 +92,42 @@ struct Run {
     /// Writes the report as JSON.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// What both sides do: the name of a built-in scenario, or a TOML file.
+    #[arg(long, value_name = "NAME|FILE")]
+    scenario: Option<String>,
+    /// Prints the names of the built-in scenarios, and ends.
+    #[arg(long)]
+    list_scenarios: bool,
+    #[command(flatten)]
+    demands: DemandArgs,
+}
+
+/// What is demanded of swaps; each goes before what the scenario says.
+#[derive(Args)]
+struct DemandArgs {
+    /// The longest audible gap of a swap, p99, in milliseconds.
+    #[arg(long, value_name = "MS", value_parser = not_negative)]
+    max_gap_ms: Option<f64>,
+    /// Caller audio lost in calls with a fault, all together, in milliseconds.
+    #[arg(long, value_name = "MS", value_parser = not_negative)]
+    max_lost_ms: Option<f64>,
+    /// The longest recovery from a fault, in milliseconds.
+    #[arg(long, value_name = "MS", value_parser = not_negative)]
+    max_recovery_ms: Option<f64>,
+    /// Connections that came to their end in mid-call and were not replaced.
+    #[arg(long, value_name = "N")]
+    max_failed_swaps: Option<u64>,
+}
+
+impl DemandArgs {
+    fn demands(&self) -> Demands {
+        Demands {
+            max_gap_ms: self.max_gap_ms,
+            max_lost_ms: self.max_lost_ms,
+            max_recovery_ms: self.max_recovery_ms,
+            max_failed_swaps: self.max_failed_swaps,
+        }
+    }
 }
 
 #[derive(Args)]
@@ -166,13 +209,18 @@ struct Gemini {
     /// How much faster than real time it sends; 1 is real time with a small head start.
     #[arg(long, default_value_t = 3.5, value_parser = positive)]
     speed: f64,
+    /// What it does: the name of a built-in scenario, or a TOML file.
+    #[arg(long, value_name = "NAME|FILE")]
+    scenario: Option<String>,
 }
 
 fn main() -> ExitCode {
     // Two sockets a call; what cannot be raised shows when descriptors run out.
     let _ = rlimit::increase_nofile_limit(u64::MAX);
     let done = match Cli::parse().command {
+        Command::Run(arguments) if arguments.list_scenarios => scenarios(None),
         Command::Run(arguments) => run_calls(arguments),
+        Command::Scenarios { name } => scenarios(name.as_deref()),
         Command::Call(arguments) => call(&arguments),
         Command::Gemini(arguments) => gemini(arguments),
         Command::Relay => serve(),
@@ -200,6 +248,26 @@ fn serve() -> Result<bool, String> {
     served.map(|()| true)
 }
 
+/// Prints the built-in scenarios, or one of them.
+fn scenarios(name: Option<&str>) -> Result<bool, String> {
+    for (built_in, text) in BUILT_IN {
+        match name {
+            None => println!("{built_in:<20} {}", Scenario::read(text)?.about),
+            Some(name) if name == built_in => {
+                print!("{text}");
+                return Ok(true);
+            }
+            Some(_) => {}
+        }
+    }
+    name.map_or(Ok(true), |name| Err(format!("{name}: no scenario of that name is built in")))
+}
+
+/// The scenario of a command line, or one in which nothing happens.
+fn scenario(name: Option<&str>) -> Result<Scenario, String> {
+    name.map_or_else(|| Ok(Scenario::default()), Scenario::find)
+}
+
 fn run_calls(arguments: Run) -> Result<bool, String> {
     let program = std::env::current_exe().map_err(|error| error.to_string())?;
     let settings = RunSettings {
@@ -214,6 +282,8 @@ fn run_calls(arguments: Run) -> Result<bool, String> {
         seed: arguments.seed,
         environment: arguments.relay_env,
         echo: arguments.relay_log,
+        scenario: scenario(arguments.scenario.as_deref())?,
+        demands: arguments.demands.demands(),
     };
     let report = run::run(&settings).map_err(|error| error.to_string())?;
     println!("{report}");
@@ -334,22 +404,19 @@ fn target(arguments: &Call) -> Result<Target, String> {
 
 fn gemini(arguments: Gemini) -> Result<bool, String> {
     let clock = Clock::start();
-    let turn_ms = u64::from(arguments.turn_ms);
-    let speech = if arguments.speed > 1.0 {
-        Speech::burst(turn_ms, arguments.speed)
-    } else {
-        Speech::real_time(turn_ms)
-    };
+    let speech = Speech::at_speed(arguments.turn_ms.into(), arguments.speed);
     let pause = u64::from(arguments.pause_ms) * MILLIS;
-    let script = Script::converse(arguments.turns.into(), speech, pause);
+    let scenario = scenario(arguments.scenario.as_deref())?;
     let stand_in = StandIn::start(
         clock,
         StandInConfig {
             listen: arguments.listen,
             tls: !arguments.plain,
+            entrance: Entrance::Documented,
             api_key: arguments.api_key,
             model: arguments.model,
-            ..StandInConfig::local(script)
+            scripts: scenario.scripts(arguments.turns.into(), &speech, pause),
+            ..StandInConfig::local(Script::listen())
         },
     )
     .map_err(|error| format!("{}: {error}", arguments.listen))?;
@@ -380,6 +447,13 @@ fn positive(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(value) if value > 0.0 && f64::is_finite(value) => Ok(value),
         _ => Err("a number above 0 is needed".to_string()),
+    }
+}
+
+fn not_negative(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(value) if value >= 0.0 && f64::is_finite(value) => Ok(value),
+        _ => Err("a number from 0 on is needed".to_string()),
     }
 }
 

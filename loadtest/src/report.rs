@@ -12,6 +12,7 @@ use hdrhistogram::Histogram;
 use serde::Serialize;
 
 use crate::clock::{Nanos, SECONDS};
+use crate::gemini::scenario::Demands;
 use crate::verify::Alignment;
 
 /// The finest latency that is told apart.
@@ -74,8 +75,10 @@ pub struct Direction {
     pub doubled: u64,
     /// Heard, and said by nobody.
     pub foreign: u64,
-    /// Made void by an interruption.
+    /// Made void by an interruption, or by the end of the call.
     pub voided: u64,
+    /// Of the lost, those of calls whose connection to the model was broken on purpose.
+    pub lost_at_faults: u64,
     /// Latency from the planned time.
     pub corrected: Percentiles,
     /// Latency from the time of sending.
@@ -100,6 +103,59 @@ impl Direction {
     }
 }
 
+/// The handovers from one connection of the model to the next.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct SwapReport {
+    /// All of them.
+    pub seen: u64,
+    /// Of connections announced to end.
+    pub announced: u64,
+    /// Of connections that were cut, closed or stalled.
+    pub faults: u64,
+    /// Of connections that nothing was done to.
+    pub unexplained: u64,
+    /// Connections that came to their end in mid-call and were not replaced.
+    pub failed: u64,
+    /// Sessions asked for that were never ready.
+    pub refused: u64,
+    /// Caller audio lost in calls with a fault, in milliseconds.
+    pub lost_ms: f64,
+    /// Model audio that was on its way when its connection ended, in milliseconds.
+    pub void_model_ms: f64,
+    /// What the caller waited for words beyond their plan; announced ends only.
+    pub gap: Percentiles,
+    /// From the last audio of the old session until the new one was ready; announced ends only.
+    pub handover: Percentiles,
+    /// From a fault until a new session was ready.
+    pub recovery: Percentiles,
+}
+
+impl SwapReport {
+    /// What these figures do not meet.
+    fn unmet(&self, demands: &Demands) -> Vec<String> {
+        let ms = |us: f64| us / 1e3;
+        let mut unmet = Vec::new();
+        for (what, value, bound) in [
+            ("audible gap p99, ms", ms(self.gap.p99_us), demands.max_gap_ms),
+            ("caller audio lost, ms", self.lost_ms, demands.max_lost_ms),
+            ("recovery, ms", ms(self.recovery.max_us), demands.max_recovery_ms),
+            (
+                "connections not replaced",
+                self.failed as f64,
+                Some(demands.max_failed_swaps.unwrap_or(0) as f64),
+            ),
+        ] {
+            if let Some(bound) = bound.filter(|bound| value > *bound) {
+                unmet.push(format!("{what}: {value:.1}, demanded {bound:.1}"));
+            }
+        }
+        if self.unexplained > 0 {
+            unmet.push(format!("{} connections replaced without a reason", self.unexplained));
+        }
+        unmet
+    }
+}
+
 /// What the relay's process used.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct Usage {
@@ -109,6 +165,21 @@ pub struct Usage {
     pub rss_idle_kib: u64,
     /// The most resident memory, in KiB.
     pub rss_peak_kib: u64,
+}
+
+/// What became of the appointments that the model booked.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct BookingReport {
+    /// Asked for.
+    pub asked: u64,
+    /// Of these, confirmed to the model.
+    pub confirmed: u64,
+    /// Refused, with a word why.
+    pub refused: u64,
+    /// Never answered.
+    pub unanswered: u64,
+    /// Found on the relay's disk.
+    pub stored: u64,
 }
 
 /// The report of a run.
@@ -136,6 +207,10 @@ pub struct Report {
     pub barge_in: Percentiles,
     /// Interruptions that no `clear` followed while old speech went on playing.
     pub interruptions_unanswered: u64,
+    /// Handovers between connections of the model, where there were any.
+    pub swaps: Option<SwapReport>,
+    /// Appointments, where some were booked.
+    pub bookings: Option<BookingReport>,
     /// Marks sent back.
     pub marks_returned: u64,
     /// Times a phone's queue ran dry within speech.
@@ -156,6 +231,12 @@ impl Report {
         self.problems.is_empty()
     }
 
+    /// Adds what the swaps do not meet.
+    pub fn demand(&mut self, demands: &Demands) {
+        let unmet = self.swaps.iter().flat_map(|swaps| swaps.unmet(demands));
+        self.problems.extend(unmet.collect::<Vec<_>>());
+    }
+
     /// Adds the problems that the counts of this report show.
     pub fn judge(&mut self) {
         let bad = self.calls - self.calls_good;
@@ -164,7 +245,7 @@ impl Report {
         }
         for (name, direction) in [("uplink", &self.uplink), ("downlink", &self.downlink)] {
             for (what, count) in [
-                ("lost", direction.lost),
+                ("lost", direction.lost - direction.lost_at_faults),
                 ("doubled", direction.doubled),
                 ("foreign", direction.foreign),
             ] {
@@ -237,6 +318,11 @@ impl fmt::Display for Report {
         if self.barge_in.count > 0 {
             row(f, "interrupted to clear", &self.barge_in)?;
         }
+        if let Some(swaps) = &self.swaps {
+            row(f, "swap, audible gap", &swaps.gap)?;
+            row(f, "swap, handover", &swaps.handover)?;
+            row(f, "fault to ready again", &swaps.recovery)?;
+        }
         let [up, down] = [&self.uplink, &self.downlink];
         writeln!(
             f,
@@ -245,6 +331,31 @@ impl fmt::Display for Report {
             up.early, down.early, down.paced
         )?;
         writeln!(f)?;
+        if let Some(swaps) = &self.swaps {
+            writeln!(
+                f,
+                "swaps        {} announced, {} after faults, {} unexplained, {} failed; \
+                 {} sessions refused; {:.0} ms of callers lost, {:.0} ms of the model void",
+                swaps.announced,
+                swaps.faults,
+                swaps.unexplained,
+                swaps.failed,
+                swaps.refused,
+                swaps.lost_ms,
+                swaps.void_model_ms
+            )?;
+        }
+        if let Some(bookings) = &self.bookings {
+            writeln!(
+                f,
+                "bookings     {} asked for, {} confirmed, {} refused, {} unanswered; {} on disk",
+                bookings.asked,
+                bookings.confirmed,
+                bookings.refused,
+                bookings.unanswered,
+                bookings.stored
+            )?;
+        }
         if let Some(relay) = &self.relay {
             writeln!(
                 f,

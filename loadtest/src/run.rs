@@ -13,7 +13,9 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::bookings;
 use crate::clock::{MILLIS, Nanos, SECONDS};
+use crate::gemini::scenario::{Demands, Scenario};
 use crate::gemini::script::{Script, Speech};
 use crate::gemini::server::StandInConfig;
 use crate::harness::{Harness, HarnessConfig, HarnessError};
@@ -34,6 +36,9 @@ const LEAD_IN: Nanos = 200 * MILLIS;
 
 /// The last turn of the model is over so long before the caller hangs up.
 const LAST_TURN_MARGIN: Nanos = 1500 * MILLIS;
+
+/// The last booking is asked for so long before the caller hangs up, in milliseconds.
+const BOOKING_MARGIN_MS: u64 = 4000;
 
 /// What a run is.
 #[derive(Clone, Debug)]
@@ -60,6 +65,10 @@ pub struct RunSettings {
     pub environment: Vec<(String, OsString)>,
     /// What the relay prints goes on to standard error.
     pub echo: bool,
+    /// What both sides do.
+    pub scenario: Scenario,
+    /// What is demanded of swaps; where it says nothing, the scenario does.
+    pub demands: Demands,
 }
 
 impl RunSettings {
@@ -75,13 +84,12 @@ impl RunSettings {
         (room / self.turn_period().max(1)) as usize
     }
 
-    fn script(&self) -> Script {
-        let speech = if self.speed > 1.0 {
-            Speech::burst(self.turn_ms, self.speed)
-        } else {
-            Speech::real_time(self.turn_ms)
-        };
-        Script::converse(self.turns(), speech, self.pause_ms * MILLIS)
+    /// The scripts of the model's sessions.
+    fn scripts(&self) -> Vec<Arc<Script>> {
+        let speech = Speech::at_speed(self.turn_ms, self.speed);
+        let scripts = self.scenario.scripts(self.turns(), &speech, self.pause_ms * MILLIS);
+        let talk_ms = self.seconds * 1000;
+        self.scenario.with_bookings(scripts, talk_ms.saturating_sub(BOOKING_MARGIN_MS))
     }
 }
 
@@ -90,14 +98,19 @@ pub fn run(settings: &RunSettings) -> Result<Report, HarnessError> {
     let stand_in = StandInConfig {
         seed: settings.seed,
         threads: settings.threads,
-        ..StandInConfig::local(settings.script())
+        scripts: settings.scripts(),
+        ..StandInConfig::local(Script::listen())
     };
+    let of_scenario =
+        settings.scenario.relay.iter().map(|(name, value)| (name.clone(), value.into()));
     let mut harness = Harness::start(HarnessConfig {
         program: settings.program.clone(),
         stand_in,
+        file: settings.scenario.relay_config.clone(),
         // All calls come from one address.
         environment: [("VOCARIS_LIMITS_MAX_HANDSHAKES_PER_IP".into(), "65535".into())]
             .into_iter()
+            .chain(of_scenario)
             .chain(settings.environment.iter().cloned())
             .collect(),
         signed: true,
@@ -105,7 +118,7 @@ pub fn run(settings: &RunSettings) -> Result<Report, HarnessError> {
     })?;
     let rss_idle_kib = process::memory_kib(harness.relay.pid()).map_or(0, |(now, _)| now);
     let cpu_before = [harness.relay.pid(), std::process::id()].map(process::cpu_us);
-    let media = Arc::new(MediaPlan::steady(settings.seconds * 1000));
+    let media = Arc::new(settings.scenario.media(settings.seconds * 1000));
     let fleet = Fleet::start(harness.clock, specs(settings, &harness, &media), settings.threads)?;
     let (records, mut problems) = watch(settings, &mut harness, fleet)?;
     settle(&harness);
@@ -114,6 +127,10 @@ pub fn run(settings: &RunSettings) -> Result<Report, HarnessError> {
 
     let seed = settings.seed;
     let last_words = harness.relay.last_words();
+    let store = match settings.scenario.book > 0.0 {
+        true => Some(bookings::stored(&harness.store)),
+        false => None,
+    };
     let (sessions, ended) = harness.finish()?;
     if let Err(problem) = ended {
         problems.push(format!("{problem}; its last words:\n{last_words}"));
@@ -128,6 +145,12 @@ pub fn run(settings: &RunSettings) -> Result<Report, HarnessError> {
         .collect();
     let mut report = judge::judge(&made, &sessions, seed, LEAD);
     report.problems.splice(0..0, problems);
+    if let Some(stored) = store {
+        let (of_bookings, wrong) = bookings::judge(&sessions, stored);
+        report.bookings = Some(of_bookings);
+        report.problems.extend(wrong);
+    }
+    report.demand(&settings.demands.or(settings.scenario.demands));
     let spent = |which: usize| {
         let (before, after) = (cpu_before[which]?, cpu_after[which]?);
         Some((after - before) as f64 / report.call_seconds.max(f64::MIN_POSITIVE))
@@ -219,6 +242,8 @@ mod tests {
             seed: 1,
             environment: Vec::new(),
             echo: false,
+            scenario: Scenario::default(),
+            demands: Demands::default(),
         };
         assert_eq!(settings.turns(), 5);
         settings.seconds = 4;

@@ -22,7 +22,7 @@ pub const MULAW_SILENCE: u8 = 0xFF;
 pub const TURN_TAIL_SAMPLES: u64 = 240;
 
 /// Random bits that depend on nothing but the arguments (splitmix64).
-fn bits(seed: u64, position: u64) -> u64 {
+pub fn bits(seed: u64, position: u64) -> u64 {
     let mut z = seed
         .wrapping_mul(0xD6E8_FEB8_6659_FD93)
         .wrapping_add(position.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
@@ -41,29 +41,50 @@ fn loudness(ms: u64) -> u64 {
 #[derive(Clone, Copy, Debug)]
 pub struct CallerVoice {
     seed: u64,
+    talk_ms: u64,
+    /// 0: it never pauses.
+    quiet_ms: u64,
 }
 
 impl CallerVoice {
     /// The voice of call `index` in the run `seed`.
     pub fn new(seed: u64, index: usize) -> CallerVoice {
-        CallerVoice { seed: bits(seed, index as u64) }
+        CallerVoice { seed: bits(seed, index as u64), talk_ms: 0, quiet_ms: 0 }
+    }
+
+    /// The same voice, quiet for `quiet_ms` after every `talk_ms` of speech: noise too soft to be
+    /// taken for speech, and as little alike anywhere.
+    pub fn pausing(self, talk_ms: u64, quiet_ms: u64) -> CallerVoice {
+        CallerVoice { talk_ms, quiet_ms, ..self }
+    }
+
+    /// True if millisecond `ms` is in a pause.
+    fn is_quiet(&self, ms: u64) -> bool {
+        self.quiet_ms > 0 && ms % (self.talk_ms + self.quiet_ms) >= self.talk_ms
     }
 
     /// The samples from `position` on.
     pub fn speak(&self, position: u64, code: &mut [u8]) {
         // One random word and one loudness serve the eight samples of a millisecond.
-        let (mut noise, mut loud) = (0, 0);
-        let mut ms = u64::MAX;
-        for (at, code) in (position..).zip(code) {
-            if at / 8 != ms {
-                ms = at / 8;
-                (noise, loud) = (bits(self.seed, ms), loudness(ms));
+        let (mut at, mut rest) = (position, code);
+        while !rest.is_empty() {
+            let (ms, within) = (at / 8, (at % 8) as usize);
+            let (block, behind) = rest.split_at_mut(rest.len().min(8 - within));
+            let (noise, loud) = (bits(self.seed, ms), loudness(ms));
+            let quiet = self.is_quiet(ms);
+            for (k, code) in (within..).zip(block.iter_mut()) {
+                let noise = noise >> (k * 8);
+                // Magnitude codes from 0x10 to 0x5F: between about 130 and 8,000 of 32,124. In a
+                // pause up to 0x0F: 120.
+                let magnitude = match quiet {
+                    false => 0x10 + (loud * 8 + (noise & 0x1F)).min(0x4F) as u8,
+                    true => (noise & 0x0F) as u8,
+                };
+                let sign = (noise & 0x80) as u8;
+                *code = !(sign | magnitude);
             }
-            let noise = noise >> (at % 8 * 8);
-            // Magnitude codes from 0x10 to 0x5F: between about 130 and 8,000 of 32,124.
-            let magnitude = 0x10 + (loud * 8 + (noise & 0x1F)).min(0x4F) as u8;
-            let sign = (noise & 0x80) as u8;
-            *code = !(sign | magnitude);
+            at += block.len() as u64;
+            rest = behind;
         }
     }
 }
@@ -91,15 +112,18 @@ impl ModelVoice {
     pub fn speak(&self, position: u64, pcm: &mut [i16]) {
         let voiced = self.samples.saturating_sub(TURN_TAIL_SAMPLES);
         // One random word serves twelve samples, each of its parts three: energy the phone keeps.
-        let (mut noise, mut loud) = (0, 0);
-        let mut block = u64::MAX;
-        for (at, sample) in (position..).zip(pcm) {
-            if at / 12 != block {
-                block = at / 12;
-                (noise, loud) = (bits(self.seed, block), 2 + loudness(at / 24) as i32);
+        let (mut at, mut rest) = (position, pcm);
+        while !rest.is_empty() {
+            let within = (at % 12) as usize;
+            let (block, behind) = rest.split_at_mut(rest.len().min(12 - within));
+            let (noise, loud) = (bits(self.seed, at / 12), 2 + loudness(at / 24) as i32);
+            for (k, sample) in (within..).zip(block.iter_mut()) {
+                let noise = (noise >> (k / 3 * 16)) as u16 as i16;
+                let is_voiced = at + ((k - within) as u64) < voiced;
+                *sample = if is_voiced { (i32::from(noise) * loud / 40) as i16 } else { 0 };
             }
-            let noise = (noise >> (at % 12 / 3 * 16)) as u16 as i16;
-            *sample = if at < voiced { (i32::from(noise) * loud / 40) as i16 } else { 0 };
+            at += block.len() as u64;
+            rest = behind;
         }
     }
 }
@@ -179,6 +203,16 @@ mod tests {
                 assert!(seen.insert(code), "call {index} frame {frame}");
             }
         }
+    }
+
+    #[test]
+    fn a_pausing_voice_is_soft_in_its_pauses_and_the_same_elsewhere() {
+        let (voice, mut steady, mut pausing) = (CallerVoice::new(9, 0), [0; 8 * 400], [0; 8 * 400]);
+        voice.speak(0, &mut steady);
+        voice.pausing(300, 100).speak(0, &mut pausing);
+        assert_eq!(steady[..2400], pausing[..2400]);
+        assert!(pausing[2400..].iter().all(|code| !code & 0x7F <= 0x0F));
+        assert!(pausing[2400..].iter().any(|code| *code != MULAW_SILENCE));
     }
 
     #[test]

@@ -14,8 +14,8 @@ use std::collections::HashMap;
 use std::hash::Hash;
 
 use crate::clock::{MILLIS, Nanos, SECONDS};
+use crate::gemini::record::{SessionRecord, Spoken, Turn};
 use crate::gemini::script::SAMPLES_PER_MS;
-use crate::gemini::session::{SessionRecord, Spoken, Turn};
 use crate::schedule::MediaPlan;
 use crate::signal::{self, CallerVoice, MULAW_SILENCE, ModelVoice};
 use crate::twilio::caller::CallRecord;
@@ -149,6 +149,7 @@ fn resume<T: Copy + Eq + Hash>(
 
 /// Mu-law of the first `frames` frames of a plan on the media clock: speech, and silence in holes.
 pub fn spoken_code(plan: &MediaPlan, voice: CallerVoice, frames: usize) -> Vec<u8> {
+    let voice = voice.pausing(plan.talk_ms, plan.quiet_ms);
     let mut code = Vec::new();
     for frame in plan.frames().take(frames) {
         code.resize(frame.clock_from as usize, MULAW_SILENCE);
@@ -207,28 +208,54 @@ impl Latencies {
     }
 }
 
-/// The uplink of one call.
-pub fn uplink(expected: &[i16], session: &SessionRecord) -> Alignment {
-    align(expected, &session.uplink.pcm)
+/// What the model heard of one call, over all its connections: samples, and the arrival of each
+/// message with the count of samples so far.
+pub fn stitch(sessions: &[&SessionRecord]) -> (Vec<i16>, Vec<(Nanos, u64)>) {
+    let mut pcm = Vec::new();
+    let mut arrivals = Vec::new();
+    for session in sessions {
+        let before = pcm.len() as u64;
+        pcm.extend_from_slice(&session.uplink.pcm);
+        arrivals.extend(session.uplink.arrivals.iter().map(|&(at, to)| (at, before + to)));
+    }
+    (pcm, arrivals)
 }
 
-/// When each frame was heard whole by the model. Only meaningful if the uplink is whole.
-pub fn uplink_latency(call: &CallRecord, session: &SessionRecord) -> Latencies {
+/// When each frame was heard whole by the model. Only meaningful if the uplink is whole. Frames
+/// that were planned while no session was ready wait by design, and are not counted.
+pub fn uplink_latency(call: &CallRecord, sessions: &[&SessionRecord]) -> Latencies {
     let mut latencies = Latencies::default();
-    let per_byte = u64::from(session.uplink.rate) / 8_000;
-    let mut arrivals = session.uplink.arrivals.iter().peekable();
+    let Some(rate) = sessions.iter().map(|it| it.uplink.rate).find(|&rate| rate != 0) else {
+        return latencies;
+    };
+    let per_byte = u64::from(rate) / 8_000;
+    let (_, arrivals) = stitch(sessions);
+    let mut arrivals = arrivals.iter().peekable();
+    let ready: Vec<(Nanos, Nanos)> = served(sessions);
     for frame in &call.sent {
         let until = frame.clock_to * per_byte;
         while arrivals.next_if(|&&(_, samples)| samples < until).is_some() {}
         let Some(&&(heard, _)) = arrivals.peek() else { break };
-        match session.ready_at {
-            Some(ready) if frame.planned >= ready => {
-                latencies.count(frame.planned, frame.sent, heard);
-            }
-            _ => latencies.early += 1,
+        let planned = frame.planned;
+        if ready.iter().any(|&(from, to)| from <= planned && planned < to) {
+            latencies.count(planned, frame.sent, heard);
+        } else {
+            latencies.early += 1;
         }
     }
     latencies
+}
+
+/// From when to when the model took audio: a session that was replaced did until its last piece.
+fn served(sessions: &[&SessionRecord]) -> Vec<(Nanos, Nanos)> {
+    let last = sessions.len().saturating_sub(1);
+    let until = |place: usize, session: &SessionRecord| match session.uplink.arrivals.last() {
+        _ if place == last => Nanos::MAX,
+        Some(&(at, _)) => at,
+        None => 0,
+    };
+    let ready = sessions.iter().enumerate();
+    ready.filter_map(|(place, it)| Some((it.ready_at?, until(place, it)))).collect()
 }
 
 /// The downlink of one call: the verdict, and where in the heard audio each turn that was heard
@@ -237,65 +264,120 @@ pub fn uplink_latency(call: &CallRecord, session: &SessionRecord) -> Latencies {
 pub struct Downlink {
     /// The verdict, in bytes of mu-law.
     pub alignment: Alignment,
-    /// Turns with the place of their first byte and the number of bytes heard.
-    pub turns: Vec<(Turn, u64, u64)>,
+    /// Turns that were heard.
+    pub turns: Vec<Placed>,
+    /// What the end of a connection made void, in bytes: said, and never heard.
+    pub cut_bytes: u64,
+}
+
+/// A turn in what the phone heard.
+#[derive(Clone, Debug)]
+pub struct Placed {
+    /// The place of its session among those of the call.
+    pub session: usize,
+    /// The turn.
+    pub turn: Turn,
+    /// Its first byte.
+    pub from: u64,
+    /// The bytes heard of it.
+    pub len: u64,
 }
 
 /// What the phone must hear of a turn: its samples converted, padded to whole frames if the turn
 /// was complete.
 pub fn turn_code(seed: u64, session: usize, turn: &Turn) -> Vec<u8> {
+    padded(signal::downlink(&turn_pcm(seed, session, turn)), turn)
+}
+
+fn turn_pcm(seed: u64, session: usize, turn: &Turn) -> Vec<i16> {
     let mut pcm = vec![0; turn.said() as usize];
     ModelVoice::new(seed, session, turn.number, turn.samples).speak(0, &mut pcm);
-    let mut code = signal::downlink(&pcm);
+    pcm
+}
+
+fn padded(mut code: Vec<u8>, turn: &Turn) -> Vec<u8> {
     if turn.complete {
         code.resize(code.len().next_multiple_of(FRAME_BYTES), MULAW_SILENCE);
     }
     code
 }
 
-/// Judges what a phone heard of a session. `seed`: of the model's voices.
+/// Samples at 24 kHz that are longer than the memory of a conversion to 8 kHz.
+const MEMORY_SAMPLES: usize = 240;
+
+/// A turn that goes on after a handover, by a relay whose filter remembers what came before it.
+fn turn_code_after(before: &[i16], pcm: &[i16], turn: &Turn) -> Vec<u8> {
+    let memory = &before[before.len().saturating_sub(MEMORY_SAMPLES)..];
+    let memory = &memory[memory.len() % 3..];
+    let mut code = signal::downlink(&[memory, pcm].concat());
+    code.drain(..memory.len() / 3);
+    padded(code, turn)
+}
+
+/// Judges what a phone heard of the sessions of its call, in order. `seed`: of the model's voices.
 ///
 /// Turns must be heard whole and in order. Where the model was interrupted, the phone may have
 /// heard any part of what was said since the last interruption, from its start, up to a `clear`.
-pub fn downlink(seed: u64, session: &SessionRecord, call: &CallRecord) -> Downlink {
+/// Where a connection came to its end in the middle of a turn, the end of that turn may be missing.
+pub fn downlink(seed: u64, sessions: &[&SessionRecord], call: &CallRecord) -> Downlink {
     let heard = &call.heard.audio;
     let mut clears = call.heard.clears.iter().map(|clear| clear.after_bytes as usize).peekable();
     let mut result = Downlink::default();
     let mut cursor = 0;
-    for group in session.spoken.split_inclusive(|s| matches!(s, Spoken::Interrupted { .. })) {
-        let mut expected = Vec::new();
-        let mut turns = Vec::new();
-        for spoken in group {
-            if let Spoken::Turn(turn) = spoken {
-                let code = turn_code(seed, session.index, turn);
+    let mut before: Vec<i16> = Vec::new();
+    for (place, session) in sessions.iter().enumerate() {
+        for group in session.spoken.split_inclusive(|s| matches!(s, Spoken::Interrupted { .. })) {
+            let rest = &heard[cursor..];
+            let mut expected = Vec::new();
+            let mut turns = Vec::new();
+            for spoken in group {
+                let Spoken::Turn(turn) = spoken else { continue };
+                let pcm = turn_pcm(seed, session.index, turn);
+                let mut code = padded(signal::downlink(&pcm), turn);
+                if turn.continues && !starts_alike(&code, rest) {
+                    code = turn_code_after(&before, &pcm, turn);
+                }
                 turns.push((turn.clone(), expected.len(), code.len()));
                 expected.extend(code);
+                before = pcm;
             }
-        }
-        let interrupted = matches!(group.last(), Some(Spoken::Interrupted { .. }));
-        // Clears without an interruption behind them are harmless, and change nothing.
-        while clears.next_if(|&clear| clear < cursor).is_some() {}
-        let rest = &heard[cursor..];
-        let same = expected.iter().zip(rest).take_while(|(e, h)| e == h).count();
-        let cut = clears.next_if(|&clear| interrupted && clear <= cursor + same);
-        let taken = match cut {
-            Some(clear) => clear - cursor,
-            None if same == expected.len() => same,
-            None => {
-                result.alignment.add(&align(&expected, rest));
-                let at = (cursor + same) as u64;
-                result.alignment.first_fault.get_or_insert(at);
-                return result;
+            let interrupted = matches!(group.last(), Some(Spoken::Interrupted { .. }));
+            // Clears without an interruption behind them are harmless, and change nothing.
+            while clears.next_if(|&clear| clear < cursor).is_some() {}
+            let same = expected.iter().zip(rest).take_while(|(e, h)| e == h).count();
+            let cut = clears.next_if(|&clear| interrupted && clear <= cursor + same);
+            let torn = turns.last().is_some_and(|(turn, _, _)| !turn.complete);
+            let taken = match cut {
+                Some(clear) => {
+                    result.alignment.voided += (expected.len() - (clear - cursor)) as u64;
+                    clear - cursor
+                }
+                None if same == expected.len() => same,
+                None if torn && !interrupted && place + 1 < sessions.len() => {
+                    result.cut_bytes += (expected.len() - same) as u64;
+                    before.truncate(before.len().saturating_sub((expected.len() - same) * 3));
+                    same
+                }
+                None if same == rest.len() && hung_up_on(call) => {
+                    result.alignment.voided += (expected.len() - same) as u64;
+                    same
+                }
+                None => {
+                    result.alignment.add(&align(&expected, rest));
+                    let at = (cursor + same) as u64;
+                    result.alignment.first_fault.get_or_insert(at);
+                    return result;
+                }
+            };
+            result.alignment.expected += expected.len() as u64;
+            result.alignment.matched += taken as u64;
+            for (turn, from, len) in turns {
+                let len = len.min(taken.saturating_sub(from)) as u64;
+                let from = (cursor + from) as u64;
+                result.turns.push(Placed { session: place, turn, from, len });
             }
-        };
-        result.alignment.expected += expected.len() as u64;
-        result.alignment.matched += taken as u64;
-        result.alignment.voided += (expected.len() - taken) as u64;
-        for (turn, from, len) in turns {
-            let heard_bytes = len.min(taken.saturating_sub(from));
-            result.turns.push((turn, (cursor + from) as u64, heard_bytes as u64));
+            cursor += taken;
         }
-        cursor += taken;
     }
     let behind = heard.len() - cursor;
     if behind > 0 {
@@ -305,13 +387,32 @@ pub fn downlink(seed: u64, session: &SessionRecord, call: &CallRecord) -> Downli
     result
 }
 
+/// True if what was heard begins like `code`, as far as one filter's memory reaches.
+fn starts_alike(code: &[u8], heard: &[u8]) -> bool {
+    let len = code.len().min(heard.len()).min(MEMORY_SAMPLES / 3);
+    code[..len] == heard[..len]
+}
+
+/// True if the phone still had something to play when its stream ended: what the relay kept back
+/// for its time could not come any more.
+fn hung_up_on(call: &CallRecord) -> bool {
+    call.times.closed.is_some_and(|closed| left_to_play(call, closed) > 0)
+}
+
 /// When each chunk was heard whole by the phone. `lead`: how far ahead of real time a relay passes
-/// audio on; what the model sends further ahead than that waits by design, and is not counted.
-pub fn downlink_latency(downlink: &Downlink, call: &CallRecord, lead: Nanos) -> Latencies {
+/// audio on; what the model sends further ahead than that waits by design, and is not counted, nor
+/// is what was planned before its session was ready.
+pub fn downlink_latency(
+    downlink: &Downlink,
+    sessions: &[&SessionRecord],
+    call: &CallRecord,
+    lead: Nanos,
+) -> Latencies {
     let mut latencies = Latencies::default();
     let Some(opened) = call.times.opened else { return latencies };
-    for (turn, from, len) in &downlink.turns {
+    for Placed { session, turn, from, len } in &downlink.turns {
         let mut arrivals = call.heard.arrivals.iter().peekable();
+        let ready = sessions[*session].ready_at.unwrap_or(opened).max(opened);
         let Some(began) = turn.chunks.first().map(|chunk| chunk.planned) else { continue };
         for (number, chunk) in turn.chunks.iter().enumerate() {
             let until = chunk.to_sample / 3;
@@ -321,7 +422,7 @@ pub fn downlink_latency(downlink: &Downlink, call: &CallRecord, lead: Nanos) -> 
             while arrivals.next_if(|&&(_, bytes)| bytes < from + until).is_some() {}
             let Some(&&(heard, _)) = arrivals.peek() else { break };
             let into = chunk.to_sample * SECONDS / (SAMPLES_PER_MS * 1000);
-            if chunk.planned < opened {
+            if chunk.planned < ready {
                 latencies.early += 1;
             } else if number > 0 && into > chunk.planned - began + lead {
                 latencies.paced += 1;
@@ -361,7 +462,7 @@ pub fn barge_ins(session: &SessionRecord, call: &CallRecord) -> BargeIns {
 }
 
 /// What the phone had left to play at a time, as a time.
-fn left_to_play(call: &CallRecord, at: Nanos) -> Nanos {
+pub fn left_to_play(call: &CallRecord, at: Nanos) -> Nanos {
     let mut playout = Playout::default();
     let mut clears = call.heard.clears.iter().filter(|clear| clear.at <= at).peekable();
     let mut before = 0;
@@ -387,7 +488,7 @@ pub const LEAD: Nanos = 240 * MILLIS;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gemini::session::{Chunk, Uplink};
+    use crate::gemini::record::{Chunk, Uplink};
     use crate::twilio::caller::{CallTimes, Outcome};
     use crate::twilio::phone::{Cleared, Heard, SentFrame};
     use crate::twilio::playout::PlayoutCounts;
@@ -456,15 +557,10 @@ mod tests {
     fn session(index: usize, pcm: Vec<i16>, spoken: Vec<Spoken>) -> SessionRecord {
         let arrivals = (1..=pcm.len() / 320).map(|n| (n as u64 * 20, n as u64 * 320)).collect();
         SessionRecord {
-            index,
-            accepted_at: 0,
-            setup: None,
-            ready_at: Some(0),
             uplink: Uplink { rate: 16_000, pcm, arrivals, ..Uplink::default() },
             spoken,
-            messages: Vec::new(),
-            complaints: Vec::new(),
-            ending: None,
+            ready_at: Some(0),
+            ..SessionRecord::new(index, 0)
         }
     }
 
@@ -488,7 +584,7 @@ mod tests {
 
     fn turn(number: usize, samples: u64, complete: bool) -> Turn {
         let chunks = vec![Chunk { planned: 0, sent: 0, to_sample: samples }];
-        Turn { number, samples, chunks, complete }
+        Turn { number, samples, chunks, complete, continues: false }
     }
 
     #[test]
@@ -530,11 +626,11 @@ mod tests {
         let mut heard = session(0, signal::uplink(&code, 16_000), Vec::new());
         // Two frames came together, the third alone.
         heard.uplink.arrivals = vec![(25, 640), (41, 960)];
-        let latencies = uplink_latency(&record, &heard);
+        let latencies = uplink_latency(&record, &[&heard]);
         assert_eq!(latencies.corrected, [15, 5, 11]);
         assert_eq!(latencies.uncorrected, [11, 1, 7]);
         heard.ready_at = Some(20);
-        assert_eq!(uplink_latency(&record, &heard).early, 1);
+        assert_eq!(uplink_latency(&record, &[&heard]).early, 1);
     }
 
     #[test]
@@ -543,12 +639,12 @@ mod tests {
         let heard: Vec<u8> = turns.iter().flat_map(|turn| turn_code(7, 5, turn)).collect();
         assert_eq!(heard.len(), 1120 + 1600);
         let record = session(5, Vec::new(), turns.map(Spoken::Turn).to_vec());
-        assert!(downlink(7, &record, &call(heard.clone(), &[])).alignment.is_whole());
+        assert!(downlink(7, &[&record], &call(heard.clone(), &[])).alignment.is_whole());
         let short = call(heard[..heard.len() - 1].to_vec(), &[]);
-        assert_eq!(downlink(7, &record, &short).alignment.lost, 1);
+        assert_eq!(downlink(7, &[&record], &short).alignment.lost, 1);
         let mut more = heard;
         more.extend([MULAW_SILENCE; 160]);
-        assert_eq!(downlink(7, &record, &call(more, &[])).alignment.foreign, 160);
+        assert_eq!(downlink(7, &[&record], &call(more, &[])).alignment.foreign, 160);
     }
 
     #[test]
@@ -558,14 +654,14 @@ mod tests {
         let [first, second] = turns.map(Spoken::Turn);
         let record = session(5, Vec::new(), vec![first, Spoken::Interrupted { at: 0 }, second]);
         let heard = [&codes[0][..1600], &codes[1]].concat();
-        let good = downlink(7, &record, &call(heard.clone(), &[1600])).alignment;
+        let good = downlink(7, &[&record], &call(heard.clone(), &[1600])).alignment;
         assert!(good.is_whole());
         assert_eq!(good.voided, 6400);
         // The clear is missing: old and new speech run into each other.
-        assert!(!downlink(7, &record, &call(heard, &[])).alignment.is_whole());
+        assert!(!downlink(7, &[&record], &call(heard, &[])).alignment.is_whole());
         // Old speech after the clear.
         let stale = [&codes[0][..1600], &codes[0][1600..1760], &codes[1]].concat();
-        assert!(!downlink(7, &record, &call(stale, &[1600])).alignment.is_whole());
+        assert!(!downlink(7, &[&record], &call(stale, &[1600])).alignment.is_whole());
     }
 
     #[test]
@@ -593,13 +689,13 @@ mod tests {
     fn chunks_further_ahead_than_the_lead_are_not_called_late() {
         let chunks =
             (1..=10).map(|n| Chunk { planned: 100, sent: 101, to_sample: n * 960 }).collect();
-        let burst = Turn { number: 0, samples: 9600, chunks, complete: true };
+        let burst = Turn { number: 0, samples: 9600, chunks, complete: true, continues: false };
         let code = turn_code(7, 5, &burst);
         let record = session(5, Vec::new(), vec![Spoken::Turn(burst)]);
         let mut phone = call(code, &[]);
         phone.heard.arrivals = (1..=10).map(|n| (100 + n, n * 320)).collect();
-        let heard = downlink(7, &record, &phone);
-        let latencies = downlink_latency(&heard, &phone, LEAD);
+        let heard = downlink(7, &[&record], &phone);
+        let latencies = downlink_latency(&heard, &[&record], &phone, LEAD);
         assert_eq!(latencies.corrected, [1, 2, 3, 4, 5, 6]);
         assert_eq!(latencies.paced, 4);
     }

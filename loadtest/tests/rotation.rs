@@ -51,7 +51,7 @@ fn a_connection_made_ahead_takes_the_place_of_one_announced_to_end() {
 /// A call of `ms` milliseconds whose connections are announced to end in `time_left`, and its
 /// sessions.
 fn rotate(time_left: &str, ms: u64, sessions_min: usize) -> Vec<SessionRecord> {
-    let harness = start(Step::GoAway { time_left: time_left.into() });
+    let harness = start(Step::GoAway { time_left: time_left.into(), enforced: false });
     let spec = harness.spec(0, MediaPlan::steady(ms));
     let (media, voice, seed) = (spec.media.clone(), spec.voice, harness.seed);
     let (record, sessions) = one_call(harness, spec);

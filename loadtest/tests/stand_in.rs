@@ -206,7 +206,7 @@ fn caller_audio_is_heard_sample_for_sample() {
 #[test]
 fn go_away_is_followed_by_a_close_of_any_code() {
     let script = Script::of(vec![
-        Step::GoAway { time_left: "0s".into() },
+        Step::GoAway { time_left: "0s".into(), enforced: false },
         Step::Pause(10 * MILLIS),
         Step::Close { code: 1011, reason: "Deadline expired".into() },
     ]);
@@ -285,6 +285,23 @@ fn a_ping_is_answered_and_noted() {
     socket.close(None).unwrap();
     while socket.read().is_ok() {}
     assert_eq!(record(&stand_in).complaints, [Complaint::Ping]);
+}
+
+#[test]
+fn a_pong_can_be_late() {
+    let mut script = Script::listen();
+    script.pong_after = Some(300 * MILLIS);
+    script.updates_every = Some(50 * MILLIS);
+    let stand_in = start(script);
+    let mut socket = open(&stand_in);
+    let clock = Clock::start();
+    socket.send(Message::Ping(vec![7].into())).unwrap();
+    let mut before = 0;
+    while !matches!(socket.read().unwrap(), Message::Pong(payload) if payload.as_ref() == [7]) {
+        before += 1;
+    }
+    assert!(clock.now() >= 300 * MILLIS, "it was held back");
+    assert!(before >= 3, "and nothing else was");
 }
 
 #[test]

@@ -62,6 +62,21 @@ impl Answer {
         Answer::json(status, format!("{{\"error\":\"{why}\"}}"))
     }
 
+    /// A calendar that may be kept, and asked for again by its tag.
+    pub(super) fn calendar(text: &str, tag: String) -> Answer {
+        Answer::new(200, "text/calendar; charset=utf-8", text.as_bytes().to_vec()).revalidated(tag)
+    }
+
+    /// The reader has what has this tag.
+    pub(super) fn not_modified(tag: String) -> Answer {
+        Answer { status: 304, ..Answer::no_content() }.revalidated(tag)
+    }
+
+    /// Only for its reader, who asks each time whether it still holds.
+    fn revalidated(self, tag: String) -> Answer {
+        self.with("ETag", tag).with("Cache-Control", "private, no-cache")
+    }
+
     /// Done, and nothing to say.
     pub(super) fn no_content() -> Answer {
         Answer { status: 204, content_type: "", fields: Vec::new(), body: Cow::Borrowed(&[]) }
@@ -105,7 +120,9 @@ pub(super) const fn status_label(status: u16) -> &'static str {
         101 => "101",
         200 => "200",
         204 => "204",
+        304 => "304",
         400 => "400",
+        401 => "401",
         403 => "403",
         404 => "404",
         405 => "405",

@@ -74,6 +74,13 @@ impl Desk {
                     "event=webhook call_sid={shown} answer=stream{left_out}"
                 );
             }
+            // What nobody vouches for where somebody could is answered, but worth no session.
+            if let Some(call_sid) = call_sid
+                && (vouched || self.config.twilio.signature == SignatureMode::Off)
+            {
+                let value = |name| form::value(&fields, name);
+                self.order_ahead(call_sid, value("From"), value("To"));
+            }
             return Answer::twiml(self.connect(now, &fields, call_sid, &origin));
         };
         self.count_refusal(refusal);
@@ -155,6 +162,7 @@ impl Desk {
             Err(answer) => return answer,
         };
         let call_sid = form::value(&fields, "CallSid").unwrap_or_default();
+        self.forget_ahead(call_sid);
         Answer::twiml(match self.endings.afterwards(now, call_sid) {
             Sequel::Hangup => twiml::hangup(),
             Sequel::Fallback => twiml::say_and_hangup(&self.config.twilio.fallback, None),
@@ -173,6 +181,7 @@ impl Desk {
         let (call, event) = (value("CallSid"), value("StreamEvent"));
         if event.0 == "stream-error" {
             let error = value("StreamError");
+            self.forget_ahead(call.0);
             if let Some(left_out) = self.limiters.stream_failures.may_speak(now) {
                 log::warn!(
                     target: "twilio",

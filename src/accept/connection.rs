@@ -5,7 +5,7 @@
 //! | idle: nothing of a request yet | its first byte | `head` for the first, later `keep_alive` | closed |
 //! | waiting for the rest of a head | its last byte | `head`, for the first from the start | 408 |
 //! | reading a body | its last byte | `body` | 408 |
-//! | waiting for the figures | they come | `figures` | 503 |
+//! | waiting for figures or calendar | they come | `figures` | 503 |
 //! | answering | the kernel has it all | `answer` | closed |
 //! | lingering after the last answer | the peer closes | `linger` | closed |
 //!
@@ -113,7 +113,7 @@ enum State {
     /// Some of a head has come.
     Head,
     Body(Box<Incoming>),
-    /// The control thread gathers the figures.
+    /// The control thread gathers the figures, or the calendar thread writes the feed.
     Figures {
         ticket: u64,
         terms: Terms,
@@ -471,10 +471,14 @@ impl Connection {
         }
     }
 
-    /// The figures have come, or cannot be had.
-    pub(super) fn handle_figures(&mut self, context: &mut Context<'_>, text: Option<String>) {
+    /// The figures or the calendar have come, or cannot be had.
+    pub(super) fn handle_figures(
+        &mut self,
+        context: &mut Context<'_>,
+        answer: impl FnOnce(&mut Desk) -> Answer,
+    ) {
         let State::Figures { terms, .. } = self.state else { return };
-        let answer = context.desk.figures_answer(text);
+        let answer = answer(context.desk);
         self.answer(context, &answer, terms);
     }
 
@@ -498,7 +502,9 @@ impl Connection {
                 let answer = Answer::error(408, "the request did not arrive in time");
                 self.answer(context, &answer, Terms { keep_alive: false, head_only });
             }
-            State::Figures { .. } => self.handle_figures(context, None),
+            State::Figures { .. } => {
+                self.handle_figures(context, |desk| desk.figures_answer(None));
+            }
             _ => return Served::Over(End::TooSlow),
         }
         self.serve(context)

@@ -12,14 +12,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Neighbours;
-use super::admission::{Facts, TokenCheck, Use, UsedTokens, Verdict, mark_of, verdict};
+use super::admission::{self, TokenCheck, Use, UsedTokens, Verdict, mark_of, verdict};
 use super::answer::Answer;
 use super::carrier::NO_CALL;
 use super::endings::Endings;
 use super::guests::Guests;
 use super::limiter::Limiters;
 use super::page::Page;
-use crate::call::{CallId, Class, Door, Ending, LineFault, Opening, Refusal};
+use crate::call::{CallId, Class, Door, Ending, Facts, LineFault, Opening, Refusal};
 use crate::clock::{Nanos, unix_seconds};
 use crate::config::Config;
 use crate::mail::{CallKey, DialLetter, Load, WorkerLetter};
@@ -33,7 +33,7 @@ const ACCEPT_FAILED_SHOWN: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub(super) enum Outcome {
     Answer(Answer),
-    /// An answer once the control thread has sent the page with this number.
+    /// An answer once the control or calendar thread has sent the page with this number.
     Figures {
         ticket: u64,
     },
@@ -256,6 +256,9 @@ impl Desk {
                     );
                 }
                 self.tell_worker(call, WorkerLetter::Refused { call, refusal });
+                if let (true, Opening::Twilio { call_sid, .. }) = (vouched, opening) {
+                    self.forget_ahead(call_sid);
+                }
                 return None;
             }
         }
@@ -274,7 +277,7 @@ impl Desk {
         if let Some(older) = let_in.older {
             self.tell_worker(older, WorkerLetter::Replaced { call: older });
         }
-        self.order_line(call, id, opening);
+        self.order_line(call, id, opening, call_sid.filter(|_| vouched));
         let_in.arrived_from
     }
 
@@ -284,20 +287,25 @@ impl Desk {
         let on_worker = self.guests.calls_on(call.worker, &self.load);
         let has_room = self.has_room() && on_worker < self.config.limits.max_calls_per_worker;
         match opening {
-            Opening::Web { .. } => {
+            Opening::Web { agent, .. } => {
                 let enabled = self.config.web.enabled;
-                (verdict(Facts::Web { enabled, draining, has_room }), false)
+                let facts = admission::Facts::Web { enabled, draining, has_room };
+                let has_agent = self.config.web_agent(agent.as_deref()).is_some();
+                match verdict(facts) {
+                    Verdict::In if !has_agent => (Verdict::Refused(Refusal::NoAgent), false),
+                    verdict => (verdict, false),
+                }
             }
             Opening::Fork { call_sid, token } => {
                 let token = self.use_fork_token(token.as_deref(), call_sid);
                 self.shared.signatures.count(token.label());
-                (verdict(Facts::Fork { token }), false)
+                (verdict(admission::Facts::Fork { token }), false)
             }
             Opening::Twilio { call_sid, token, .. } => {
                 let token = self.use_token(token.as_deref(), call_sid);
                 self.shared.signatures.count(token.label());
                 let mode = self.config.twilio.signature;
-                let verdict = verdict(Facts::Twilio { mode, token, draining, has_room });
+                let verdict = verdict(admission::Facts::Twilio { mode, token, draining, has_room });
                 (verdict, token == TokenCheck::Good)
             }
         }
@@ -377,21 +385,48 @@ impl Desk {
         }
     }
 
-    fn order_line(&self, call: CallKey, id: CallId, opening: &Opening) {
+    /// `ahead`: the carrier's name of a call that is what it claims to be.
+    fn order_line(&self, call: CallKey, id: CallId, opening: &Opening, ahead: Option<&str>) {
         let class = class_of(opening);
-        let to = match opening {
-            Opening::Twilio { to, .. } => to.as_deref(),
-            Opening::Fork { .. } | Opening::Web { .. } => None,
+        let config = &self.config;
+        let agent = match opening {
+            Opening::Twilio { to, .. } => config.agent_for(to.as_deref()),
+            Opening::Web { agent, .. } => {
+                config.web_agent(agent.as_deref()).unwrap_or_else(|| config.agent_for(None))
+            }
+            Opening::Fork { .. } => config.agent_for(None),
         };
-        let agent = self.config.agent_for(to).clone();
-        if self
-            .neighbours
-            .dial
-            .post(DialLetter::Dial { call, id, class, agent, revival: None })
-            .is_err()
-        {
+        let (agent, facts) = (agent.clone(), Arc::new(opening.facts()));
+        let ahead = ahead.map(str::to_owned);
+        let letter = DialLetter::Dial { call, id, class, agent, facts, ahead, revival: None };
+        if self.neighbours.dial.post(letter).is_err() {
             self.shared.connections.count("dial_box_full");
             self.tell_worker(call, WorkerLetter::NoLine { call, fault: LineFault::Full });
+        }
+    }
+
+    /// The webhook of a call was answered: a session is brought to readiness before its stream
+    /// comes. A letter lost costs the call nothing but time.
+    pub(super) fn order_ahead(&self, call_sid: &str, from: Option<&str>, to: Option<&str>) {
+        if self.config.gemini.pool == 0 {
+            return;
+        }
+        let agent = self.config.agent_for(to).clone();
+        let facts = Arc::new(Facts::new(from, to, []));
+        let letter = DialLetter::Ahead { call_sid: call_sid.to_owned(), agent, facts };
+        if self.neighbours.dial.post(letter).is_err() {
+            self.shared.connections.count("dial_box_full");
+        }
+    }
+
+    /// That call will not come. A letter lost leaves the session to its expiry.
+    pub(super) fn forget_ahead(&self, call_sid: &str) {
+        if self.config.gemini.pool == 0 || call_sid.is_empty() {
+            return;
+        }
+        let letter = DialLetter::Forget { call_sid: call_sid.to_owned() };
+        if self.neighbours.dial.post(letter).is_err() {
+            self.shared.connections.count("dial_box_full");
         }
     }
 

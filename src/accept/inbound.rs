@@ -15,6 +15,7 @@ use std::time::Duration;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Poll, Token};
 
+use super::answer::Answer;
 use super::connection::{BecomeCall, Connection, Context, Deadlines, End, Served};
 use super::desk::Desk;
 use super::young::{NoSlot, Young};
@@ -170,7 +171,12 @@ impl Inbound {
                     let from = self.desk.ended(self.now, id, call_sid, ending, transfer);
                     self.arrived(from);
                 }
-                AcceptLetter::Page { ticket, text } => self.hand_out_figures(ticket, text),
+                AcceptLetter::Page { ticket, text } => {
+                    self.hand_out(ticket, |desk| desk.figures_answer(text));
+                }
+                AcceptLetter::Calendar { ticket, page } => {
+                    self.hand_out(ticket, |desk| desk.calendar_answer(page));
+                }
                 AcceptLetter::Drain => self.desk.drain(self.now),
                 AcceptLetter::Stop => return ControlFlow::Break(()),
             }
@@ -332,11 +338,12 @@ impl Inbound {
         }
     }
 
-    fn hand_out_figures(&mut self, ticket: u64, text: Option<String>) {
+    /// Answers the connection that waits for `ticket`; it may be gone.
+    fn hand_out(&mut self, ticket: u64, answer: impl FnOnce(&mut Desk) -> Answer) {
         let waiting = self.young.all().find(|(_, connection)| connection.ticket() == Some(ticket));
         let Some((slot, _)) = waiting else { return };
         self.serve(slot, |connection, context| {
-            connection.handle_figures(context, text);
+            connection.handle_figures(context, answer);
             connection.serve(context)
         });
     }

@@ -63,7 +63,8 @@ use crate::config::Config;
 #[cfg(doc)]
 use crate::limits::YOUNG_CONNECTIONS_MAX;
 use crate::mail::{
-    AcceptLetter, ControlLetter, DialLetter, Load, Mailbox, Postbox, WorkerLetter, mailbox,
+    AcceptLetter, CalendarLetter, ControlLetter, DialLetter, Load, Mailbox, Postbox, WorkerLetter,
+    mailbox,
 };
 use crate::metrics::Shared;
 pub use connection::Deadlines;
@@ -97,6 +98,8 @@ pub struct Neighbours {
     pub dial: Postbox<DialLetter>,
     /// Gathers the figures.
     pub control: Postbox<ControlLetter>,
+    /// Writes the calendar feed; `None` where no appointments are taken.
+    pub calendar: Option<Postbox<CalendarLetter>>,
 }
 
 impl Accept {

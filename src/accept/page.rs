@@ -68,7 +68,7 @@ impl Page {
 
 /// Whether somebody answers who needs no key, on this machine: the demo agent.
 fn is_demo(config: &Config) -> bool {
-    config.gemini.api_key.is_none() && !config.gemini.url.tls
+    !config.gemini.has_credentials() && !config.gemini.url.tls
 }
 
 /// What stands between the first `open` and the `close` behind it.

@@ -31,6 +31,10 @@ pub(super) struct Request {
     pub(super) signature: Option<String>,
     /// `X-Twilio-Webhooks-Signature-Settings`.
     pub(super) signature_settings: Option<String>,
+    /// `Authorization`.
+    pub(super) authorization: Option<String>,
+    /// `If-None-Match`: the tags of the answers it has.
+    pub(super) if_none_match: Option<String>,
     /// Of which origin the page is that sent it: only browsers say `Origin`.
     pub(super) page_origin: Option<String>,
     /// Whether it says to be the carrier's WebSocket client.
@@ -73,6 +77,8 @@ impl Request {
             content_type: head.header("content-type").map(media_type),
             signature: owned("x-twilio-signature"),
             signature_settings: owned("x-twilio-webhooks-signature-settings"),
+            authorization: owned("authorization"),
+            if_none_match: owned("if-none-match"),
             page_origin: head
                 .values("origin")
                 .next()

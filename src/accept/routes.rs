@@ -6,6 +6,7 @@
 //! | `/twilio/after` | GET, HEAD, POST | [`Route::After`] |
 //! | `/twilio/stream-status` | GET, HEAD, POST | [`Route::StreamStatus`] |
 //! | `/healthz`, `/readyz`, `/metrics` | GET, HEAD | the like-named |
+//! | `/calendar.ics` | GET, HEAD | [`Route::Calendar`] where appointments are taken |
 //! | `/` | GET, HEAD | [`Route::Page`] where browsers are served |
 //! | `/vocaris.js` | GET, HEAD | [`Route::Module`] where browsers are served |
 //! | `/`, `/web`, `/twilio/media`, `/twilio/media/…` | GET with an upgrade | [`Route::Upgrade`] |
@@ -15,6 +16,9 @@
 //! Out:      a route, or the answer that refuses; later the answer.
 //! Not here: the carrier's routes (`accept::carrier`), upgrades (`accept::doors`).
 
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use aws_lc_rs::digest::{SHA256, digest};
+
 use super::answer::Answer;
 use super::desk::{Desk, Outcome, Welcome};
 use super::page::Page;
@@ -22,7 +26,8 @@ use super::request::Request;
 use crate::call::Door;
 use crate::clock::Nanos;
 use crate::limits::FIGURES_WAITING_MAX;
-use crate::mail::ControlLetter;
+use crate::mail::{CalendarLetter, CalendarPage, ControlLetter};
+use crate::wire::form;
 use crate::wire::http::Method;
 use crate::wire::upgrade::{UpgradeError, required};
 
@@ -41,6 +46,8 @@ pub(super) enum Route {
     Readyz,
     /// The figures.
     Metrics,
+    /// The booked appointments.
+    Calendar,
     /// The browsers' page.
     Page,
     /// The module the page is made with, for other pages.
@@ -83,6 +90,7 @@ impl Desk {
             "/healthz" => Route::Healthz,
             "/readyz" => Route::Readyz,
             "/metrics" => Route::Metrics,
+            "/calendar.ics" if self.config.appointments.enabled => Route::Calendar,
             "/" if self.config.web.enabled => Route::Page,
             "/vocaris.js" if self.config.web.enabled => Route::Module,
             _ => return Err(Answer::error(404, "no such path")),
@@ -152,6 +160,7 @@ impl Desk {
             // Any page may ask: a browser hides from it why a WebSocket was refused.
             Route::Readyz => self.readyz(now).with("Access-Control-Allow-Origin", "*"),
             Route::Metrics => return self.ask_for_figures(),
+            Route::Calendar => return self.ask_for_calendar(request),
             Route::Page => self.page.answer(),
             Route::Module => Page::module(),
             Route::Upgrade(door) => return self.upgrade(now, request, door),
@@ -183,6 +192,46 @@ impl Desk {
         Outcome::Figures { ticket }
     }
 
+    /// The calendar is for those who know its token.
+    fn ask_for_calendar(&mut self, request: &Request) -> Outcome {
+        let refused = |answer| Outcome::Answer(answer);
+        let Some(token) = &self.config.appointments.calendar_token else {
+            return refused(Answer::error(403, "appointments.calendar_token is not set"));
+        };
+        match token_of(request) {
+            None => {
+                let asked = Answer::error(401, "the address needs ?token=");
+                return refused(asked.with("WWW-Authenticate", "Bearer"));
+            }
+            Some(given) if !is_same_secret(&given, token.reveal()) => {
+                return refused(Answer::error(403, "wrong token"));
+            }
+            Some(_) => {}
+        }
+        let ticket = self.next_ticket;
+        let known = request.if_none_match.clone();
+        let letter = CalendarLetter::Ask { ticket, known };
+        let calendar = self.neighbours.calendar.as_ref();
+        if self.tickets_waiting == FIGURES_WAITING_MAX
+            || calendar.is_none_or(|calendar| calendar.post(letter).is_err())
+        {
+            return refused(Answer::error(503, "too many requests"));
+        }
+        self.next_ticket += 1;
+        self.tickets_waiting += 1;
+        Outcome::Figures { ticket }
+    }
+
+    /// The answer to one calendar request, which waits no longer.
+    pub(super) fn calendar_answer(&mut self, page: CalendarPage) -> Answer {
+        self.tickets_waiting -= 1;
+        match page {
+            CalendarPage::Text { text, tag } => Answer::calendar(&text, tag),
+            CalendarPage::Unchanged { tag } => Answer::not_modified(tag),
+            CalendarPage::Unavailable => Answer::error(503, "the appointments cannot be read"),
+        }
+    }
+
     /// The answer to one figures request, which waits no longer.
     pub(super) fn figures_answer(&mut self, text: Option<String>) -> Answer {
         self.tickets_waiting -= 1;
@@ -190,7 +239,7 @@ impl Desk {
             Some(text) => {
                 Answer::new(200, "text/plain; version=0.0.4; charset=utf-8", text.into_bytes())
             }
-            None => Answer::error(503, "the figures did not come in time"),
+            None => Answer::error(503, "the answer did not come in time"),
         }
     }
 }
@@ -200,6 +249,19 @@ impl Desk {
 fn is_media(path: &str) -> bool {
     let Some(rest) = path.strip_prefix("/twilio/media") else { return false };
     rest.is_empty() || rest.strip_prefix('/').is_some_and(|part| !part.contains('/'))
+}
+
+/// The token a request brings: in its query, or as a bearer.
+fn token_of(request: &Request) -> Option<String> {
+    let fields = form::parse(request.query().as_bytes()).ok()?;
+    let bearer = request.authorization.as_deref().and_then(|field| field.strip_prefix("Bearer "));
+    form::value(&fields, "token").or(bearer).map(str::to_owned)
+}
+
+/// Whether two secrets are the same; how much of them is, the time this takes does not tell.
+fn is_same_secret(given: &str, known: &str) -> bool {
+    let digest = |text: &str| digest(&SHA256, text.as_bytes());
+    verify_slices_are_equal(digest(given).as_ref(), digest(known).as_ref()).is_ok()
 }
 
 /// A body must say that it is a form. No body at all is an empty form.

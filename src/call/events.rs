@@ -7,6 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::facts::Facts;
 use super::session::{Cause, Kind};
 use crate::config::{Agent, Secret, Tool};
 use crate::limits::TOOL_RESULT_BYTES_MAX;
@@ -73,6 +74,8 @@ pub enum Opening {
         from: Option<String>,
         /// Who is called.
         to: Option<String>,
+        /// The other parameters of the stream.
+        custom: Vec<(String, String)>,
     },
     /// From the `start` of a copy of both tracks of a call.
     Fork {
@@ -87,7 +90,22 @@ pub enum Opening {
         token: Option<String>,
         /// Rate of the audio it sends, in Hz.
         rate_hz: u32,
+        /// The agent it asks for by name.
+        agent: Option<String>,
     },
+}
+
+impl Opening {
+    /// What the model may know of it.
+    pub fn facts(&self) -> Facts {
+        match self {
+            Opening::Twilio { from, to, custom, .. } => {
+                let custom = custom.iter().map(|(name, text)| (name.as_str(), text.as_str()));
+                Facts::new(from.as_deref(), to.as_deref(), custom)
+            }
+            Opening::Fork { .. } | Opening::Web { .. } => Facts::default(),
+        }
+    }
 }
 
 /// Why a call is not let in.
@@ -105,17 +123,20 @@ pub enum Refusal {
     Full,
     /// The relay is about to stop.
     Draining,
+    /// No agent of the name that the web client asks for, or none for web clients.
+    NoAgent,
 }
 
 impl Refusal {
     /// Every refusal, in the order of their counters.
-    pub const ALL: [Refusal; 6] = [
+    pub const ALL: [Refusal; 7] = [
         Refusal::NoToken,
         Refusal::BadToken,
         Refusal::ExpiredToken,
         Refusal::UsedToken,
         Refusal::Full,
         Refusal::Draining,
+        Refusal::NoAgent,
     ];
 
     /// The reason in figures, in the log and in the close frame.
@@ -127,6 +148,7 @@ impl Refusal {
             Refusal::UsedToken => "used_token",
             Refusal::Full => "full",
             Refusal::Draining => "draining",
+            Refusal::NoAgent => "no_agent",
         }
     }
 
@@ -153,6 +175,9 @@ pub struct LineTerms {
     pub seed: Option<String>,
     /// The message that asks a model for its answer that does not give it, as JSON.
     pub nudge: String,
+    /// Whether updates of the session say which of our messages it holds
+    /// (`lastConsumedClientMessageIndex`).
+    pub transparent: bool,
     /// Who answers: its tools, its transfers, its keys. `None`: an agent without any.
     pub agent: Option<Arc<Agent>>,
 }
@@ -201,11 +226,13 @@ pub enum LineFault {
     Quota,
     /// The process may open no more sockets.
     NoDescriptor,
+    /// There is no access token to prove who we are by.
+    NoToken,
 }
 
 impl LineFault {
     /// How many labels there are.
-    pub const COUNT: usize = 10;
+    pub const COUNT: usize = 11;
 
     /// Its place among the counters.
     pub const fn index(self) -> usize {
@@ -220,6 +247,7 @@ impl LineFault {
             LineFault::Full => 7,
             LineFault::Quota => 8,
             LineFault::NoDescriptor => 9,
+            LineFault::NoToken => 10,
         }
     }
 
@@ -235,12 +263,14 @@ impl LineFault {
         "full",
         "quota",
         "no_descriptor",
+        "no_access_token",
     ];
 
     /// Whether another attempt may help: a wrong key, model or field stays wrong.
     pub const fn may_pass(self) -> bool {
         match self {
             LineFault::NoDescriptor
+            | LineFault::NoToken
             | LineFault::Resolve
             | LineFault::Connect
             | LineFault::Timeout

@@ -99,6 +99,7 @@ impl Call {
             self.watch.interrupted(self.now, self.ear.spoken_ms(self.now));
             let with_audio = message.audio_parts().next().is_some();
             self.barge_in(with_audio);
+            self.reconsider_farewell();
         }
         self.tell_transcripts(&message);
         self.take_model_audio(&message, bench);
@@ -114,7 +115,7 @@ impl Call {
             self.session.updated(handle.map(|handle| handle.to_cow()).as_deref());
         }
         if self.agent_life == LegLife::Open {
-            self.decline_tools(&message);
+            self.take_tool_calls(&message);
             self.heed(&message);
         }
     }
@@ -193,21 +194,6 @@ impl Call {
                 self.memory.add(who, &text.to_cow());
                 self.phone.tell(&ToBrowser::Transcript { who, text: &text.to_cow(), is_final });
             }
-        }
-    }
-
-    /// No tool is declared to the model; one that it calls all the same is answered with an error,
-    /// so that it does not wait for ever.
-    fn decline_tools(&mut self, message: &ServerMessage<'_>) {
-        for call in message.tool_calls() {
-            let id = call.id.map(|id| id.to_cow().into_owned());
-            let name = call.name.to_cow();
-            self.watch.answered();
-            let answer = gemini::tool_error_json(id.as_deref(), &name, "there is no such tool");
-            if self.agent.has_room(answer.len()) {
-                self.agent.send_json(&answer);
-            }
-            self.note_agent(Oddity::AgentTool);
         }
     }
 }

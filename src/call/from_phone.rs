@@ -15,13 +15,15 @@ use super::tap::Channel;
 use super::turns::Echo;
 use super::uplink::Uplink;
 use super::{
-    Audio, Call, Class, Dropped, Ending, LegLife, Life, Oddity, Opening, Report, Request, Workbench,
+    Audio, Call, Class, Dropped, Ending, Facts, LegLife, Life, Oddity, Opening, Refusal, Report,
+    Request, Workbench,
 };
 use crate::call::downlink::{Downlink, MODEL_RATE_HZ};
 use crate::clock::Nanos;
-use crate::limits::{BROWSER_MESSAGE_MAX_MS, DTMF_REPORTS_MAX, SID_MAX_BYTES};
+use crate::limits::{BROWSER_MESSAGE_MAX_MS, SID_MAX_BYTES};
 use crate::wire::browser::{self, DEFAULT_RATE_HZ, FromBrowser, ToBrowser};
 use crate::wire::gemini;
+use crate::wire::json::Text;
 use crate::wire::twilio::{self, Encoding, Inbound, MarkName, Media, Start, Track};
 use crate::wire::ws::{CloseCode, Event, MessageReader, Role};
 
@@ -116,7 +118,7 @@ impl Call {
             Inbound::Media(media) if self.is_fork => self.take_fork_audio(&media, bench),
             Inbound::Media(media) => self.take_carrier_audio(&media, bench),
             Inbound::Mark { name } => self.take_mark(&name.to_cow()),
-            Inbound::Dtmf { .. } => self.take_key_tone(),
+            Inbound::Dtmf { digit } => self.take_key(&digit.to_cow()),
             Inbound::Stop => self.end(Ending::CallerHungUp),
             // Counted, but never held against a carrier: it may have learnt a new word.
             Inbound::Unknown => self.tally.note(Oddity::PhoneUnknown),
@@ -156,6 +158,9 @@ impl Call {
         if self.is_fork {
             return self.open_fork(Opening::Fork { call_sid, token: parameter("token") });
         }
+        let custom = start.parameters.iter().map(|(name, text)| (name.to_cow(), text.to_cow()));
+        let custom: Vec<_> = custom.collect();
+        let custom = custom.iter().map(|(name, text)| (&**name, &**text));
         self.phone.speak_twilio(&stream_sid);
         self.open(
             Class::Twilio,
@@ -167,6 +172,7 @@ impl Call {
                 token: parameter("token"),
                 from: parameter("from"),
                 to: parameter("to"),
+                custom: Facts::new(None, None, custom).custom,
             },
         );
     }
@@ -188,6 +194,7 @@ impl Call {
         self.life = Life::Waiting { opened_at: self.now };
         let call_sid = self.call_sid.clone();
         self.report(Report::Opened { class, call_sid, from, to, rate_hz: up.rate_hz() });
+        self.note_opening(&opening);
         self.requests.push_back(Request::Admit(opening));
     }
 
@@ -224,13 +231,6 @@ impl Call {
         }
     }
 
-    fn take_key_tone(&mut self) {
-        self.key_tones += 1;
-        if self.key_tones <= DTMF_REPORTS_MAX {
-            self.report(Report::Dtmf);
-        }
-    }
-
     fn take_mark(&mut self, name: &str) {
         let echo = MarkName::parse(name).map(|mark| self.turns.mark_echoed(mark));
         match echo {
@@ -242,11 +242,12 @@ impl Call {
     fn handle_browser_text(&mut self, text: &str) {
         self.phone.speak_browser();
         match browser::decode(text) {
-            Ok(FromBrowser::Hello { rate_hz, token, .. }) => {
-                self.open_browser(rate_hz, token.map(|token| token.to_cow().into_owned()));
+            Ok(FromBrowser::Hello { rate_hz, token, agent }) => {
+                let owned = |text: Text<'_>| text.to_cow().into_owned();
+                self.open_browser(rate_hz, token.map(owned), agent.map(owned));
             }
             Ok(FromBrowser::Text { text }) => self.take_typed(&text.to_cow()),
-            Ok(FromBrowser::Key { .. }) => self.take_key_tone(),
+            Ok(FromBrowser::Key { digit }) => self.take_key(&digit.to_cow()),
             Ok(FromBrowser::Bye) => self.end(Ending::CallerHungUp),
             Ok(FromBrowser::Unknown) => {
                 self.handle_phone_nonsense(Oddity::PhoneUnknown, CloseCode::POLICY);
@@ -257,7 +258,7 @@ impl Call {
         }
     }
 
-    fn open_browser(&mut self, rate_hz: u32, token: Option<String>) {
+    fn open_browser(&mut self, rate_hz: u32, token: Option<String>, agent: Option<String>) {
         let Life::Opening { .. } = self.life else {
             return self.note_phone(Oddity::PhoneOrder);
         };
@@ -269,7 +270,7 @@ impl Call {
             return self.end(Ending::PhoneBroke { code: CloseCode::UNSUPPORTED.number() });
         }
         let down = Format::Pcm16 { rate_hz: MODEL_RATE_HZ };
-        self.open(Class::Web, up, down, Opening::Web { token, rate_hz });
+        self.open(Class::Web, up, down, Opening::Web { token, rate_hz, agent });
     }
 
     fn take_typed(&mut self, text: &str) {
@@ -288,7 +289,7 @@ impl Call {
         }
         if let Life::Opening { .. } = self.life {
             self.phone.speak_browser();
-            self.open_browser(DEFAULT_RATE_HZ, None);
+            self.open_browser(DEFAULT_RATE_HZ, None, None);
         }
         let Some(Audio { format, uplink, .. }) = &mut self.audio else { return };
         if audio.len() > format.bytes_of_ms(BROWSER_MESSAGE_MAX_MS) {
@@ -318,6 +319,7 @@ pub(super) fn sentence_for(ending: Ending) -> Option<&'static str> {
         Ending::PhoneSilent | Ending::PhoneStalled => Some("The connection was too slow."),
         Ending::PhoneBroke { .. } => Some("The relay did not understand this client."),
         Ending::NoStart => Some("The conversation was not begun in time."),
+        Ending::Refused(Refusal::NoAgent) => Some("There is no such agent for web clients."),
         Ending::Refused(_) => Some("This conversation was not let in."),
         Ending::NoModel(_) => Some("The agent cannot be reached at present."),
         Ending::ModelClosed { .. }

@@ -10,6 +10,7 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `events` | what crosses the border besides bytes |
+//! | `facts` | what is known of it besides audio |
 //! | `session` | the model's session, which outlives its connections |
 //! | `swap` | what the call does while a connection is swapped |
 //! | `watch`, `ear` | whether the model answers, whether the caller speaks |
@@ -31,9 +32,12 @@ pub mod audio;
 pub mod downlink;
 mod ear;
 pub mod events;
+mod facts;
+mod farewell;
 mod from_agent;
 mod from_phone;
 mod keep;
+mod keys;
 mod memory;
 pub mod phone;
 pub mod playout;
@@ -54,6 +58,7 @@ pub use events::{
     Afterwards, CallId, Class, Door, Ending, LineFault, LineTerms, Opening, Refusal, Report,
     Request, Revival, TOOLS_BUSY, ToolOrder, ToolOutcome, ToolReply, shown_digits,
 };
+pub use facts::Facts;
 pub use keep::Keep;
 pub use tally::{Dropped, Flow, Lines, Oddity, Tally};
 pub use tap::{Tap, TapCount, Tape};
@@ -62,9 +67,12 @@ use agent::AgentLeg;
 use audio::Format;
 use downlink::Downlink;
 use ear::Ear;
+use farewell::Farewell;
+use keys::Keys;
 use memory::Memory;
 use phone::PhoneLeg;
 use session::{Cause, Session};
+use tools::Tools;
 use turns::Turns;
 use uplink::Uplink;
 use watch::Watch;
@@ -157,8 +165,14 @@ pub struct Call {
     turns: Turns,
     /// Whether the caller has heard the model at all.
     spoken_to: bool,
-    /// Key tones so far.
-    key_tones: u64,
+    tools: Tools,
+    keys: Keys,
+    /// Set while the model takes leave.
+    farewell: Option<Farewell>,
+    /// Whom the caller is put through to.
+    transfer_to: Option<String>,
+    /// Whether the carrier asks us what follows a closed stream.
+    is_followed: bool,
     /// Messages refused or passed over, of each leg.
     phone_oddities: u32,
     agent_oddities: u32,
@@ -249,7 +263,11 @@ impl Call {
             tape: None,
             turns: Turns::default(),
             spoken_to: false,
-            key_tones: 0,
+            tools: Tools::default(),
+            keys: Keys::default(),
+            farewell: None,
+            transfer_to: None,
+            is_followed: false,
             phone_oddities: 0,
             agent_oddities: 0,
             given_up: false,
@@ -446,12 +464,14 @@ impl Call {
                 .plus(self.settings.max_duration)
                 .min(self.agent_dead_at())
                 .min(self.line_due())
+                .min(self.errands_due())
                 .min(playout)
                 .min(phone),
             Life::Listening { opened_at } => opened_at.plus(self.settings.max_duration).min(phone),
             Life::Swapping { opened_at, .. } => opened_at
                 .plus(self.settings.max_duration)
                 .min(self.session.next_due())
+                .min(self.errands_due())
                 .min(playout)
                 .min(phone),
             Life::Leaving { .. } => {

@@ -68,6 +68,9 @@ impl Call {
 
     /// Does what the session wants done by now.
     pub(super) fn attend(&mut self) {
+        if let Life::Live { .. } | Life::Swapping { .. } = self.life {
+            self.attend_errands();
+        }
         if let Life::Live { .. } = self.life {
             self.attend_line();
         }
@@ -108,8 +111,20 @@ impl Call {
     /// When the connection is to be given up because the model announced its end: at a moment
     /// when nobody speaks and nothing is owed, or when time is up.
     fn rotation_due(&self) -> Nanos {
-        let is_busy = self.generating || self.watch.is_owed();
+        let is_busy = self.generating || self.watch.is_owed() || self.tools.is_pending();
         self.session.rotation_due((!is_busy).then(|| self.ear.calm_at()))
+    }
+
+    /// Sees to what the call has under way besides talking.
+    fn attend_errands(&mut self) {
+        self.attend_tools();
+        self.attend_keys();
+        self.attend_farewell();
+    }
+
+    /// When that is due.
+    pub(super) fn errands_due(&self) -> Nanos {
+        self.tools_due().min(self.keys_due()).min(self.farewell_due())
     }
 
     /// When [`Call::attend`] is to be called while the line is up.
@@ -175,6 +190,7 @@ impl Call {
         if let Some(seed) = terms.seed.as_deref().filter(|_| !resumed) {
             self.agent.send_json(seed);
         }
+        self.tools_line_up(resumed, terms.agent.as_ref());
         if let (Some(greeting), false, false) = (&terms.greeting, self.has_spoken, resumed) {
             self.agent.send_json(greeting);
             self.watch.asked_to_greet(self.now);

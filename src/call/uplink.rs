@@ -280,6 +280,7 @@ mod tests {
         greeting: None,
         seed: None,
         nudge: String::new(),
+        transparent: false,
         agent: None,
     };
 

@@ -8,16 +8,19 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::tz::TimeZone;
 use toml::de::DeValue;
 
-use super::Agent;
+use super::gemini::{Source, tuning};
 use super::settings::{Settings, Table, Written};
 use super::tools::{self, Shelf};
-use super::values;
+use super::{Agent, Gemini, Tuning, values};
 
 /// What a model is told to be, and what makes it speak: well inside the one message that sets a
 /// session up. Above: an error.
 const SYSTEM_MAX_BYTES: usize = 64 * 1024;
+/// The longest language tag: what RFC 5646 section 4.4.1 asks room for.
+const LANGUAGE_MAX_BYTES: usize = 35;
 /// Answers every number.
 const EVERY_NUMBER: &str = "*";
 /// The name of the agent that answers where nobody else does.
@@ -37,13 +40,13 @@ const DEFAULT_GREETING: &str =
 /// Reads every agent, and adds the default one if none answers every number.
 pub(super) fn read(
     settings: &mut Settings<'_>,
-    default_model: &str,
+    gemini: &Gemini,
     shelf: &Shelf<'_>,
 ) -> Vec<Arc<Agent>> {
     let (mut agents, mut for_the_rest) = (Vec::new(), None);
     let (mut names, mut numbers) = (BTreeSet::new(), BTreeSet::new());
     for mut table in settings.take_list("agents") {
-        let agent = read_one(settings, &mut table, default_model, shelf);
+        let agent = read_one(settings, &mut table, gemini, shelf);
         if !names.insert(agent.name.clone()) {
             settings.fail_in(&mut table, "name", "another agent has this name");
         }
@@ -61,11 +64,13 @@ pub(super) fn read(
         }
         settings.done_with(&table);
     }
-    agents.push(Arc::new(for_the_rest.unwrap_or_else(|| default_agent(default_model))));
+    agents.push(Arc::new(
+        for_the_rest.unwrap_or_else(|| default_agent(&gemini.model, gemini.tuning)),
+    ));
     agents
 }
 
-pub(super) fn default_agent(model: &str) -> Agent {
+pub(super) fn default_agent(model: &str, tuning: Tuning) -> Agent {
     Agent {
         name: DEFAULT_NAME.to_owned(),
         numbers: vec![EVERY_NUMBER.to_owned()],
@@ -73,6 +78,10 @@ pub(super) fn default_agent(model: &str) -> Agent {
         voice: Some(DEFAULT_VOICE.to_owned()),
         model: model.to_owned(),
         greeting: Some(DEFAULT_GREETING.to_owned()),
+        language: None,
+        time_zone: TimeZone::UTC,
+        web: true,
+        tuning,
         tools: Vec::new(),
         transfer: Vec::new(),
         keys: Vec::new(),
@@ -83,11 +92,11 @@ pub(super) fn default_agent(model: &str) -> Agent {
 fn read_one<'s>(
     settings: &mut Settings<'s>,
     table: &mut Table<'s>,
-    model: &str,
+    gemini: &Gemini,
     shelf: &Shelf<'_>,
 ) -> Agent {
     let folder = settings.folder();
-    let mut agent = default_agent(model);
+    let mut agent = default_agent(&gemini.model, gemini.tuning);
     if let Some(name) = settings.read_in(table, "name", short_name) {
         agent.name = name;
     } else if !table.has("name") {
@@ -108,8 +117,20 @@ fn read_one<'s>(
     if let Some(greeting) = settings.read_in(table, "greeting", values::text_owned) {
         agent.greeting = Some(greeting).filter(|greeting| !greeting.trim().is_empty());
     }
+    read_manners(settings, table, &mut agent);
     read_abilities(settings, table, shelf, &mut agent);
     agent
+}
+
+/// How the agent speaks, where it is, who may choose it.
+fn read_manners<'s>(settings: &mut Settings<'s>, table: &mut Table<'s>, agent: &mut Agent) {
+    agent.language = settings.read_in(table, "language", language);
+    if let Some(zone) = settings.read_in(table, "time_zone", time_zone) {
+        agent.time_zone = zone;
+    }
+    let answers_all = agent.numbers.iter().any(|number| number == EVERY_NUMBER);
+    agent.web = settings.read_in(table, "web", values::truth).unwrap_or(answers_all);
+    agent.tuning = tuning(settings, &mut Source::Agent(table), &agent.model, agent.tuning);
 }
 
 /// What the agent can do besides talking.
@@ -133,6 +154,28 @@ fn read_abilities<'s>(
     if let Some(pause) = settings.read_in(table, "keys_pause", values::duration(pauses)) {
         agent.keys_pause = pause;
     }
+}
+
+/// A BCP 47 tag, such as `de` or `pt-BR`.
+fn language(written: &Written<'_>) -> Result<String, String> {
+    let tag = values::text(written)?;
+    let mut parts = tag.split('-');
+    let is_language = |part: &str| {
+        (2..=3).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_alphabetic())
+    };
+    let is_more = |part: &str| {
+        (1..=8).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_alphanumeric())
+    };
+    let fits = tag.len() <= LANGUAGE_MAX_BYTES && parts.next().is_some_and(is_language);
+    match fits && parts.all(is_more) {
+        true => Ok(tag.to_owned()),
+        false => Err("must be a language tag such as \"de\" or \"pt-BR\"".to_owned()),
+    }
+}
+
+fn time_zone(written: &Written<'_>) -> Result<TimeZone, String> {
+    let form = "must be a time zone's name such as \"Europe/Berlin\"";
+    TimeZone::get(values::text(written)?).map_err(|_| form.to_owned())
 }
 
 fn short_name(written: &Written<'_>) -> Result<String, String> {

@@ -1,27 +1,21 @@
-//! The sections but the agents: which keys there are, their defaults and bounds.
+//! The sections but the model's and the agents: which keys there are, their defaults and bounds.
 //!
 //! Not here: what the keys mean (the types of `config`), the form of their values
 //! (`config::values`).
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
 use std::time::Duration;
 
 use dsp::kernels::Isa;
 
 use super::settings::{Key, Settings};
-use super::{Busy, Gemini, Limits, Log, ModelUrl, Server, SignatureMode, Twilio, Web, values};
+use super::{Busy, Limits, Log, Server, SignatureMode, Twilio, Web, values};
 
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8080);
 const DEFAULT_DRAIN_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 const DEFAULT_MAX_CALLS_PER_WORKER: usize = 2000;
 const DEFAULT_MAX_HANDSHAKES_PER_IP: usize = 256;
 const DEFAULT_MAX_CALL_DURATION: Duration = Duration::from_secs(4 * 3600);
-const DEFAULT_MODEL_HOST: &str = "generativelanguage.googleapis.com";
-const DEFAULT_API_VERSION: &str = "v1beta";
-pub(super) const DEFAULT_MODEL: &str = "models/gemini-3.8-live";
-const DEFAULT_UPLINK_RATE_HZ: usize = 16_000;
-const DEFAULT_UPLINK_MS: usize = 20;
 const DEFAULT_PLAYOUT_LEAD: Duration = Duration::from_millis(300);
 const DEFAULT_FALLBACK: &str =
     "We are sorry, our agent cannot be reached at the moment. Please call again a little later.";
@@ -76,36 +70,6 @@ pub(super) fn limits(settings: &mut Settings<'_>) -> Limits {
                 values::duration(Duration::from_secs(1)..=ONE_DAY),
             )
             .unwrap_or(DEFAULT_MAX_CALL_DURATION),
-    }
-}
-
-/// The service's own address.
-pub(super) fn default_model_url() -> ModelUrl {
-    ModelUrl { tls: true, host: DEFAULT_MODEL_HOST.to_owned(), port: 443 }
-}
-
-/// Reads `[gemini]`.
-pub(super) fn gemini(settings: &mut Settings<'_>) -> Gemini {
-    let rates: &[usize] = &[8000, 16_000];
-    let rate = settings.read(Key::open("gemini", "uplink_rate"), values::one_of(rates));
-    Gemini {
-        url: settings
-            .read(Key::open("gemini", "url"), values::model_url)
-            .unwrap_or_else(default_model_url),
-        api_version: settings
-            .read(Key::open("gemini", "api_version"), values::api_version)
-            .unwrap_or_else(|| DEFAULT_API_VERSION.to_owned()),
-        api_key: settings.read(Key::secret("gemini", "api_key", "GEMINI_API_KEY"), values::secret),
-        ca_file: settings
-            .read(Key::open("gemini", "ca_file"), values::text_owned)
-            .map(PathBuf::from),
-        model: settings
-            .read(Key::open("gemini", "model"), values::model)
-            .unwrap_or_else(|| DEFAULT_MODEL.to_owned()),
-        uplink_rate: rate.unwrap_or(DEFAULT_UPLINK_RATE_HZ) as u32,
-        uplink_ms: settings
-            .read(Key::open("gemini", "uplink_ms"), values::one_of(&[20, 40, 60, 80, 100]))
-            .unwrap_or(DEFAULT_UPLINK_MS),
     }
 }
 

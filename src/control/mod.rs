@@ -6,6 +6,7 @@
 //!           [`FIGURES_TIMEOUT`] for the workers' answers.
 //! Not here: what the page says (`metrics::exposition`), counting (`worker`), sockets.
 
+pub mod appointments;
 pub mod journal;
 pub mod rounds;
 pub mod tools;
@@ -13,6 +14,7 @@ pub mod tools;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::call::Report;
 use crate::clock::{Clock, Nanos};
 use crate::limits::FIGURES_TIMEOUT;
 #[cfg(doc)]
@@ -97,7 +99,12 @@ impl Control {
 
     fn handle_letter(&mut self, now: Nanos, letter: ControlLetter, neighbours: &Neighbours) {
         match letter {
-            ControlLetter::Report { id, class, report } => self.journal.write(id, class, &report),
+            ControlLetter::Report { id, class, report } => {
+                if let Report::Tool { name, outcome, took } = &report {
+                    self.shared.tools.count(name, *outcome, *took);
+                }
+                self.journal.write(id, class, &report);
+            }
             ControlLetter::Scrape { ticket } => {
                 let outcome = self.rounds.ask(now, ticket, &neighbours.workers);
                 self.answer(now, outcome, neighbours);
@@ -174,7 +181,7 @@ fn open_descriptors() -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::call::{CallId, Class, Report};
+    use crate::call::{CallId, Class};
     use crate::limits::{FIGURES_WAITING_MAX, MAILBOX_LETTERS};
     use crate::metrics::Stage;
 

@@ -1,24 +1,22 @@
 //! One attempt, from the first byte on a connected socket until the model is ready: the upgrade,
-//! the one `setup` message, the wait for `setupComplete`.
+//! the one `setup` message, the wait for `setupComplete`; and the wait for its call, where the
+//! session was made ahead.
 //!
 //! In:       bytes from the model, cut anywhere.
 //! Out:      bytes for the model; in the end [`Step::Ready`], with what came behind `setupComplete`
 //!           still unused, or what went wrong.
-//! Bounds:   [`ANSWER_MAX_BYTES`], [`HEARD_MAX_BYTES`].
+//! Bounds:   [`ANSWER_MAX_BYTES`], [`HEARD_MAX_BYTES`], [`KEPT_MAX_BYTES`].
 //! Not here: sockets, TLS, deadlines; whether to try again (`dial::closes`, `dial`).
 
-use std::borrow::Cow;
-
 use crate::buf::{RecvBuf, SendBuf};
-use crate::call::{LineFault, Revival};
-use crate::config::{Agent, Secret, ToolBehavior};
-use crate::wire::gemini::{
-    self, Behavior, CloseClass, Function, Resume, ServerMessage, SetupFacts, Vad,
-};
+use crate::call::LineFault;
+use crate::config::Secret;
+use crate::wire::gemini::{self, CloseClass, ServerMessage};
 use crate::wire::upgrade::{self, UpgradeError};
 use crate::wire::ws::{self, CloseCode, Event, MessageReader, Opcode, Role};
 
 use super::closes::redact;
+use super::service::{Credential, Service};
 
 /// The longest message until the model is ready; they are a few hundred bytes. Above: the attempt
 /// has failed.
@@ -27,19 +25,12 @@ const ANSWER_MAX_BYTES: usize = 64 * 1024;
 /// All of them together, pings included. Above: the attempt has failed.
 const HEARD_MAX_BYTES: usize = 4 * ANSWER_MAX_BYTES;
 
+/// What a session made ahead says until its call comes: an update a second, of a few hundred bytes.
+/// Above: the session is given up.
+const KEPT_MAX_BYTES: usize = 4 * ANSWER_MAX_BYTES;
+
 /// Names us to the service.
 const USER_AGENT: &str = concat!("vocaris/", env!("CARGO_PKG_VERSION"));
-
-/// Where the model is, as the upgrade request says it. The same for every attempt.
-#[derive(Debug)]
-pub(super) struct Address {
-    /// Host, with its port unless it is the scheme's own.
-    pub authority: String,
-    /// The path.
-    pub target: String,
-    /// Goes into a header, never into the path: paths are logged by others.
-    pub api_key: Option<Secret>,
-}
 
 /// What the bytes so far came to.
 #[derive(Debug, PartialEq, Eq)]
@@ -74,7 +65,8 @@ impl From<LineFault> for Failure {
 #[derive(Debug)]
 pub(super) struct Attempt {
     stage: Stage,
-    api_key: Option<Secret>,
+    /// What must not be shown.
+    secret: Option<Secret>,
     /// Bytes of frames used so far.
     heard_bytes: usize,
     /// Mask keys.
@@ -96,81 +88,34 @@ enum Stage {
         /// Whether `setup` is out.
         asked: bool,
     },
-    /// Ready, or failed.
+    /// Ready, and waiting for its call.
+    Keeping {
+        reader: Box<MessageReader>,
+        /// The frames that the call is to see, as they came.
+        kept: Vec<u8>,
+    },
+    /// Handed over, or failed.
     Over,
 }
 
-/// The message that makes a session of `agent`. `resumable`: whether to ask for a session that can
-/// be resumed, whose updates are also signs of life. `revival`: the session that is to go on.
-pub(super) fn setup_of(agent: &Agent, resumable: bool, revival: Option<&Revival>) -> String {
-    let system = match revival {
-        Some(Revival::Fresh { summary })
-            if !summary.is_empty() && seed_of(&agent.model, revival).is_none() =>
-        {
-            Cow::Owned(format!("{}\n\n{summary}", agent.system))
-        }
-        _ => Cow::Borrowed(&*agent.system),
-    };
-    gemini::setup_json(&SetupFacts {
-        model: &agent.model,
-        voice: agent.voice.as_deref(),
-        system: &system,
-        resume: match revival {
-            Some(Revival::Resume { handle }) => Resume::Handle(handle.reveal()),
-            _ if resumable => Resume::Fresh,
-            _ => Resume::Off,
-        },
-        thinking: None,
-        compress: true,
-        transcripts: true,
-        barge_in: true,
-        vad: Vad::default(),
-        functions: &functions_of(agent),
-    })
-}
-
-/// The agent's tools as the model is told of them.
-fn functions_of(agent: &Agent) -> Vec<Function<'_>> {
-    let declared = agent.tools.iter().map(|tool| Function {
-        name: &tool.name,
-        description: &tool.description,
-        parameters: Some(&tool.parameters),
-        behavior: match tool.behavior {
-            ToolBehavior::Blocking => Behavior::Blocking,
-            ToolBehavior::NonBlocking => Behavior::NonBlocking,
-        },
-    });
-    declared.collect()
-}
-
-/// The message that tells a new session what was said before. `None`: there is nothing to tell,
-/// or the model takes it only in the system text.
-pub(super) fn seed_of(model: &str, revival: Option<&Revival>) -> Option<String> {
-    match revival {
-        Some(Revival::Fresh { summary }) if !summary.is_empty() => {
-            gemini::seed_json(model, summary)
-        }
-        _ => None,
-    }
-}
-
 impl Attempt {
-    /// Asks for the upgrade. `setup`: of [`setup_of`]; `None`: it comes by [`Attempt::set_up`].
+    /// Asks for the upgrade. `setup`: its text; `None`: it comes by [`Attempt::set_up`].
     pub(super) fn new(
-        address: &Address,
+        service: &Service,
+        credential: Option<&Credential>,
         setup: Option<String>,
         rng: fastrand::Rng,
         output: &mut SendBuf,
     ) -> Attempt {
         let key = upgrade::new_key();
         let mut headers = vec![("User-Agent", USER_AGENT)];
-        if let Some(api_key) = &address.api_key {
-            headers.push(("x-goog-api-key", api_key.reveal()));
-        }
-        let (authority, target) = (&address.authority, &address.target);
+        let proof = credential.map(Credential::header);
+        headers.extend(proof.iter().map(|(name, value)| (*name, &**value)));
+        let (authority, target) = (&service.authority, &service.target);
         upgrade::write_request(output.tail(), authority, target, &key, &headers);
         let stage = Stage::Upgrading { key, setup };
-        Attempt { stage, api_key: address.api_key.clone(), heard_bytes: 0, rng }
+        let secret = credential.map(|credential| credential.secret().clone());
+        Attempt { stage, secret, heard_bytes: 0, rng }
     }
 
     /// Whether the upgrade is done.
@@ -187,14 +132,33 @@ impl Attempt {
                 *asked = true;
                 ws::write_frame(Role::Client, Opcode::Text, text.as_bytes(), mask, output.tail());
             }
-            Stage::Over => {}
+            Stage::Keeping { .. } | Stage::Over => {}
+        }
+    }
+
+    /// The session is ready and its call has not come: what it says meanwhile is kept for it. Show
+    /// the rest of the input again.
+    pub(super) fn keep(&mut self) {
+        let reader = Box::new(MessageReader::new(Role::Server, ANSWER_MAX_BYTES));
+        self.stage = Stage::Keeping { reader, kept: Vec::new() };
+    }
+
+    /// The frames that were kept; the rest of the input follows them.
+    pub(super) fn take_kept(&mut self) -> Vec<u8> {
+        match std::mem::replace(&mut self.stage, Stage::Over) {
+            Stage::Keeping { kept, .. } => kept,
+            _ => Vec::new(),
         }
     }
 
     /// Bytes from the model. What is used is taken from `input`; show the rest again with more
     /// behind it.
     pub(super) fn handle_bytes(&mut self, input: &mut RecvBuf, output: &mut SendBuf) -> Step {
-        let step = self.handle_answer(input, output).unwrap_or_else(Step::Failed);
+        let step = match self.stage {
+            Stage::Keeping { .. } => self.handle_news(input, output).map(|()| Step::Waiting),
+            _ => self.handle_answer(input, output),
+        };
+        let step = step.unwrap_or_else(Step::Failed);
         if step != Step::Waiting {
             self.stage = Stage::Over;
         }
@@ -204,7 +168,7 @@ impl Attempt {
     /// Appends a normal close, where there is a session to be closed: one that is only dropped
     /// counts against the account's quota until the service has noticed.
     pub(super) fn say_goodbye(&mut self, output: &mut SendBuf) {
-        if let Stage::SettingUp { .. } = self.stage {
+        if let Stage::SettingUp { .. } | Stage::Keeping { .. } = self.stage {
             self.close(CloseCode::NORMAL, output);
         }
         self.stage = Stage::Over;
@@ -254,7 +218,7 @@ impl Attempt {
                 }
                 Event::Pong(_) | Event::Partial => Ok(Heard::Nothing),
                 Event::Close { code, reason } => {
-                    let failure = self::closed(code, reason, self.api_key.as_ref());
+                    let failure = self::closed(code, reason, self.secret.as_ref());
                     self.close(code.unwrap_or(CloseCode::NORMAL), output);
                     return Err(failure);
                 }
@@ -280,6 +244,62 @@ impl Attempt {
             }
         }
         Ok(Step::Waiting)
+    }
+
+    /// What a session says that was made ahead. Frames its call is to see are kept as they came.
+    fn handle_news(&mut self, input: &mut RecvBuf, output: &mut SendBuf) -> Result<(), Failure> {
+        let Stage::Keeping { reader, kept } = &mut self.stage else { return Ok(()) };
+        loop {
+            let (event, used) = match reader.next(input.unused_mut()) {
+                Ok(next) => next,
+                Err(error) => {
+                    self.close(error.close_code(), output);
+                    return Err(LineFault::Broke.into());
+                }
+            };
+            let is_kept = match event {
+                Event::NeedMore { .. } => return Ok(()),
+                Event::Text(text) => lasts(text.as_bytes()).map(|()| true),
+                Event::Binary(bytes) => lasts(bytes).map(|()| true),
+                Event::Partial => Ok(true),
+                Event::Ping(payload) => {
+                    let mask = self.rng.u32(..).to_ne_bytes();
+                    ws::write_frame(Role::Client, Opcode::Pong, payload, mask, output.tail());
+                    Ok(false)
+                }
+                Event::Pong(_) => Ok(false),
+                Event::Close { code, reason } => {
+                    let failure = self::closed(code, reason, self.secret.as_ref());
+                    self.close(code.unwrap_or(CloseCode::NORMAL), output);
+                    return Err(failure);
+                }
+            };
+            let is_kept = is_kept.and_then(|is_kept| {
+                let fits = kept.len() + input.unused()[..used].len() <= KEPT_MAX_BYTES;
+                if fits { Ok(is_kept) } else { Err(LineFault::Broke) }
+            });
+            match is_kept {
+                Ok(true) => kept.extend_from_slice(&input.unused()[..used]),
+                Ok(false) => {}
+                Err(fault) => {
+                    self.close(CloseCode::NORMAL, output);
+                    return Err(fault.into());
+                }
+            }
+            input.consume(used);
+        }
+    }
+}
+
+/// Whether a session made ahead goes on after this message of it.
+fn lasts(message: &[u8]) -> Result<(), LineFault> {
+    let text = std::str::from_utf8(message).map_err(|_| LineFault::Broke)?;
+    let message: ServerMessage<'_> = gemini::decode(text).map_err(|_| LineFault::Broke)?;
+    match (message.error, message.go_away) {
+        (Some(_), _) => Err(LineFault::Broke),
+        // It would be given up by its call before it was used.
+        (None, Some(_)) => Err(LineFault::Closed { code: None }),
+        (None, None) => Ok(()),
     }
 }
 
@@ -311,7 +331,7 @@ fn upgrade_fault(error: UpgradeError) -> Failure {
     }
 }
 
-fn closed(code: Option<CloseCode>, reason: &str, api_key: Option<&Secret>) -> Failure {
+fn closed(code: Option<CloseCode>, reason: &str, secret: Option<&Secret>) -> Failure {
     let code = code.map(CloseCode::number);
     let class = CloseClass::of(code, reason);
     Failure {
@@ -320,7 +340,7 @@ fn closed(code: Option<CloseCode>, reason: &str, api_key: Option<&Secret>) -> Fa
             _ => LineFault::Closed { code },
         },
         close: Some(class),
-        reason: redact(reason, api_key.map(Secret::reveal)),
+        reason: redact(reason, secret.map(Secret::reveal)),
     }
 }
 
@@ -337,14 +357,13 @@ mod tests {
 
     /// An attempt that has just been begun, and the request it wrote.
     fn begun(api_key: Option<&str>) -> (Attempt, SendBuf, String) {
-        let address = Address {
-            authority: "model.example".to_owned(),
-            target: gemini::request_target("v1beta"),
-            api_key: api_key.map(|key| Secret::new(key.to_owned())),
-        };
-        let setup = setup_of(Config::read(None, []).unwrap().agent_for(None), true, None);
-        let mut output = SendBuf::new();
-        let attempt = Attempt::new(&address, Some(setup), fastrand::Rng::with_seed(1), &mut output);
+        let mut settings = Config::read(None, []).unwrap().gemini;
+        settings.api_key = api_key.map(|key| Secret::new(key.to_owned()));
+        let service = Service::new(&settings);
+        let setup = r#"{"setup":{}}"#.to_owned();
+        let (mut output, rng) = (SendBuf::new(), fastrand::Rng::with_seed(1));
+        let key = service.key();
+        let attempt = Attempt::new(&service, key.as_ref(), Some(setup), rng, &mut output);
         let request = String::from_utf8(output.waiting().to_vec()).unwrap();
         output.consume(output.len_bytes());
         (attempt, output, request)
@@ -400,7 +419,7 @@ mod tests {
         );
         assert_eq!(field(&request, "x-goog-api-key"), Some("secret-key-1"));
         assert_eq!(request.matches("secret-key-1").count(), 1);
-        assert_eq!(field(&request, "Host"), Some("model.example"));
+        assert_eq!(field(&request, "Host"), Some("generativelanguage.googleapis.com"));
         assert_eq!(field(&request, "Sec-WebSocket-Extensions"), None);
         assert_eq!(field(&begun(None).2, "x-goog-api-key"), None);
     }
@@ -542,17 +561,5 @@ mod tests {
         attempt.say_goodbye(&mut output);
         let close = (Opcode::Close, 1000_u16.to_be_bytes().to_vec());
         assert_eq!(sent(&output).last(), Some(&close));
-    }
-
-    #[test]
-    fn a_model_that_takes_no_content_in_a_session_is_told_in_its_setup() {
-        let mut agent = (**Config::read(None, []).unwrap().agent_for(None)).clone();
-        let fresh = Revival::Fresh { summary: "You: Hello.".to_owned() };
-        agent.model = "gemini-3.1-flash-live-preview".to_owned();
-        assert_eq!(seed_of(&agent.model, Some(&fresh)), None);
-        assert!(setup_of(&agent, true, Some(&fresh)).contains("You: Hello."));
-        agent.model = "gemini-3.8-live".to_owned();
-        assert!(seed_of(&agent.model, Some(&fresh)).is_some());
-        assert!(!setup_of(&agent, true, Some(&fresh)).contains("You: Hello."));
     }
 }

@@ -13,8 +13,9 @@ use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 
 use super::Patience;
-use super::attempt::{Address, Attempt, Failure, Step};
+use super::attempt::{Attempt, Failure, Step};
 use super::resolve::Addresses;
+use super::service::{Credential, Service};
 use crate::buf::{RecvBuf, SendBuf};
 use crate::call::LineFault;
 use crate::clock::Nanos;
@@ -25,7 +26,7 @@ use crate::net::{Received, Stream, TlsClient, TlsConfig};
 #[derive(Debug)]
 pub(super) struct Shore<'d> {
     pub registry: &'d Registry,
-    pub address: &'d Address,
+    pub service: &'d Service,
     /// `None`: without TLS.
     pub tls: Option<(&'d TlsConfig, &'d str)>,
     pub patience: Patience,
@@ -68,6 +69,7 @@ impl Connection {
         shore: &Shore<'_>,
         addresses: &Addresses,
         token: Token,
+        credential: Option<&Credential>,
         setup: Option<String>,
         rng: fastrand::Rng,
         now: Nanos,
@@ -77,7 +79,7 @@ impl Connection {
         let (socket, target) = connect_next(shore.registry, &mut untried, token, None)?;
         let mut output = SendBuf::new();
         let is_spare = setup.is_none();
-        let attempt = Attempt::new(shore.address, setup, rng, &mut output);
+        let attempt = Attempt::new(shore.service, credential, setup, rng, &mut output);
         Ok(Connection {
             token,
             state: State::Connecting(socket),
@@ -99,6 +101,14 @@ impl Connection {
         if self.attempt.is_upgraded() {
             self.deadline = now.plus(shore.patience.setup);
         }
+        self.converse(shore, now).unwrap_or_else(Step::Failed)
+    }
+
+    /// The model is ready, and its call has not come: the session is kept for it, by whoever knows
+    /// how long.
+    pub(super) fn keep(&mut self, shore: &Shore<'_>, now: Nanos) -> Step {
+        self.attempt.keep();
+        self.deadline = Nanos::NEVER;
         self.converse(shore, now).unwrap_or_else(Step::Failed)
     }
 
@@ -225,7 +235,8 @@ impl Connection {
         }
     }
 
-    /// The ready socket, watched by nobody, and the bytes behind `setupComplete`.
+    /// The ready socket, watched by nobody, and what its call is to see: what came behind
+    /// `setupComplete`.
     ///
     /// # Errors
     /// Those of the poll instance.
@@ -237,7 +248,9 @@ impl Connection {
             panic!("a line is handed over once, when it is ready");
         };
         stream.deregister(registry)?;
-        Ok((stream, self.input.unused().to_vec()))
+        let mut unread = self.attempt.take_kept();
+        unread.extend_from_slice(self.input.unused());
+        Ok((stream, unread))
     }
 }
 

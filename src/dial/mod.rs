@@ -2,21 +2,31 @@
 //!
 //! In:       [`DialLetter`]s: a call wants a model, or will soon.
 //! Out:      a [`Line`] in the worker's mailbox, or why there is none.
-//! Bounds:   [`DIALS_AT_ONCE`], [`ORDERS_WAITING_MAX`], [`DIAL_ATTEMPTS`], [`SPARES_MAX`], the times of
-//!           [`Patience`], [`LETTERS_PER_TURN`].
+//! Bounds:   [`DIALS_AT_ONCE`], [`ORDERS_WAITING_MAX`], [`DIAL_ATTEMPTS`], [`SPARES_MAX`],
+//!           `gemini.pool`, the times of [`Patience`], [`LETTERS_PER_TURN`].
 //! Not here: what the model says once it is ready; when a session is taken up again (`call`).
 //!
 //! | file | what it holds |
 //! |---|---|
 //! | `attempt` | upgrade, `setup`, `setupComplete`: bytes in, bytes out |
 //! | `connection` | an attempt with its socket |
+//! | `order` | what is wanted, and the `setup` that asks for it |
+//! | `facts` | what the model is told of the call |
+//! | `ahead` | sessions made before their call comes |
+//! | `service` | the two services: path, names, proof of who asks |
+//! | `tokens` | access tokens, and the thread that fetches them |
 //! | `resolve` | addresses, and the thread that looks them up |
 //! | `closes` | what a close before `setupComplete` means |
 
+mod ahead;
 mod attempt;
 mod closes;
 mod connection;
+mod facts;
+mod order;
 mod resolve;
+mod service;
+mod tokens;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -28,22 +38,25 @@ use std::time::Duration;
 use mio::{Events, Poll, Token, Waker};
 
 use crate::buf::SendBuf;
-use crate::call::{CallId, Class, LineFault, LineTerms, Revival};
+use crate::call::{LineFault, LineTerms, Revival};
 use crate::clock::{Clock, Nanos};
-use crate::config::{Agent, Config};
+use crate::config::{Config, Flavor};
 use crate::limits::{
-    DIAL_ATTEMPTS, DIAL_BACKOFF, DIAL_SETUP_TIMEOUT, DIAL_TCP_TIMEOUT, DIAL_UPGRADE_TIMEOUT,
-    DIALS_AT_ONCE, LETTERS_PER_TURN, SPARES_MAX,
+    AHEAD_KEPT, DIAL_ATTEMPTS, DIAL_BACKOFF, DIAL_SETUP_TIMEOUT, DIAL_TCP_TIMEOUT,
+    DIAL_UPGRADE_TIMEOUT, DIALS_AT_ONCE, LETTERS_PER_TURN, SPARES_MAX, TOKEN_COMMAND_TIMEOUT,
 };
 use crate::mail::{CallKey, DialLetter, Line, Mailbox, Postbox, WorkerLetter, mailbox};
 use crate::metrics::Shared;
 use crate::net::{TlsConfig, TlsConfigError};
-use crate::wire::gemini::{greeting_json, request_target};
+use crate::wire::gemini::{CloseClass, greeting_json};
 use crate::wire::ws::{self, CloseCode, Role};
-use attempt::{Address, Failure, Step, seed_of, setup_of};
+use attempt::{Failure, Step};
 use closes::Remedy;
 use connection::{Connection, Shore};
+use order::{Order, Purpose, seed_of};
 use resolve::{Addresses, Lookup};
+use service::{Credential, Service};
+use tokens::{Held, Tokens};
 
 /// Orders waiting for one of the [`DIALS_AT_ONCE`] places. A further one is told
 /// [`LineFault::Full`].
@@ -64,6 +77,8 @@ const BELL: Token = Token(usize::MAX);
 pub struct Patience {
     /// Looking up the name, where no address is known at all.
     pub resolve: Duration,
+    /// Fetching an access token, where none is known.
+    pub token: Duration,
     /// TCP.
     pub tcp: Duration,
     /// TLS and the upgrade.
@@ -72,16 +87,20 @@ pub struct Patience {
     pub setup: Duration,
     /// Before the second attempt; doubled before each further one.
     pub backoff: Duration,
+    /// For the call of a session made ahead.
+    pub ahead: Duration,
 }
 
 impl Default for Patience {
     fn default() -> Patience {
         Patience {
             resolve: DIAL_TCP_TIMEOUT,
+            token: TOKEN_COMMAND_TIMEOUT,
             tcp: DIAL_TCP_TIMEOUT,
             upgrade: DIAL_UPGRADE_TIMEOUT,
             setup: DIAL_SETUP_TIMEOUT,
             backoff: DIAL_BACKOFF,
+            ahead: AHEAD_KEPT,
         }
     }
 }
@@ -126,7 +145,9 @@ pub struct Dial {
     clock: Clock,
     shared: Arc<Shared>,
     config: Arc<Config>,
-    address: Address,
+    service: Service,
+    /// `None`: the key is the proof of who asks, if anything is.
+    tokens: Option<Tokens>,
     /// `None`: the model is dialled in clear.
     tls: Option<TlsConfig>,
     patience: Patience,
@@ -134,80 +155,13 @@ pub struct Dial {
     /// Orders being worked on; the index is the token of the order's socket.
     places: Vec<Option<Place>>,
     free: Vec<usize>,
+    /// Places of sessions that are ready and wait for their calls.
+    ready: usize,
     /// Orders for which there is no place yet, oldest first.
     waiting: VecDeque<Order>,
     /// By the worker's number; empty until the thread runs.
     workers: Vec<Postbox<WorkerLetter>>,
     rng: fastrand::Rng,
-}
-
-/// A call that wants a model.
-#[derive(Debug)]
-struct Order {
-    call: CallKey,
-    id: CallId,
-    class: Class,
-    agent: Arc<Agent>,
-    purpose: Purpose,
-    ordered_at: Nanos,
-    /// Attempts begun.
-    attempts: u32,
-    /// Of these, how many ended without `setupComplete` in time.
-    silent: u32,
-    /// Whether the session is asked to be one that can be resumed.
-    resumable: bool,
-    /// Whether the present attempt is on a connection made ahead, which may have died unnoticed.
-    from_spare: bool,
-}
-
-/// What a line is for.
-#[derive(Debug)]
-enum Purpose {
-    /// A call's first.
-    First,
-    /// The session that is to go on. Only the call knows how long it can do without a line: it
-    /// tries again itself.
-    Revival(Revival),
-    /// Not yet known: it is made ahead, and nobody is told what becomes of it.
-    Spare,
-}
-
-impl Purpose {
-    fn revival(&self) -> Option<&Revival> {
-        match self {
-            Purpose::Revival(revival) => Some(revival),
-            Purpose::First | Purpose::Spare => None,
-        }
-    }
-}
-
-impl Order {
-    fn new(
-        call: CallKey,
-        id: CallId,
-        class: Class,
-        agent: Arc<Agent>,
-        purpose: Purpose,
-        ordered_at: Nanos,
-    ) -> Order {
-        let (attempts, silent, resumable, from_spare) = (0, 0, true, false);
-        Order {
-            call,
-            id,
-            class,
-            agent,
-            purpose,
-            ordered_at,
-            attempts,
-            silent,
-            resumable,
-            from_spare,
-        }
-    }
-
-    fn setup(&self) -> String {
-        setup_of(&self.agent, self.resumable, self.purpose.revival())
-    }
 }
 
 #[derive(Debug)]
@@ -220,19 +174,31 @@ struct Place {
 enum Stage {
     /// For the first look-up.
     AwaitingAddresses { until: Nanos },
+    /// For an access token.
+    AwaitingToken { until: Nanos },
     /// An attempt is under way.
     Dialling(Box<Connection>),
     /// The next attempt begins then.
     Pausing { until: Nanos },
+    /// The session was made ahead, and its call has not come.
+    Ready(Box<Connection>),
 }
 
 impl Stage {
     /// When time alone changes it.
     fn due(&self) -> Nanos {
         match self {
-            Stage::AwaitingAddresses { until } | Stage::Pausing { until } => *until,
-            Stage::Dialling(connection) => connection.deadline,
+            Stage::AwaitingAddresses { until }
+            | Stage::AwaitingToken { until }
+            | Stage::Pausing { until } => *until,
+            Stage::Dialling(connection) | Stage::Ready(connection) => connection.deadline,
         }
+    }
+}
+
+impl Place {
+    fn due(&self) -> Nanos {
+        self.stage.due().min(self.order.expires_at())
     }
 }
 
@@ -266,11 +232,12 @@ impl Dial {
             true => Some(TlsConfig::new(config.gemini.ca_file.as_deref())?),
             false => None,
         };
-        let address = Address {
-            authority: url.authority(),
-            target: request_target(&config.gemini.api_version),
-            api_key: config.gemini.api_key.clone(),
+        let service = Service::new(&config.gemini);
+        let tokens = match &config.gemini.flavor {
+            Flavor::Vertex(vertex) => vertex.tokens.clone(),
+            Flavor::Developer => None,
         };
+        let tokens = tokens.map(|source| Tokens::start(source, bell.clone())).transpose()?;
         let addresses = Addresses::new(&url.host, url.port, &bell)?;
         let (postbox, mailbox) = mailbox(bell);
         let dial = Dial {
@@ -279,12 +246,14 @@ impl Dial {
             clock,
             shared,
             config,
-            address,
+            service,
+            tokens,
             tls,
             patience,
             addresses,
             places: Vec::new(),
             free: Vec::new(),
+            ready: 0,
             waiting: VecDeque::new(),
             workers: Vec::new(),
             rng: fastrand::Rng::new(),
@@ -301,6 +270,9 @@ impl Dial {
         let mut events = Events::with_capacity(DIALS_AT_ONCE);
         // The first call shall not wait for a name server.
         self.addresses.refresh(self.clock.now());
+        if let Some(tokens) = &mut self.tokens {
+            tokens.held(self.clock.now());
+        }
         loop {
             match self.turn(&mut events) {
                 Ok(true) => {}
@@ -328,19 +300,32 @@ impl Dial {
         if let Some(lookup) = self.addresses.take_answer(now) {
             self.looked_up(lookup, now);
         }
+        self.take_token(now);
         for event in events.iter().filter(|event| event.token() != BELL) {
             self.ready(event.token().0, now);
         }
         self.expire(now);
         self.fill_places(now);
-        let under_way = self.places.len() - self.free.len();
         self.shared.dials_waiting.store(self.waiting.len(), Ordering::Relaxed);
-        self.shared.dials_under_way.store(under_way, Ordering::Relaxed);
+        self.shared.dials_under_way.store(self.under_way(), Ordering::Relaxed);
+        self.shared.lines_ahead.store(self.ready, Ordering::Relaxed);
         Ok(true)
     }
 
     fn next_due(&self) -> Option<Nanos> {
-        self.places.iter().flatten().map(|place| place.stage.due()).min()
+        let tokens = self.tokens.iter().map(Tokens::due);
+        let due = self.places.iter().flatten().map(Place::due).chain(tokens).min();
+        due.filter(|&due| due != Nanos::NEVER)
+    }
+
+    /// Whether an order that comes now is begun at once.
+    fn has_place(&self) -> bool {
+        self.under_way() + self.waiting.len() < DIALS_AT_ONCE
+    }
+
+    /// Places in which something is being done.
+    fn under_way(&self) -> usize {
+        self.places.len() - self.free.len() - self.ready
     }
 
     /// Takes the letters of one turn. Returns `false` if one says stop.
@@ -351,12 +336,23 @@ impl Dial {
                 Some(DialLetter::Stop) => return false,
                 Some(DialLetter::Cancel { call }) => self.cancel(call),
                 Some(DialLetter::Spare { call, id, class, agent }) => {
-                    let order = Order::new(call, id, class, agent, Purpose::Spare, now);
-                    self.begin_spare(order);
+                    let facts = Arc::default();
+                    let (who, what) = ((id, class), (agent, facts));
+                    self.begin_spare(Order::new(Some(call), who, what, Purpose::Spare, now));
                 }
-                Some(DialLetter::Dial { call, id, class, agent, revival }) => {
+                Some(DialLetter::Ahead { call_sid, agent, facts }) => {
+                    self.begin_ahead(call_sid, agent, facts, now);
+                }
+                Some(DialLetter::Forget { call_sid }) => self.forget_ahead(&call_sid),
+                Some(DialLetter::Dial { call, id, class, agent, facts, ahead, revival }) => {
                     let purpose = revival.map_or(Purpose::First, Purpose::Revival);
-                    let order = Order::new(call, id, class, agent, purpose, now);
+                    let (who, what) = ((id, class), (agent, facts));
+                    let order = Order::new(Some(call), who, what, purpose, now);
+                    let order = match ahead {
+                        Some(call_sid) => self.use_ahead(order, &call_sid, now),
+                        None => Some(order),
+                    };
+                    let Some(order) = order else { continue };
                     let Some(order) = self.use_spare(order, now) else { continue };
                     if self.waiting.len() == ORDERS_WAITING_MAX {
                         self.refuse(order, &LineFault::Full.into(), now);
@@ -371,24 +367,30 @@ impl Dial {
 
     /// Leaves off what is being done for a call that has ended.
     fn cancel(&mut self, call: CallKey) {
-        if let Some(at) = self.waiting.iter().position(|order| order.call == call) {
+        if let Some(at) = self.waiting.iter().position(|order| order.call == Some(call)) {
             self.waiting.remove(at);
             return self.shared.dials.count("cancelled");
         }
         for index in 0..self.places.len() {
-            let is_its = |place: &mut Place| place.order.call == call;
+            let is_its = |place: &mut Place| place.order.call == Some(call);
             let Some(place) = self.places[index].take_if(is_its) else { continue };
-            if let Stage::Dialling(connection) = place.stage {
-                connection.give_up();
-            }
-            self.free.push(index);
+            self.close_place(index, place.stage);
             self.shared.dials.count("cancelled");
         }
     }
 
+    /// Ends what was being done in the place, and frees it.
+    fn close_place(&mut self, index: usize, stage: Stage) {
+        self.ready -= usize::from(matches!(stage, Stage::Ready(_)));
+        if let Stage::Dialling(connection) | Stage::Ready(connection) = stage {
+            connection.give_up();
+        }
+        self.free.push(index);
+    }
+
     /// Gives places to waiting orders, while there are both.
     fn fill_places(&mut self, now: Nanos) {
-        while self.places.len() - self.free.len() < DIALS_AT_ONCE {
+        while self.under_way() < DIALS_AT_ONCE {
             let Some(order) = self.waiting.pop_front() else { return };
             let index = self.free.pop().unwrap_or_else(|| {
                 self.places.push(None);
@@ -398,18 +400,35 @@ impl Dial {
         }
     }
 
-    /// Begins an attempt, or waits for addresses to make one with.
+    /// Begins an attempt, or waits for what it is to be made with.
     fn begin(&mut self, index: usize, mut order: Order, now: Nanos) {
+        if order.expires_at() <= now {
+            self.free.push(index);
+            return self.shared.ahead.count("expired");
+        }
         if !self.addresses.refresh(now) {
             let until = now.plus(self.patience.resolve);
             self.places[index] = Some(Place { order, stage: Stage::AwaitingAddresses { until } });
             return;
         }
+        let credential = match &mut self.tokens {
+            None => self.service.key(),
+            Some(tokens) => match tokens.held(now) {
+                Held::Token(token) => Some(Credential::Token(token)),
+                Held::Coming => {
+                    let stage = Stage::AwaitingToken { until: now.plus(self.patience.token) };
+                    self.places[index] = Some(Place { order, stage });
+                    return;
+                }
+            },
+        };
         order.attempts += 1;
-        let setup = (!matches!(order.purpose, Purpose::Spare)).then(|| order.setup());
+        let setup = !matches!(order.purpose, Purpose::Spare);
+        let setup = setup.then(|| order.setup(&self.service));
         let rng = self.rng.fork();
         let (shore, addresses) = self.shore();
-        match Connection::begin(&shore, addresses, Token(index), setup, rng, now) {
+        let credential = credential.as_ref();
+        match Connection::begin(&shore, addresses, Token(index), credential, setup, rng, now) {
             Ok(connection) => {
                 let stage = Stage::Dialling(Box::new(connection));
                 self.places[index] = Some(Place { order, stage });
@@ -422,7 +441,7 @@ impl Dial {
     fn begin_spare(&mut self, order: Order) {
         let is_spare = |place: &&Place| matches!(place.order.purpose, Purpose::Spare);
         let spares = self.places.iter().flatten().filter(is_spare).count();
-        if spares >= SPARES_MAX || !self.waiting.is_empty() {
+        if spares >= SPARES_MAX || !self.has_place() {
             return self.shared.dials.count("no_spare");
         }
         self.waiting.push_back(order);
@@ -443,8 +462,9 @@ impl Dial {
             return Some(order);
         };
         let order = Order { attempts: 1, from_spare: true, ..order };
+        let setup = order.setup(&self.service);
         let (shore, _) = self.shore();
-        let step = connection.set_up(&shore, order.setup(), now);
+        let step = connection.set_up(&shore, setup, now);
         self.go_on(index, order, connection, step, now);
         None
     }
@@ -459,6 +479,9 @@ impl Dial {
         now: Nanos,
     ) {
         match step {
+            Step::Ready if order.ahead_for().is_some() => {
+                self.keep_ahead(index, order, connection, now);
+            }
             Step::Ready => self.succeeded(index, order, *connection, now),
             Step::Failed(failure) => self.failed(index, order, &failure, now),
             Step::Waiting => {
@@ -472,7 +495,7 @@ impl Dial {
         let host = self.config.gemini.url.host.as_str();
         let shore = Shore {
             registry: self.poll.registry(),
-            address: &self.address,
+            service: &self.service,
             tls: self.tls.as_ref().map(|tls| (tls, host)),
             patience: self.patience,
         };
@@ -490,6 +513,29 @@ impl Dial {
         }
     }
 
+    /// Takes what the thread that fetches tokens has brought.
+    fn take_token(&mut self, now: Nanos) {
+        let Some(tokens) = &mut self.tokens else { return };
+        tokens.fetch_ahead(now);
+        let Some((has_token, fault)) = tokens.take_answer(now) else { return };
+        if let Some(fault) = fault {
+            log::warn!("no new access token: {fault}; check gemini.token_file or token_command");
+        }
+        for index in 0..self.places.len() {
+            let awaits = |place: &mut Place| matches!(place.stage, Stage::AwaitingToken { .. });
+            let Some(place) = self.places[index].take_if(awaits) else { continue };
+            match has_token {
+                true => self.begin(index, place.order, now),
+                false => self.no_token(index, place.order, now),
+            }
+        }
+    }
+
+    fn no_token(&mut self, index: usize, mut order: Order, now: Nanos) {
+        order.attempts += 1;
+        self.failed(index, order, &LineFault::NoToken.into(), now);
+    }
+
     fn no_address(&mut self, index: usize, mut order: Order, now: Nanos) {
         order.attempts += 1;
         self.failed(index, order, &LineFault::Resolve.into(), now);
@@ -499,25 +545,38 @@ impl Dial {
     /// comes of it.
     fn ready(&mut self, index: usize, now: Nanos) {
         let Some(place) = self.places.get_mut(index).and_then(Option::take) else { return };
-        let Stage::Dialling(mut connection) = place.stage else {
-            self.places[index] = Some(place);
-            return;
+        let (is_kept, mut connection) = match place.stage {
+            Stage::Dialling(connection) => (false, connection),
+            Stage::Ready(connection) => (true, connection),
+            stage => {
+                self.places[index] = Some(Place { stage, ..place });
+                return;
+            }
         };
         let (shore, addresses) = self.shore();
         let step = connection.handle_ready(&shore, addresses, now);
-        self.go_on(index, place.order, connection, step, now);
+        match is_kept {
+            true => self.go_on_keeping(index, place.order, connection, step, now),
+            false => self.go_on(index, place.order, connection, step, now),
+        }
     }
 
     fn expire(&mut self, now: Nanos) {
         for index in 0..self.places.len() {
-            let is_due = |place: &mut Place| place.stage.due() <= now;
+            let is_due = |place: &mut Place| place.due() <= now;
             let Some(Place { mut order, stage }) = self.places[index].take_if(is_due) else {
                 continue;
             };
+            if order.expires_at() <= now {
+                self.close_place(index, stage);
+                self.shared.ahead.count("expired");
+                continue;
+            }
             match stage {
                 Stage::Pausing { .. } => self.begin(index, order, now),
                 Stage::AwaitingAddresses { .. } => self.no_address(index, order, now),
-                Stage::Dialling(connection) => {
+                Stage::AwaitingToken { .. } => self.no_token(index, order, now),
+                Stage::Dialling(connection) | Stage::Ready(connection) => {
                     order.silent += u32::from(connection.is_upgraded());
                     let failure = connection.timed_out(&mut self.addresses);
                     connection.give_up();
@@ -529,6 +588,10 @@ impl Dial {
 
     /// The model is ready: its line goes to the call.
     fn succeeded(&mut self, index: usize, order: Order, connection: Connection, now: Nanos) {
+        let Some(call) = order.call else {
+            self.free.push(index);
+            return connection.give_up();
+        };
         let (socket, unread) = match connection.hand_over(self.poll.registry()) {
             Ok(handed_over) => handed_over,
             Err(_) => return self.failed(index, order, &LineFault::Broke.into(), now),
@@ -549,10 +612,12 @@ impl Dial {
             greeting: greeting.map(|text| greeting_json(&order.agent.model, text)),
             seed: seed_of(&order.agent.model, order.purpose.revival()),
             nudge: greeting_json(&order.agent.model, NUDGE),
+            transparent: order.is_transparent(&self.service),
             agent: Some(order.agent.clone()),
         };
-        let line = Box::new(Line { socket, unread, terms, agent: order.agent });
-        self.post(WorkerLetter::Line { call: order.call, line }, order.call);
+        let (agent, facts) = (order.agent, order.facts);
+        let line = Box::new(Line { socket, unread, terms, agent, facts });
+        self.post(WorkerLetter::Line { call, line }, call);
     }
 
     /// An attempt failed: makes another where that may help, or tells the call.
@@ -563,6 +628,14 @@ impl Dial {
             return self.shared.dials.count("spare_lost");
         }
         self.count(failure);
+        if self.is_refused_token(failure) && !std::mem::replace(&mut order.renewed, true) {
+            if let Some(tokens) = &mut self.tokens {
+                tokens.distrust();
+            }
+            let stage = Stage::Pausing { until: now };
+            self.places[index] = Some(Place { order, stage });
+            return;
+        }
         if std::mem::take(&mut order.from_spare)
             && failure.fault == (LineFault::Closed { code: None })
         {
@@ -571,6 +644,17 @@ impl Dial {
             self.places[index] = Some(Place { order, stage });
             return;
         }
+        self.try_again(index, order, failure, now);
+    }
+
+    /// Whether the service did not believe the access token: it may have grown old.
+    fn is_refused_token(&self, failure: &Failure) -> bool {
+        let refused = failure.fault == LineFault::Refused { status: 401 }
+            || failure.close == Some(CloseClass::Key);
+        refused && self.tokens.is_some()
+    }
+
+    fn try_again(&mut self, index: usize, mut order: Order, failure: &Failure, now: Nanos) {
         match next_attempt(&order, failure) {
             Some(remedy) => {
                 order.resumable &= remedy != Remedy::WithoutResumption;
@@ -599,7 +683,7 @@ impl Dial {
     }
 
     /// There was no place even to wait.
-    fn refuse(&mut self, order: Order, failure: &Failure, now: Nanos) {
+    fn refuse(&self, order: Order, failure: &Failure, now: Nanos) {
         self.count(failure);
         self.tell(order, failure, now);
     }
@@ -613,6 +697,11 @@ impl Dial {
 
     /// Tells the call that there is no model, and the operator why.
     fn tell(&self, order: Order, failure: &Failure, now: Nanos) {
+        let Some(call) = order.call else {
+            // Its call will dial when it comes, and be told itself.
+            self.shared.ahead.count("failed");
+            return log::debug!(target: "twilio", "event=ahead_failed fault={}", failure.fault);
+        };
         let (id, attempts) = (order.id, order.attempts);
         let advice = failure.close.and_then(closes::advice).or(advice(failure.fault));
         let said = match failure.reason.as_str() {
@@ -626,8 +715,8 @@ impl Dial {
             failure.fault,
             advice.map(|advice| format!("; {advice}")).unwrap_or_default(),
         );
-        let letter = WorkerLetter::NoLine { call: order.call, fault: failure.fault };
-        self.post(letter, order.call);
+        let letter = WorkerLetter::NoLine { call, fault: failure.fault };
+        self.post(letter, call);
     }
 
     /// A worker that takes no letters has stopped, or is far beyond help; its calls are lost with
@@ -651,7 +740,7 @@ impl Dial {
     /// Ends every session that has begun, so that none is left open at the service.
     fn stop(self) {
         for place in self.places.into_iter().flatten() {
-            if let Stage::Dialling(connection) = place.stage {
+            if let Stage::Dialling(connection) | Stage::Ready(connection) = place.stage {
                 connection.give_up();
             }
         }
@@ -689,7 +778,10 @@ fn advice(fault: LineFault) -> Option<&'static str> {
             Some("the model cannot be reached: check gemini.url, route, firewall")
         }
         LineFault::Tls => Some("the model did not prove who it is: check gemini.url and ca_file"),
-        LineFault::Refused { status: 401 | 403 } => Some("check GEMINI_API_KEY"),
+        LineFault::NoToken => Some("check gemini.token_file or gemini.token_command"),
+        LineFault::Refused { status: 401 | 403 } => {
+            Some("check GEMINI_API_KEY, or gemini.project and where its access tokens come from")
+        }
         LineFault::Refused { status: 400..=428 | 430..=499 } => {
             Some("check gemini.url and gemini.api_version")
         }

@@ -14,8 +14,9 @@ use hdrhistogram::Histogram;
 use super::figures::{Figures, Histograms, Stage};
 use super::record::Discarded;
 use super::shared::{Labelled, Shared};
+use super::tools::TOOL_BUCKETS;
 use crate::call::session::{self, Cause};
-use crate::call::{Class, Dropped, Ending, Flow, Lines, Oddity};
+use crate::call::{Class, Dropped, Ending, Flow, Lines, Oddity, ToolOutcome};
 use crate::wire::gemini::CloseClass;
 
 /// What this program is.
@@ -437,6 +438,12 @@ fn shared(text: &mut Text, shared: &Shared) {
     family("upgrades_total", "door", "Upgrades to WebSocket, by what was told.", &shared.upgrades);
     family("dials_total", "outcome", "Attempts to reach the model.", &shared.dials);
     family(
+        "ahead_total",
+        "outcome",
+        "Sessions made ahead of their calls, by what became of them.",
+        &shared.ahead,
+    );
+    family(
         "dial_closes_total",
         "reason",
         "Closes by the model before it was ready.",
@@ -448,9 +455,37 @@ fn shared(text: &mut Text, shared: &Shared) {
     for (state, orders) in states {
         text.sample(name, &[("state", state)], orders.load(Ordering::Relaxed));
     }
+    let name = "lines_ahead";
+    text.family(name, Kind::Gauge, "Sessions that are ready and wait for their calls.");
+    text.sample(name, &[], shared.lines_ahead.load(Ordering::Relaxed));
+    tools(text, shared);
     let name = "log_lines_lost_total";
     text.family(name, Kind::Counter, "Log lines lost because standard error took none.");
     text.sample(name, &[], shared.log_lines_lost.load(Ordering::Relaxed));
+}
+
+/// Calls of tools, by name and outcome; those that never happened are left out.
+fn tools(text: &mut Text, shared: &Shared) {
+    let tools = shared.tools.all();
+    let name = "tool_calls_total";
+    text.family(name, Kind::Counter, "Calls of tools answered, by name and outcome.");
+    for (tool, account) in &tools {
+        let outcomes = ToolOutcome::LABELS.iter().zip(account.outcomes);
+        for (outcome, count) in outcomes.filter(|&(_, count)| count > 0) {
+            text.sample(name, &[("tool", tool), ("outcome", outcome)], count);
+        }
+    }
+    let name = "tool_call_seconds";
+    text.family(name, Kind::Histogram, "From the model's call of a tool to its answer.");
+    for (tool, account) in &tools {
+        let bucket = "tool_call_seconds_bucket";
+        for ((_, le), count) in TOOL_BUCKETS.iter().zip(account.buckets) {
+            text.sample(bucket, &[("tool", tool), ("le", le)], count);
+        }
+        text.sample(bucket, &[("tool", tool), ("le", "+Inf")], account.count);
+        text.sample("tool_call_seconds_sum", &[("tool", tool)], account.seconds);
+        text.sample("tool_call_seconds_count", &[("tool", tool)], account.count);
+    }
 }
 
 fn by_class<T>(counts: &[T; Class::ALL.len()]) -> impl Iterator<Item = (&'static str, &T)> {

@@ -59,8 +59,13 @@ pub struct Shared {
     /// Lines: `ready`, `cancelled` by a call that ended first, and the faults by
     /// [`crate::call::LineFault::LABELS`], one an attempt.
     pub dials: Labelled,
+    /// Sessions made ahead of their calls, by what became of them: `made`, `used`, `adopted`,
+    /// `expired`, `forgotten`, `changed`, `lost`, `failed`, `no_room`.
+    pub ahead: Labelled,
     /// Closes by the model before it was ready, by class of reason.
     pub dial_closes: Labelled,
+    /// Calls of tools.
+    pub tools: super::tools::ToolCounts,
     /// Orders for a line to the model that wait for one of the dial thread's places, and those that
     /// have one. Told by the dial thread once a turn.
     pub dials_waiting: AtomicUsize,
@@ -68,6 +73,8 @@ pub struct Shared {
     pub dials_under_way: AtomicUsize,
     /// What the threads count that write files of calls.
     pub kept: Kept,
+    /// Sessions that are ready and wait for their calls. Told by the dial thread once a turn.
+    pub lines_ahead: AtomicUsize,
     /// Log lines that nobody read in time.
     pub log_lines_lost: Arc<AtomicU64>,
 }

@@ -81,6 +81,12 @@ impl TlsConfig {
     }
 }
 
+/// Makes this provider that of every TLS client in the process that is not ours.
+pub fn install_provider() {
+    // Whoever was first has installed the same.
+    let _ = provider().install_default();
+}
+
 /// The provider with AES-128-GCM in front: as strong as the service asks for, and cheaper.
 fn provider() -> CryptoProvider {
     let mut provider = aws_lc_rs::default_provider();

@@ -25,8 +25,8 @@ use timers::{Entry, Timers};
 
 use crate::buf::{RecvBuf, SendBuf, Stamped};
 use crate::call::{
-    Call, Class, LineFault, Report, Request, Revival, Settings, TOOLS_BUSY, Tally, ToolOrder,
-    ToolOutcome, ToolReply, Workbench,
+    Call, Class, Ending, Facts, LineFault, Report, Request, Revival, Settings, TOOLS_BUSY, Tally,
+    ToolOrder, ToolOutcome, ToolReply, Workbench,
 };
 use crate::clock::{Clock, Nanos};
 use crate::config::Agent;
@@ -78,7 +78,7 @@ struct Slot {
     phone: Option<Connection>,
     agent: Option<Connection>,
     /// How its model was set up, from its first line on.
-    model: Option<Arc<Agent>>,
+    model: Option<(Arc<Agent>, Arc<Facts>)>,
     /// The timer that counts; entries for other moments are stale.
     armed: Nanos,
     /// The far timer that is in the wheel, stale or not; zero: none.
@@ -269,7 +269,7 @@ impl Worker {
     }
 
     fn add_line(&mut self, now: Nanos, key: CallKey, line: Line) {
-        let Line { mut socket, unread, terms, agent, .. } = line;
+        let Line { mut socket, unread, terms, agent, facts } = line;
         let Some(slot) = self.slots.of(key.slot, key.generation).filter(|s| s.call.awaits_line())
         else {
             return self.dismiss(socket);
@@ -279,7 +279,7 @@ impl Worker {
         } else {
             // Of an old connection whatever could be sent has been: it is dropped here at last.
             slot.agent = Some(Connection::new(socket, unread));
-            slot.model = Some(agent);
+            slot.model = Some((agent, facts));
             guard(&mut slot.call, now, |call| call.handle_line(now, &terms));
         }
         touch(slot, key.slot, &mut self.touched);
@@ -582,7 +582,7 @@ fn grant_one(
         Request::Redial(revival) => redial(slot, key, revival, neighbours),
         Request::Spare => {
             // A letter lost costs the call nothing but time.
-            let Some(agent) = slot.model.clone() else { return Ok(()) };
+            let Some((agent, _)) = slot.model.clone() else { return Ok(()) };
             let letter = DialLetter::Spare { call: key, id, class, agent };
             neighbours.dial.post(letter).map_err(|_| None)
         }
@@ -615,7 +615,8 @@ fn grant_one(
         }
         Request::Ended(ending) => {
             let call_sid = slot.call.call_sid().map(str::to_owned);
-            let transfer = slot.call.transfer().map(str::to_owned);
+            let transfer = slot.call.transfer().filter(|_| ending == Ending::Transferred);
+            let transfer = transfer.map(str::to_owned);
             let letter = AcceptLetter::Ended { id, call_sid, ending, transfer };
             neighbours.accept.post(letter).map_err(|_| Some(Request::Ended(ending)))?;
             // Spares and swaps were ordered here. A line that comes all the same is dismissed.
@@ -639,7 +640,8 @@ fn write_down(
     report: impl FnOnce() -> Report,
 ) {
     let Some(transcripts) = &neighbours.transcripts else { return };
-    let (id, class, agent) = (slot.call.id(), class_of(&slot.call), slot.model.clone());
+    let (id, class) = (slot.call.id(), class_of(&slot.call));
+    let agent = slot.model.as_ref().map(|(agent, _)| agent.clone());
     let (at, after, report) = (slot.call.now(), slot.call.age(), report());
     let letter = TranscriptLetter::Event { id, class, at, after, agent, report };
     figures.transcript_lines_lost += u64::from(transcripts.post(letter).is_err());
@@ -685,9 +687,10 @@ fn redial(
     neighbours: &Neighbours,
 ) -> Result<(), Option<Request>> {
     let (id, class) = (slot.call.id(), class_of(&slot.call));
-    let posted = slot.model.clone().is_some_and(|agent| {
+    let posted = slot.model.clone().is_some_and(|(agent, facts)| {
         let revival = Some(revival);
-        let letter = DialLetter::Dial { call: key, id, class, agent, revival };
+        let ahead = None;
+        let letter = DialLetter::Dial { call: key, id, class, agent, facts, ahead, revival };
         neighbours.dial.post(letter).is_ok()
     });
     if posted {

@@ -12,8 +12,8 @@ use vocaris::call::{CallId, Ending, Opening};
 use vocaris::clock::Clock;
 use vocaris::config::{Agent, Config, Secret, SignatureMode};
 use vocaris::mail::{
-    AcceptLetter, CallKey, ControlLetter, DialLetter, Load, Mailbox, Postbox, WorkerLetter,
-    mailbox_without_bell,
+    AcceptLetter, CalendarLetter, CallKey, ControlLetter, DialLetter, Load, Mailbox, Postbox,
+    WorkerLetter, mailbox_without_bell,
 };
 use vocaris::metrics::Shared;
 
@@ -31,6 +31,7 @@ pub(crate) struct Relay {
     pub(crate) to_dial: Postbox<DialLetter>,
     pub(crate) dial: Mailbox<DialLetter>,
     pub(crate) control: Mailbox<ControlLetter>,
+    pub(crate) calendar: Mailbox<CalendarLetter>,
     pub(crate) load: Arc<Load>,
     pub(crate) shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
@@ -62,8 +63,13 @@ impl Relay {
             (0..WORKERS).map(|_| mailbox_without_bell()).unzip();
         let (to_dial, dial) = mailbox_without_bell();
         let (to_control, control) = mailbox_without_bell();
-        let neighbours =
-            Neighbours { workers: to_workers.clone(), dial: to_dial.clone(), control: to_control };
+        let (to_calendar, calendar) = mailbox_without_bell();
+        let neighbours = Neighbours {
+            workers: to_workers.clone(),
+            dial: to_dial.clone(),
+            control: to_control,
+            calendar: Some(to_calendar),
+        };
         let thread = Some(std::thread::spawn(move || accept.run(neighbours)));
         Relay {
             address,
@@ -73,6 +79,7 @@ impl Relay {
             to_dial,
             dial,
             control,
+            calendar,
             load,
             shared,
             thread,
@@ -152,6 +159,7 @@ impl Relay {
             token: token.map(str::to_owned),
             from: None,
             to: to.map(str::to_owned),
+            custom: Vec::new(),
         };
         self.post_letter(AcceptLetter::Admit { call, id, opening });
         call
@@ -178,7 +186,7 @@ impl Relay {
         let id = self.fresh_id();
         self.load.placed(worker);
         let call = CallKey { worker, slot: 0, generation: id.0 };
-        let opening = Opening::Web { token: None, rate_hz: 16_000 };
+        let opening = Opening::Web { token: None, rate_hz: 16_000, agent: None };
         self.post_letter(AcceptLetter::Admit { call, id, opening });
         self.dial_letter();
         id
@@ -204,6 +212,7 @@ fn config() -> Config {
     config.server.drain_timeout = Duration::from_secs(1);
     config.limits.max_calls_per_worker = 100;
     config.limits.max_handshakes_per_ip = 1000;
+    config.gemini.pool = 0;
     config.twilio.fallback = "We are <sorry> & silent.".into();
     config.agents = vec![agent("sales", "+18005550100"), agent("everybody", "*")];
     config
@@ -217,6 +226,7 @@ fn agent(name: &str, number: &str) -> Arc<Agent> {
         voice: None,
         model: "models/m".into(),
         greeting: None,
+        web: number == "*",
         ..Agent::default()
     })
 }

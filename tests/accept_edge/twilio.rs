@@ -1,9 +1,11 @@
 //! The carrier's webhooks, their signatures, and who is let in at the stream's start.
 
-use vocaris::call::{Ending, LineFault, Refusal};
-use vocaris::config::{Busy, SignatureMode};
+use std::sync::Arc;
+
+use vocaris::call::{Ending, Facts, LineFault, Opening, Refusal};
+use vocaris::config::{Agent, Busy, SignatureMode};
 use vocaris::limits::MAILBOX_LETTERS;
-use vocaris::mail::{CallKey, DialLetter, WorkerLetter};
+use vocaris::mail::{AcceptLetter, CallKey, DialLetter, WorkerLetter};
 
 use crate::harness::{Relay, attribute, get, post, signed, token_in};
 
@@ -484,4 +486,111 @@ fn a_call_that_ends_is_dialled_no_more() {
         DialLetter::Cancel { call } => assert_eq!(call, key),
         other => panic!("not cancelled but {other:?}"),
     }
+}
+
+/// What the next letter to dial orders ahead: for which call, by which agent, knowing what.
+fn ahead(relay: &Relay) -> (String, String, Facts) {
+    match relay.dial_letter() {
+        DialLetter::Ahead { call_sid, agent, facts } => {
+            (call_sid, agent.name.clone(), (*facts).clone())
+        }
+        other => panic!("not made ahead but {other:?}"),
+    }
+}
+
+fn forgotten(relay: &Relay) -> String {
+    match relay.dial_letter() {
+        DialLetter::Forget { call_sid } => call_sid,
+        other => panic!("not forgotten but {other:?}"),
+    }
+}
+
+#[test]
+fn a_session_is_ordered_with_the_webhooks_answer_and_asked_for_by_the_stream() {
+    let relay = Relay::with(|config| {
+        signed(SignatureMode::Require)(config);
+        config.gemini.pool = 8;
+    });
+    let token = fresh_token(&relay);
+    let known = Facts::new(Some("+18005550199"), Some("+18005550100"), []);
+    assert_eq!(ahead(&relay), (SID.to_owned(), "sales".to_owned(), known.clone()));
+    let id = relay.fresh_id();
+    let call = CallKey { worker: 1, slot: 1, generation: id.0 };
+    let opening = Opening::Twilio {
+        call_sid: SID.into(),
+        stream_sid: "MZ1".into(),
+        token: Some(token),
+        from: Some("+18005550199".into()),
+        to: Some("+18005550100".into()),
+        custom: Vec::new(),
+    };
+    relay.post_letter(AcceptLetter::Admit { call, id, opening });
+    match relay.dial_letter() {
+        DialLetter::Dial { facts, agent, ahead, .. } => {
+            assert_eq!((&*facts, agent.name.as_str()), (&known, "sales"), "like the one ahead");
+            assert_eq!(ahead.as_deref(), Some(SID));
+        }
+        other => panic!("not dialled but {other:?}"),
+    }
+}
+
+#[test]
+fn nothing_is_made_ahead_for_whom_nobody_vouches_or_without_a_pool() {
+    let relay = Relay::with(|config| {
+        signed(SignatureMode::Warn)(config);
+        config.gemini.pool = 8;
+    });
+    let webhook = format!("CallSid={SID}&From=1&To=2");
+    assert_eq!(relay.post_form("/twilio/incoming", &webhook).status, 200);
+    // A stream without a token is let in, but may not take what was made for another.
+    let call = relay.admit(SID, None, None);
+    match relay.dial_letter() {
+        DialLetter::Dial { call: dialled, ahead, .. } => assert_eq!((dialled, ahead), (call, None)),
+        other => panic!("not dialled but {other:?}"),
+    }
+    let relay = Relay::start();
+    assert_eq!(relay.post_form("/twilio/incoming", &webhook).status, 200);
+    assert_eq!(relay.post_form("/twilio/after", &webhook).status, 200);
+    let call = relay.admit(SID, None, None);
+    assert_eq!(agent_dialled(&relay, call), "everybody", "the only letter");
+}
+
+#[test]
+fn a_call_whose_stream_failed_or_is_over_is_forgotten() {
+    let relay = Relay::with(|config| config.gemini.pool = 8);
+    let webhook = format!("CallSid={SID}&From=1&To=2");
+    relay.post_form("/twilio/incoming", &webhook);
+    assert_eq!(ahead(&relay).1, "everybody");
+    let failed = format!("CallSid={SID}&StreamSid=MZ1&StreamEvent=stream-error&StreamError=31920");
+    relay.post_form("/twilio/stream-status", &failed);
+    assert_eq!(forgotten(&relay), SID);
+    let stopped = format!("CallSid={SID}&StreamSid=MZ1&StreamEvent=stream-stopped");
+    relay.post_form("/twilio/stream-status", &stopped);
+    relay.post_form("/twilio/after", &format!("CallSid={SID}"));
+    assert_eq!(forgotten(&relay), SID);
+}
+
+#[test]
+fn a_browser_gets_the_agent_it_names_if_that_one_is_for_browsers() {
+    let relay = Relay::with(|config| {
+        let desk = (*config.agents[0]).clone();
+        let desk = Agent { name: "desk".into(), numbers: vec!["+1".into()], web: true, ..desk };
+        config.agents.insert(0, Arc::new(desk));
+    });
+    let ask = |agent: Option<&str>| {
+        let id = relay.fresh_id();
+        let call = CallKey { worker: 1, slot: 1, generation: id.0 };
+        let agent = agent.map(str::to_owned);
+        let opening = Opening::Web { token: None, rate_hz: 16_000, agent };
+        relay.post_letter(AcceptLetter::Admit { call, id, opening });
+        call
+    };
+    assert_eq!(agent_dialled(&relay, ask(Some("desk"))), "desk");
+    assert_eq!(agent_dialled(&relay, ask(None)), "everybody");
+    assert_eq!(agent_dialled(&relay, ask(Some("everybody"))), "everybody");
+    // One for a number alone, one that there is not, and the same in other letters.
+    for name in ["sales", "nobody", "Desk", ""] {
+        assert_eq!(refusal(&relay, ask(Some(name))), Refusal::NoAgent, "{name}");
+    }
+    assert_eq!(Refusal::NoAgent.close_code(), 1008);
 }

@@ -136,6 +136,7 @@ pub(crate) fn terms() -> LineTerms {
         greeting: None,
         seed: None,
         nudge: r#"{"nudge":1}"#.to_owned(),
+        transparent: false,
         agent: None,
     }
 }

@@ -1,10 +1,8 @@
 //! One call between two independent peers, in virtual time: what each side hears, and how it ends.
 
 mod harness;
-mod random;
 mod record;
 mod session;
-mod sim;
 
 use dsp::kernels::{Isa, Kernels};
 use dsp::resample::{Conversion, FilterSet, Resampler};
@@ -225,6 +223,7 @@ fn a_call_asks_to_be_let_in_with_what_its_start_says() {
             token: Some("t1".into()),
             from: Some("+18005550199".into()),
             to: Some("+18005550100".into()),
+            custom: Vec::new(),
         }]
     );
     assert!(matches!(stage.reports[0], Report::Opened { .. }));
@@ -239,7 +238,8 @@ fn a_carrier_is_known_by_its_first_message_and_so_is_a_browser() {
     stage.settle();
     assert!(matches!(stage.openings[..], [Opening::Twilio { .. }]));
     let stage = Stage::joined_browser();
-    assert_eq!(stage.openings, [Opening::Web { token: Some("t".into()), rate_hz: 16_000 }]);
+    let (token, agent) = (Some("t".into()), None);
+    assert_eq!(stage.openings, [Opening::Web { token, rate_hz: 16_000, agent }]);
 }
 
 #[test]
@@ -637,4 +637,48 @@ fn a_phone_that_takes_nothing_is_given_up_at_the_bound() {
     }
     assert_eq!(stage.ending, Some(Ending::PhoneStalled));
     assert!((10..30).contains(&seconds), "{seconds} s were waiting");
+}
+
+#[test]
+fn a_carriers_other_parameters_are_facts_and_ours_are_not() {
+    let mut stage = Stage::new(Door::Twilio);
+    let mut start = start();
+    let parameters = &mut start["start"]["customParameters"];
+    parameters["source"] = json!("twilio");
+    parameters["tier"] = json!("gold\u{0}\r\n- obey");
+    parameters["age"] = json!(7);
+    stage.phone.say(start);
+    stage.settle();
+    let facts = stage.openings[0].facts();
+    assert_eq!(facts.from.as_deref(), Some("+18005550199"));
+    assert_eq!(facts.to.as_deref(), Some("+18005550100"));
+    let mut custom = facts.custom;
+    custom.sort();
+    let expected = [("age", "7"), ("tier", "gold- obey")];
+    assert_eq!(custom, expected.map(|(name, text)| (name.to_owned(), text.to_owned())));
+}
+
+#[test]
+fn a_browser_that_asks_for_an_agent_there_is_not_is_told_so() {
+    let mut stage = Stage::new(Door::Web);
+    stage.phone.say(json!({"type": "hello", "rate": 16000, "agent": "nobody"}));
+    stage.settle();
+    assert!(matches!(&stage.openings[..], [Opening::Web { agent: Some(agent), .. }]
+        if agent == "nobody"));
+    stage.call.handle_refusal(stage.now, Refusal::NoAgent);
+    stage.settle();
+    assert_eq!(stage.ending, Some(Ending::Refused(Refusal::NoAgent)));
+    assert_eq!(stage.phone.close_code(), Some(1008));
+    let told = stage.phone.texts();
+    assert!(told.iter().any(|text| text["message"].as_str().is_some_and(|m| m.contains("agent"))));
+}
+
+#[test]
+fn a_call_that_fails_inside_closes_its_session_in_order() {
+    let mut stage = Stage::joined();
+    stage.call.handle_failure(stage.now);
+    stage.settle();
+    assert_eq!(stage.ending, Some(Ending::Internal));
+    assert_eq!(stage.agent.close_code(), Some(1000), "the service frees the session");
+    assert_eq!(stage.phone.close_code(), Some(1011));
 }

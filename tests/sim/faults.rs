@@ -93,6 +93,12 @@ impl Dice {
         Dice { random, enabled, wild, counts: Counts::new() }
     }
 
+    /// Dice that never decide for a fault.
+    pub(crate) fn fair(seed: u64) -> Dice {
+        let enabled = vec![false; NAMES.len()];
+        Dice { random: fastrand::Rng::with_seed(seed), enabled, wild: 0, counts: Counts::new() }
+    }
+
     /// Whether `fault` happens here: in so many of 10,000 cases of the mildest call that may meet
     /// it. Counted if it does.
     pub(crate) fn strikes(&mut self, fault: Fault, of_10_000: u32) -> bool {

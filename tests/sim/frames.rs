@@ -32,8 +32,22 @@ pub(crate) fn put_frame(
         }
     }
     let Some(mask) = mask else { return out.extend_from_slice(payload) };
-    out.extend(mask);
-    out.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+    out.extend_from_slice(&mask);
+    let start = out.len();
+    out.extend_from_slice(payload);
+    apply_mask(&mut out[start..], mask);
+}
+
+/// Masks, or unmasks (section 5.3).
+fn apply_mask(payload: &mut [u8], mask: [u8; 4]) {
+    let whole = u32::from_ne_bytes(mask);
+    let (words, rest) = payload.as_chunks_mut::<4>();
+    for word in words {
+        *word = (u32::from_ne_bytes(*word) ^ whole).to_ne_bytes();
+    }
+    for (byte, mask) in rest.iter_mut().zip(mask) {
+        *byte ^= mask;
+    }
 }
 
 /// The payload of a close frame.
@@ -96,9 +110,7 @@ impl Reader {
         head += if mask.is_some() { 4 } else { 0 };
         let mut payload = bytes.get(head..head + length)?.to_vec();
         if let Some(mask) = mask {
-            for (n, byte) in payload.iter_mut().enumerate() {
-                *byte ^= mask[n & 3];
-            }
+            apply_mask(&mut payload, mask);
         }
         self.start += head + length;
         Some(Frame { opcode, payload })
@@ -108,7 +120,9 @@ impl Reader {
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 const VALUES: [u8; 256] = {
-    let mut values = [0xff; 256];
+    // 64 and above: no digit. The padding counts as 0: its place is checked by whoever reads it.
+    let mut values = [0x40; 256];
+    values[b'=' as usize] = 0;
     let mut n = 0;
     while n < 64 {
         values[ALPHABET[n] as usize] = n as u8;
@@ -119,23 +133,19 @@ const VALUES: [u8; 256] = {
 
 /// Appends `bytes` in base64; `url_safe`: in the alphabet of section 5.
 pub(crate) fn put_base64(out: &mut String, bytes: &[u8], url_safe: bool) {
-    let mut text = Vec::with_capacity(bytes.len().div_ceil(3) * 4);
+    let mut text = vec![b'='; bytes.len().div_ceil(3) * 4];
     let digit = |word: u32, n: u32| ALPHABET[(word >> (18 - 6 * n)) as usize & 63];
     let (groups, rest) = bytes.as_chunks::<3>();
-    for &[a, b, c] in groups {
-        let word = u32::from(a) << 16 | u32::from(b) << 8 | u32::from(c);
-        text.extend([digit(word, 0), digit(word, 1), digit(word, 2), digit(word, 3)]);
+    let (places, _) = text.as_chunks_mut::<4>();
+    for (place, group) in places.iter_mut().zip(groups) {
+        let word = u32::from(group[0]) << 16 | u32::from(group[1]) << 8 | u32::from(group[2]);
+        *place = [digit(word, 0), digit(word, 1), digit(word, 2), digit(word, 3)];
     }
-    match *rest {
-        [a] => {
-            let word = u32::from(a) << 16;
-            text.extend([digit(word, 0), digit(word, 1), b'=', b'=']);
-        }
-        [a, b] => {
-            let word = u32::from(a) << 16 | u32::from(b) << 8;
-            text.extend([digit(word, 0), digit(word, 1), digit(word, 2), b'=']);
-        }
-        _ => {}
+    if let (Some(place), Some(&first)) = (places.last_mut(), rest.first()) {
+        let second = rest.get(1).copied();
+        let word = u32::from(first) << 16 | u32::from(second.unwrap_or(0)) << 8;
+        let third = second.map_or(b'=', |_| digit(word, 2));
+        *place = [digit(word, 0), digit(word, 1), third, b'='];
     }
     if url_safe {
         for letter in &mut text {
@@ -156,26 +166,18 @@ pub(crate) fn put_base64(out: &mut String, bytes: &[u8], url_safe: bool) {
 pub(crate) fn base64_bytes(text: &[u8]) -> Vec<u8> {
     assert_eq!(text.len() % 4, 0, "base64 is padded");
     let padding = text.iter().rev().take_while(|&&letter| letter == b'=').count();
-    assert!(padding <= 2);
-    let mut bytes = Vec::with_capacity(text.len() / 4 * 3);
-    let digits = &text[..text.len() - padding];
-    let value = |letter: u8| {
-        let value = VALUES[usize::from(letter)];
-        assert_ne!(value, 0xff, "base64");
-        u32::from(value)
-    };
-    let (groups, rest) = digits.as_chunks::<4>();
-    for &[a, b, c, d] in groups {
-        let word = value(a) << 18 | value(b) << 12 | value(c) << 6 | value(d);
-        bytes.extend([(word >> 16) as u8, (word >> 8) as u8, word as u8]);
+    assert!(padding <= 2 && !text[..text.len() - padding].contains(&b'='), "padding inside");
+    let value = |letter: u8| u32::from(VALUES[usize::from(letter)]);
+    let mut bytes = vec![0; text.len() / 4 * 3];
+    let mut wrong = 0;
+    let (places, _) = bytes.as_chunks_mut::<3>();
+    for (place, &[a, b, c, d]) in places.iter_mut().zip(text.as_chunks::<4>().0) {
+        let digits = [value(a), value(b), value(c), value(d)];
+        wrong |= (digits[0] | digits[1] | digits[2] | digits[3]) & 0x40;
+        let word = digits[0] << 18 | digits[1] << 12 | (digits[2] & 63) << 6 | digits[3] & 63;
+        *place = [(word >> 16) as u8, (word >> 8) as u8, word as u8];
     }
-    match *rest {
-        [a, b] => bytes.push((value(a) << 2 | value(b) >> 4) as u8),
-        [a, b, c] => {
-            let word = value(a) << 10 | value(b) << 4 | value(c) >> 2;
-            bytes.extend([(word >> 8) as u8, word as u8]);
-        }
-        _ => {}
-    }
+    assert_eq!(wrong, 0, "base64");
+    bytes.truncate(bytes.len() - padding);
     bytes
 }

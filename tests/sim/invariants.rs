@@ -163,8 +163,8 @@ fn check_downlink(world: &mut World, tally: &Tally) {
     assert_eq!(flow.bytes_out, caller.heard_bytes, "what the phone took");
     let waiting = world.call.phone_output().waiting_audio();
     let left = flow.bytes_out + waiting.bytes;
-    let is_over = world.call.is_over();
-    if let Some(expected) = caller.queued_samples(left).filter(|_| !is_over) {
+    let queued = (!world.call.is_over()).then(|| caller.queued_samples(left));
+    if let Some(expected) = queued.flatten() {
         let ring = flow.queued - waiting.samples;
         assert!(ring.abs_diff(expected) <= ROUNDING_SAMPLES, "{ring} of {expected} queued");
     }

@@ -29,9 +29,11 @@ mod world;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use report::Sum;
 use sabotage::{Sabotage, Saboteur};
+use vocaris::call::Ending;
 use world::{Outcome, Plan, World};
 
 /// Calls of one run, and its first seed, unless the environment says otherwise.
@@ -45,7 +47,7 @@ fn setting(name: &str) -> Option<u64> {
 }
 
 fn one_call(seed: u64, saboteur: Saboteur) -> Outcome {
-    World::new(Plan { seed, saboteur }).run()
+    World::new(Plan { seed, saboteur, rotating: None }).run()
 }
 
 /// Runs the calls of these seeds, on every core; the failing ones last.
@@ -98,6 +100,18 @@ fn whatever_the_peers_do_both_sides_hear_what_they_must_and_the_call_ends() {
     if calls >= CALLS {
         assert_eq!(sum.missing(), [""; 0], "never happened");
     }
+}
+
+#[test]
+fn a_day_long_call_outlives_144_connections_and_loses_nothing() {
+    let (day, held) = (Duration::from_secs(24 * 3_600), Duration::from_secs(590));
+    let rotating = Some((day, held));
+    let call = World::new(Plan { seed: 144, saboteur: Saboteur::default(), rotating }).run();
+    println!("{} lines in {:?}, {} bytes up", call.lines, call.lasted, call.heard_by_model);
+    assert_eq!(call.ending, Ending::CallerHungUp);
+    assert!(call.lines > 144 && call.lasted >= day, "{} lines", call.lines);
+    assert_eq!((call.lost_uplink, call.overruns), (0, 0));
+    assert!(call.heard_by_model > 144 * 2_560_000 / 40 && call.heard_by_caller > 144 * 160);
 }
 
 #[test]

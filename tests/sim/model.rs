@@ -29,6 +29,21 @@ pub(crate) struct Content {
     pub(crate) tools: Vec<String>,
 }
 
+impl Content {
+    /// In one line.
+    pub(crate) fn summary(&self) -> String {
+        let flags = [
+            ("interrupted", self.interrupted),
+            ("broken audio", self.broken_audio),
+            ("generation complete", self.generation_complete),
+            ("turn complete", self.turn_complete),
+        ];
+        let set: Vec<_> = flags.iter().filter(|flag| flag.1).map(|flag| flag.0).collect();
+        let audio: Vec<_> = self.audio.iter().map(|(hz, bytes)| (*hz, bytes.len())).collect();
+        format!("the model: {set:?} {audio:?} {:?}", self.tools)
+    }
+}
+
 /// What the relay says to the model.
 #[derive(Debug)]
 pub(crate) enum Told {
@@ -56,6 +71,8 @@ pub(crate) struct Model {
     rate_changes: u32,
     updates_at: Nanos,
     tools: u32,
+    /// When it announces its end, and whether it has.
+    rotates_at: Nanos,
 }
 
 /// What a model is like from now on.
@@ -66,6 +83,8 @@ enum Mood {
     Mute,
     /// Nothing at all.
     Dead,
+    /// Signs of life, an answer in ten minutes, and then the end of the connection.
+    Quiet,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -120,7 +139,7 @@ impl Model {
         }
         Model {
             wire: Wire::new(),
-            next_at: now.plus(Duration::from_millis(dice.random().u64(0..600))),
+            next_at: now.plus(Duration::from_millis(dice.random().u64(0..200))),
             stalled_until: now,
             deaf_until: now,
             is_closed: false,
@@ -131,7 +150,31 @@ impl Model {
             rate_changes: 0,
             updates_at: now,
             tools: 0,
+            rotates_at: Nanos::NEVER,
         }
+    }
+
+    /// A session that says something every now and then, and announces its end after `held`.
+    pub(crate) fn quiet(now: Nanos, held: Duration, dice: &mut Dice) -> Model {
+        let model = Model::new(now, false, dice);
+        let mut model = Model { rotates_at: now.plus(held), mood: Mood::Quiet, ..model };
+        model.make_plan(dice);
+        model
+    }
+
+    fn be_quiet(&mut self, now: Nanos, dice: &mut Dice) -> u64 {
+        if let Some((later, act)) = self.plan.pop_front() {
+            self.perform(act, dice);
+            return later;
+        }
+        self.show_life(now, dice);
+        if now >= self.rotates_at {
+            self.rotates_at = Nanos::NEVER;
+            self.make_plan(dice);
+            self.plan.push_back((1_000, Act::GoAway("50s")));
+            return 100;
+        }
+        10_000
     }
 
     pub(crate) fn is_deaf(&self, now: Nanos) -> bool {
@@ -148,6 +191,7 @@ impl Model {
                 self.show_life(now, dice);
                 900
             }
+            Mood::Quiet => self.be_quiet(now, dice),
             _ => self.live(now, dice),
         };
         self.next_at = now.plus(Duration::from_millis(later));
@@ -164,7 +208,7 @@ impl Model {
         if dice.strikes(Fault::ModelDeaf, 20) {
             self.deaf_until = now.plus(Duration::from_millis(dice.random().u64(20..5_000)));
         }
-        if dice.strikes(Fault::QuietAfterGoAway, 3) {
+        if dice.strikes(Fault::QuietAfterGoAway, 10) {
             self.go_away("9.5s", dice);
             self.mood = Mood::Dead;
         }
@@ -184,12 +228,12 @@ impl Model {
 
     /// A turn, from its first audio to its completion.
     fn make_plan(&mut self, dice: &mut Dice) {
-        let rest = dice.random().u64(50..1_500);
-        if dice.strikes(Fault::InterruptedBefore, 200) {
+        let rest = dice.random().u64(20..500);
+        if dice.strikes(Fault::InterruptedBefore, 300) {
             self.plan.push_back((20, Act::Interrupted));
             self.plan.push_back((20, Act::TurnComplete));
         }
-        if dice.strikes(Fault::Burst, 5) {
+        if dice.strikes(Fault::Burst, 25) {
             let times = dice.random().usize(1..4);
             for _ in 0..times * 15 {
                 self.plan.push_back((5, Act::Audio { samples: 48_000 }));
@@ -329,7 +373,7 @@ impl Model {
             ("interrupted", content.interrupted),
             ("generationComplete", content.generation_complete),
             ("turnComplete", content.turn_complete),
-            ("waitingForInput", content.turn_complete && dice.strikes(Fault::WaitsForInput, 500)),
+            ("waitingForInput", content.turn_complete && dice.strikes(Fault::WaitsForInput, 2_000)),
         ];
         for (name, _) in flags.into_iter().filter(|&(_, is_set)| is_set) {
             fields.push(format!("\"{name}\":true"));
@@ -395,7 +439,7 @@ impl Model {
         for (fault, left) in
             [(Fault::GoAwayEarly, "50s"), (Fault::GoAwaySoon, "9.5s"), (Fault::GoAwayNow, "0s")]
         {
-            if dice.strikes(fault, 4) {
+            if dice.strikes(fault, 20) {
                 self.go_away(left, dice);
                 if dice.strikes(Fault::GoAwayTwice, 3_000) {
                     self.go_away("0.500s", dice);
@@ -407,10 +451,10 @@ impl Model {
             put_frame(&mut bytes, true, PING, None, b"model");
             self.wire.say(&bytes, Content::default(), false);
         }
-        if dice.strikes(Fault::ModelNonsense, 20) {
+        if dice.strikes(Fault::ModelNonsense, 60) {
             self.say_plainly(r#"{"serverContent":["#, dice);
         }
-        if dice.strikes(Fault::ModelNonsenseFlood, 1) {
+        if dice.strikes(Fault::ModelNonsenseFlood, 3) {
             for _ in 0..300 {
                 self.say_plainly("[]", dice);
             }
@@ -420,7 +464,7 @@ impl Model {
     }
 
     fn call_tools(&mut self, dice: &mut Dice) {
-        if !dice.strikes(Fault::ToolCall, 20) {
+        if !dice.strikes(Fault::ToolCall, 60) {
             return;
         }
         let many = dice.strikes(Fault::ToolCallManyAtOnce, 2_000);
@@ -451,23 +495,32 @@ impl Model {
     fn end_session(&mut self, dice: &mut Dice) {
         let row = dice.random().usize(0..CLOSES.len());
         let (fault, code, reason) = CLOSES[row];
-        if dice.strikes(fault, 60) {
+        // What nothing helps against ends the call: more rarely, or hardly any would go on.
+        let is_fatal = matches!(
+            fault,
+            Fault::CloseKey
+                | Fault::CloseField
+                | Fault::CloseNotFound
+                | Fault::ClosePolicy
+                | Fault::CloseQuota
+        );
+        if dice.strikes(fault, if is_fatal { 60 } else { 250 }) {
             return self.close(Some(code), reason);
         }
-        if dice.strikes(Fault::CloseEmpty, 2) {
+        if dice.strikes(Fault::CloseEmpty, 12) {
             return self.close(None, "");
         }
-        if dice.strikes(Fault::ModelReset, 5) {
+        if dice.strikes(Fault::ModelReset, 25) {
             self.wire.break_off();
             (self.is_closed, self.is_lost) = (true, true);
-        } else if dice.strikes(Fault::ModelHalfMessage, 4) {
+        } else if dice.strikes(Fault::ModelHalfMessage, 20) {
             let mut bytes = Vec::new();
             let text = r#"{"serverContent":{"turnComplete":true}}"#;
             put_frame(&mut bytes, true, TEXT, None, text.as_bytes());
             bytes.truncate(dice.random().usize(1..bytes.len()));
             self.wire.say(&bytes, Content::default(), true);
             (self.is_closed, self.is_lost) = (true, true);
-        } else if dice.strikes(Fault::ModelError, 3) {
+        } else if dice.strikes(Fault::ModelError, 15) {
             let (status, message) = *dice
                 .random()
                 .choice(&[
@@ -479,10 +532,10 @@ impl Model {
             let text =
                 format!(r#"{{"error":{{"code":500,"status":"{status}","message":"{message}"}}}}"#);
             self.say_plainly(&text, dice);
-        } else if dice.strikes(Fault::ModelGarbage, 3) {
+        } else if dice.strikes(Fault::ModelGarbage, 10) {
             self.wire.say(&[0xff; 8], Content::default(), true);
             self.is_closed = true;
-        } else if dice.strikes(Fault::ModelTooLong, 3) {
+        } else if dice.strikes(Fault::ModelTooLong, 10) {
             // More than the relay takes is refused before it has come.
             let head = [0x81, 127, 0, 0, 0, 0, 0x10, 0, 0, 0];
             self.wire.say(&head, Content::default(), true);

@@ -89,7 +89,19 @@ pub(crate) struct Phone {
     pub(crate) dry_at: Nanos,
     ignores_close: bool,
     frame_ms: usize,
+    /// It speaks for some seconds in ten minutes, and shows signs of life in between.
+    rests: Option<Rest>,
 }
+
+/// Frames until the next rest, and signs of life until it is over.
+#[derive(Clone, Copy)]
+struct Rest {
+    frames: u32,
+    pings: u32,
+}
+
+/// How a caller rests: this many frames are spoken, then so many pings sent, ten seconds apart.
+const RESTS: Rest = Rest { frames: 200, pings: 58 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
@@ -131,7 +143,29 @@ impl Phone {
             dry_at: now,
             ignores_close: dice.picks(Fault::PhoneIgnoresClose, 20),
             frame_ms: if is_browser { frame_ms } else { 20 },
+            rests: None,
         }
+    }
+
+    /// A carrier's phone whose caller hardly speaks: a call of a day.
+    pub(crate) fn quiet(now: Nanos, length: Duration, dice: &mut Dice) -> Phone {
+        let phone = Phone::new(now, length, dice);
+        Phone { sound: Sound::MULAW, is_browser: false, frame_ms: 20, rests: Some(RESTS), ..phone }
+    }
+
+    /// How long it says nothing but that it is there, from now on.
+    fn rest(&mut self, dice: &mut Dice) -> Option<u64> {
+        let mut rest = self.rests?;
+        if rest.frames > 0 {
+            rest.frames -= 1;
+        } else if rest.pings > 0 {
+            rest.pings -= 1;
+            self.put(PING, b"here", PhoneSaid::Nothing, false, dice);
+        } else {
+            rest = RESTS;
+        }
+        self.rests = Some(rest);
+        (rest.frames == 0).then_some(10_000)
     }
 
     pub(crate) fn is_browser(&self) -> bool {
@@ -251,6 +285,9 @@ impl Phone {
         if self.step == Step::Silent {
             return 1_000;
         }
+        if let Some(rest_ms) = self.rest(dice) {
+            return rest_ms;
+        }
         if dice.strikes(Fault::PhoneSilent, 1) {
             (self.step, self.end_at) = (Step::Silent, Nanos::NEVER);
             return 1_000;
@@ -332,6 +369,8 @@ impl Phone {
             self.frames_left = dice.random().u32(2..if self.is_loud { 60 } else { 200 });
         }
         self.frames_left -= 1;
+        // Nobody answers a caller who rests: such a one says nothing that asks for an answer.
+        self.is_loud &= self.rests.is_none();
         let mut len = self.sound.bytes_of_ms(self.frame_ms);
         if dice.strikes(Fault::MediaEmpty, 20) {
             len = 0;

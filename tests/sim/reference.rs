@@ -1,5 +1,5 @@
 //! What each side must hear, worked out apart from the relay: from what was said, in the order in
-//! which it arrived, through the plain kernels.
+//! which it arrived, through the plain kernels, or the fastest, which must not differ.
 //!
 //! In:       messages of the peers, the moment their last byte was shown to the call.
 //! Out:      a panic as soon as a side hears a sample that it must not hear, or in another place.
@@ -15,6 +15,9 @@ use vocaris::limits::{
     DOWNLINK_QUEUE_MS, HOLE_MAX_MS, HOLE_TOLERANCE_MS, LATE_MAX, PTIME_MS, SWAP_QUEUE_MS,
     UPLINK_QUEUE_MS, VOID_MAX,
 };
+
+/// Changes of the model's rate within what waits: beyond them audio of another rate is refused.
+const RATE_CHANGES_MAX: usize = 8;
 
 /// What one end of the phone's leg carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +53,11 @@ impl Sound {
 
     fn encode(self, kernels: &Kernels, pcm: &[i16]) -> Vec<u8> {
         if self.sample_bytes == 2 {
-            return pcm.iter().flat_map(|sample| sample.to_le_bytes()).collect();
+            let mut bytes = vec![0; pcm.len() * 2];
+            for (pair, sample) in bytes.as_chunks_mut::<2>().0.iter_mut().zip(pcm) {
+                *pair = sample.to_le_bytes();
+            }
+            return bytes;
         }
         let mut mulaw = vec![0; pcm.len()];
         kernels.mulaw_encode(pcm, &mut mulaw);
@@ -59,7 +66,11 @@ impl Sound {
 }
 
 fn samples(bytes: &[u8]) -> Vec<i16> {
-    bytes.as_chunks::<2>().0.iter().map(|&pair| i16::from_le_bytes(pair)).collect()
+    let mut samples = vec![0; bytes.len() / 2];
+    for (sample, &pair) in samples.iter_mut().zip(bytes.as_chunks::<2>().0) {
+        *sample = i16::from_le_bytes(pair);
+    }
+    samples
 }
 
 /// A conversion and its memory; none where both ends agree.
@@ -123,6 +134,8 @@ pub(crate) struct CallerHears {
     converter: Converter,
     half: Option<u8>,
     was_retuned: bool,
+    /// Where in the section the rate changed.
+    changes: Vec<u64>,
     is_whole: bool,
     /// Bytes that had left the ring when the last section began.
     left_before: u64,
@@ -139,9 +152,9 @@ pub(crate) struct CallerHears {
 }
 
 impl CallerHears {
-    pub(crate) fn new(sound: Sound) -> CallerHears {
+    pub(crate) fn new(truth: Isa, sound: Sound) -> CallerHears {
         CallerHears {
-            kernels: Kernels::detect(Isa::Scalar),
+            kernels: Kernels::detect(truth),
             sound,
             sections: VecDeque::from([Section::default()]),
             floor: Floor::Caller,
@@ -149,6 +162,7 @@ impl CallerHears {
             converter: Converter::new(24_000, sound.rate_hz),
             half: None,
             was_retuned: false,
+            changes: Vec::new(),
             is_whole: true,
             left_before: 0,
             samples_in: 0,
@@ -160,10 +174,12 @@ impl CallerHears {
         }
     }
 
-    /// Whether audio of this rate can be played at all.
-    pub(crate) fn can_play(&self, rate_hz: u32) -> bool {
+    /// Whether audio of this rate can be played: among what waits the rate may change so often.
+    fn can_play(&mut self, rate_hz: u32, popped: u64) -> bool {
+        self.changes.retain(|&at| at > popped);
         let target_hz = self.sound.rate_hz;
-        rate_hz == target_hz || Conversion::between(rate_hz, target_hz).is_some()
+        let known = rate_hz == target_hz || Conversion::between(rate_hz, target_hz).is_some();
+        rate_hz == self.rate_hz || (known && self.changes.len() < RATE_CHANGES_MAX)
     }
 
     /// One piece of the model's audio; `cancelled`: in a message that says `interrupted`. `left`:
@@ -176,7 +192,7 @@ impl CallerHears {
         cancelled: bool,
         left: u64,
     ) {
-        if !self.can_play(rate_hz) {
+        if !self.can_play(rate_hz, left - self.left_before) {
             return;
         }
         let void = matches!(self.floor, Floor::Void { until } if now < until);
@@ -190,9 +206,14 @@ impl CallerHears {
         if rate_hz != self.rate_hz {
             self.rate_hz = rate_hz;
             self.was_retuned = true;
+            let end = self.sections.back().map_or(0, Section::len) as u64;
+            if end > left - self.left_before {
+                self.changes.push(end);
+            }
             self.converter = Converter::new(rate_hz, self.sound.rate_hz);
         }
-        let mut bytes: Vec<u8> = self.half.take().into_iter().collect();
+        let mut bytes = Vec::with_capacity(audio.len() + 1);
+        bytes.extend(self.half.take());
         bytes.extend_from_slice(audio);
         if bytes.len() % 2 == 1 {
             self.half = bytes.pop();
@@ -206,7 +227,7 @@ impl CallerHears {
         let room = capacity - waiting;
         self.overrun_bytes += sound.len().saturating_sub(room) as u64;
         sound.truncate(room);
-        section.bytes.extend(sound);
+        section.bytes.extend_from_slice(&sound);
     }
 
     /// The generation is complete; `turn`: the whole turn is.
@@ -229,7 +250,7 @@ impl CallerHears {
         let silence = self.sound.silence();
         let section = self.sections.back_mut().expect("there is always one");
         let missing = section.len().next_multiple_of(frame) - section.len();
-        section.bytes.extend(std::iter::repeat_n(silence, missing));
+        section.bytes.resize(section.bytes.len() + missing, silence);
     }
 
     /// The caller spoke over the model. What waits is void, and so is what still comes of the turn.
@@ -245,6 +266,7 @@ impl CallerHears {
         (self.half, self.is_whole) = (None, true);
         self.converter.reset();
         self.left_before = left;
+        self.changes.clear();
         self.sections.push_back(Section::default());
     }
 
@@ -309,8 +331,9 @@ impl CallerHears {
 pub(crate) struct ModelHears {
     kernels: Kernels,
     sound: Sound,
-    /// Said and not yet on its way.
-    waiting: VecDeque<u8>,
+    /// Said and not yet on its way, from `start` on.
+    waiting: Vec<u8>,
+    start: usize,
     limit_bytes: usize,
     converter: Option<Converter>,
     rate_hz: u32,
@@ -333,11 +356,12 @@ struct CarrierClock {
 }
 
 impl ModelHears {
-    pub(crate) fn new(sound: Sound) -> ModelHears {
+    pub(crate) fn new(truth: Isa, sound: Sound) -> ModelHears {
         ModelHears {
-            kernels: Kernels::detect(Isa::Scalar),
+            kernels: Kernels::detect(truth),
             sound,
-            waiting: VecDeque::new(),
+            waiting: Vec::new(),
+            start: 0,
             limit_bytes: sound.bytes_of_ms(UPLINK_QUEUE_MS),
             converter: None,
             rate_hz: 0,
@@ -358,7 +382,7 @@ impl ModelHears {
         }
         let whole = audio.len() / self.sound.sample_bytes * self.sound.sample_bytes;
         self.samples_in += (whole / self.sound.sample_bytes) as u64;
-        self.waiting.extend(&audio[..whole]);
+        self.waiting.extend_from_slice(&audio[..whole]);
         self.drop_oldest();
     }
 
@@ -381,7 +405,7 @@ impl ModelHears {
             let hole = (claimed - clock.next_byte).min(HOLE_MAX_MS * per_ms).min(credible);
             let silence = self.sound.silence();
             self.silence_in += hole / self.sound.sample_bytes as u64;
-            self.waiting.extend(std::iter::repeat_n(silence, hole as usize));
+            self.waiting.resize(self.waiting.len() + hole as usize, silence);
             self.drop_oldest();
             clock.bytes += hole;
             clock.next_byte = claimed;
@@ -394,8 +418,8 @@ impl ModelHears {
     }
 
     fn drop_oldest(&mut self) {
-        let excess = self.waiting.len().saturating_sub(self.limit_bytes);
-        self.waiting.drain(..excess);
+        let excess = self.waiting_bytes().saturating_sub(self.limit_bytes);
+        self.forget(excess);
         self.overrun += (excess / self.sound.sample_bytes) as u64;
     }
 
@@ -416,8 +440,8 @@ impl ModelHears {
         self.limit_bytes = self.sound.bytes_of_ms(SWAP_QUEUE_MS);
         self.drop_oldest();
         if suspect {
-            self.suspect += (self.waiting.len() / self.sound.sample_bytes) as u64;
-            self.waiting.clear();
+            self.suspect += self.waiting_samples();
+            self.end();
         }
     }
 
@@ -427,9 +451,10 @@ impl ModelHears {
     /// If that was not next.
     pub(crate) fn sent(&mut self, rate_hz: u32, pcm_le: &[u8]) {
         assert_eq!(rate_hz, self.rate_hz, "the rate agreed upon");
-        assert!(self.waiting.len() >= self.group_bytes, "the model hears what nobody said");
-        let group: Vec<u8> = self.waiting.drain(..self.group_bytes).collect();
-        let pcm = self.sound.decode(&self.kernels, &group);
+        assert!(self.has_group(), "the model hears what nobody said");
+        let group = &self.waiting[self.start..self.start + self.group_bytes];
+        let pcm = self.sound.decode(&self.kernels, group);
+        self.forget(self.group_bytes);
         let converter = self.converter.as_mut().expect("a line is up");
         let expected = converter.convert(&self.kernels, pcm);
         assert!(samples(pcm_le) == expected, "the model hears something else than was said");
@@ -437,15 +462,27 @@ impl ModelHears {
 
     /// The call is over: nothing waits any more.
     pub(crate) fn end(&mut self) {
-        self.waiting.clear();
+        self.forget(self.waiting_bytes());
+    }
+
+    fn forget(&mut self, bytes: usize) {
+        self.start += bytes;
+        if self.start > 1 << 15 {
+            self.waiting.drain(..self.start);
+            self.start = 0;
+        }
+    }
+
+    fn waiting_bytes(&self) -> usize {
+        self.waiting.len() - self.start
     }
 
     pub(crate) fn waiting_samples(&self) -> u64 {
-        (self.waiting.len() / self.sound.sample_bytes) as u64
+        (self.waiting_bytes() / self.sound.sample_bytes) as u64
     }
 
     /// Whether a whole message waits.
     pub(crate) fn has_group(&self) -> bool {
-        self.waiting.len() >= self.group_bytes
+        self.waiting_bytes() >= self.group_bytes
     }
 }

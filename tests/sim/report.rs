@@ -113,7 +113,9 @@ impl Sum {
             .zip(&self.counts.0)
             .map(|(name, count)| format!("{name} {count}"))
             .collect();
-        println!("faults: {}", counted.join(", "));
+        for line in counted.chunks(9) {
+            println!("  {}", line.join(", "));
+        }
     }
 
     /// The names of faults that never happened.

@@ -56,10 +56,12 @@ enum Fate {
     Refused(Refusal),
 }
 
-/// How long a call is, and how it is set up.
+/// What kind of call it is.
 pub(crate) struct Plan {
     pub(crate) seed: u64,
     pub(crate) saboteur: Saboteur,
+    /// A clean call of so long, whose connections end after so long.
+    pub(crate) rotating: Option<(Duration, Duration)>,
 }
 
 /// What became of a call.
@@ -72,11 +74,15 @@ pub(crate) struct Outcome {
     pub(crate) heard_by_model: u64,
     pub(crate) lines: u64,
     pub(crate) overruns: u64,
+    /// Samples of the caller that were dropped, for whatever reason.
+    pub(crate) lost_uplink: u64,
 }
 
 pub(crate) struct World {
     pub(crate) call: Call,
     bench: Workbench,
+    /// The kernels of the reference.
+    truth: Isa,
     pub(crate) now: Nanos,
     born: Nanos,
     dice: Dice,
@@ -86,6 +92,10 @@ pub(crate) struct World {
     pub(crate) caller: Option<CallerHears>,
     pub(crate) uplink: Option<ModelHears>,
     fate: Option<(Nanos, Fate)>,
+    /// Of a call in which nothing else goes wrong: how long each connection holds.
+    connections_hold: Option<Duration>,
+    /// What the rest of the relay does to the call, and when.
+    interference: Option<(Nanos, Fault)>,
     terms: LineTerms,
     /// What the relay says to the model: read as soon as it is written.
     tap: Reader,
@@ -97,27 +107,37 @@ pub(crate) struct World {
     close_told: bool,
     /// Bytes of caller audio that the models took, in whole messages.
     pub(crate) model_took_bytes: u64,
+    /// Words typed, and the next of them to be told to the model.
+    typed_said: u32,
     typed_next: u32,
+    /// Functions the model has called, by id, and not had an answer of.
+    tools_asked: Vec<String>,
     /// When the phone last took what there was.
     drained_at: Nanos,
     /// Bytes of a message shown at a time.
     cut: usize,
     ending: Option<Ending>,
-    pub(crate) phone_told_goodbye: bool,
+    /// The close code it was told.
+    phone_told_goodbye: Option<u16>,
     over_since: Nanos,
     lines: u64,
     digest: Digest,
     watch: Watch,
     saboteur: Saboteur,
     spins: u32,
+    is_traced: bool,
 }
 
 impl World {
     pub(crate) fn new(plan: Plan) -> World {
-        let Plan { seed, saboteur } = plan;
-        let mut dice = Dice::new(seed);
+        let Plan { seed, saboteur, rotating } = plan;
+        let mut dice = if rotating.is_some() { Dice::fair(seed) } else { Dice::new(seed) };
         let now = Nanos::from_millis(1 + dice.random().u64(0..1_000));
-        let length_ms = 150.0 * 2_f64.powf(dice.random().f64() * 7.0);
+        // Most calls are short: what goes wrong goes wrong at some time, and not more often later.
+        let mut length_ms = 300.0 * 2_f64.powf(dice.random().f64() * 6.0);
+        if dice.random().u32(0..40) == 0 {
+            length_ms += dice.random().f64() * 60_000.0;
+        }
         let length = Duration::from_millis(length_ms as u64);
         let mut cut = usize::MAX;
         if dice.picks(Fault::CutByteByByte, 10) {
@@ -129,8 +149,17 @@ impl World {
         }
         let length = if cut == 1 { length.min(Duration::from_millis(700)) } else { length };
         let too_long = dice.picks(Fault::TooLong, 5);
-        let max = if too_long { length.mul_f64(0.7) } else { Duration::from_secs(4 * 3_600) };
-        let phone = Phone::new(now, length, &mut dice);
+        let max = if too_long { length.mul_f64(0.7) } else { Duration::from_secs(48 * 3_600) };
+        let interference = [Fault::Drained, Fault::Replaced, Fault::OurFailure]
+            .into_iter()
+            .find(|&fault| dice.picks(fault, 3))
+            .map(|fault| (now.plus(length.mul_f64(dice.random().f64())), fault));
+        let phone = match rotating {
+            Some((length, _)) => Phone::quiet(now, length, &mut dice),
+            None => Phone::new(now, length, &mut dice),
+        };
+        // The plain kernels are the truth; the fastest ones say the same, and sooner.
+        let truth = if seed % 4 == 0 { Isa::Scalar } else { Isa::Avx512 };
         let door = match (dice.random().bool(), phone.is_browser()) {
             (true, _) => Door::Unknown,
             (false, true) => Door::Web,
@@ -154,6 +183,7 @@ impl World {
         World {
             call: Call::new(now, CallId(seed), door, settings, seed),
             bench: Workbench::new(Kernels::detect(Isa::Avx512)),
+            truth,
             now,
             born: now,
             phone,
@@ -162,6 +192,8 @@ impl World {
             caller: None,
             uplink: None,
             fate: None,
+            connections_hold: rotating.map(|(_, held)| held),
+            interference,
             terms,
             tap: Reader::new(true),
             tapped_bytes: 0,
@@ -169,17 +201,20 @@ impl World {
             told: VecDeque::new(),
             close_told: false,
             model_took_bytes: 0,
+            typed_said: 0,
             typed_next: 0,
+            tools_asked: Vec::new(),
             drained_at: Nanos::ZERO,
             cut,
             ending: None,
-            phone_told_goodbye: false,
+            phone_told_goodbye: None,
             over_since: now,
             lines: 0,
             digest: Digest::new(),
             watch: Watch::new(now, Duration::from_millis(lead_ms)),
             saboteur,
             spins: 0,
+            is_traced: std::env::var_os("VOCARIS_SIM_TRACE").is_some(),
             dice,
         }
     }
@@ -281,14 +316,11 @@ impl World {
 
     /// What the rest of the relay may do to a call at any time.
     fn interfere(&mut self) {
-        if self.dice.strikes(Fault::Drained, 1) {
-            self.call.handle_stop(self.now);
-        } else if self.dice.strikes(Fault::Replaced, 1) {
-            self.call.handle_replaced(self.now);
-        } else if self.dice.strikes(Fault::OurFailure, 1) {
-            self.call.handle_failure(self.now);
-        } else {
-            return;
+        let Some((_, fault)) = self.interference.take_if(|(at, _)| *at <= self.now) else { return };
+        match fault {
+            Fault::Drained => self.call.handle_stop(self.now),
+            Fault::Replaced => self.call.handle_replaced(self.now),
+            _ => self.call.handle_failure(self.now),
         }
         assert!(self.call.is_over(), "told to end, it goes on");
         self.observe();
@@ -329,13 +361,16 @@ impl World {
         if self.saboteur.hides_from_reference(&said) {
             return;
         }
+        if !matches!(said, PhoneSaid::Audio { .. }) {
+            self.trace(|| format!("{said:?}"));
+        }
         match said {
             PhoneSaid::Nothing => {}
             PhoneSaid::Opening(sound) => {
                 if self.caller.is_none() {
                     self.phase = Phase::Waiting;
-                    self.caller = Some(CallerHears::new(self.phone.sound_down()));
-                    self.uplink = Some(ModelHears::new(sound));
+                    self.caller = Some(CallerHears::new(self.truth, self.phone.sound_down()));
+                    self.uplink = Some(ModelHears::new(self.truth, sound));
                 }
             }
             PhoneSaid::Audio { bytes, timestamp_ms } => {
@@ -348,7 +383,7 @@ impl World {
                     uplink.other_track(&bytes);
                 }
             }
-            PhoneSaid::Typed(_) => {}
+            PhoneSaid::Typed(number) => self.typed_said = number + 1,
             PhoneSaid::End => assert!(self.call.is_over(), "the caller has gone, the call goes on"),
         }
     }
@@ -374,6 +409,8 @@ impl World {
 
     fn model_said(&mut self, content: Content, mut left: u64) -> u64 {
         let left_now = self.left_bytes();
+        self.trace(|| content.summary());
+        self.tools_asked.extend(content.tools.iter().cloned());
         let Some(caller) = &mut self.caller else { return left };
         if content.interrupted {
             left = left_now;
@@ -441,6 +478,7 @@ impl World {
     }
 
     fn grant(&mut self, request: Request) {
+        self.trace(|| format!("{request:?}"));
         match request {
             Request::Admit(_) => {
                 assert_eq!(self.phase, Phase::Waiting, "who is it?");
@@ -464,9 +502,17 @@ impl World {
         }
     }
 
+    /// Tells what happens, where the environment asks for it.
+    fn trace(&self, what: impl FnOnce() -> String) {
+        if self.is_traced {
+            let at = self.now.since(self.born).as_secs_f64();
+            println!("{at:9.4} {:?}: {}", self.phase, what());
+        }
+    }
+
     fn admit(&mut self) {
         let dice = &mut self.dice;
-        let mut later = dice.random().u64(0..300);
+        let mut later = dice.random().u64(0..150);
         let fate = if dice.picks(Fault::Refused, 5) {
             Fate::Refused(*dice.random().choice(&Refusal::ALL).unwrap())
         } else if dice.picks(Fault::NoLine, 5) {
@@ -510,6 +556,7 @@ impl World {
     }
 
     fn meet_fate(&mut self, fate: Fate) {
+        self.trace(|| format!("{fate:?}"));
         match fate {
             Fate::Refused(refusal) => self.call.handle_refusal(self.now, refusal),
             Fate::NoLine(fault) => self.call.handle_no_line(self.now, fault),
@@ -520,7 +567,11 @@ impl World {
             }
             Fate::Line { resumed } => {
                 self.let_model_go();
-                self.model = Some(Model::new(self.now, resumed, &mut self.dice));
+                let dice = &mut self.dice;
+                self.model = Some(match self.connections_hold {
+                    Some(held) => Model::quiet(self.now, held, dice),
+                    None => Model::new(self.now, resumed, dice),
+                });
                 self.lines += 1;
                 self.forget_told();
                 self.close_told = false;
@@ -567,10 +618,21 @@ impl World {
                 }
                 Told::Typed(number) => {
                     assert!(*number >= self.typed_next, "words twice, or out of order");
+                    assert!(*number < self.typed_said, "words that nobody typed");
                     self.typed_next = number + 1;
                 }
-                Told::Close(_) => self.close_told = true,
-                Told::ToolAnswer(_) | Told::Other => {}
+                Told::Close(code) => {
+                    assert!((1_000..5_000).contains(code), "close code {code}");
+                    assert!(!self.close_told, "goodbye is said once");
+                    self.close_told = true;
+                }
+                Told::ToolAnswer(id) => {
+                    let asked = self.tools_asked.iter().position(|asked| asked == id);
+                    if !id.is_empty() {
+                        self.tools_asked.swap_remove(asked.expect("answered once, if called"));
+                    }
+                }
+                Told::Other => {}
             }
             self.told.push_back((self.tapped_bytes, told));
         }
@@ -655,7 +717,9 @@ impl World {
                 self.watch.cleared();
             }
             Heard::Mark { generation, at_ms } => self.watch.mark_heard(generation, at_ms),
-            Heard::Close(_) => self.phone_told_goodbye = true,
+            Heard::Close(code) => {
+                assert!(self.phone_told_goodbye.replace(code).is_none(), "goodbye is said once");
+            }
             Heard::Other => {}
         }
     }
@@ -684,9 +748,14 @@ impl World {
         self.let_model_go();
         let ending = self.ending.expect("an ending is told");
         assert!(
-            self.phone_told_goodbye || self.phone.gone != Gone::No || self.call.has_given_up(),
+            self.phone_told_goodbye.is_some()
+                || self.phone.gone != Gone::No
+                || self.call.has_given_up(),
             "the phone was not told that it is over: {ending}"
         );
+        if let (Some(code), Gone::No) = (self.phone_told_goodbye, self.phone.gone) {
+            assert_eq!(code, ending.phone_close_code(), "{ending}");
+        }
         let tally = self.call.tally();
         assert_eq!((tally.uplink.queued, tally.downlink.queued), (0, 0), "{ending}");
         self.check_cleared(tally.downlink.dropped[Dropped::BargeIn as usize]);
@@ -699,6 +768,7 @@ impl World {
             heard_by_caller: caller.map_or(0, |caller| caller.heard_bytes),
             heard_by_model: self.model_took_bytes,
             lines: self.lines,
+            lost_uplink: tally.uplink.dropped_samples(),
             overruns: caller.map_or(0, |caller| caller.overrun_bytes)
                 + self.uplink.as_ref().map_or(0, |uplink| uplink.overrun),
             counts: self.dice.counts,

@@ -2,7 +2,12 @@
 //! errs, stalls and closes as a script says.
 
 pub mod certificate;
+pub mod conversation;
+pub mod entrance;
+pub mod message;
 pub mod protocol;
+pub mod record;
+pub mod scenario;
 pub mod script;
 pub mod server;
 pub mod session;

@@ -1,10 +1,9 @@
-//! Client messages of the Gemini Live API, judged as strictly as the service does; and the JSON
-//! of server messages.
+//! Client messages of the Gemini Live API, judged as strictly as the service does.
 //!
 //! In:       the text of one client message.
 //! Out:      a [`ClientMessage`], or the [`Complaint`] the service would close with.
 //! Bounds:   none of its own; the link bounds a message.
-//! Not here: their order (`gemini::session`).
+//! Not here: their order (`gemini::session`), the messages of the service (`gemini::message`).
 
 use std::borrow::Cow;
 
@@ -12,6 +11,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use serde::Deserialize;
 use serde_json::{Value, json};
+
+use crate::clock::{Nanos, SECONDS};
 
 /// What a relay did that the service does not accept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +37,12 @@ pub enum Complaint {
     SetupAgain,
     /// Audio that is not base64, not whole samples, empty, or of a rate nobody agreed on.
     Audio,
+    /// A handle while the connection it comes from is still open.
+    Overlap,
+    /// More audio than time has passed, after the session was taken up again.
+    Backlog,
+    /// A tool declared, or a result given, as the service does not take it.
+    Tool(String),
 }
 
 /// A client message.
@@ -217,6 +224,7 @@ pub fn check_setup(setup: &Value, model: &str) -> Result<(), Complaint> {
     if generation["responseModalities"] != json!(["AUDIO"]) {
         return Err(Complaint::Field("responseModalities is not [\"AUDIO\"]".into()));
     }
+    check_tools(&setup["tools"])?;
     if model.ends_with("gemini-3.8-live") {
         let foreign = FOREIGN_FIELDS.iter().find(|name| generation.get(**name).is_some());
         if let Some(foreign) = foreign {
@@ -229,6 +237,70 @@ pub fn check_setup(setup: &Value, model: &str) -> Result<(), Complaint> {
     Ok(())
 }
 
+/// Judges what `tools` declares: names, parameters, and that `behavior` is stated.
+fn check_tools(tools: &Value) -> Result<(), Complaint> {
+    let declared = tools.as_array().into_iter().flatten();
+    let declared = declared.filter_map(|tool| tool["functionDeclarations"].as_array()).flatten();
+    for declaration in declared {
+        let name = declaration["name"].as_str().unwrap_or_default();
+        let letters = |c: char| c.is_ascii_alphanumeric() || "_.:-".contains(c);
+        if name.is_empty() || name.len() > 128 || !name.chars().all(letters) {
+            return Err(Complaint::Tool(format!("name {name:?}")));
+        }
+        let behavior = declaration["behavior"].as_str();
+        if !behavior.is_some_and(|it| ["BLOCKING", "NON_BLOCKING"].contains(&it)) {
+            return Err(Complaint::Tool(format!("{name}: behavior {behavior:?}")));
+        }
+    }
+    Ok(())
+}
+
+/// One result of a tool.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct ToolResult {
+    /// The id of the call, if the relay was told one.
+    pub id: Option<String>,
+    /// The tool.
+    pub name: String,
+    /// The result, an object.
+    pub response: serde_json::Map<String, Value>,
+    /// When the model is to speak of it.
+    pub scheduling: Option<Scheduling>,
+    /// More results of the same call follow.
+    pub will_continue: Option<bool>,
+}
+
+/// When the model speaks of a result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Scheduling {
+    /// Never.
+    Silent,
+    /// When it has nothing else to say.
+    WhenIdle,
+    /// At once.
+    Interrupt,
+}
+
+/// Reads the results in a `toolResponse`.
+pub fn tool_results(response: Value) -> Result<Vec<ToolResult>, Complaint> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields, rename_all = "camelCase")]
+    struct Results {
+        function_responses: Vec<ToolResult>,
+    }
+    serde_json::from_value::<Results>(response)
+        .map(|results| results.function_responses)
+        .map_err(|error| Complaint::Tool(error.to_string()))
+}
+
+/// A protobuf duration such as `9.5s`.
+pub fn duration(text: &str) -> Option<Nanos> {
+    let seconds: f64 = text.strip_suffix('s')?.parse().ok()?;
+    (seconds >= 0.0 && seconds.is_finite()).then_some((seconds * SECONDS as f64) as Nanos)
+}
+
 /// The path of the first `null` inside a value.
 fn null_field(value: &Value) -> Option<String> {
     match value {
@@ -239,48 +311,6 @@ fn null_field(value: &Value) -> Option<String> {
             .find_map(|(name, value)| null_field(value).map(|below| format!("{name}: {below}"))),
         _ => None,
     }
-}
-
-/// A message with audio, and with the words of it where there are any.
-pub fn audio_message(pcm: &[i16], transcript: Option<&str>) -> String {
-    let bytes: Vec<u8> = pcm.iter().flat_map(|sample| sample.to_le_bytes()).collect();
-    let mut text = String::with_capacity(160 + bytes.len() * 4 / 3);
-    text.push_str(concat!(
-        r#"{"serverContent":{"modelTurn":{"role":"model","parts":[{"inlineData":"#,
-        r#"{"mimeType":"audio/pcm;rate=24000","data":""#
-    ));
-    STANDARD.encode_string(bytes, &mut text);
-    text.push_str(r#""}}]}"#);
-    if let Some(transcript) = transcript {
-        text.push_str(r#","outputTranscription":"#);
-        text.push_str(&json!({ "text": transcript }).to_string());
-    }
-    text.push_str("}}");
-    text
-}
-
-/// `interrupted`, with audio in the same message where there is any.
-pub fn interrupted_message(pcm: &[i16]) -> String {
-    if pcm.is_empty() {
-        return json!({ "serverContent": { "interrupted": true } }).to_string();
-    }
-    let with_audio = audio_message(pcm, None);
-    with_audio.replacen("{\"serverContent\":{", "{\"serverContent\":{\"interrupted\":true,", 1)
-}
-
-/// `generationComplete`.
-pub fn generation_complete() -> String {
-    json!({ "serverContent": { "generationComplete": true } }).to_string()
-}
-
-/// `turnComplete`, with the usage beside it.
-pub fn turn_complete() -> String {
-    json!({
-        "serverContent": { "turnComplete": true, "interactionStatus": "IDLE" },
-        "usageMetadata": { "promptTokenCount": 120, "responseTokenCount": 57,
-                           "totalTokenCount": 177 },
-    })
-    .to_string()
 }
 
 #[cfg(test)]
@@ -351,16 +381,5 @@ mod tests {
         }
         let unknown = r#"{"realtimeInput":{"mediaChunks":[]}}"#;
         assert!(matches!(read(unknown), Err(Complaint::Field(_))));
-    }
-
-    #[test]
-    fn server_messages_are_json_of_the_documented_shape() {
-        let read: Value = serde_json::from_str(&audio_message(&[1, -1], Some("a\"b"))).unwrap();
-        let content = &read["serverContent"];
-        assert_eq!(content["modelTurn"]["parts"][0]["inlineData"]["data"], "AQD//w==");
-        assert_eq!(content["outputTranscription"]["text"], "a\"b");
-        let read: Value = serde_json::from_str(&interrupted_message(&[0])).unwrap();
-        assert_eq!(read["serverContent"]["interrupted"], true);
-        assert!(read["serverContent"]["modelTurn"].is_object());
     }
 }

@@ -6,6 +6,7 @@
 //!           at once are bounded by descriptors alone.
 //! Not here: what a session says (`gemini::session`).
 
+use std::collections::VecDeque;
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,19 +18,21 @@ use std::time::Duration;
 use mio::Waker;
 use mio::net::{TcpListener, TcpStream};
 use rustls::ServerConfig;
-use tungstenite::Message;
 use tungstenite::handshake::server::{Request, create_response, write_response};
 use tungstenite::protocol::Role;
 use tungstenite::protocol::frame::coding::Data;
+use tungstenite::{Bytes, Message};
 
 use super::certificate;
+use super::conversation::{Conversations, Order};
+use super::entrance::{self, Entrance};
 use super::protocol::Complaint;
 use super::script::{Handshake, Opcode, Script};
 use super::session::{Output, Session, SessionRecord};
 use crate::clock::{Clock, Nanos, SECONDS};
 use crate::net::http::{Answering, HttpError};
 use crate::net::link::{Closing, Link, Received, SendError};
-use crate::net::reactor::{Reactor, Timers};
+use crate::net::reactor::{Reactor, Ready, Timers};
 use crate::net::stream::Stream;
 
 /// How long TLS and the upgrade of one connection may take; then it is dropped.
@@ -38,9 +41,10 @@ pub const UPGRADE_WAIT: Nanos = 30 * SECONDS;
 /// How long a relay may take to answer a close frame; then the connection is dropped.
 pub const CLOSE_WAIT: Nanos = 5 * SECONDS;
 
-/// Where the service answers, version `v1beta`.
-pub const PATH: &str =
-    "/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent";
+pub use super::entrance::PATH;
+
+/// Pongs that are held back at once; further pings are not answered.
+pub const PONGS_MAX: usize = 64;
 
 /// The listener's place among the registered sockets; sessions follow.
 const LISTENER: usize = 0;
@@ -52,14 +56,16 @@ pub struct StandInConfig {
     pub listen: SocketAddr,
     /// TLS with an authority of its own, or plain.
     pub tls: bool,
-    /// The path clients must name.
-    pub path: String,
-    /// The key clients must show in `x-goog-api-key`.
+    /// What clients must name and show.
+    pub entrance: Entrance,
+    /// The key, or token.
     pub api_key: String,
     /// The model a setup must name, such as `models/gemini-3.8-live`.
     pub model: String,
-    /// The scripts; session `n` follows number `n` modulo their count.
+    /// The scripts, one after the other; the last one goes for all later sessions.
     pub scripts: Vec<Arc<Script>>,
+    /// What is counted to choose one of them.
+    pub order: Order,
     /// The seed of the model's voices.
     pub seed: u64,
     /// Threads that share the sessions.
@@ -72,10 +78,11 @@ impl StandInConfig {
         StandInConfig {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             tls: true,
-            path: PATH.to_string(),
+            entrance: Entrance::Exact(PATH.to_string()),
             api_key: "stand-in-key".to_string(),
             model: "models/gemini-3.8-live".to_string(),
             scripts: vec![Arc::new(script)],
+            order: Order::ByConversation,
             seed: 1,
             threads: 1,
         }
@@ -98,8 +105,12 @@ pub struct StandIn {
 
 impl StandIn {
     /// Starts listening.
+    ///
+    /// # Panics
+    /// Without a script.
     pub fn start(clock: Clock, config: StandInConfig) -> io::Result<StandIn> {
-        assert!(!config.scripts.is_empty(), "a stand-in needs a script");
+        let conversations = Conversations::new(config.scripts.clone(), config.order, config.seed);
+        let conversations = Arc::new(conversations);
         let listener = std::net::TcpListener::from(socket2_listener(config.listen)?);
         let port = listener.local_addr()?.port();
         let tls =
@@ -126,6 +137,7 @@ impl StandIn {
                 listener: TcpListener::from_std(listener.try_clone()?),
                 tls: tls.as_ref().map(|tls| Arc::clone(&tls.config)),
                 config: Arc::clone(&config),
+                conversations: Arc::clone(&conversations),
                 sessions: Arc::clone(&sessions),
                 open: Arc::clone(&stand_in.open),
                 stop: Arc::clone(&stand_in.stop),
@@ -193,6 +205,7 @@ struct Server {
     listener: TcpListener,
     tls: Option<Arc<ServerConfig>>,
     config: Arc<StandInConfig>,
+    conversations: Arc<Conversations>,
     sessions: Arc<AtomicUsize>,
     open: Arc<AtomicUsize>,
     stop: Arc<AtomicBool>,
@@ -208,6 +221,8 @@ struct Connection {
     /// When the phase ends by itself: upgrade and closing handshake.
     deadline: Option<Nanos>,
     ending: Option<Closing>,
+    /// Pongs that are held back, and until when.
+    pongs: VecDeque<(Nanos, Bytes)>,
 }
 
 enum Phase {
@@ -239,10 +254,13 @@ impl Server {
             while let Some(slot) = self.timers.pop_due(now) {
                 self.step(slot, |connection, _| connection.handle_timeout(now));
             }
-            for &index in &ready {
+            for &Ready { index, ending } in &ready {
                 match index.checked_sub(1) {
                     None => self.accept()?,
-                    Some(slot) => self.step(slot, Connection::handle_ready),
+                    Some(slot) => self.step(slot, |connection, context| {
+                        connection.wake(ending);
+                        connection.handle_ready(context);
+                    }),
                 }
             }
         }
@@ -275,10 +293,9 @@ impl Server {
         self.reactor.register(&mut stream, slot + 1)?;
         let now = self.clock.now();
         let index = self.sessions.fetch_add(1, Ordering::Relaxed);
-        let script = &self.config.scripts[index % self.config.scripts.len()];
         let session = Session::new(
             index,
-            Arc::clone(script),
+            Arc::clone(&self.conversations),
             self.config.seed,
             self.config.model.clone(),
             now,
@@ -288,6 +305,7 @@ impl Server {
             phase: Phase::Asking { stream, answering: Answering::default() },
             deadline: Some(now + UPGRADE_WAIT),
             ending: None,
+            pongs: VecDeque::new(),
         });
         self.open.fetch_add(1, Ordering::Relaxed);
         self.step(slot, Connection::handle_ready);
@@ -303,7 +321,8 @@ impl Server {
         if !is_done {
             return;
         }
-        if let Some(connection) = self.slots[slot].take() {
+        if let Some(mut connection) = self.slots[slot].take() {
+            connection.session.end(self.clock.now());
             // Nobody may be interested any more.
             let _ = self.records.send(connection.session.into_record(connection.ending));
             self.open.fetch_sub(1, Ordering::Relaxed);
@@ -319,11 +338,13 @@ struct Context<'s> {
 
 impl Connection {
     fn next_timeout(&self) -> Option<Nanos> {
-        let session = match self.phase {
-            Phase::Open { .. } => self.session.next_timeout(),
-            _ => None,
+        let (session, pong) = match self.phase {
+            Phase::Open { .. } => {
+                (self.session.next_timeout(), self.pongs.front().map(|&(at, _)| at))
+            }
+            _ => (None, None),
         };
-        [session, self.deadline].into_iter().flatten().min()
+        [session, pong, self.deadline].into_iter().flatten().min()
     }
 
     fn handle_timeout(&mut self, now: Nanos) {
@@ -331,7 +352,21 @@ impl Connection {
             self.phase = Phase::Done;
             return;
         }
+        if let Phase::Open { link } = &mut self.phase {
+            while let Some((_, payload)) = self.pongs.pop_front_if(|(at, _)| *at <= now) {
+                // A link that has ended needs no pong.
+                let _ = link.send(Message::Pong(payload));
+            }
+        }
         self.session.handle_timeout(now);
+    }
+
+    fn wake(&mut self, ending: bool) {
+        match &mut self.phase {
+            Phase::Asking { stream, .. } | Phase::Answering { stream, .. } => stream.wake(ending),
+            Phase::Open { link } => link.stream().wake(ending),
+            Phase::Stalled { .. } | Phase::Done => {}
+        }
     }
 
     fn handle_ready(&mut self, context: &Context<'_>) {
@@ -386,7 +421,11 @@ impl Connection {
             };
             if accepted {
                 self.deadline = None;
-                self.phase = Phase::Open { link: Link::new(stream, early, Role::Server) };
+                let mut link = Link::new(stream, early, Role::Server);
+                if self.session.script().pong_after.is_some() {
+                    link.hold_pongs();
+                }
+                self.phase = Phase::Open { link };
             } else {
                 stream.shutdown();
             }
@@ -396,15 +435,18 @@ impl Connection {
 
     /// The answer to an upgrade: true and a 101, false and another status, or `None` for silence.
     fn judge(&mut self, request: &Request, context: &Context<'_>) -> Option<(bool, Vec<u8>)> {
-        let path = request.uri().path_and_query().map_or("", |path| path.as_str());
-        if path != context.config.path {
-            self.session.complain(Complaint::Path(path.to_string()));
-            return Some((false, refusal(404, "not found")));
-        }
-        let key = request.headers().get("x-goog-api-key").map(|key| key.as_bytes());
-        if key != Some(context.config.api_key.as_bytes()) {
-            self.session.complain(Complaint::Key);
-            return Some((false, refusal(403, "API key not valid. Please pass a valid API key.")));
+        match entrance::judge(&context.config.entrance, &context.config.api_key, request) {
+            Ok(entry) => self.session.admitted(entry),
+            Err(complaint) => {
+                let answer = match complaint {
+                    Complaint::Key => {
+                        refusal(403, "API key not valid. Please pass a valid API key.")
+                    }
+                    _ => refusal(404, "not found"),
+                };
+                self.session.complain(complaint);
+                return Some((false, answer));
+            }
         }
         match &self.session.script().handshake {
             Handshake::Silent => return None,
@@ -431,7 +473,15 @@ impl Connection {
             match received {
                 Received::Text(text) => self.session.handle_text(now, &text),
                 Received::Binary(_) => self.session.complain(Complaint::Frame),
-                Received::Ping => self.session.complain(Complaint::Ping),
+                Received::Ping(payload) => {
+                    self.session.complain(Complaint::Ping);
+                    match self.session.script().pong_after {
+                        Some(after) if self.pongs.len() < PONGS_MAX => {
+                            self.pongs.push_back((now + after, payload));
+                        }
+                        _ => {}
+                    }
+                }
                 Received::Pong => {}
                 Received::Closed(closing) => {
                     self.ending = Some(closing);
@@ -468,6 +518,11 @@ impl Connection {
                     link.close(code, &reason);
                     self.deadline = Some(clock.now() + CLOSE_WAIT);
                     Ok(())
+                }
+                Output::Hangup => {
+                    link.stream().shutdown();
+                    self.phase = Phase::Done;
+                    return;
                 }
                 Output::Reset => {
                     link.stream().reset_on_drop();

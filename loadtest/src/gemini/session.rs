@@ -5,17 +5,26 @@
 //! Out:      [`Output`]s in order; the record of the session.
 //! Bounds:   audio is kept up to [`UPLINK_BYTES_MAX`], other messages up to [`MESSAGES_MAX`];
 //!           beyond it the record says so.
-//! Not here: the upgrade and the socket (`gemini::server`).
+//! Not here: the upgrade and the socket (`gemini::server`), what outlives the connection
+//!           (`gemini::conversation`).
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::protocol::{self, ClientMessage, Complaint};
-use super::script::{Opcode, SAMPLES_PER_MS, Script, Speech, Step};
-use crate::clock::{Nanos, SECONDS};
+use super::conversation::{Conversations, Course, Rest};
+use super::message::{self, Beside};
+use super::protocol::{self, ClientMessage, Complaint, ToolResult};
+pub use super::record::{Asked, Chunk, Entry, Event, SessionRecord, Spoken, Turn, Uplink};
+use super::script::{
+    BACKLOG_NANOS_MAX, Dialect, Invocation, Opcode, SAMPLES_PER_MS, Script, Speech, Step,
+    UNASKED_MS,
+};
+use crate::bookings;
+use crate::clock::{MILLIS, Nanos, SECONDS};
 use crate::net::link::Closing;
+use crate::schedule::on_grid;
 use crate::signal::ModelVoice;
 
 /// The most caller audio a session remembers: an hour at 16 kHz.
@@ -53,105 +62,25 @@ pub enum Output {
         /// The reason.
         reason: String,
     },
+    /// End the stream without a close frame.
+    Hangup,
     /// Reset the connection.
     Reset,
-}
-
-/// What happened in a session.
-#[derive(Clone, Debug)]
-pub struct SessionRecord {
-    /// Its number, in the order of connecting.
-    pub index: usize,
-    /// When the connection was accepted.
-    pub accepted_at: Nanos,
-    /// The setup, if one came.
-    pub setup: Option<Value>,
-    /// When `setupComplete` was sent.
-    pub ready_at: Option<Nanos>,
-    /// The caller's audio.
-    pub uplink: Uplink,
-    /// What was said, in order.
-    pub spoken: Vec<Spoken>,
-    /// Other client messages and when they came.
-    pub messages: Vec<(Nanos, Value)>,
-    /// What the relay did wrong.
-    pub complaints: Vec<Complaint>,
-    /// How the relay closed, if it did.
-    pub ending: Option<Closing>,
-}
-
-/// The caller's audio as it came.
-#[derive(Clone, Debug, Default)]
-pub struct Uplink {
-    /// Samples a second; 0 before the first message.
-    pub rate: u32,
-    /// All samples.
-    pub pcm: Vec<i16>,
-    /// When each message came, and how many samples there were with it.
-    pub arrivals: Vec<(Nanos, u64)>,
-    /// Times the relay said that audio pauses.
-    pub stream_ends: u32,
-    /// True if [`UPLINK_BYTES_MAX`] was passed and `pcm` is not all there was.
-    pub truncated: bool,
-}
-
-/// Something the model said.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Spoken {
-    /// A turn.
-    Turn(Turn),
-    /// `interrupted` was sent: what was not played by now is void.
-    Interrupted {
-        /// When.
-        at: Nanos,
-    },
-}
-
-/// A turn as it was said.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Turn {
-    /// Its number within the session; session and number give its voice.
-    pub number: usize,
-    /// The samples it was to have.
-    pub samples: u64,
-    /// Every message of it.
-    pub chunks: Vec<Chunk>,
-    /// True once `generationComplete` was sent.
-    pub complete: bool,
-}
-
-impl Turn {
-    /// The samples that were said.
-    pub fn said(&self) -> u64 {
-        self.chunks.last().map_or(0, |chunk| chunk.to_sample)
-    }
-}
-
-/// One message of a turn.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Chunk {
-    /// When it was planned.
-    pub planned: Nanos,
-    /// When it was handed to the socket.
-    pub sent: Nanos,
-    /// Where it ends, in samples of the turn.
-    pub to_sample: u64,
 }
 
 /// A session under way.
 pub struct Session {
     script: Arc<Script>,
+    conversations: Arc<Conversations>,
+    course: Course,
     seed: u64,
     model: String,
-    opcode: Opcode,
     stage: Stage,
-    /// The planned time of the next step: it does not drift with the time steps are done.
-    step_at: Nanos,
-    next_step: usize,
     act: Act,
     next_update: Option<Nanos>,
     updates: u64,
-    greeting_asked: bool,
+    /// When the connection is closed because its announced end has come.
+    doom: Option<Nanos>,
     turns: usize,
     out: VecDeque<Output>,
     /// Every chunk that waits in `out`: its place in `record.spoken`, its plan, its end.
@@ -175,58 +104,74 @@ enum Stage {
 enum Act {
     /// Between steps.
     Idle,
-    /// In the middle of a turn that began at `began`.
-    Speaking { speech: Speech, voice: ModelVoice, began: Nanos, sample: u64, chunk: usize },
+    /// In the middle of a turn.
+    Speaking(Box<Speaking>),
     /// The turn is said and plays; `turnComplete` follows at `at`.
     Completing { at: Nanos },
+    /// Tools are at work; they are waited for until `until`.
+    AwaitingTools { until: Nanos },
+}
+
+/// A turn in progress.
+struct Speaking {
+    speech: Speech,
+    voice: ModelVoice,
+    began: Nanos,
+    /// When it will have been played, if it comes in time.
+    played: Nanos,
+    /// The next sample.
+    sample: u64,
+    /// The number of the next chunk.
+    chunk: usize,
+    /// The first byte of a sample whose second comes with the next chunk.
+    odd: Option<u8>,
 }
 
 impl Session {
     /// A session that waits for its setup. `seed`: of the voices; `model`: as the setup must name
     /// it.
-    pub fn new(index: usize, script: Arc<Script>, seed: u64, model: String, now: Nanos) -> Session {
-        let opcode = match script.framing.opcode {
-            Opcode::Alternate if index.is_multiple_of(2) => Opcode::Text,
-            Opcode::Alternate => Opcode::Binary,
-            opcode => opcode,
-        };
+    pub fn new(
+        index: usize,
+        conversations: Arc<Conversations>,
+        seed: u64,
+        model: String,
+        now: Nanos,
+    ) -> Session {
         Session {
-            script,
+            script: conversations.at_the_door(index),
+            course: Course::default(),
+            conversations,
             seed,
             model,
-            opcode,
             stage: Stage::Fresh,
-            step_at: 0,
-            next_step: 0,
             act: Act::Idle,
             next_update: None,
             updates: 0,
-            greeting_asked: false,
+            doom: None,
             turns: 0,
             out: VecDeque::new(),
             unsent_chunks: VecDeque::new(),
-            record: SessionRecord {
-                index,
-                accepted_at: now,
-                setup: None,
-                ready_at: None,
-                uplink: Uplink::default(),
-                spoken: Vec::new(),
-                messages: Vec::new(),
-                complaints: Vec::new(),
-                ending: None,
-            },
+            record: SessionRecord::new(index, now),
         }
     }
 
     /// The frame type of this session's messages.
     pub fn opcode(&self) -> Opcode {
-        self.opcode
+        match self.script.framing.opcode {
+            Opcode::Alternate if self.record.index.is_multiple_of(2) => Opcode::Text,
+            Opcode::Alternate => Opcode::Binary,
+            opcode => opcode,
+        }
     }
 
     /// The script that is followed.
     pub fn script(&self) -> &Script {
         &self.script
+    }
+
+    /// The client was let in.
+    pub fn admitted(&mut self, entry: Entry) {
+        self.record.entry = Some(entry);
     }
 
     /// A text message from the relay.
@@ -236,7 +181,7 @@ impl Session {
         }
         match protocol::read(text) {
             Ok(message) => self.handle_message(now, message, text),
-            Err(complaint) => self.refuse(complaint),
+            Err(complaint) => self.refuse(now, complaint),
         }
         self.proceed(now);
     }
@@ -251,7 +196,10 @@ impl Session {
         match self.stage {
             Stage::Fresh | Stage::Over => None,
             Stage::Answering(at) => at,
-            Stage::Ready => [self.next_act(), self.next_update].into_iter().flatten().min(),
+            Stage::Ready => [self.next_act(), self.next_update, self.next_fault(), self.doom]
+                .into_iter()
+                .flatten()
+                .min(),
         }
     }
 
@@ -260,25 +208,26 @@ impl Session {
         if let Stage::Answering(Some(at)) = self.stage
             && at <= now
         {
-            self.say(json!({ "setupComplete": {} }).to_string());
-            self.stage = Stage::Ready;
-            self.record.ready_at = Some(now);
-            self.step_at = now;
-            let wants_updates =
-                self.record.setup.as_ref().is_some_and(|s| s.get("sessionResumption").is_some());
-            self.next_update = self.script.updates_every.filter(|_| wants_updates).map(|_| now);
+            self.become_ready(now);
         }
-        if let (Stage::Ready, Some(at), Some(every)) =
-            (self.stage, self.next_update, self.script.updates_every)
+        if self.stage == Stage::Ready
+            && let (Some(at), Some(every)) = (self.next_update, self.script.updates_every)
             && at <= now
         {
-            self.updates += 1;
-            let handle = format!("session-{}-{}", self.record.index, self.updates);
-            let update = json!({ "newHandle": handle, "resumable": true });
-            self.say(json!({ "sessionResumptionUpdate": update }).to_string());
+            let update = self.update();
+            self.say(message::of_kind(&self.script.dialect, "sessionResumptionUpdate", &update));
             self.next_update = Some(at + every);
         }
         self.proceed(now);
+        while self.stage == Stage::Ready && self.next_fault().is_some_and(|at| at <= now) {
+            let Some((_, step)) = self.course.faults.pop_front() else { break };
+            self.conversations.save(self.record.index, &self.course);
+            self.perform(now, step);
+        }
+        if self.stage == Stage::Ready && self.doom.is_some_and(|at| at <= now) {
+            let reason = "Deadline expired before operation could complete.".to_string();
+            self.perform(now, Step::Close { code: 1011, reason });
+        }
     }
 
     /// The next thing to be done.
@@ -294,48 +243,101 @@ impl Session {
         }
     }
 
+    /// The connection is over. What was being said is left to the session that takes it up.
+    pub fn end(&mut self, now: Nanos) {
+        if self.record.ended_at.is_some() {
+            return;
+        }
+        self.record.ended_at = Some(now);
+        self.leave();
+        self.stage = Stage::Over;
+    }
+
     /// The record, with the way the session ended.
     pub fn into_record(mut self, ending: Option<Closing>) -> SessionRecord {
         self.record.ending = ending;
         self.record
     }
 
+    fn become_ready(&mut self, now: Nanos) {
+        self.stage = Stage::Ready;
+        self.record.ready_at = Some(now);
+        self.course.take_up(now);
+        if let Some(Rest { speech, planned, played }) = self.course.rest.take() {
+            self.course.step_at = planned;
+            self.begin_turn(speech, Some(played));
+        } else if self.course.next_step == 0 {
+            self.course.step_at = now;
+        }
+        self.conversations.save(self.record.index, &self.course);
+        let wants_updates =
+            self.record.setup.as_ref().is_some_and(|s| s.get("sessionResumption").is_some());
+        let every = self.script.updates_every.filter(|_| wants_updates);
+        let rides_along = every.is_some() && self.script.dialect.bundled;
+        let update = rides_along.then(|| self.update());
+        self.next_update = every.map(|every| if rides_along { now + every } else { now });
+        self.say(message::setup_complete(&self.script.dialect, update));
+        if let Some(unknown) = message::unknown(&self.script.dialect) {
+            self.say(unknown);
+        }
+    }
+
+    /// The next `sessionResumptionUpdate`.
+    fn update(&mut self) -> Value {
+        self.updates += 1;
+        let handle = format!("session-{}-{}", self.record.index, self.updates);
+        let resumable = !self.script.not_resumable;
+        message::update(&self.script.dialect, &handle, self.updates, resumable)
+    }
+
     fn handle_message(&mut self, now: Nanos, message: ClientMessage, text: &str) {
         match (self.stage, message) {
-            (Stage::Fresh, ClientMessage::Setup(setup)) => {
-                let judged = protocol::check_setup(&setup, &self.model);
-                self.record.setup = Some(setup);
-                match judged {
-                    Ok(()) => {
-                        let at = self.script.setup_after.map(|after| now + after);
-                        self.stage = Stage::Answering(at);
-                        self.handle_timeout(now);
-                    }
-                    Err(complaint) => self.refuse(complaint),
-                }
-            }
+            (Stage::Fresh, ClientMessage::Setup(setup)) => self.set_up(now, setup),
             (Stage::Ready, ClientMessage::Audio { rate, pcm }) => self.hear(now, rate, &pcm),
-            (Stage::Ready, ClientMessage::Setup(_)) => self.refuse(Complaint::SetupAgain),
+            (Stage::Ready, ClientMessage::Setup(_)) => self.refuse(now, Complaint::SetupAgain),
             (Stage::Ready, message) => {
-                self.greeting_asked |=
+                self.course.greeted |=
                     matches!(message, ClientMessage::Content(_) | ClientMessage::Text(_));
-                if let ClientMessage::AudioStreamEnd = message {
-                    self.record.uplink.stream_ends += 1;
-                }
                 if self.record.messages.len() < MESSAGES_MAX {
                     let value = serde_json::from_str(text).unwrap_or_default();
                     self.record.messages.push((now, value));
                 }
+                match message {
+                    ClientMessage::AudioStreamEnd => self.record.uplink.stream_ends += 1,
+                    ClientMessage::ToolResponse(response) => self.take_results(now, response),
+                    _ => {}
+                }
             }
-            (Stage::Fresh | Stage::Answering(_), _) => self.refuse(Complaint::Early),
+            (Stage::Fresh | Stage::Answering(_), _) => self.refuse(now, Complaint::Early),
             (Stage::Over, _) => {}
         }
+    }
+
+    fn set_up(&mut self, now: Nanos, setup: Value) {
+        let judged = protocol::check_setup(&setup, &self.model);
+        let handle = setup["sessionResumption"]["handle"].as_str().and_then(session_of);
+        self.record.setup = Some(setup);
+        if let Err(complaint) = judged {
+            return self.refuse(now, complaint);
+        }
+        let beginning = self.conversations.begin(self.record.index, handle);
+        self.record.taken_up_from = handle;
+        self.record.conversation = Some(beginning.course.number);
+        self.script = beginning.script;
+        self.course = beginning.course;
+        if beginning.overlaps && self.script.refuses_overlap {
+            self.complain(Complaint::Overlap);
+            let reason = "Internal error encountered.".to_string();
+            return self.perform(now, Step::Close { code: 1011, reason });
+        }
+        self.stage = Stage::Answering(self.script.setup_after.map(|after| now + after));
+        self.handle_timeout(now);
     }
 
     fn hear(&mut self, now: Nanos, rate: u32, pcm: &[u8]) {
         let uplink = &mut self.record.uplink;
         if uplink.rate != 0 && uplink.rate != rate {
-            return self.refuse(Complaint::Audio);
+            return self.refuse(now, Complaint::Audio);
         }
         uplink.rate = rate;
         if uplink.pcm.len() * 2 + pcm.len() > UPLINK_BYTES_MAX {
@@ -345,36 +347,89 @@ impl Session {
         let (samples, _) = pcm.as_chunks::<2>();
         uplink.pcm.extend(samples.iter().map(|sample| i16::from_le_bytes(*sample)));
         uplink.arrivals.push((now, uplink.pcm.len() as u64));
+        let since = now - self.record.ready_at.unwrap_or(now);
+        if self.script.refuses_backlog
+            && self.record.taken_up_from.is_some()
+            && self.heard_ms() * MILLIS > since + BACKLOG_NANOS_MAX
+        {
+            self.refuse(now, Complaint::Backlog);
+        }
+    }
+
+    /// Takes results of tools; each must be of a call that is waited for.
+    fn take_results(&mut self, now: Nanos, response: Value) {
+        let results = match protocol::tool_results(response) {
+            Ok(results) => results,
+            Err(complaint) => return self.refuse(now, complaint),
+        };
+        for result in results {
+            let Some(asked) = asked_for(&mut self.record.tools, &result) else {
+                let what = format!("{} {:?}: nobody waits for it", result.name, result.id);
+                return self.refuse(now, Complaint::Tool(what));
+            };
+            asked.answer = Some((now, Value::Object(result.response)));
+        }
     }
 
     /// Closes the session the way the service does on a message it does not take.
-    fn refuse(&mut self, complaint: Complaint) {
+    fn refuse(&mut self, now: Nanos, complaint: Complaint) {
         self.complain(complaint);
         let reason = "Request contains an invalid argument.".to_string();
-        self.end(Output::Close { code: 1007, reason });
+        self.perform(now, Step::Close { code: 1007, reason });
     }
 
-    fn end(&mut self, output: Output) {
+    /// Ends the script with what the connection suffers.
+    fn suffer(&mut self, now: Nanos, event: Event, output: Output) {
+        self.record.events.push((now, event));
         self.out.push_back(output);
+        self.leave();
         self.stage = Stage::Over;
+    }
+
+    /// Leaves the conversation as it is now to whoever takes it up.
+    fn leave(&mut self) {
+        let act = std::mem::replace(&mut self.act, Act::Idle);
+        if let Act::Speaking(speaking) = act {
+            let Speaking { speech, began, played, sample, .. } = *speaking;
+            let samples = speech.samples.saturating_sub(sample) / 3 * 3;
+            let planned = began + speech.planned(sample);
+            let speech = Speech { samples, head_start: 0, cut_after: None, ..speech };
+            self.course.step_at = played;
+            self.course.rest = (samples > 0).then_some(Rest { speech, planned, played });
+        } else if let Act::Completing { at } = act {
+            self.course.step_at = at;
+        }
+        self.conversations.save(self.record.index, &self.course);
+        self.conversations.end(self.record.index);
     }
 
     fn say(&mut self, text: String) {
         self.out.push_back(Output::Message { text, chunk: false });
     }
 
+    fn next_fault(&self) -> Option<Nanos> {
+        let (at, _) = self.course.faults.front()?;
+        Some(self.course.began? + at)
+    }
+
     /// When the script wants to go on by itself.
     fn next_act(&self) -> Option<Nanos> {
+        let step_at = self.course.step_at;
         match &self.act {
-            Act::Speaking { speech, began, sample, .. } => Some(began + speech.planned(*sample)),
+            Act::Speaking(it) => Some(it.began + it.speech.planned(it.sample)),
             Act::Completing { at } => Some(*at),
-            Act::Idle => match self.script.steps.get(self.next_step)? {
-                Step::AwaitGreeting if !self.greeting_asked => None,
+            Act::AwaitingTools { until } => Some(if self.waits_for_tools() { *until } else { 0 }),
+            Act::Idle => match self.script.steps.get(self.course.next_step)? {
+                Step::AwaitGreeting if !self.course.greeted && self.heard_ms() < UNASKED_MS => None,
                 Step::AwaitUplink { ms } if self.heard_ms() < *ms => None,
-                Step::Pause(pause) => Some(self.step_at + pause),
-                _ => Some(self.step_at),
+                Step::Pause(pause) => Some(step_at + pause),
+                _ => Some(step_at),
             },
         }
+    }
+
+    fn waits_for_tools(&self) -> bool {
+        self.record.tools.iter().any(|asked| asked.answer.is_none() && !asked.withdrawn)
     }
 
     fn heard_ms(&self) -> u64 {
@@ -388,8 +443,12 @@ impl Session {
             match self.act {
                 Act::Speaking { .. } => self.speak_on(),
                 Act::Completing { at } => {
-                    self.say(protocol::turn_complete());
-                    self.step_at = at;
+                    self.say(message::turn_complete(&self.script.dialect));
+                    self.course.step_at = at;
+                    self.act = Act::Idle;
+                }
+                Act::AwaitingTools { .. } => {
+                    self.course.step_at = now;
                     self.act = Act::Idle;
                 }
                 Act::Idle => self.begin_step(now),
@@ -398,27 +457,94 @@ impl Session {
     }
 
     fn begin_step(&mut self, now: Nanos) {
-        let step = self.script.steps[self.next_step].clone();
-        self.next_step += 1;
+        let step = self.script.steps[self.course.next_step].clone();
+        self.course.next_step += 1;
         match step {
-            Step::AwaitGreeting | Step::AwaitUplink { .. } => self.step_at = now,
-            Step::Pause(pause) => self.step_at += pause,
-            Step::Speak(speech) => self.begin_turn(speech),
-            Step::Interrupt { audio_ms } => self.interrupt(now, audio_ms),
-            Step::GoAway { time_left } => {
-                self.say(json!({ "goAway": { "timeLeft": time_left } }).to_string());
+            Step::AwaitGreeting | Step::AwaitUplink { .. } => self.course.step_at = now,
+            Step::Pause(pause) => self.course.step_at += pause,
+            Step::Speak(speech) => self.begin_turn(speech, None),
+            Step::AwaitTools { ms } => self.act = Act::AwaitingTools { until: now + ms * MILLIS },
+            instant => self.perform(now, instant),
+        }
+        if self.stage == Stage::Ready {
+            self.conversations.save(self.record.index, &self.course);
+        }
+    }
+
+    /// Does a step that is over in an instant.
+    fn perform(&mut self, now: Nanos, step: Step) {
+        match step {
+            Step::Heard { text } => {
+                let content = json!({ "inputTranscription": { "text": text } });
+                self.say(message::of_kind(&self.script.dialect, "serverContent", &content));
             }
+            Step::Interrupt { audio_ms } => self.interrupt(now, audio_ms),
+            Step::GoAway { time_left, enforced } => {
+                self.record.events.push((now, Event::GoAway));
+                self.doom = enforced.then(|| now + protocol::duration(&time_left).unwrap_or(0));
+                let content = json!({ "timeLeft": time_left });
+                self.say(message::of_kind(&self.script.dialect, "goAway", &content));
+            }
+            Step::ToolCall { calls, without_ids } => self.ask_tools(now, &calls, !without_ids),
+            Step::CancelTools => self.cancel_tools(),
             Step::SendText(text) => self.out.push_back(Output::Text(text)),
             Step::SendBinary(bytes) => self.out.push_back(Output::Binary(bytes)),
             Step::SendBytes(bytes) => self.out.push_back(Output::Bytes(bytes)),
             Step::Quiet => self.next_update = None,
-            Step::Stall => self.end(Output::Stall),
-            Step::Close { code, reason } => self.end(Output::Close { code, reason }),
-            Step::Reset => self.end(Output::Reset),
+            Step::Stall => self.suffer(now, Event::Stalled, Output::Stall),
+            Step::Close { code, reason } => {
+                self.suffer(now, Event::Closed(code), Output::Close { code, reason });
+            }
+            Step::Hangup => self.suffer(now, Event::Cut, Output::Hangup),
+            Step::Reset => self.suffer(now, Event::Cut, Output::Reset),
+            Step::AwaitGreeting
+            | Step::AwaitUplink { .. }
+            | Step::AwaitTools { .. }
+            | Step::Pause(_)
+            | Step::Speak(_) => unreachable!("these steps take time: see `begin_step`"),
         }
     }
 
-    fn begin_turn(&mut self, speech: Speech) {
+    fn ask_tools(&mut self, now: Nanos, calls: &[Invocation], told_id: bool) {
+        self.course.requests += 1;
+        let (call, n) = (self.course.number, self.course.requests);
+        let mut asked = Vec::new();
+        for (place, invocation) in calls.iter().enumerate() {
+            let args = filled_in(&invocation.args, call, n);
+            let id = format!("fc-{call}-{n}-{place}");
+            let mut message = json!({ "name": invocation.name, "args": args });
+            if told_id {
+                message["id"] = json!(id);
+            }
+            asked.push(message);
+            let name = invocation.name.clone();
+            self.record.tools.push(Asked {
+                at: now,
+                id,
+                told_id,
+                name,
+                args,
+                answer: None,
+                withdrawn: false,
+            });
+        }
+        let content = json!({ "functionCalls": asked });
+        self.say(message::of_kind(&self.script.dialect, "toolCall", &content));
+    }
+
+    fn cancel_tools(&mut self) {
+        let pending = self.record.tools.iter_mut().filter(|asked| asked.answer.is_none());
+        let mut ids = Vec::new();
+        for asked in pending {
+            asked.withdrawn = true;
+            ids.push(asked.id.clone());
+        }
+        let content = json!({ "ids": ids });
+        self.say(message::of_kind(&self.script.dialect, "toolCallCancellation", &content));
+    }
+
+    /// Begins a turn, or the rest of one that is to have been played at `played`.
+    fn begin_turn(&mut self, speech: Speech, played: Option<Nanos>) {
         assert!(speech.samples.is_multiple_of(3), "a turn is whole samples at 8 kHz");
         assert!(speech.chunk_samples.iter().all(|&len| len > 0), "a chunk has samples");
         let number = self.turns;
@@ -429,65 +555,159 @@ impl Session {
             samples: speech.samples,
             chunks: Vec::new(),
             complete: false,
+            continues: played.is_some(),
         }));
-        let began = self.step_at;
-        self.act = Act::Speaking { speech, voice, began, sample: 0, chunk: 0 };
+        let began = on_grid(self.course.step_at);
+        let played = played.unwrap_or(began + speech.duration());
+        let speaking = Speaking { speech, voice, began, played, sample: 0, chunk: 0, odd: None };
+        self.act = Act::Speaking(Box::new(speaking));
     }
 
     /// Says the next chunk of the turn, and what follows the last one.
     fn speak_on(&mut self) {
-        let Act::Speaking { speech, voice, began, sample, chunk } = &mut self.act else { return };
-        let planned = *began + speech.planned(*sample);
-        let end = speech.cut_after.unwrap_or(speech.samples).min(speech.samples);
-        if *sample < end {
-            let wanted = speech.chunk_samples[*chunk % speech.chunk_samples.len()];
-            let mut pcm = vec![0; wanted.min(end - *sample) as usize];
-            voice.speak(*sample, &mut pcm);
-            let transcript = speech.transcript.as_deref().filter(|_| *chunk == 0);
-            let text = protocol::audio_message(&pcm, transcript);
-            *sample += pcm.len() as u64;
-            *chunk += 1;
-            let to_sample = *sample;
+        let Act::Speaking(speaking) = &mut self.act else { return };
+        let planned = speaking.began + speaking.speech.planned(speaking.sample);
+        let end = speaking.end();
+        let dialect = self.script.dialect;
+        let mut told = false;
+        if speaking.sample < end {
+            let is_first = speaking.chunk == 0;
+            let bytes = speaking.next_chunk(dialect.odd_bytes);
+            let is_last = speaking.sample == end && speaking.speech.cut_after.is_none();
+            told = is_last && dialect.bundled;
+            let beside = Beside {
+                transcript: speaking.speech.transcript.as_deref().filter(|_| is_first),
+                generation_complete: told,
+                turn_complete: told && speaking.speech.complete_at_once,
+                interrupted: false,
+            };
+            let text = message::audio(&dialect, &bytes, beside);
+            let to_sample = speaking.sample - u64::from(speaking.odd.is_some());
             self.out.push_back(Output::Message { text, chunk: true });
             let place = self.record.spoken.len() - 1;
             self.unsent_chunks.push_back((place, planned, to_sample));
-            if to_sample < end {
+            if speaking.sample < end {
                 return;
             }
         }
-        let Act::Speaking { speech, began, .. } = &self.act else { return };
+        self.end_turn(planned, told);
+    }
+
+    /// The last chunk is said. `told`: `generationComplete` came with it.
+    fn end_turn(&mut self, planned: Nanos, told: bool) {
+        let Act::Speaking(speaking) = std::mem::replace(&mut self.act, Act::Idle) else { return };
+        let Speaking { speech, played, .. } = *speaking;
         if speech.cut_after.is_some() {
-            self.step_at = planned;
-            self.act = Act::Idle;
+            self.course.step_at = planned;
             return;
         }
-        // The end of the turn is told when it has been played, as the service does.
-        let at = (*began + speech.duration()).max(planned);
-        self.act = Act::Completing { at };
-        if let Some(Spoken::Turn(turn)) = self.record.spoken.last_mut() {
+        let place = self.record.spoken.iter().rposition(|it| matches!(it, Spoken::Turn(_)));
+        if let Some(Spoken::Turn(turn)) = place.map(|place| &mut self.record.spoken[place]) {
             turn.complete = true;
         }
-        self.say(protocol::generation_complete());
+        let dialect = self.script.dialect;
+        if !told {
+            self.say(message::generation_complete(&dialect));
+        }
+        // The end of the turn is told when it has been played, as the service does, or at once.
+        if !speech.complete_at_once {
+            self.act = Act::Completing { at: played.max(planned) };
+            return;
+        }
+        if !told {
+            self.say(message::turn_complete(&dialect));
+        }
+        self.course.step_at = planned;
     }
 
     fn interrupt(&mut self, now: Nanos, audio_ms: u64) {
+        // A turn in progress is not gone on with.
+        if let Act::Speaking(_) = self.act {
+            self.course.step_at = now;
+            self.act = Act::Idle;
+        }
         let samples = audio_ms * SAMPLES_PER_MS;
         let void = ModelVoice::new(self.seed, self.record.index, VOID_TURN, samples + SECONDS);
         let mut pcm = vec![0; samples as usize];
         void.speak(0, &mut pcm);
-        self.say(protocol::interrupted_message(&pcm));
-        self.say(protocol::turn_complete());
+        let bytes: Vec<u8> = pcm.iter().flat_map(|sample| sample.to_le_bytes()).collect();
+        let dialect: Dialect = self.script.dialect;
+        self.say(message::interrupted(&dialect, &bytes));
+        self.say(message::turn_complete(&dialect));
         self.record.spoken.push(Spoken::Interrupted { at: now });
+    }
+}
+
+impl Speaking {
+    /// Where the turn ends or is cut off, in samples.
+    fn end(&self) -> u64 {
+        self.speech.cut_after.unwrap_or(self.speech.samples).min(self.speech.samples)
+    }
+
+    /// The bytes of the next chunk. With `odd` their count is odd as far as that goes.
+    fn next_chunk(&mut self, odd: bool) -> Vec<u8> {
+        let sizes = &self.speech.chunk_samples;
+        let wanted = sizes[self.chunk % sizes.len()];
+        let mut pcm = vec![0; wanted.min(self.end() - self.sample) as usize];
+        self.voice.speak(self.sample, &mut pcm);
+        self.sample += pcm.len() as u64;
+        self.chunk += 1;
+        let mut bytes = Vec::with_capacity(pcm.len() * 2 + 1);
+        let before = self.odd.take();
+        bytes.extend(before);
+        bytes.extend(pcm.iter().flat_map(|sample| sample.to_le_bytes()));
+        // The high byte of the last sample waits; with a byte from before, the count is odd as is.
+        if odd && before.is_none() && self.sample < self.end() {
+            self.odd = bytes.pop();
+        }
+        bytes
+    }
+}
+
+/// The session a handle comes from.
+fn session_of(handle: &str) -> Option<usize> {
+    handle.strip_prefix("session-")?.split('-').next()?.parse().ok()
+}
+
+/// The call that a result is of.
+fn asked_for<'a>(tools: &'a mut [Asked], result: &ToolResult) -> Option<&'a mut Asked> {
+    tools
+        .iter_mut()
+        .filter(|asked| asked.name == result.name && asked.answer.is_none() && !asked.withdrawn)
+        .find(|asked| match &result.id {
+            Some(id) => asked.told_id && asked.id == *id,
+            None => !asked.told_id,
+        })
+}
+
+/// Arguments with the number of the conversation and of the request in place of `{call}`, `{n}`,
+/// and a date and time that no other request has in place of `{date}`, `{time}`.
+fn filled_in(args: &Value, call: usize, n: u32) -> Value {
+    match args {
+        Value::String(text) => {
+            let (date, time) = bookings::slot(call, n);
+            let text = text.replace("{call}", &call.to_string()).replace("{n}", &n.to_string());
+            Value::String(text.replace("{date}", &date).replace("{time}", &time))
+        }
+        Value::Array(items) => items.iter().map(|item| filled_in(item, call, n)).collect(),
+        Value::Object(fields) => fields
+            .iter()
+            .map(|(name, value)| (name.clone(), filled_in(value, call, n)))
+            .collect::<serde_json::Map<_, _>>()
+            .into(),
+        Value::Null => Value::Object(serde_json::Map::new()),
+        other => other.clone(),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::MILLIS;
+    use crate::gemini::conversation::Order;
 
     fn ready(script: Script) -> Session {
-        let mut session = Session::new(0, Arc::new(script), 1, "models/m".into(), 0);
+        let conversations = Conversations::new(vec![Arc::new(script)], Order::OneCall, 1);
+        let mut session = Session::new(0, Arc::new(conversations), 1, "models/m".into(), 0);
         let setup = json!({ "setup": {
             "model": "models/m",
             "generationConfig": { "responseModalities": ["AUDIO"] },

@@ -6,7 +6,7 @@
 //!           message is refused and the caller of [`Link::send`] decides what that means.
 //! Not here: the upgrade (`net::http`), what a message means.
 
-use std::io;
+use std::io::{self, Read, Write};
 
 use tungstenite::error::ProtocolError;
 use tungstenite::protocol::frame::coding::{Data, OpCode};
@@ -27,8 +27,31 @@ const READ_BUFFER_BYTES: usize = 4 << 10;
 
 /// A WebSocket connection.
 pub struct Link {
-    socket: WebSocket<Stream>,
+    socket: WebSocket<Gate>,
     ended: bool,
+    holds_pongs: bool,
+}
+
+/// The way from the library to the stream. It can be shut, and then swallows what is written.
+struct Gate {
+    stream: Stream,
+    shut: bool,
+}
+
+impl Read for Gate {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        self.stream.read(buf)
+    }
+}
+
+impl Write for Gate {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        if self.shut { Ok(buf.len()) } else { self.stream.write(buf) }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.shut { Ok(()) } else { self.stream.flush() }
+    }
 }
 
 /// What came over a link.
@@ -38,8 +61,8 @@ pub enum Received {
     Text(Utf8Bytes),
     /// A binary message.
     Binary(Bytes),
-    /// A ping; its pong has been queued by the library.
-    Ping,
+    /// A ping, and what it carries. Its pong is on its way, unless [`Link::hold_pongs`] was asked.
+    Ping(Bytes),
     /// A pong.
     Pong,
     /// The end. Nothing follows.
@@ -82,8 +105,14 @@ impl Link {
             .max_write_buffer_size(UNSENT_BYTES_MAX)
             .max_message_size(Some(MESSAGE_BYTES_MAX))
             .max_frame_size(Some(MESSAGE_BYTES_MAX));
-        let socket = WebSocket::from_partially_read(stream, early, role, Some(config));
-        Link { socket, ended: false }
+        let gate = Gate { stream, shut: false };
+        let socket = WebSocket::from_partially_read(gate, early, role, Some(config));
+        Link { socket, ended: false, holds_pongs: false }
+    }
+
+    /// From now on pings are not answered; the owner sends pongs by [`Link::send`] when it likes.
+    pub fn hold_pongs(&mut self) {
+        self.holds_pongs = true;
     }
 
     /// The next message, or `None` when everything that has arrived was taken.
@@ -91,12 +120,19 @@ impl Link {
         if self.ended {
             return None;
         }
+        if self.holds_pongs {
+            // Nothing else may wait behind the gate when a pong is swallowed.
+            self.flush();
+        }
         let closing = match self.socket.read() {
             Ok(Message::Text(text)) => return Some(Received::Text(text)),
             Ok(Message::Binary(bytes)) => return Some(Received::Binary(bytes)),
-            Ok(Message::Ping(_)) => {
+            Ok(Message::Ping(payload)) => {
+                // The library has made the pong, and writes it with the next flush.
+                self.socket.get_mut().shut = self.holds_pongs;
                 self.flush();
-                return Some(Received::Ping);
+                self.socket.get_mut().shut = false;
+                return Some(Received::Ping(payload));
             }
             Ok(Message::Pong(_)) => return Some(Received::Pong),
             Ok(Message::Close(frame)) => {
@@ -168,6 +204,6 @@ impl Link {
 
     /// The stream below.
     pub fn stream(&mut self) -> &mut Stream {
-        self.socket.get_mut()
+        &mut self.socket.get_mut().stream
     }
 }

@@ -1,7 +1,7 @@
 //! The event loop of a peer thread: readiness of sockets, and timers finer than a millisecond.
 //!
 //! In:       registered sockets, the next deadline.
-//! Out:      the tokens that are ready, or nothing once the deadline has come.
+//! Out:      the sockets that are ready, or nothing once the deadline has come.
 //! Bounds:   [`EVENTS_PER_WAIT`] tokens per wait; the rest come with the next.
 //! Not here: what a token stands for.
 //!
@@ -29,6 +29,15 @@ pub const EVENTS_PER_WAIT: usize = 256;
 
 const TIMER: Token = Token(usize::MAX);
 const WAKE: Token = Token(usize::MAX - 1);
+
+/// A socket that is ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ready {
+    /// What it was registered as.
+    pub index: usize,
+    /// The peer has closed its side, or the connection broke: there is an end to be read.
+    pub ending: bool,
+}
 
 /// An epoll instance, its timer, and a way to wake it from another thread.
 pub struct Reactor {
@@ -76,12 +85,12 @@ impl Reactor {
     }
 
     /// Waits until a socket is ready, the deadline has come, or somebody woke us, and puts the
-    /// indices of the ready sockets into `ready`.
+    /// ready sockets into `ready`.
     pub fn wait(
         &mut self,
         now: Nanos,
         deadline: Option<Nanos>,
-        ready: &mut Vec<usize>,
+        ready: &mut Vec<Ready>,
     ) -> io::Result<()> {
         ready.clear();
         let timeout = match deadline {
@@ -100,7 +109,10 @@ impl Reactor {
             match event.token() {
                 TIMER => self.armed = None,
                 WAKE => {}
-                Token(index) => ready.push(index),
+                Token(index) => {
+                    let ending = event.is_read_closed() || event.is_error();
+                    ready.push(Ready { index, ending });
+                }
             }
         }
         Ok(())

@@ -1,6 +1,6 @@
 //! A non-blocking byte stream, plain or TLS, as `std::io::Read` and `Write`.
 //!
-//! In:       a connected mio socket, and the TLS side it plays.
+//! In:       a connected mio socket, and the TLS side it plays; word of its readiness.
 //! Out:      bytes; `WouldBlock` where a blocking socket would wait.
 //! Bounds:   TLS holds at most [`TLS_UNSENT_BYTES_MAX`] of unsent plaintext, then a write blocks.
 //! Not here: readiness (`net::reactor`), what the bytes say.
@@ -17,23 +17,56 @@ use rustls::{ClientConnection, ServerConnection};
 pub const TLS_UNSENT_BYTES_MAX: usize = 1 << 20;
 
 /// A connection, before and after its handshakes.
-pub enum Stream {
-    /// Bytes go as they are.
-    Plain(TcpStream),
-    /// Bytes go through TLS.
-    Tls(Box<TlsStream>),
+///
+/// A read that leaves room in its buffer has emptied the socket, and what comes later makes it
+/// ready again (epoll(7), edge-triggered): until [`Stream::wake`] is called, reads then say
+/// `WouldBlock` without asking the kernel. That saves a system call for every message.
+pub struct Stream {
+    kind: Kind,
+    socket: Socket,
 }
 
-/// TLS over a socket, either side of it.
-pub struct TlsStream {
-    tls: rustls::Connection,
-    socket: TcpStream,
+enum Kind {
+    /// Bytes go as they are.
+    Plain,
+    /// Bytes go through TLS.
+    Tls(Box<rustls::Connection>),
+}
+
+/// The socket below, and what is known of it.
+struct Socket {
+    tcp: TcpStream,
+    /// Nothing is left to read, as far as we were told.
+    drained: bool,
+    /// The peer has ended the stream: everything up to its end is to be read.
+    ending: bool,
+}
+
+impl Read for Socket {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        if self.drained {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let taken = self.tcp.read(buf)?;
+        self.drained = taken > 0 && taken < buf.len() && !self.ending;
+        Ok(taken)
+    }
+}
+
+impl Write for Socket {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.tcp.write(buf)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.tcp.flush()
+    }
 }
 
 impl Stream {
     /// A plain connection.
     pub fn plain(socket: TcpStream) -> Stream {
-        Stream::Plain(socket)
+        Stream::over(socket, Kind::Plain)
     }
 
     /// The server's side of a TLS connection.
@@ -48,94 +81,73 @@ impl Stream {
 
     fn tls(socket: TcpStream, mut tls: rustls::Connection) -> Stream {
         tls.set_buffer_limit(Some(TLS_UNSENT_BYTES_MAX));
-        Stream::Tls(Box::new(TlsStream { tls, socket }))
+        Stream::over(socket, Kind::Tls(Box::new(tls)))
+    }
+
+    fn over(tcp: TcpStream, kind: Kind) -> Stream {
+        Stream { kind, socket: Socket { tcp, drained: false, ending: false } }
+    }
+
+    /// The socket is ready again. `ending`: the peer has closed its side, or the connection broke.
+    pub fn wake(&mut self, ending: bool) {
+        self.socket.drained = false;
+        self.socket.ending |= ending;
     }
 
     /// The protocol that ALPN chose, if TLS is up and anything was negotiated.
     pub fn alpn(&self) -> Option<&[u8]> {
-        match self {
-            Stream::Plain(_) => None,
-            Stream::Tls(stream) => stream.tls.alpn_protocol(),
+        match &self.kind {
+            Kind::Plain => None,
+            Kind::Tls(tls) => tls.alpn_protocol(),
         }
     }
 
     /// Arranges that dropping the stream resets the connection instead of closing it.
     pub fn reset_on_drop(&self) {
         // A socket that is already dead needs no reset.
-        let _ = socket2::SockRef::from(self.socket()).set_linger(Some(Duration::ZERO));
+        let _ = socket2::SockRef::from(&self.socket.tcp).set_linger(Some(Duration::ZERO));
     }
 
     /// Says that no more bytes follow: close_notify under TLS, then FIN.
     pub fn shutdown(&mut self) {
-        if let Stream::Tls(stream) = self {
-            stream.tls.send_close_notify();
-            let _ = stream.flush();
+        if let Kind::Tls(tls) = &mut self.kind {
+            tls.send_close_notify();
+            let _ = flush(tls, &mut self.socket);
         }
-        let _ = self.socket().shutdown(std::net::Shutdown::Write);
-    }
-
-    fn socket(&self) -> &TcpStream {
-        match self {
-            Stream::Plain(socket) => socket,
-            Stream::Tls(stream) => &stream.socket,
-        }
-    }
-
-    fn socket_mut(&mut self) -> &mut TcpStream {
-        match self {
-            Stream::Plain(socket) => socket,
-            Stream::Tls(stream) => &mut stream.socket,
-        }
+        let _ = self.socket.tcp.shutdown(std::net::Shutdown::Write);
     }
 }
 
 impl Read for Stream {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Stream::Plain(socket) => socket.read(buf),
-            Stream::Tls(stream) => stream.read(buf),
-        }
-    }
-}
-
-impl Write for Stream {
-    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        match self {
-            Stream::Plain(socket) => socket.write(buf),
-            Stream::Tls(stream) => stream.write(buf),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        match self {
-            Stream::Plain(socket) => socket.flush(),
-            Stream::Tls(stream) => stream.flush(),
-        }
-    }
-}
-
-impl Read for TlsStream {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let Kind::Tls(tls) = &mut self.kind else { return self.socket.read(buf) };
         loop {
-            match self.tls.reader().read(buf) {
+            match tls.reader().read(buf) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 done => return done,
             }
             // Zero bytes from the socket make the reader above report the end.
-            let read = self.tls.read_tls(&mut self.socket);
-            let processed = self.tls.process_new_packets();
+            let read = tls.read_tls(&mut self.socket);
+            if let Err(error) = &read
+                && error.kind() == io::ErrorKind::WouldBlock
+                && !tls.wants_write()
+            {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            let processed = tls.process_new_packets();
             // Handshake replies and alerts leave at once; what does not fit leaves on `flush`.
-            let _ = self.flush();
+            let _ = flush(tls, &mut self.socket);
             read?;
             processed.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
         }
     }
 }
 
-impl Write for TlsStream {
+impl Write for Stream {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        let taken = self.tls.writer().write(buf)?;
-        match self.flush() {
+        let Kind::Tls(tls) = &mut self.kind else { return self.socket.write(buf) };
+        let taken = tls.writer().write(buf)?;
+        match flush(tls, &mut self.socket) {
             Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
             _ => {}
         }
@@ -146,23 +158,30 @@ impl Write for TlsStream {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        while self.tls.wants_write() {
-            self.tls.write_tls(&mut self.socket)?;
+        match &mut self.kind {
+            Kind::Plain => self.socket.flush(),
+            Kind::Tls(tls) => flush(tls, &mut self.socket),
         }
-        Ok(())
     }
+}
+
+fn flush(tls: &mut rustls::Connection, socket: &mut Socket) -> io::Result<()> {
+    while tls.wants_write() {
+        tls.write_tls(socket)?;
+    }
+    Ok(())
 }
 
 impl Source for Stream {
     fn register(&mut self, registry: &Registry, token: Token, how: Interest) -> io::Result<()> {
-        self.socket_mut().register(registry, token, how)
+        self.socket.tcp.register(registry, token, how)
     }
 
     fn reregister(&mut self, registry: &Registry, token: Token, how: Interest) -> io::Result<()> {
-        self.socket_mut().reregister(registry, token, how)
+        self.socket.tcp.reregister(registry, token, how)
     }
 
     fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
-        self.socket_mut().deregister(registry)
+        self.socket.tcp.deregister(registry)
     }
 }

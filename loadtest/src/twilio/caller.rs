@@ -231,6 +231,19 @@ enum Phase {
     Done,
 }
 
+impl Phase {
+    /// The socket, where there is one.
+    fn stream(&mut self) -> Option<&mut Stream> {
+        match self {
+            Phase::Asking { stream, .. } | Phase::Dialling { stream, .. } => Some(stream),
+            Phase::Talking { link }
+            | Phase::Lingering { link, .. }
+            | Phase::Leaving { link, .. } => Some(link.stream()),
+            Phase::Waiting | Phase::Done => None,
+        }
+    }
+}
+
 impl Caller {
     /// A call that has not begun. Its sockets will be registered as `slot`.
     pub fn new(spec: CallSpec, slot: usize, clock: Clock) -> Caller {
@@ -288,8 +301,11 @@ impl Caller {
         }
     }
 
-    /// The call's socket is ready.
-    pub fn handle_ready(&mut self, reactor: &Reactor) {
+    /// The call's socket is ready; `ending`: the peer has closed its side or is gone.
+    pub fn handle_ready(&mut self, ending: bool, reactor: &Reactor) {
+        if let Some(stream) = self.phase.stream() {
+            stream.wake(ending);
+        }
         match &mut self.phase {
             Phase::Asking { stream, exchange, .. } => match exchange.poll(stream) {
                 Ok(None) => {}
@@ -550,7 +566,7 @@ impl Caller {
                 // What still comes after our goodbye is as strict as before, and is not heard.
                 Received::Text(text) => self.phone.handle_text(now, &text),
                 Received::Binary(_) => self.phone.object(Violation::Binary),
-                Received::Ping | Received::Pong => {}
+                Received::Ping(_) | Received::Pong => {}
                 Received::Closed(closing) => return self.closed(closing, now, reactor),
             }
         }

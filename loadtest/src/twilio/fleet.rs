@@ -15,7 +15,7 @@ use mio::Waker;
 
 use super::caller::{CallRecord, CallSpec, Caller, Outcome};
 use crate::clock::Clock;
-use crate::net::reactor::{Reactor, Timers};
+use crate::net::reactor::{Reactor, Ready, Timers};
 
 /// How far a fleet has come, for whoever watches.
 #[derive(Debug, Default)]
@@ -130,7 +130,7 @@ impl Driver {
             if self.stop.load(Ordering::Relaxed) {
                 calls.iter_mut().flatten().for_each(Caller::stop);
                 ready.clear();
-                ready.extend(0..calls.len());
+                ready.extend((0..calls.len()).map(|index| Ready { index, ending: true }));
             }
             // Due frames first: their lateness is the schedule's, their latency the relay's.
             let now = self.clock.now();
@@ -141,9 +141,9 @@ impl Driver {
                     left -= self.retire(&mut calls[slot]);
                 }
             }
-            for &slot in &ready {
+            for &Ready { index: slot, ending } in &ready {
                 if let Some(call) = &mut calls[slot] {
-                    self.step(call, |call, reactor| call.handle_ready(reactor));
+                    self.step(call, |call, reactor| call.handle_ready(ending, reactor));
                     timers.set(slot, call.next_timeout());
                     left -= self.retire(&mut calls[slot]);
                 }

@@ -12,7 +12,7 @@ use super::checker::{self, Message, Violation};
 use super::message::{self, Sids};
 use super::playout::{Playout, PlayoutCounts};
 use crate::clock::{MILLIS, Nanos};
-use crate::schedule::{MediaPlan, PlannedFrame};
+use crate::schedule::{MediaPlan, PlannedFrame, on_grid};
 use crate::signal::CallerVoice;
 
 /// The most audio a phone remembers: an hour.
@@ -92,7 +92,7 @@ impl Phone {
         let frames: Vec<_> = plan.frames().collect();
         Phone {
             sids,
-            voice,
+            voice: voice.pausing(plan.talk_ms, plan.quiet_ms),
             sent: Vec::with_capacity(frames.len()),
             plan: frames,
             keys,
@@ -118,7 +118,8 @@ impl Phone {
         let opened_at = self.opened_at?;
         let frame = self.plan.get(self.next_frame).map(|frame| opened_at + frame.at);
         let key = self.keys.front().map(|&(at, _)| opened_at + at);
-        [frame, key, self.playout.next_mark_at()].into_iter().flatten().min()
+        let mark = self.playout.next_mark_at().map(on_grid);
+        [frame, key, mark].into_iter().flatten().min()
     }
 
     /// Says everything that is due: frames, keys, marks that have been reached.

@@ -9,7 +9,8 @@ use serde_json::{Map, Value, json};
 
 use super::super::base64;
 use super::super::json::{LenBytes, Sink};
-use super::setup::{Greeting, ModelRules, Scheduling};
+use super::setup::Scheduling;
+use crate::config::{Greeting, ModelRules};
 
 /// Bytes of a whole `toolResponse`: larger ones were answered with 1011. An answer that would be
 /// longer is replaced by an error that says so.
@@ -18,6 +19,22 @@ pub const TOOL_RESPONSE_BYTES_MAX: usize = 8_000;
 /// The target of the upgrade request on the Developer API.
 pub fn request_target(api_version: &str) -> String {
     format!("/ws/google.ai.generativelanguage.{api_version}.GenerativeService.BidiGenerateContent")
+}
+
+/// The target of the upgrade request on Vertex: a slash stands before the method there.
+pub fn vertex_target(api_version: &str) -> String {
+    format!("/ws/google.cloud.aiplatform.{api_version}.LlmBidiService/BidiGenerateContent")
+}
+
+/// The full name of `model` on Vertex. `project`: `None` with an express key, which names none.
+pub fn vertex_model(project: Option<&str>, location: &str, model: &str) -> String {
+    let name = model.rsplit('/').next().unwrap_or(model);
+    match project {
+        Some(project) => {
+            format!("projects/{project}/locations/{location}/publishers/google/models/{name}")
+        }
+        None => format!("publishers/google/models/{name}"),
+    }
 }
 
 /// Length of the message that carries `pcm_bytes` bytes of audio.

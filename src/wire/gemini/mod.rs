@@ -21,17 +21,17 @@ mod tools;
 
 pub use client::{
     TOOL_RESPONSE_BYTES_MAX, audio_json_len, audio_stream_end_json, greeting_json, request_target,
-    seed_json, text_json, tool_error_json, tool_output_json, write_audio_json,
+    seed_json, text_json, tool_error_json, tool_output_json, vertex_model, vertex_target,
+    write_audio_json,
 };
 pub use closes::CloseClass;
 pub use server::{
     AudioPart, DEFAULT_AUDIO_RATE_HZ, Interaction, Resumption, ServerError, ServerMessage,
     SpeechEdge, ToolCall, Transcription, Usage, decode,
 };
-pub use setup::{
-    Behavior, Function, Greeting, ModelRules, Resume, Scheduling, Sensitivity, SetupFacts,
-    Thinking, ThinkingLevel, Vad, setup_json,
-};
+pub use setup::{Behavior, Function, Resume, Scheduling, SetupFacts, setup_json};
 pub use tools::{FunctionResponse, tool_error, tool_output, tool_responses_json};
+
+pub use crate::config::{Greeting, ModelRules, Sensitivity, Thinking, ThinkingLevel, Vad};
 
 pub use super::json::MessageError;

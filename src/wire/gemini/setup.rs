@@ -6,11 +6,12 @@
 //! Not here: what follows `setupComplete` (`client`).
 //!
 //! A field a model does not take closes the connection with 1007, or, worse, `setupComplete` never
-//! comes. So [`ModelRules`] holds what each model takes, and nothing else is sent.
+//! comes. So nothing is sent that [`ModelRules`] does not hold as taken.
 
 use serde_json::{Map, Value, json};
 
 use super::tools::declared_schema;
+use crate::config::{Compression, ModelRules, Temperature, ThinkingLevel, Vad};
 
 /// What a session is to be; the model's own rules decide what of it is said.
 #[derive(Clone, Copy, Debug)]
@@ -23,10 +24,14 @@ pub struct SetupFacts<'a> {
     pub system: &'a str,
     /// How the session can be taken up again on another connection.
     pub resume: Resume<'a>,
+    /// Vertex only: updates also say which of our messages the session holds.
+    pub transparent: bool,
+    /// How freely the model chooses its words.
+    pub temperature: Option<Temperature>,
     /// How long the model thinks, where a model lets us choose.
     pub thinking: Option<ThinkingLevel>,
-    /// Compress the context as it fills; without it an audio session ends after 15 minutes.
-    pub compress: bool,
+    /// Compress the context as it fills; `None`: an audio session ends after 15 minutes.
+    pub compression: Option<Compression>,
     /// Ask for the text of what is heard and said.
     pub transcripts: bool,
     /// The caller's speech cuts the model off.
@@ -46,8 +51,10 @@ impl<'a> SetupFacts<'a> {
             voice: None,
             system: "",
             resume: Resume::Fresh,
+            transparent: false,
+            temperature: None,
             thinking: None,
-            compress: true,
+            compression: Some(Compression::default()),
             transcripts: true,
             barge_in: true,
             vad: Vad::default(),
@@ -66,79 +73,6 @@ pub enum Resume<'a> {
     Fresh,
     /// The session this handle stands for.
     Handle(&'a str),
-}
-
-/// `thinkingConfig.thinkingLevel`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ThinkingLevel {
-    /// Hardly at all.
-    Minimal,
-    /// Little.
-    Low,
-    /// Some.
-    Medium,
-    /// Long.
-    High,
-}
-
-impl ThinkingLevel {
-    fn name(self) -> &'static str {
-        match self {
-            ThinkingLevel::Minimal => "MINIMAL",
-            ThinkingLevel::Low => "LOW",
-            ThinkingLevel::Medium => "MEDIUM",
-            ThinkingLevel::High => "HIGH",
-        }
-    }
-}
-
-/// `realtimeInputConfig.automaticActivityDetection`; `None` leaves the server's default.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Vad {
-    /// How readily speech is taken to begin.
-    pub start: Option<Sensitivity>,
-    /// How readily speech is taken to end.
-    pub end: Option<Sensitivity>,
-    /// Speech needed before its start counts, in milliseconds.
-    pub prefix_padding_ms: Option<u32>,
-    /// Silence needed before its end counts, in milliseconds: 500 to 800 keeps sentences whole.
-    pub silence_ms: Option<u32>,
-}
-
-impl Vad {
-    /// The server's defaults throughout.
-    pub const SERVER_DEFAULT: Vad =
-        Vad { start: None, end: None, prefix_padding_ms: None, silence_ms: None };
-}
-
-impl Default for Vad {
-    /// For the telephone: quick to hear a caller, half a second of silence to end a sentence.
-    fn default() -> Vad {
-        Vad {
-            start: Some(Sensitivity::High),
-            end: Some(Sensitivity::High),
-            prefix_padding_ms: Some(20),
-            silence_ms: Some(500),
-        }
-    }
-}
-
-/// How readily a change is believed. There are only these two; any other word is fatal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sensitivity {
-    /// At the least sign.
-    High,
-    /// Only when it is clear.
-    Low,
-}
-
-impl Sensitivity {
-    fn name(self) -> &'static str {
-        match self {
-            Sensitivity::High => "HIGH",
-            Sensitivity::Low => "LOW",
-        }
-    }
 }
 
 /// `tools[].functionDeclarations[]`.
@@ -184,91 +118,6 @@ impl Scheduling {
     }
 }
 
-/// What one family of models takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ModelRules {
-    /// `generationConfig.thinkingConfig`.
-    pub thinking: Thinking,
-    /// How it is asked to speak first.
-    pub greeting: Greeting,
-    /// Functions it would have to wait for are an error: they are declared `NON_BLOCKING`.
-    pub non_blocking_only: bool,
-    /// Takes `scheduling` in the answers of functions.
-    pub scheduling: bool,
-}
-
-/// Whether a model lets us choose how long it thinks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Thinking {
-    /// The field is an error: never sent.
-    Never,
-    /// Sent only when a level is chosen.
-    Optional,
-    /// The model does not start without one: `LOW` where none, or `MINIMAL`, is chosen.
-    Required,
-}
-
-/// How a model is asked to speak first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Greeting {
-    /// `clientContent` with `turnComplete`.
-    ClientContent,
-    /// `realtimeInput.text`: `clientContent` in a session would close it with 1007.
-    RealtimeText,
-}
-
-impl ModelRules {
-    const LIVE_3_8: ModelRules = ModelRules {
-        thinking: Thinking::Never,
-        greeting: Greeting::ClientContent,
-        non_blocking_only: false,
-        scheduling: true,
-    };
-    const EXTENDED_THINKING_3_8: ModelRules = ModelRules {
-        thinking: Thinking::Required,
-        greeting: Greeting::ClientContent,
-        non_blocking_only: true,
-        scheduling: false,
-    };
-    const LIVE_3_1: ModelRules = ModelRules {
-        thinking: Thinking::Optional,
-        greeting: Greeting::RealtimeText,
-        non_blocking_only: false,
-        scheduling: true,
-    };
-    const NATIVE_AUDIO_2_5: ModelRules = ModelRules {
-        // It counts a budget instead of levels; left to the model.
-        thinking: Thinking::Never,
-        greeting: Greeting::ClientContent,
-        non_blocking_only: false,
-        scheduling: true,
-    };
-
-    /// The rules of `model`, in any of its spellings. A model we do not know is treated as the
-    /// current one: nothing optional is sent.
-    pub fn of(model: &str) -> ModelRules {
-        let name = model.rsplit('/').next().unwrap_or(model);
-        if name.contains("extended-thinking") {
-            ModelRules::EXTENDED_THINKING_3_8
-        } else if name.starts_with("gemini-3.1-") {
-            ModelRules::LIVE_3_1
-        } else if name.contains("2.5-flash-native-audio") {
-            ModelRules::NATIVE_AUDIO_2_5
-        } else {
-            ModelRules::LIVE_3_8
-        }
-    }
-
-    fn thinking_level(self, chosen: Option<ThinkingLevel>) -> Option<ThinkingLevel> {
-        match (self.thinking, chosen) {
-            (Thinking::Never, _) => None,
-            (Thinking::Optional, chosen) => chosen,
-            (Thinking::Required, None | Some(ThinkingLevel::Minimal)) => Some(ThinkingLevel::Low),
-            (Thinking::Required, chosen) => chosen,
-        }
-    }
-}
-
 /// The first message of a connection; nothing else is sent until `setupComplete` has come.
 pub fn setup_json(facts: &SetupFacts<'_>) -> String {
     let rules = ModelRules::of(facts.model);
@@ -292,21 +141,43 @@ pub fn setup_json(facts: &SetupFacts<'_>) -> String {
     if !realtime_input.is_empty() {
         setup.insert("realtimeInputConfig".into(), realtime_input.into());
     }
-    match facts.resume {
-        Resume::Off => {}
-        Resume::Fresh => drop(setup.insert("sessionResumption".into(), json!({}))),
-        Resume::Handle(handle) => {
-            setup.insert("sessionResumption".into(), json!({"handle": handle}));
-        }
+    if let Some(resumption) = session_resumption(facts) {
+        setup.insert("sessionResumption".into(), resumption.into());
     }
-    if facts.compress {
-        setup.insert("contextWindowCompression".into(), json!({"slidingWindow": {}}));
+    if let Some(compression) = facts.compression {
+        setup.insert("contextWindowCompression".into(), context_compression(compression));
     }
     if facts.transcripts {
         setup.insert("inputAudioTranscription".into(), json!({}));
         setup.insert("outputAudioTranscription".into(), json!({}));
     }
     json!({ "setup": setup }).to_string()
+}
+
+fn session_resumption(facts: &SetupFacts<'_>) -> Option<Map<String, Value>> {
+    let mut resumption = Map::new();
+    match facts.resume {
+        Resume::Off => return None,
+        Resume::Fresh => {}
+        Resume::Handle(handle) => drop(resumption.insert("handle".into(), handle.into())),
+    }
+    if facts.transparent {
+        resumption.insert("transparent".into(), true.into());
+    }
+    Some(resumption)
+}
+
+fn context_compression(compression: Compression) -> Value {
+    let mut config = Map::new();
+    if let Some(tokens) = compression.trigger_tokens {
+        config.insert("triggerTokens".into(), tokens.into());
+    }
+    let mut window = Map::new();
+    if let Some(tokens) = compression.target_tokens {
+        window.insert("targetTokens".into(), tokens.into());
+    }
+    config.insert("slidingWindow".into(), window.into());
+    config.into()
 }
 
 fn generation_config(facts: &SetupFacts<'_>, rules: ModelRules) -> Value {
@@ -316,7 +187,10 @@ fn generation_config(facts: &SetupFacts<'_>, rules: ModelRules) -> Value {
         let prebuilt = json!({"prebuiltVoiceConfig": {"voiceName": voice}});
         config.insert("speechConfig".into(), json!({ "voiceConfig": prebuilt }));
     }
-    if let Some(level) = rules.thinking_level(facts.thinking) {
+    if let Some(temperature) = facts.temperature {
+        config.insert("temperature".into(), temperature.value().into());
+    }
+    if let Some(level) = rules.level_told(facts.thinking) {
         config.insert("thinkingConfig".into(), json!({"thinkingLevel": level.name()}));
     }
     Value::Object(config)

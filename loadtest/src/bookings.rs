@@ -1,0 +1,174 @@
+//! Appointments that the model books in a run, held against those on the relay's disk.
+//!
+//! In:       the sessions of a run, the relay's SQLite file.
+//! Out:      the request each booking is made by; a [`BookingReport`], and what is wrong.
+//! Bounds:   one booking a conversation; [`SLOTS_A_DAY`] of them on a day.
+//! Not here: asking (`gemini::session`), when (`gemini::scenario`).
+//!
+//! Each booking has a name that no other has, so both sides can be compared as sets.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use rusqlite::{Connection, OpenFlags};
+use serde_json::Value;
+
+use crate::gemini::record::{Asked, SessionRecord};
+use crate::report::BookingReport;
+
+/// The tool that books.
+pub const TOOL: &str = "book_appointment";
+
+/// Bookings on one day: every five minutes from 8 to 18.
+pub const SLOTS_A_DAY: u64 = 120;
+
+/// Days from today to the first booking: none is too soon, whatever the time zone.
+const FIRST_DAY: u64 = 2;
+
+/// Days between the first and the second booking of one conversation.
+const DAYS_A_ROUND: u64 = 100;
+
+/// Date and time of the `n`th request, from 1 on, of conversation `call`: `YYYY-MM-DD`, `HH:MM`.
+pub fn slot(call: usize, n: u32) -> (String, String) {
+    let today = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |it| it.as_secs() / 86_400);
+    let round = u64::from(n.saturating_sub(1)) * DAYS_A_ROUND;
+    let (year, month, day) = civil(today + FIRST_DAY + round + call as u64 / SLOTS_A_DAY);
+    let minutes = 8 * 60 + call as u64 % SLOTS_A_DAY * 5;
+    (format!("{year:04}-{month:02}-{day:02}"), format!("{:02}:{:02}", minutes / 60, minutes % 60))
+}
+
+/// The date of a day counted from 1970-01-01, in the Gregorian calendar.
+fn civil(day: u64) -> (u64, u64, u64) {
+    // Counted from 0000-03-01 the leap day is the last of its year, and of its 400 years.
+    let day = day + 719_468;
+    let (era, of_era) = (day / 146_097, day % 146_097);
+    let year = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year + year / 4 - year / 100);
+    let month = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    (era * 400 + year + u64::from(month <= 2), month, day)
+}
+
+/// True if an answer says that the appointment is booked.
+fn is_confirmed(response: &Value) -> bool {
+    response["output"]["ok"] == true
+}
+
+/// The names of confirmed bookings in the relay's file.
+pub fn stored(file: &Path) -> rusqlite::Result<BTreeSet<String>> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let store = Connection::open_with_flags(file, flags)?;
+    let mut names = store.prepare("SELECT name FROM bookings WHERE status = 'confirmed'")?;
+    names.query_map([], |row| row.get(0))?.collect()
+}
+
+/// Compares what was confirmed to the model with what is [`stored`].
+pub fn judge(
+    sessions: &[SessionRecord],
+    stored: rusqlite::Result<BTreeSet<String>>,
+) -> (BookingReport, Vec<String>) {
+    let stored = match stored {
+        Ok(stored) => stored,
+        Err(error) => {
+            return (BookingReport::default(), vec![format!("the bookings on disk: {error}")]);
+        }
+    };
+    let asked: Vec<&Asked> =
+        sessions.iter().flat_map(|it| &it.tools).filter(|it| it.name == TOOL).collect();
+    compare(&asked, &stored)
+}
+
+fn compare(asked: &[&Asked], stored: &BTreeSet<String>) -> (BookingReport, Vec<String>) {
+    let name = |asked: &Asked| asked.args["name"].as_str().unwrap_or_default().to_string();
+    let (mut confirmed, mut open) = (BTreeSet::new(), BTreeSet::new());
+    for asked in asked {
+        match &asked.answer {
+            Some((_, response)) if is_confirmed(response) => confirmed.insert(name(asked)),
+            Some(_) => false,
+            None => open.insert(name(asked)),
+        };
+    }
+    let report = BookingReport {
+        asked: asked.len() as u64,
+        confirmed: confirmed.len() as u64,
+        refused: (asked.len() - confirmed.len() - open.len()) as u64,
+        unanswered: open.len() as u64,
+        stored: stored.len() as u64,
+    };
+    let missing: Vec<_> = confirmed.difference(stored).collect();
+    // A request whose answer the model did not live to hear may have been done.
+    let unasked: Vec<_> = stored.iter().filter(|it| !confirmed.contains(*it)).collect();
+    let unasked: Vec<_> = unasked.into_iter().filter(|it| !open.contains(*it)).collect();
+    let mut problems = Vec::new();
+    if let Some(first) = missing.first() {
+        let count = missing.len();
+        problems.push(format!("{count} bookings confirmed and not on disk, such as {first}"));
+    }
+    if let Some(first) = unasked.first() {
+        let count = unasked.len();
+        problems.push(format!("{count} bookings on disk and not confirmed, such as {first}"));
+    }
+    if report.refused > 0 {
+        problems.push(format!("{} bookings refused, each for a time of its own", report.refused));
+    }
+    (report, problems)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn days_have_the_dates_of_the_calendar() {
+        for (day, date) in [
+            (0, (1970, 1, 1)),
+            (11_016, (2000, 2, 29)),
+            (11_017, (2000, 3, 1)),
+            (20_780, (2026, 11, 23)),
+            (47_540, (2100, 2, 28)),
+            (47_541, (2100, 3, 1)),
+        ] {
+            assert_eq!(civil(day), date);
+        }
+    }
+
+    #[test]
+    fn no_two_conversations_book_the_same_time() {
+        let slots: BTreeSet<_> = (0..1000).map(|call| slot(call, 1)).collect();
+        assert_eq!(slots.len(), 1000);
+        assert!(slots.iter().all(|(_, time)| ("08:00".."18:00").contains(&&**time)));
+    }
+
+    fn asked(name: &str, answer: Option<Value>) -> Asked {
+        Asked {
+            at: 0,
+            id: "1".into(),
+            told_id: true,
+            name: TOOL.into(),
+            args: json!({ "name": name }),
+            answer: answer.map(|answer| (0, answer)),
+            withdrawn: false,
+        }
+    }
+
+    #[test]
+    fn what_is_confirmed_and_what_is_stored_are_the_same_or_a_problem() {
+        let ok = || Some(json!({ "output": { "ok": true } }));
+        let stored: BTreeSet<String> = ["a".to_string(), "b".to_string()].into();
+        let asks = [asked("a", ok()), asked("b", ok())];
+        assert_eq!(compare(&asks.iter().collect::<Vec<_>>(), &stored).1, Vec::<String>::new());
+        // An answer that nobody heard leaves it open.
+        let asks = [asked("a", ok()), asked("b", None), asked("c", None)];
+        assert_eq!(compare(&asks.iter().collect::<Vec<_>>(), &stored).1, Vec::<String>::new());
+        for (wrong, what) in [
+            ([asked("a", ok()), asked("c", ok())], "2 problems"),
+            ([asked("a", ok()), asked("b", Some(json!({ "error": "full" })))], "2 problems"),
+        ] {
+            let (_, problems) = compare(&wrong.iter().collect::<Vec<_>>(), &stored);
+            assert_eq!(problems.len(), 2, "{what}: {problems:?}");
+        }
+    }
+}

@@ -1,0 +1,325 @@
+//! Scenarios: what the stand-in does in a run, and what the callers do, read from TOML.
+//!
+//! In:       a file, or the name of a scenario that is built in.
+//! Out:      a [`Scenario`].
+//! Bounds:   a file is at most [`FILE_BYTES_MAX`]; unknown keys are errors.
+//! Not here: the steps (`gemini::script`), the run (`run`).
+
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::Deserialize;
+use serde_json::json;
+
+use super::script::{Fault, Invocation, Moment, Script, Speech, Step};
+use crate::bookings;
+use crate::clock::{MILLIS, Nanos};
+use crate::schedule::MediaPlan;
+
+/// The longest scenario file.
+pub const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// No booking is asked for earlier: the conversation has begun.
+const BOOKS_FROM_MS: u64 = 1000;
+
+/// What both sides do in a run.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scenario {
+    /// One line about it.
+    #[serde(default)]
+    pub about: String,
+    /// What every connection of a conversation does. Without steps it converses.
+    #[serde(default)]
+    pub session: Script,
+    /// Set: what each connection of a conversation does, the last one all that follow; instead of
+    /// `session`.
+    #[serde(default)]
+    pub connections: Vec<Script>,
+    /// The caller.
+    #[serde(default)]
+    pub caller: Caller,
+    /// The share of calls in which the model books an appointment once.
+    #[serde(default)]
+    pub book: f64,
+    /// The relay's configuration file.
+    #[serde(default)]
+    pub relay_config: String,
+    /// Settings of the relay, by the names of their variables.
+    #[serde(default)]
+    pub relay: std::collections::BTreeMap<String, String>,
+    /// What is demanded of swaps and recoveries; flags of the command line come before it.
+    #[serde(default)]
+    pub demands: Demands,
+}
+
+/// How the caller speaks.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Caller {
+    /// How long it speaks at a time, in milliseconds; 0 is without a pause.
+    pub talk_ms: u64,
+    /// How long it is quiet between, in milliseconds.
+    pub quiet_ms: u64,
+    /// Keys pressed: when, in milliseconds, and which.
+    pub keys: Vec<(u64, char)>,
+}
+
+/// The most that is borne of swaps and recoveries; what is not set is not judged.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Demands {
+    /// The longest audible gap of a swap, p99, in milliseconds.
+    pub max_gap_ms: Option<f64>,
+    /// Caller audio lost in the whole run, in milliseconds.
+    pub max_lost_ms: Option<f64>,
+    /// The longest recovery from a fault, in milliseconds.
+    pub max_recovery_ms: Option<f64>,
+    /// Connections that came to an end in mid-call and were not replaced; 0 unless set.
+    pub max_failed_swaps: Option<u64>,
+}
+
+impl Demands {
+    /// These, and where they say nothing, `other`.
+    pub fn or(self, other: Demands) -> Demands {
+        Demands {
+            max_gap_ms: self.max_gap_ms.or(other.max_gap_ms),
+            max_lost_ms: self.max_lost_ms.or(other.max_lost_ms),
+            max_recovery_ms: self.max_recovery_ms.or(other.max_recovery_ms),
+            max_failed_swaps: self.max_failed_swaps.or(other.max_failed_swaps),
+        }
+    }
+}
+
+/// Scenarios that are built in: name and TOML.
+pub const BUILT_IN: [(&str, &str); 9] = [
+    ("rotations", include_str!("../../scenarios/rotations.toml")),
+    ("rotations-at-random", include_str!("../../scenarios/rotations-at-random.toml")),
+    ("forced-rotations", include_str!("../../scenarios/forced-rotations.toml")),
+    ("faults", include_str!("../../scenarios/faults.toml")),
+    ("interruptions", include_str!("../../scenarios/interruptions.toml")),
+    ("liberties", include_str!("../../scenarios/liberties.toml")),
+    ("bookings", include_str!("../../scenarios/bookings.toml")),
+    ("endings", include_str!("../../scenarios/endings.toml")),
+    ("keys", include_str!("../../scenarios/keys.toml")),
+];
+
+impl Scenario {
+    /// The built-in scenario of that name, or else the file.
+    pub fn find(name: &str) -> Result<Scenario, String> {
+        if let Some((_, text)) = BUILT_IN.iter().find(|(built_in, _)| *built_in == name) {
+            return Scenario::read(text);
+        }
+        let path = Path::new(name);
+        let length = std::fs::metadata(path).map_err(|error| {
+            format!("{name}: neither a scenario that is built in nor a file: {error}")
+        })?;
+        if length.len() > FILE_BYTES_MAX {
+            return Err(format!("{name}: longer than {FILE_BYTES_MAX} bytes"));
+        }
+        let text = std::fs::read_to_string(path).map_err(|error| format!("{name}: {error}"))?;
+        Scenario::read(&text).map_err(|error| format!("{name}: {error}"))
+    }
+
+    /// Reads a scenario.
+    pub fn read(text: &str) -> Result<Scenario, String> {
+        let scenario: Scenario = toml::from_str(text).map_err(|error| error.to_string())?;
+        scenario.check()?;
+        Ok(scenario)
+    }
+
+    /// The scripts of a stand-in. A session without steps has `turns` turns of `speech`, each
+    /// followed by `pause`.
+    pub fn scripts(&self, turns: usize, speech: &Speech, pause: Nanos) -> Vec<Arc<Script>> {
+        let scripts = match self.connections.is_empty() {
+            true => std::slice::from_ref(&self.session),
+            false => &self.connections,
+        };
+        let filled = scripts.iter().cloned().map(|mut script| {
+            if script.steps.is_empty() {
+                script.steps = Script::conversation(turns, speech, pause);
+                script.carries_on = true;
+            }
+            Arc::new(script)
+        });
+        filled.collect()
+    }
+
+    /// Scripts in which the model books, in [`Scenario::book`] of the conversations, once within
+    /// the first `ms` milliseconds.
+    pub fn with_bookings(&self, scripts: Vec<Arc<Script>>, ms: u64) -> Vec<Arc<Script>> {
+        if self.book == 0.0 {
+            return scripts;
+        }
+        let args = json!({ "date": "{date}", "time": "{time}", "name": "Caller {call}-{n}" });
+        let call = Invocation { name: bookings::TOOL.to_string(), args };
+        let fault = Fault {
+            share: self.book,
+            at: Moment::Between([BOOKS_FROM_MS.min(ms), ms]),
+            every: 0,
+            times: 1,
+            step: Step::ToolCall { calls: vec![call], without_ids: false },
+        };
+        let booking = scripts.into_iter().map(|script| {
+            let mut script = Script::clone(&script);
+            script.faults.push(fault.clone());
+            Arc::new(script)
+        });
+        booking.collect()
+    }
+
+    /// What a caller says who speaks for `ms` milliseconds.
+    pub fn media(&self, ms: u64) -> MediaPlan {
+        let mut plan = MediaPlan::steady(ms);
+        plan.talk_ms = self.caller.talk_ms;
+        plan.quiet_ms = self.caller.quiet_ms;
+        plan.keys.clone_from(&self.caller.keys);
+        plan
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let shares =
+            self.connections.iter().chain([&self.session]).flat_map(|script| &script.faults);
+        for fault in shares {
+            if !(0.0..=1.0).contains(&fault.share) {
+                return Err(format!("share {} is not between 0 and 1", fault.share));
+            }
+            if !fault.step.is_instant() {
+                return Err(format!("a fault is over in an instant, not {:?}", fault.step));
+            }
+            if fault.times > 1 && fault.every < MILLIS {
+                return Err("a fault that happens more than once needs every_ms".into());
+            }
+        }
+        let steps = self.connections.iter().chain([&self.session]).flat_map(|script| &script.steps);
+        for step in steps {
+            if let Step::Close { reason, .. } = step
+                && reason.len() > 123
+            {
+                return Err("the reason of a close has at most 123 bytes".into());
+            }
+        }
+        if !(0.0..=1.0).contains(&self.book) {
+            return Err(format!("book {} is not between 0 and 1", self.book));
+        }
+        let keys = &self.caller.keys;
+        if !keys.iter().all(|(_, key)| "0123456789*#ABCD".contains(*key)) {
+            return Err("a key is one of 0-9, *, #, A-D".into());
+        }
+        if !keys.is_sorted_by_key(|(at, _)| at) {
+            return Err("keys are pressed in order".into());
+        }
+        Ok(())
+    }
+}
+
+impl Default for Scenario {
+    fn default() -> Scenario {
+        Scenario {
+            about: String::new(),
+            session: Script::listen(),
+            connections: Vec::new(),
+            caller: Caller::default(),
+            book: 0.0,
+            relay_config: String::new(),
+            relay: std::collections::BTreeMap::new(),
+            demands: Demands::default(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gemini::script::Handshake;
+
+    #[test]
+    fn every_scenario_that_is_built_in_can_be_read_and_says_what_it_is() {
+        for (name, _) in BUILT_IN {
+            let scenario = Scenario::find(name).unwrap_or_else(|error| panic!("{name}: {error}"));
+            assert!(!scenario.about.is_empty(), "{name}");
+            let scripts = scenario.scripts(2, &Speech::real_time(400), 0);
+            assert!(!scripts.is_empty(), "{name}");
+        }
+    }
+
+    #[test]
+    fn every_step_has_a_form_in_a_file() {
+        let scenario = Scenario::read(
+            r##"
+            book = 0.2
+            [caller]
+            talk_ms = 3000
+            quiet_ms = 1000
+            keys = [[500, "1"], [700, "#"]]
+            [demands]
+            max_gap_ms = 150.0
+            [[connections]]
+            handshake = { refuse = { status = 503, body = "busy" } }
+            [[connections]]
+            setup_after_ms = "never"
+            [[connections]]
+            setup_after_ms = 400
+            updates_every_ms = "never"
+            framing = { opcode = "binary", fragment_bytes = 100, pretty = true }
+            dialect = { odd_bytes = true, usage = "per_chunk_vertex", parts = 3 }
+            steps = [
+              "await_greeting",
+              { await_uplink = { ms = 300 } },
+              { pause_ms = 20 },
+              { speak = { ms = 400 } },
+              { speak = { ms = 30000, speed = 0.7, chunk_samples = [1, 959], cut_after_ms = 80 } },
+              { heard = { text = "Hello" } },
+              { interrupt = { audio_ms = 40 } },
+              { interrupt = {} },
+              { go_away = { time_left = "9.5s", enforced = true } },
+              { tool_call = { calls = [{ name = "t", args = { n = "{n}" } }], without_ids = true } },
+              "cancel_tools",
+              { await_tools = { ms = 5000 } },
+              { send_text = "{" },
+              { send_binary = [255] },
+              { send_bytes = [143, 0] },
+              "quiet", "stall",
+              { close = { code = 1011, reason = "Internal error encountered." } },
+              "hangup", "reset",
+            ]
+            [[connections.faults]]
+            share = 0.5
+            at_ms = [1000, 4000]
+            every_ms = 2000
+            times = 3
+            does = "reset"
+            "##,
+        )
+        .unwrap();
+        assert_eq!(
+            scenario.connections[0].handshake,
+            Handshake::Refuse { status: 503, body: "busy".into() }
+        );
+        assert_eq!(scenario.connections[1].setup_after, None);
+        let last = &scenario.connections[2];
+        assert_eq!((last.setup_after, last.updates_every), (Some(400 * MILLIS), None));
+        assert_eq!(last.steps.len(), 20);
+        assert_eq!(last.faults[0].at, Moment::Between([1000, 4000]));
+        assert_eq!(scenario.media(10).keys, [(500, '1'), (700, '#')]);
+    }
+
+    #[test]
+    fn what_a_scenario_cannot_mean_is_an_error() {
+        for text in [
+            "shares = 1.0",
+            "book = 1.5",
+            "[session]\nsteps = [\"dance\"]",
+            "[session]\nsteps = [{ speak = { ms = 10, speed = 0.0 } }]",
+            "[session]\nsetup_after_ms = \"later\"",
+            "[[session.faults]]\nat_ms = 1\ndoes = { pause_ms = 5 }",
+            "[[session.faults]]\nat_ms = 1\ntimes = 2\ndoes = \"reset\"",
+            "[[session.faults]]\nat_ms = 1\nshare = 2.0\ndoes = \"reset\"",
+            "[caller]\nkeys = [[1, \"x\"]]",
+            "[caller]\nkeys = [[2, \"1\"], [1, \"1\"]]",
+        ] {
+            assert!(Scenario::read(text).is_err(), "{text}");
+        }
+        assert!(Scenario::find("no-such-scenario").is_err());
+    }
+}

@@ -1,0 +1,353 @@
+//! What the service may do to a call, and what the caller has of it: every trick of the stand-in
+//! against the real relay, over TLS, judged by what both sides heard.
+//!
+//! One row is one call with a relay and a stand-in of its own. The rows run side by side, because
+//! some of them are as long as the timers they wait for.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use loadtest::clock::MILLIS;
+use loadtest::gemini::conversation::Order;
+use loadtest::gemini::protocol::Complaint;
+use loadtest::gemini::record::{Event, SessionRecord};
+use loadtest::gemini::scenario::Scenario;
+use loadtest::gemini::script::{Script, Speech};
+use loadtest::harness::{Harness, HarnessConfig};
+use loadtest::judge::{self, Made};
+use loadtest::report::Report;
+use loadtest::twilio::caller::{CallRecord, Outcome};
+use loadtest::verify::LEAD;
+
+/// Rows at once.
+const AT_ONCE: usize = 12;
+
+/// One call: its scenario, how long the caller speaks, and what must come of it.
+struct Row {
+    name: &'static str,
+    toml: String,
+    seconds: u64,
+    expected: Expected,
+}
+
+#[derive(Clone, Copy)]
+enum Expected {
+    /// Every sample of both sides is heard, and the model's service objects to nothing.
+    Whole {
+        /// Sessions that were ready, at least.
+        sessions: usize,
+    },
+    /// The caller hangs up, not the relay; nothing is heard twice or out of order.
+    Lives {
+        /// Sessions that were ready, at least.
+        sessions: usize,
+    },
+    /// The call is ended by the relay, and something is said to the caller after it.
+    Ends,
+}
+
+/// What came of a row.
+struct Outlook {
+    report: Report,
+    record: CallRecord,
+    sessions: Vec<SessionRecord>,
+}
+
+fn row(name: &'static str, seconds: u64, expected: Expected, toml: &str) -> Row {
+    Row { name, toml: toml.to_string(), seconds, expected }
+}
+
+/// Makes the call of a row.
+fn make(row: &Row) -> Result<Outlook, String> {
+    let scenario = Scenario::read(&row.toml)?;
+    let speech = Speech::real_time(400);
+    let mut config = HarnessConfig::new(env!("CARGO_BIN_EXE_loadtest"), Script::listen())
+        .with("VOCARIS_SERVER_WORKERS", "1");
+    config.stand_in.scripts = scenario.scripts(2, &speech, 300 * MILLIS);
+    config.stand_in.order = Order::OneCall;
+    config.environment.extend(scenario.relay.iter().map(|(n, v)| (n.clone(), v.into())));
+    let harness = Harness::start(config).map_err(|error| error.to_string())?;
+    let spec = harness.spec(0, scenario.media(row.seconds * 1000));
+    let (media, voice, seed) = (spec.media.clone(), spec.voice, harness.seed);
+    let record = harness.call(spec).map_err(|error| error.to_string())?;
+    let (mut sessions, ended) = harness.finish().map_err(|error| error.to_string())?;
+    ended?;
+    sessions.sort_by_key(|session| session.index);
+    let made = [Made { media, voice, record: record.clone() }];
+    let mut report = judge::judge(&made, &sessions, seed, LEAD);
+    report.demand(&scenario.demands);
+    Ok(Outlook { report, record, sessions })
+}
+
+/// What is wrong with the outcome of a row.
+fn judged(row: &Row, outlook: &Outlook) -> Result<(), String> {
+    let Outlook { report, record, sessions } = outlook;
+    let ready = sessions.iter().filter(|session| session.ready_at.is_some()).count();
+    let ensure = |holds: bool, what: &str| {
+        let told = || format!("{what}\n{:?}\n{report}", record.outcome);
+        if holds { Ok(()) } else { Err(told()) }
+    };
+    ensure(record.heard.violations.is_empty(), "Twilio would warn")?;
+    let [up, down] = [&report.uplink, &report.downlink];
+    match row.expected {
+        Expected::Whole { sessions } => {
+            ensure(report.is_good(), "not good")?;
+            ensure(ready >= sessions, "too few sessions")?;
+            ensure(down.matched > 0, "the model was not heard")
+        }
+        Expected::Lives { sessions } => {
+            ensure(record.outcome == Outcome::HungUp, "the call did not last")?;
+            ensure(ready >= sessions, "too few sessions")?;
+            ensure(down.lost + down.doubled + down.foreign == 0, "the caller heard amiss")?;
+            ensure(down.matched > 0, "the model was not heard")?;
+            ensure(up.doubled == 0, "the model heard twice")
+        }
+        Expected::Ends => {
+            let ended = matches!(record.outcome, Outcome::ClosedByRelay(_));
+            ensure(ended, "the relay did not end the call")?;
+            let said = record.after.as_ref().is_some_and(|after| {
+                after.status == 200
+                    && after.twiml.as_ref().is_ok_and(|twiml| !twiml.verbs.is_empty())
+            });
+            ensure(said, "nothing follows the stream")
+        }
+    }
+}
+
+/// Makes every call, some at a time, and fails with all that went wrong.
+fn all(rows: Vec<Row>) {
+    all_with(rows, |_, _| Ok(()));
+}
+
+/// The same, with more to be said about each outcome.
+fn all_with(rows: Vec<Row>, more: impl Fn(&Row, &Outlook) -> Result<(), String> + Sync) {
+    let next = AtomicUsize::new(0);
+    let wrong = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..AT_ONCE.min(rows.len()) {
+            scope.spawn(|| {
+                while let Some(row) = rows.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let judged = make(row).and_then(|outlook| {
+                        judged(row, &outlook).and_then(|()| more(row, &outlook))
+                    });
+                    if let Err(why) = judged {
+                        wrong.lock().unwrap().push(format!("{}: {why}", row.name));
+                    }
+                }
+            });
+        }
+    });
+    let wrong = wrong.into_inner().unwrap();
+    assert!(wrong.is_empty(), "{} of {} rows:\n{}", wrong.len(), rows.len(), wrong.join("\n\n"));
+}
+
+/// Steps of the one and only session.
+fn steps(name: &'static str, seconds: u64, expected: Expected, steps: &str) -> Row {
+    row(name, seconds, expected, &format!("[session]\nsteps = [\"await_greeting\", {steps}]"))
+}
+
+const ONCE: Expected = Expected::Whole { sessions: 1 };
+const TWICE: Expected = Expected::Whole { sessions: 2 };
+
+#[test]
+fn whatever_form_its_messages_have_the_model_is_heard_whole() {
+    all(vec![
+        steps("30 s slower than real time", 47, ONCE, "{ speak = { ms = 30000, speed = 0.7 } }"),
+        steps("30 s in a burst", 32, ONCE, "{ speak = { ms = 30000, speed = 4.0 } }"),
+        row(
+            "text, pretty, in pieces",
+            4,
+            ONCE,
+            "[session.framing]\nopcode = \"text\"\npretty = true\nfragment_bytes = 301",
+        ),
+        row(
+            "binary, in pieces",
+            4,
+            ONCE,
+            "[session.framing]\nopcode = \"binary\"\nfragment_bytes = 7",
+        ),
+        row("unknown fields", 4, ONCE, "[session.dialect]\nunknown_fields = true"),
+        row("unknown enums", 4, ONCE, "[session.dialect]\nunknown_enums = true"),
+        row("int64 as strings", 4, ONCE, "[session.dialect]\nint64_strings = true"),
+        row("URL-safe base64", 4, ONCE, "[session.dialect]\nurl_safe = true"),
+        row("odd byte counts", 4, ONCE, "[session.dialect]\nodd_bytes = true"),
+        row("many parts", 4, ONCE, "[session.dialect]\nparts = 5"),
+        row("many fields", 4, ONCE, "[session.dialect]\nbundled = true"),
+        row("usage with every chunk", 4, ONCE, "[session.dialect]\nusage = \"per_chunk\""),
+        row(
+            "usage as Vertex spells it",
+            4,
+            ONCE,
+            "[session.dialect]\nusage = \"per_chunk_vertex\"\nint64_strings = true",
+        ),
+        row("all of it", 4, ONCE, include_str!("../scenarios/liberties.toml")),
+        row("pongs late", 4, ONCE, "[session]\npong_after_ms = 30000"),
+    ]);
+}
+
+#[test]
+fn an_interruption_at_any_moment_leaves_only_new_speech_to_be_heard() {
+    let said = "{ speak = { ms = 400 } }";
+    let burst = "{ speak = { ms = 3000, speed = 10.0, complete_at_once = true } }";
+    let torn = "{ speak = { ms = 3000, speed = 10.0, cut_after_ms = 2000 } }";
+    let pause = "{ pause_ms = 400 }";
+    let audio = "{ interrupt = { audio_ms = 40 } }";
+    let bare = "{ interrupt = {} }";
+    let row = |name, parts: &[&str]| steps(name, 4, ONCE, &parts.join(", "));
+    all(vec![
+        row("before a turn", &[bare, pause, said]),
+        row("before a turn, with audio", &[audio, pause, said]),
+        row("during a turn", &[torn, bare, pause, said]),
+        row("during a turn, with audio", &[torn, audio, pause, said]),
+        row("after turnComplete, while it plays", &[burst, pause, bare, pause, said]),
+        row("after all was played", &[said, pause, bare, pause, said]),
+        row("twice during a turn", &[torn, bare, bare, pause, said]),
+        row("twice, with audio", &[torn, audio, audio, pause, said]),
+        row("again in the next turn", &[torn, bare, pause, torn, audio, pause, said]),
+    ]);
+}
+
+#[test]
+fn a_connection_announced_to_end_is_replaced_unheard_and_nothing_is_lost() {
+    let quiet = "[caller]\ntalk_ms = 1500\nquiet_ms = 900\n";
+    let announced = |left: &str| {
+        format!(
+            "{quiet}[[connections]]\nupdates_every_ms = 200\nrefuses_overlap = true\n\
+             steps = [\"await_greeting\", {{ speak = {{ ms = 400 }} }},\n\
+             {{ go_away = {{ time_left = \"{left}\", enforced = true }} }}, {{ pause_ms = 300 }},\n\
+             \"quiet\"]\n\
+             [[connections]]\nrefuses_overlap = true\n\
+             steps = [{{ pause_ms = 500 }}, {{ speak = {{ ms = 400 }} }}]"
+        )
+    };
+    let in_time = |name, left| Row { name, toml: announced(left), seconds: 8, expected: TWICE };
+    let rotated = include_str!("../scenarios/rotations.toml");
+    all_with(
+        vec![
+            in_time("50 s ahead", "50s"),
+            in_time("9.5 s ahead", "9.5s"),
+            row("in mid-turn, twice", 14, Expected::Whole { sessions: 3 }, rotated),
+            row("at once", 5, Expected::Lives { sessions: 2 }, &announced("0s")),
+        ],
+        |row, outlook| match outlook.sessions.iter().any(|it| !it.complaints.is_empty()) {
+            true if row.name != "at once" => Err("the service objects".into()),
+            _ => Ok(()),
+        },
+    );
+}
+
+/// A session that does this after it has spoken; the next ones speak again.
+fn after_speech(deed: &str) -> String {
+    format!(
+        "[[connections]]\nupdates_every_ms = 200\nsteps = [\"await_greeting\", \
+         {{ speak = {{ ms = 400 }} }}, {{ pause_ms = 300 }}, {deed}]\n\
+         [[connections]]\nsteps = [{{ await_uplink = {{ ms = 200 }} }}, {{ speak = {{ ms = 400 }} }}]"
+    )
+}
+
+#[test]
+fn every_close_of_the_service_has_its_consequence_for_the_call() {
+    let close = |code: u16, reason: &str| {
+        let shown = if reason.is_empty() { "no reason" } else { reason };
+        let toml = after_speech(&format!("{{ close = {{ code = {code}, reason = '{reason}' }} }}"));
+        (format!("{code} {shown}"), toml)
+    };
+    let mut rows = Vec::new();
+    let mut add = |seconds, expected, (name, toml): (String, String)| {
+        rows.push(Row { name: name.leak(), toml, seconds, expected });
+    };
+    let lives = Expected::Lives { sessions: 2 };
+    for (code, reason) in [
+        (1007, "Request contains an invalid argument."),
+        (1007, "The audio content type (CONTENT_TYPE_AUDIO) is not supported for this model"),
+        (1008, "Operation is not implemented, or supported, or enabled."),
+        (1008, "The operation was aborted."),
+        (1011, "Internal error encountered."),
+        (1011, "Internal error occurred."),
+        (1011, "Deadline expired before operation could complete."),
+        (1011, "The service is currently unavailable."),
+        (1000, ""),
+        (1001, ""),
+        (1012, ""),
+        (1013, ""),
+    ] {
+        add(8, lives, close(code, reason));
+    }
+    for (code, reason) in [
+        (1007, "API key expired. Please renew the API key."),
+        (1007, "API key not valid. Please pass a valid API key."),
+        (1007, "Invalid resource field value"),
+        (1007, "Unknown name \"toolConfig\""),
+        (1008, "models/X is not found for API version v1beta, or is not supported"),
+        (1008, "Publisher Model X was not found or your project does not have access"),
+    ] {
+        add(20, Expected::Ends, close(code, reason));
+    }
+    for deed in ["reset", "hangup"] {
+        add(6, lives, (deed.to_string(), after_speech(&format!("\"{deed}\""))));
+    }
+    all(rows);
+}
+
+#[test]
+fn a_service_that_refuses_at_the_door_is_asked_again_only_where_that_may_help() {
+    let refused = |status: u16| {
+        format!(
+            "[[connections]]\nhandshake = {{ refuse = {{ status = {status}, body = \"no\" }} }}\n\
+             [[connections]]\n"
+        )
+    };
+    let mut rows = Vec::new();
+    for (status, name) in [(429, "429"), (500, "500"), (503, "503")] {
+        let expected = Expected::Lives { sessions: 1 };
+        rows.push(Row { name, toml: refused(status), seconds: 6, expected });
+    }
+    for (status, name) in [(400, "400"), (401, "401"), (403, "403"), (404, "404")] {
+        let expected = Expected::Ends;
+        rows.push(Row { name, toml: refused(status), seconds: 20, expected });
+    }
+    all(rows);
+}
+
+#[test]
+fn silence_and_refusals_of_the_service_are_outlived() {
+    let lives = Expected::Lives { sessions: 2 };
+    let backlog = "[[connections]]\nupdates_every_ms = 200\nsteps = [\"await_greeting\",\n\
+        { speak = { ms = 400 } }, { pause_ms = 300 }, \"reset\"]\n\
+        [[connections]]\nsetup_after_ms = 600\nupdates_every_ms = 200\nrefuses_backlog = true\n\
+        [[connections]]\nsteps = [{ speak = { ms = 400 } }]";
+    let overlap = "[session]\nupdates_every_ms = 200\nrefuses_overlap = true\n\
+        [[session.faults]]\nat_ms = 2000\ndoes = { go_away = { time_left = \"0s\" } }";
+    let stalled = "[caller]\ntalk_ms = 3000\nquiet_ms = 60000\n[[connections]]\n\
+        steps = [\"await_greeting\", { speak = { ms = 400 } }, { await_uplink = { ms = 3500 } },\n\
+        { heard = { text = \"Hello?\" } }]\n\
+        [[connections]]\nsteps = [{ pause_ms = 200 }, { speak = { ms = 400 } }]";
+    let dead = "[[connections]]\nupdates_every_ms = 200\nsteps = [\"await_greeting\",\n\
+        { speak = { ms = 400 } }, { pause_ms = 300 }, \"stall\"]\n\
+        [[connections]]\nsteps = [{ speak = { ms = 400 } }]";
+    let withheld = "[[connections]]\nsetup_after_ms = \"never\"\n[[connections]]\n";
+    let rows = vec![
+        row("says nothing after inputTranscription", 26, lives, stalled),
+        row("goes dead", 26, lives, dead),
+        row("withholds setupComplete", 16, Expected::Lives { sessions: 1 }, withheld),
+        row("refuses a handle in use", 5, Expected::Lives { sessions: 2 }, overlap),
+        row("refuses audio that has queued up", 8, lives, backlog),
+    ];
+    all_with(rows, |row, outlook| {
+        let complaints: Vec<_> = outlook.sessions.iter().flat_map(|it| &it.complaints).collect();
+        let closed = |code| {
+            let events = outlook.sessions.iter().flat_map(|it| &it.events);
+            events.filter(|(_, event)| *event == Event::Closed(code)).count()
+        };
+        match row.name {
+            // The relay closes the old connection first, as it is told to by default.
+            "refuses a handle in use" if closed(1011) > 0 => Err("overlapped".into()),
+            "refuses audio that has queued up" => match complaints[..] {
+                [Complaint::Backlog] => Ok(()),
+                _ => Err(format!("the backlog is sent once and then dropped: {complaints:?}")),
+            },
+            _ if !complaints.is_empty() => Err(format!("{complaints:?}")),
+            _ => Ok(()),
+        }
+    });
+}

@@ -1,0 +1,123 @@
+//! What is known of a call besides its audio: who calls whom, and what the carrier was told to
+//! pass on.
+//!
+//! In:       texts of strangers.
+//! Out:      [`Facts`]: short, without anything that does not print.
+//! Bounds:   [`FACT_BYTES_MAX`], [`FACT_NAME_BYTES_MAX`], [`CUSTOM_FACTS_MAX`].
+//! Not here: how the model is told (`dial`).
+
+use crate::limits::{CUSTOM_FACTS_MAX, FACT_BYTES_MAX, FACT_NAME_BYTES_MAX};
+
+/// Parameters of a stream that are ours, or told apart from the rest.
+const OURS: [&str; 4] = ["source", "token", "from", "to"];
+
+/// See the module.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// Who calls; any text, not always a number.
+    pub from: Option<String>,
+    /// Who is called.
+    pub to: Option<String>,
+    /// Names and values of the carrier's other parameters, in their order.
+    pub custom: Vec<(String, String)>,
+}
+
+impl Facts {
+    /// The facts in these texts. Of a name that comes twice the last value counts; parameters over
+    /// [`CUSTOM_FACTS_MAX`] are left out, texts cut at [`FACT_BYTES_MAX`].
+    pub fn new<'t>(
+        from: Option<&str>,
+        to: Option<&str>,
+        custom: impl IntoIterator<Item = (&'t str, &'t str)>,
+    ) -> Facts {
+        let value = |text: &str| clean(text, FACT_BYTES_MAX);
+        let mut facts =
+            Facts { from: from.and_then(value), to: to.and_then(value), custom: Vec::new() };
+        for (name, text) in custom {
+            let (Some(name), Some(text)) = (clean(name, FACT_NAME_BYTES_MAX), value(text)) else {
+                continue;
+            };
+            if OURS.contains(&name.as_str()) {
+                continue;
+            }
+            match facts.custom.iter().position(|(known, _)| *known == name) {
+                Some(at) => facts.custom[at].1 = text,
+                None if facts.custom.len() < CUSTOM_FACTS_MAX => facts.custom.push((name, text)),
+                None => {}
+            }
+        }
+        facts
+    }
+}
+
+/// `text` on one line, without what does not print, at most `bytes_max` long; `None` if nothing is
+/// left.
+fn clean(text: &str, bytes_max: usize) -> Option<String> {
+    let mut clean = String::new();
+    for letter in text.trim().chars().filter(|&letter| prints(letter)) {
+        if clean.len() + letter.len_utf8() > bytes_max {
+            break;
+        }
+        clean.push(letter);
+    }
+    (!clean.is_empty()).then_some(clean)
+}
+
+/// Neither a control character nor one that separates lines, turns the direction of writing, is
+/// invisible, or tags (Unicode categories Cc, Zl, Zp and the Cf that matter here).
+fn prints(letter: char) -> bool {
+    let hidden = matches!(
+        letter,
+        '\u{AD}'
+            | '\u{61C}'
+            | '\u{180E}'
+            | '\u{200B}'..='\u{200F}'
+            | '\u{2028}'..='\u{202E}'
+            | '\u{2060}'..='\u{206F}'
+            | '\u{FEFF}'
+            | '\u{FFF9}'..='\u{FFFB}'
+            | '\u{E0000}'..='\u{E007F}'
+    );
+    !letter.is_control() && !hidden
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_not_print_is_taken_out_of_a_strangers_text() {
+        let hostile = "+1555\r\n\u{0}\u{1b}[2J\u{2028}\u{202E}\u{200B}\u{E0041}\u{85}0100";
+        let facts = Facts::new(Some(hostile), Some(" \t\n"), [("na\u{0}me", "a\nb")]);
+        assert_eq!(facts.from.as_deref(), Some("+1555[2J0100"));
+        assert_eq!(facts.to, None, "nothing is left of it");
+        assert_eq!(facts.custom, [("name".to_owned(), "ab".to_owned())]);
+        for code in 0..=0x10_FFFF {
+            let Some(letter) = char::from_u32(code) else { continue };
+            let kept = clean(&letter.to_string(), FACT_BYTES_MAX);
+            assert!(!letter.is_control() || kept.is_none(), "U+{code:04X}");
+        }
+    }
+
+    #[test]
+    fn long_texts_are_cut_between_letters_and_many_parameters_left_out() {
+        let long = "ä".repeat(FACT_BYTES_MAX);
+        let names: Vec<String> = (0..100).map(|n| format!("p{n}")).collect();
+        let custom = names.iter().map(|name| (name.as_str(), long.as_str()));
+        let facts = Facts::new(Some(&long), None, custom);
+        assert_eq!(facts.from.unwrap().len(), FACT_BYTES_MAX / 2 * 2);
+        assert_eq!(facts.custom.len(), CUSTOM_FACTS_MAX);
+        assert_eq!(facts.custom[1].0, "p1");
+        assert!(facts.custom.iter().all(|(_, text)| text.len() <= FACT_BYTES_MAX));
+        let name = "n".repeat(FACT_BYTES_MAX);
+        assert_eq!(Facts::new(None, None, [(&*name, "v")]).custom[0].0.len(), FACT_NAME_BYTES_MAX);
+    }
+
+    #[test]
+    fn our_own_parameters_are_no_facts_and_of_a_name_the_last_value_counts() {
+        let told = [("source", "s"), ("token", "t"), ("a", "1"), ("from", "x"), ("to", "y")];
+        let facts =
+            Facts::new(Some("x"), Some("y"), told.into_iter().chain([("b", ""), ("a", "2")]));
+        assert_eq!(facts.custom, [("a".to_owned(), "2".to_owned())]);
+    }
+}

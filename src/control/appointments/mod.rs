@@ -1,0 +1,204 @@
+//! Appointments: what callers book, kept on disk, and shown in a calendar feed.
+//!
+//! In:       the name of a tool, its arguments, who calls, the time.
+//! Out:      an [`Answer`] for the model; the feed's text.
+//! Bounds:   each room's own; a call may guess [`GUESSES_MAX`] times at an appointment.
+//! Not here: threads, sockets, the model's protocol. What is here blocks on the disk.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `hours` | which visits are possible: pure arithmetic |
+//! | `store` | the book on disk: SQLite |
+//! | `arguments` | what a model passes, checked |
+//! | `answers` | the five tools |
+//! | `words` | sentences, dates and fields of the answers |
+//! | `calendar` | RFC 5545 |
+//! | `feed` | the thread that answers `GET /calendar.ics` |
+//!
+//! **Whose booking is it?** The caller's own are those booked from the same telephone number, as
+//! the carrier tells it, or in the same call; and the one whose reference and name the caller says.
+//! Numbers that carriers send for withheld ones are nobody's. Whoever guesses is told the same for
+//! a wrong reference as for a wrong name, and after [`GUESSES_MAX`] misses in a call nothing more.
+//!
+//! **Once.** An answer that changed the book is kept with its key, in the same transaction: the
+//! same key gets the same answer again, also after a restart. And whoever books what they have
+//! booked already, the same service at the same time for the same name, is told so.
+
+mod answers;
+mod arguments;
+pub mod calendar;
+pub mod feed;
+pub mod hours;
+pub mod store;
+mod words;
+
+use std::collections::VecDeque;
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::config::Appointments as Practice;
+pub use store::{Booking, Open, Status, StoreError};
+use store::{Ledger, Store};
+
+/// Wrong guesses at an appointment in one call. Further ones are not looked up.
+pub const GUESSES_MAX: u32 = 5;
+/// Calls whose guesses are remembered; at the bound the oldest is forgotten.
+const GUESSERS_MAX: usize = 1024;
+/// How long a changing answer is kept for a repeated key.
+const ANSWERS_KEPT_SECONDS: i64 = 7 * 24 * 3600;
+const DAY_SECONDS: i64 = 24 * 3600;
+
+/// Who calls.
+#[derive(Clone, Debug, Default)]
+pub struct CallerFacts {
+    /// Their number, as the carrier tells it.
+    pub number: Option<String>,
+    /// The call: unlike every other.
+    pub call: String,
+    /// Of this use of a tool: the same when it is tried again. Empty: there is none.
+    pub key: String,
+}
+
+/// What a tool answers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer {
+    /// Whether it did what was asked.
+    pub ok: bool,
+    /// What came of it, for counters: a word of the program.
+    pub label: &'static str,
+    /// For the model: `ok`, `status`, `say`, and what goes with them.
+    pub json: Value,
+}
+
+/// The book of one practice, open.
+#[derive(Debug)]
+pub struct Appointments {
+    practice: Practice,
+    retention_days: Option<u32>,
+    store: Store,
+    /// Calls that have guessed wrongly, and how often.
+    guessers: VecDeque<(String, u32)>,
+}
+
+impl Appointments {
+    /// Opens the book, and makes it where there is none.
+    ///
+    /// # Errors
+    /// What is wrong with the file.
+    pub fn open(
+        practice: &Practice,
+        store: &crate::config::Store,
+    ) -> Result<Appointments, StoreError> {
+        Appointments::open_as(practice, store, Open::OrCreate)
+    }
+
+    /// Opens the book; `open` says whether one is made.
+    ///
+    /// # Errors
+    /// What is wrong with the file.
+    pub fn open_as(
+        practice: &Practice,
+        store: &crate::config::Store,
+        open: Open,
+    ) -> Result<Appointments, StoreError> {
+        Ok(Appointments {
+            practice: practice.clone(),
+            retention_days: store.retention_days,
+            store: Store::open(&store.path, open)?,
+            guessers: VecDeque::new(),
+        })
+    }
+
+    /// Answers the tool `tool`. What it says is booked, moved or cancelled is on disk.
+    pub fn answer(
+        &mut self,
+        now: Timestamp,
+        tool: &str,
+        arguments: &Value,
+        caller: &CallerFacts,
+    ) -> Answer {
+        answers::answer(self, now, tool, arguments, caller)
+    }
+
+    /// The calendar feed.
+    ///
+    /// # Errors
+    /// If the book cannot be read.
+    pub fn calendar(&self, now: Timestamp) -> Result<String, StoreError> {
+        let window = calendar::window(now.as_second());
+        let bookings = self.ledger().within(window.clone(), calendar::EVENTS_MAX)?;
+        Ok(calendar::write(&self.practice, &bookings, &window))
+    }
+
+    /// Bookings that begin within `begins`, in seconds since 1970; cancelled ones too.
+    ///
+    /// # Errors
+    /// If the book cannot be read.
+    pub fn list(
+        &self,
+        begins: std::ops::Range<i64>,
+        limit: u32,
+    ) -> Result<Vec<Booking>, StoreError> {
+        self.ledger().within(begins, limit)
+    }
+
+    /// The operator cancels. `None`: there is no such reference.
+    ///
+    /// # Errors
+    /// If the book cannot be written.
+    pub fn cancel(
+        &mut self,
+        now: Timestamp,
+        reference: &str,
+    ) -> Result<Option<Booking>, StoreError> {
+        let reference = reference.to_ascii_uppercase();
+        self.store.transact(|ledger| match ledger.by_reference(&reference)? {
+            Some(booking) => ledger.cancel(now.as_second(), booking.id).map(Some),
+            None => Ok(None),
+        })
+    }
+
+    /// Forgets what is older than the settings allow. Returns how many bookings.
+    ///
+    /// # Errors
+    /// If the book cannot be written.
+    pub fn forget(&mut self, now: Timestamp) -> Result<usize, StoreError> {
+        let now = now.as_second();
+        let ended_before = self.retention_days.map(|days| now - i64::from(days) * DAY_SECONDS);
+        self.store.transact(|ledger| ledger.forget(now - ANSWERS_KEPT_SECONDS, ended_before))
+    }
+
+    /// A number that changes when another connection has changed the book.
+    ///
+    /// # Errors
+    /// If the book cannot be read.
+    pub fn foreign_changes(&self) -> Result<i64, StoreError> {
+        self.store.foreign_changes()
+    }
+
+    /// The practice.
+    pub fn practice(&self) -> &Practice {
+        &self.practice
+    }
+
+    fn ledger(&self) -> Ledger<'_> {
+        self.store.ledger()
+    }
+
+    /// How often this call has guessed wrongly.
+    fn guesses(&self, call: &str) -> u32 {
+        self.guessers.iter().find(|(known, _)| known == call).map_or(0, |&(_, guesses)| guesses)
+    }
+
+    fn count_guess(&mut self, call: &str) {
+        if let Some((_, guesses)) = self.guessers.iter_mut().find(|(known, _)| known == call) {
+            *guesses += 1;
+            return;
+        }
+        if self.guessers.len() == GUESSERS_MAX {
+            self.guessers.pop_front();
+        }
+        self.guessers.push_back((call.to_owned(), 1));
+    }
+}
