@@ -187,7 +187,11 @@ impl Call {
         self.audio = Some(Audio {
             format: up,
             uplink: Uplink::new(up),
-            downlink: Downlink::new(down, self.settings.playout_lead),
+            downlink: Downlink::new(
+                down,
+                self.settings.playout_lead,
+                self.settings.timers.downlink_queue,
+            ),
         });
         self.opened_at = self.now;
         self.begin_tape(up, down);
@@ -220,9 +224,9 @@ impl Call {
         if let Some(tap) = &mut self.tap {
             tap.arrived(self.now, Channel::Caller, media.timestamp_ms, &bench.bytes);
         }
-        bench.source_pcm.clear();
-        Format::Mulaw8k.decode(&bench.kernels, &bench.bytes, &mut bench.source_pcm);
-        self.listen(Format::Mulaw8k.rate_hz(), &bench.source_pcm);
+        if self.is_uplink_held() {
+            self.listen_ahead(Format::Mulaw8k, bench);
+        }
         match odd {
             // Holes are the network's doing.
             Some(Oddity::PhoneHole) => self.tally.note(Oddity::PhoneHole),
@@ -301,10 +305,23 @@ impl Call {
         if let Some(tap) = &mut self.tap {
             tap.arrived(self.now, Channel::Caller, None, audio);
         }
-        let (format, whole) = (*format, audio.len() / 2 * 2);
+        let format = *format;
+        if self.is_uplink_held() {
+            bench.bytes.clear();
+            bench.bytes.extend_from_slice(&audio[..audio.len() / 2 * 2]);
+            self.listen_ahead(format, bench);
+        }
+    }
+
+    /// Listens to the audio in `bench.bytes`, which cannot go on at once: what can is listened to
+    /// on its way.
+    fn listen_ahead(&mut self, format: Format, bench: &mut Workbench) {
         bench.source_pcm.clear();
-        format.decode(&bench.kernels, &audio[..whole], &mut bench.source_pcm);
+        format.decode(&bench.kernels, &bench.bytes, &mut bench.source_pcm);
         self.listen(format.rate_hz(), &bench.source_pcm);
+        if let Some(audio) = &mut self.audio {
+            audio.uplink.note_heard();
+        }
     }
 }
 
@@ -327,6 +344,7 @@ pub(super) fn sentence_for(ending: Ending) -> Option<&'static str> {
         | Ending::ModelSilent
         | Ending::ModelBroke { .. } => Some("The connection to the agent was lost."),
         Ending::TooLong => Some("The conversation was as long as it may be."),
+        Ending::Machine => Some("Nobody seems to listen."),
         Ending::Replaced => Some("This conversation goes on elsewhere."),
         Ending::Drained => Some("The relay is being stopped."),
         Ending::Internal => Some("The relay failed in this conversation."),

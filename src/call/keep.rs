@@ -1,6 +1,8 @@
 //! What is kept of a call: its audio, on a tape for the thread that records, and a copy of both
 //! tracks of a call that a carrier sends for that purpose.
 //!
+//! What was said leaves as [`Report::Said`], a turn at a time, once it is final.
+//!
 //! In:       that the stream has opened, that it was let in, that its tape found nobody.
 //! Out:      [`Request::Record`], once the stream has earned it: a call when its model is there, a
 //!           copy when it was let in. Until then its audio waits on the tape.
@@ -10,6 +12,7 @@
 use std::time::Duration;
 
 use super::audio::Format;
+use super::memory::Said;
 use super::tap::{Channel, Tap, Tape};
 use super::{Call, Life, Oddity, Opening, Report, Request, Workbench};
 use crate::clock::Nanos;
@@ -93,6 +96,24 @@ impl Call {
             if let Some(consent) = &self.settings.keep.consent {
                 self.phone.tell(&ToBrowser::Notice { code: "recording", message: consent });
             }
+        }
+    }
+
+    /// What has become final of what was said is told, where anybody wants to know; `all`: the
+    /// call is over, and nothing will be added.
+    pub(super) fn tell_said(&mut self, all: bool) {
+        if !self.settings.keep.transcript {
+            return;
+        }
+        let heard_ms = self.heard_ms();
+        if all {
+            // What is still playing is not heard to its end.
+            self.memory.interrupted(heard_ms);
+        }
+        let heard_ms = (!all).then_some(heard_ms);
+        while let Some(Said { who, at, text, cut }) = self.memory.next_said(heard_ms) {
+            let at = at.since(self.opened_at);
+            self.report(Report::Said { who, text, cut, at });
         }
     }
 

@@ -14,6 +14,8 @@
 //! | `session` | the model's session, which outlives its connections |
 //! | `swap` | what the call does while a connection is swapped |
 //! | `watch`, `ear` | whether the model answers, whether the caller speaks |
+//! | `steady` | whether the model speaks, or only makes a noise |
+//! | `hold` | when the caller's audio waits though the model is there |
 //! | `memory` | what was said, in words |
 //! | `tools` | what the model has done for the caller |
 //! | `farewell` | how the model hangs up, or puts the caller through |
@@ -36,12 +38,14 @@ mod facts;
 mod farewell;
 mod from_agent;
 mod from_phone;
+mod hold;
 mod keep;
 mod keys;
 mod memory;
 pub mod phone;
 pub mod playout;
 pub mod session;
+mod steady;
 mod swap;
 pub mod tally;
 pub mod tap;
@@ -51,6 +55,7 @@ pub mod uplink;
 mod watch;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use audio::Workbench;
@@ -60,7 +65,7 @@ pub use events::{
 };
 pub use facts::Facts;
 pub use keep::Keep;
-pub use tally::{Dropped, Flow, Lines, Oddity, Tally};
+pub use tally::{Dropped, Flow, Lines, Nudge, Oddity, Tally};
 pub use tap::{Tap, TapCount, Tape};
 
 use agent::AgentLeg;
@@ -68,6 +73,7 @@ use audio::Format;
 use downlink::Downlink;
 use ear::Ear;
 use farewell::Farewell;
+use hold::Hold;
 use keys::Keys;
 use memory::Memory;
 use phone::PhoneLeg;
@@ -79,11 +85,11 @@ use watch::Watch;
 
 use crate::buf::{SendBuf, Stamped};
 use crate::clock::Nanos;
-use crate::config::Config;
+use crate::config::{Config, SwapOrder, Timers};
 use crate::limits::{
-    AGENT_DEAD, AGENT_MESSAGE_MAX_BYTES, CLOSE_TIMEOUT, FAREWELL_TIMEOUT, FRAMES_PER_TURN,
-    JOIN_TIMEOUT, ODDITIES_MAX, PHONE_CLOSE_TIMEOUT, PHONE_DEAD, PHONE_MESSAGE_MAX_BYTES,
-    PHONE_PING, PTIME_MS, REQUESTS_MAX, START_TIMEOUT,
+    AGENT_MESSAGE_MAX_BYTES, ECHO_TAIL, FAREWELL_TIMEOUT, FRAMES_PER_TURN, JOIN_TIMEOUT,
+    ODDITIES_MAX, PHONE_CLOSE_TIMEOUT, PHONE_DEAD, PHONE_MESSAGE_MAX_BYTES, PHONE_PING, PTIME_MS,
+    REQUESTS_MAX, START_TIMEOUT,
 };
 use crate::wire::browser::{ToBrowser, Who};
 use crate::wire::gemini::CloseClass;
@@ -100,6 +106,12 @@ pub struct Settings {
     pub uplink_rate_hz: u32,
     /// What is kept of the call.
     pub keep: Keep,
+    /// How long it waits for its model, unless its agent says otherwise.
+    pub timers: Arc<Timers>,
+    /// Which of two connections to the model goes first.
+    pub swap: SwapOrder,
+    /// Whether the caller's audio is made quieter while the model is heard.
+    pub duck: bool,
 }
 
 impl From<&Config> for Settings {
@@ -108,7 +120,25 @@ impl From<&Config> for Settings {
             playout_lead: config.twilio.playout_lead,
             max_duration: config.limits.max_call_duration,
             uplink_rate_hz: config.gemini.uplink_rate,
+            timers: Arc::clone(&config.timers),
+            swap: config.gemini.swap,
+            duck: config.gemini.duck,
             keep: Keep::from(config),
+        }
+    }
+}
+
+impl Default for Settings {
+    /// Those of a call that nothing was said about.
+    fn default() -> Settings {
+        Settings {
+            playout_lead: Duration::from_millis(300),
+            max_duration: Duration::from_secs(4 * 3_600),
+            uplink_rate_hz: 16_000,
+            timers: Arc::default(),
+            swap: SwapOrder::default(),
+            duck: false,
+            keep: Keep::default(),
         }
     }
 }
@@ -143,8 +173,18 @@ pub struct Call {
     ear: Ear,
     /// Whether more audio is to be expected of the answer the model is giving.
     generating: bool,
-    /// What a model that owes an answer is told.
-    nudge: String,
+    /// Whether the model says that more comes without anybody speaking.
+    in_progress: bool,
+    /// What this connection is told, and tells.
+    line: LineFacts,
+    hold: Hold,
+    /// Whether the model has been asked to go on after it broke off, and has not spoken at length
+    /// since.
+    went_on: bool,
+    /// Whether the model has been told that the caller's words have ended.
+    stream_ended: bool,
+    /// Answers in a row that were not let begin.
+    unheard_answers: usize,
     memory: Memory,
     /// Messages for the model, other than audio, that wait for it to be back.
     waiting_messages: Vec<String>,
@@ -180,6 +220,16 @@ pub struct Call {
     given_up: bool,
     tally: Tally,
     requests: VecDeque<Request>,
+}
+
+/// What is known of a connection to the model.
+#[derive(Debug, Default)]
+struct LineFacts {
+    /// Whether updates come all the time.
+    is_resumable: bool,
+    /// What a model that owes an answer is told, and one that broke off.
+    nudge: String,
+    go_on: String,
 }
 
 /// The audio between the legs.
@@ -224,9 +274,9 @@ enum LegLife {
 impl Call {
     /// A call whose socket has just become a WebSocket. `seed` decides its mask keys.
     pub fn new(now: Nanos, id: CallId, door: Door, settings: Settings, seed: u64) -> Call {
+        let timers = || Arc::clone(&settings.timers);
         Call {
             id,
-            settings,
             now,
             life: Life::Opening { since: now },
             class: match door {
@@ -246,11 +296,16 @@ impl Call {
             agent_silent_since: None,
             agent_closed_at: now,
             agent_abandoned: false,
-            session: Session::new(seed),
-            watch: Watch::default(),
-            ear: Ear::default(),
+            session: Session::new(seed, timers(), settings.swap),
+            watch: Watch::new(timers()),
+            ear: Ear::new(settings.timers.quiet),
             generating: false,
-            nudge: String::new(),
+            in_progress: false,
+            line: LineFacts::default(),
+            hold: Hold::default(),
+            went_on: false,
+            stream_ended: false,
+            unheard_answers: 0,
             memory: Memory::default(),
             waiting_messages: Vec::new(),
             has_spoken: false,
@@ -273,6 +328,7 @@ impl Call {
             given_up: false,
             tally: Tally::default(),
             requests: VecDeque::new(),
+            settings,
         }
     }
 
@@ -294,9 +350,10 @@ impl Call {
     /// What became of its samples so far.
     pub fn tally(&self) -> Tally {
         let mut tally = self.tally;
-        let legs =
-            [(&mut tally.uplink, &self.agent.output), (&mut tally.downlink, &self.phone.output)];
-        for (flow, output) in legs {
+        let AgentLeg { output, held, .. } = &self.agent;
+        let waiting = [(true, output), (true, held), (false, &self.phone.output)];
+        for (is_up, output) in waiting {
+            let flow = if is_up { &mut tally.uplink } else { &mut tally.downlink };
             flow.take_back(output.waiting_audio());
             flow.queued += output.waiting_audio().samples;
             tally.unmeasured += output.unmeasured();
@@ -336,6 +393,10 @@ impl Call {
         match self.life {
             Life::Waiting { .. } => self.end(Ending::NoModel(fault)),
             Life::Swapping { .. } if self.session.no_line(self.now, fault) => {
+                if self.agent_life == LegLife::Open && !self.session.keeps_old() {
+                    // It was kept for the new one's sake.
+                    self.close_agent(CloseCode::NORMAL);
+                }
                 self.attend();
             }
             Life::Swapping { ending, .. } => self.leave(ending),
@@ -368,6 +429,9 @@ impl Call {
     pub fn handle_agent_gone(&mut self, now: Nanos) {
         self.now = self.now.max(now);
         let was_open = self.agent_life == LegLife::Open;
+        if let (true, Life::Live { .. } | Life::Swapping { .. }) = (was_open, self.life) {
+            self.agent.hold_audio();
+        }
         self.lose_agent();
         match self.life {
             Life::Live { .. } if was_open => {
@@ -376,6 +440,10 @@ impl Call {
             }
             Life::Swapping { .. } => self.note_line_gone(),
             _ => self.leave(Ending::ModelLost),
+        }
+        if !matches!(self.life, Life::Swapping { .. }) {
+            // There is no next connection for it.
+            lose(&mut self.agent.held, Dropped::Unsent, &mut self.tally.uplink);
         }
     }
 
@@ -395,7 +463,7 @@ impl Call {
     pub fn handle_timeout(&mut self, now: Nanos) {
         self.now = self.now.max(now);
         if let Life::Over { since } = self.life {
-            if self.now >= since.plus(CLOSE_TIMEOUT) {
+            if self.now >= since.plus(self.settings.timers.close) {
                 self.abandon_agent();
             }
             if self.now >= since.plus(PHONE_CLOSE_TIMEOUT) {
@@ -439,15 +507,22 @@ impl Call {
         }
     }
 
-    /// When the model counts as dead, unless a byte comes from it.
+    /// When the model counts as dead, unless a byte comes from it: where something is due. Where
+    /// updates come all the time, that is always; else while it owes an answer, or the rest of one.
     fn agent_dead_at(&self) -> Nanos {
-        self.agent_silent_since.map_or(Nanos::NEVER, |since| since.plus(AGENT_DEAD))
+        let Some(since) = self.agent_silent_since else { return Nanos::NEVER };
+        let due_from = match (self.line.is_resumable || self.generating, self.watch.owed_from()) {
+            (true, _) => since,
+            (false, Some(owed_from)) => since.max(owed_from),
+            (false, None) => return Nanos::NEVER,
+        };
+        due_from.plus(self.settings.timers.dead)
     }
 
     /// When the model must have answered our close frame, if it was sent one.
     fn agent_close_due(&self) -> Nanos {
         match self.agent_life {
-            LegLife::Closing => self.agent_closed_at.plus(CLOSE_TIMEOUT),
+            LegLife::Closing => self.agent_closed_at.plus(self.settings.timers.close),
             _ => Nanos::NEVER,
         }
     }
@@ -477,7 +552,9 @@ impl Call {
             Life::Leaving { .. } => {
                 self.played_by().min(playout).min(phone).min(self.agent_close_due())
             }
-            Life::Over { since } if self.agent_life != LegLife::Gone => since.plus(CLOSE_TIMEOUT),
+            Life::Over { since } if self.agent_life != LegLife::Gone => {
+                since.plus(self.settings.timers.close)
+            }
             Life::Over { since } => since.plus(PHONE_CLOSE_TIMEOUT),
         }
     }
@@ -497,34 +574,42 @@ impl Call {
         if let Life::Leaving { ending, .. } = self.life {
             self.end_if_played(ending);
         }
+        self.tell_said(false);
         more_up || more_down
     }
 
     fn send_uplink(&mut self, bench: &mut Workbench) -> bool {
-        let Some(Audio { uplink, .. }) = &mut self.audio else { return false };
-        let Some(rate_hz) = uplink.target_hz() else { return false };
+        if self.is_uplink_held() {
+            return false;
+        }
+        let ducked = self.settings.duck && self.is_model_audible();
         for _ in 0..FRAMES_PER_TURN {
+            let Some(Audio { format, uplink, .. }) = &mut self.audio else { return false };
+            let Some(rate_hz) = uplink.target_hz() else { return false };
             let has_room = self.agent.has_room_for_audio(rate_hz, uplink.group_pcm_bytes());
             if uplink.groups_waiting() == 0 || !has_room {
                 return false;
             }
-            let since = uplink.take_group(bench, &mut self.tally.uplink);
+            let since = uplink.take_group(ducked, bench, &mut self.tally.uplink);
+            let (was_heard, phone_hz) = (uplink.was_heard(), format.rate_hz());
             self.agent.send_audio(rate_hz, &bench.target_bytes, bench.source_pcm.len() as u64);
             self.agent_silent_since.get_or_insert(self.now);
             if let Some(since) = since {
                 self.agent.output.stamp(Stamped::Frame, since);
             }
+            if !was_heard {
+                self.listen(phone_hz, &bench.source_pcm);
+            }
         }
-        uplink.groups_waiting() > 0
+        self.audio.as_ref().is_some_and(|audio| audio.uplink.groups_waiting() > 0)
     }
 
     /// Whether caller audio waits that the model's output has room for: a socket that took what
     /// waited tells nobody else.
     pub fn has_uplink_to_send(&self) -> bool {
-        let (Life::Live { .. }, Some(Audio { uplink, .. })) = (self.life, &self.audio) else {
-            return false;
-        };
-        uplink.groups_waiting() > 0
+        let Some(Audio { uplink, .. }) = &self.audio else { return false };
+        !self.is_uplink_held()
+            && uplink.groups_waiting() > 0
             && uplink.target_hz().is_some_and(|rate_hz| {
                 self.agent.has_room_for_audio(rate_hz, uplink.group_pcm_bytes())
             })
@@ -545,6 +630,7 @@ impl Call {
         if let (false, Life::Live { opened_at }) = (self.spoken_to, self.life) {
             self.spoken_to = true;
             self.phone.output.stamp(Stamped::FirstAudio, opened_at);
+            self.hold.greeting_began(self.now, self.settings.timers.greeting_heard);
         }
         let ms = (frames.count * PTIME_MS) as u64;
         let next_due = downlink.next_due();
@@ -688,6 +774,8 @@ impl Call {
             tap.cut(self.now);
             tap.end(self.now);
         }
+        self.tell_said(true);
+        lose(&mut self.agent.held, Dropped::Ended, &mut self.tally.uplink);
         if let Some(Audio { uplink, downlink, .. }) = &mut self.audio {
             uplink.end(&mut self.tally.uplink);
             downlink.clear(self.now, Dropped::Ended, &mut self.tally);
@@ -711,13 +799,13 @@ impl Call {
     /// The phone's socket is gone, and what waited for it is lost with it.
     fn lose_phone(&mut self) {
         self.phone_life = LegLife::Gone;
-        lose(&mut self.phone.output, &mut self.tally.downlink);
+        lose(&mut self.phone.output, Dropped::Unsent, &mut self.tally.downlink);
     }
 
     /// The model's socket is gone, and what waited for it is lost with it.
     fn lose_agent(&mut self) {
         self.agent_life = LegLife::Gone;
-        lose(&mut self.agent.output, &mut self.tally.uplink);
+        lose(&mut self.agent.output, Dropped::Unsent, &mut self.tally.uplink);
     }
 
     /// The model's socket is to be dropped as it is.
@@ -753,30 +841,58 @@ impl Call {
 
     /// The caller spoke over the model.
     fn barge_in(&mut self, with_audio: bool) {
+        let heard_ms = self.heard_ms();
+        self.memory.interrupted(heard_ms);
+        let dropped_ms = self.void_answer(Dropped::BargeIn, with_audio);
+        self.phone.output.stamp(Stamped::BargeIn, self.now);
+        self.tally.barge_ins += 1;
+        self.report(Report::BargeIn { dropped_ms });
+    }
+
+    /// What the model was saying is not to be heard: it is thrown away, here and at the phone.
+    /// Returns how much of it was here, in milliseconds.
+    fn void_answer(&mut self, why: Dropped, with_audio: bool) -> u64 {
         self.turns.interrupted(self.now, with_audio);
-        let Some(Audio { downlink, .. }) = &mut self.audio else { return };
+        let Some(Audio { downlink, .. }) = &mut self.audio else { return 0 };
         let unsent = self.phone.output.retract_audio();
         // What has not left would have been played last.
         let heard_until = downlink.heard_until(unsent.samples);
-        let queued = downlink.clear(self.now, Dropped::BargeIn, &mut self.tally);
+        let queued = downlink.clear(self.now, why, &mut self.tally);
         if let Some(tap) = &mut self.tap {
             tap.cut(self.now.min(heard_until));
         }
         self.tally.downlink.take_back(unsent);
-        self.tally.downlink.drop_samples(Dropped::BargeIn, unsent.samples);
+        self.tally.downlink.drop_samples(why, unsent.samples);
         let dropped_ms = downlink.ms_of(queued + unsent.samples);
         self.phone.send_clear();
-        self.phone.output.stamp(Stamped::BargeIn, self.now);
         self.phone.tell_turn(Who::Caller);
-        self.tally.barge_ins += 1;
-        self.report(Report::BargeIn { dropped_ms });
+        dropped_ms
+    }
+
+    /// What the caller has heard of this generation, in milliseconds: what a carrier's marks say,
+    /// and where there are none, what must have been played by now.
+    fn heard_ms(&self) -> u64 {
+        let (sent_ms, marked_ms) = (self.turns.sent_ms(), self.turns.heard_ms());
+        let dry_at = self.audio.as_ref().map_or(self.now, |audio| audio.downlink.dry_at());
+        if self.phone.returns_marks() && self.now < dry_at.plus(ECHO_TAIL) {
+            return marked_ms;
+        }
+        sent_ms.saturating_sub(dry_at.since(self.now).as_millis() as u64)
+    }
+
+    /// Whether the caller hears the model, or its echo may still come back.
+    fn is_model_audible(&self) -> bool {
+        self.audio.as_ref().is_some_and(|Audio { downlink, .. }| {
+            let is_fading = self.spoken_to && downlink.dry_at().plus(ECHO_TAIL) > self.now;
+            !downlink.is_empty() || is_fading
+        })
     }
 }
 
 /// Counts the audio in what can no longer be sent, and forgets it.
-fn lose(output: &mut SendBuf, flow: &mut Flow) {
+fn lose(output: &mut SendBuf, why: Dropped, flow: &mut Flow) {
     let audio = output.waiting_audio();
     flow.take_back(audio);
-    flow.drop_samples(Dropped::Unsent, audio.samples);
+    flow.drop_samples(why, audio.samples);
     output.abandon();
 }

@@ -107,6 +107,7 @@ fn level(report: &Report) -> Level {
         | Ending::NoStart
         | Ending::Refused(_)
         | Ending::TooLong
+        | Ending::Machine
         | Ending::Replaced
         | Ending::AgentHungUp
         | Ending::Transferred => Level::Info,
@@ -179,7 +180,7 @@ impl Display for Reason {
                 write!(f, " fault={}", LineFault::LABELS[fault.index()])?;
                 match fault {
                     LineFault::Refused { status } => write!(f, " status={status}"),
-                    LineFault::Closed { code: Some(code) } => write!(f, " code={code}"),
+                    LineFault::Closed { code: Some(code), .. } => write!(f, " code={code}"),
                     _ => Ok(()),
                 }
             }

@@ -11,12 +11,13 @@ use dsp::kernels::{Isa, Kernels};
 use serde_json::{Value, json};
 use vocaris::call::audio::Format;
 use vocaris::call::tap::Channel;
-use vocaris::call::{CallId, Door, Keep, Opening, Tap, Tape};
+use vocaris::call::{CallId, Class, Door, Keep, Opening, Report, Tap, Tape};
 use vocaris::clock::{Clock, Nanos};
 use vocaris::config;
-use vocaris::mail::TapeLetter;
+use vocaris::mail::{TapeLetter, TranscriptLetter};
 use vocaris::metrics::{Discarded, Shared};
-use vocaris::record::Recordings;
+use vocaris::record::{Recordings, Transcripts};
+use vocaris::wire::browser::Who;
 
 use crate::harness::{Stage, encode64, media, speech, start, voice};
 use crate::{downsampled, mulaw};
@@ -360,4 +361,155 @@ fn an_hour_of_silence_takes_no_room_on_the_disk() {
     let file = fs::read_dir(&directory.0).unwrap().next().unwrap().unwrap();
     let blocks = std::os::unix::fs::MetadataExt::blocks(&file.metadata().unwrap());
     assert!(blocks * 512 < 256 * 1024, "{blocks} blocks");
+}
+
+// -------------------------------------------------------------------------------- what was said
+
+fn transcribed() -> Stage {
+    let keep = Keep { transcript: true, ..Keep::default() };
+    let mut stage = Stage::keeping(Door::Twilio, HOUR, keep);
+    stage.phone.say(start());
+    stage.settle();
+    stage.join();
+    stage
+}
+
+fn heard(text: &str) -> Value {
+    json!({"serverContent": {"inputTranscription": {"text": text}}})
+}
+
+fn spoken(text: &str) -> Value {
+    json!({"serverContent": {"outputTranscription": {"text": text}}})
+}
+
+/// What was told of the conversation so far: who, which words, whether cut short.
+fn told(stage: &Stage) -> Vec<(Who, String, bool)> {
+    let said = stage.reports.iter().filter_map(|report| match report {
+        Report::Said { who, text, cut, .. } => Some((*who, text.clone(), *cut)),
+        _ => None,
+    });
+    said.collect()
+}
+
+/// The caller says something, and the model answers at once and for two seconds.
+fn converse(stage: &mut Stage) {
+    stage.pass(480);
+    say(stage, 0, &[0x10; 1_600]);
+    stage.agent.say(heard("When are you open?"));
+    stage.settle();
+    stage.pass(300);
+    stage.agent.say(spoken("We are open from nine to five, on every day but Sunday."));
+    stage.agent.say(speech(&voice(48_000, 0)));
+    stage.agent.say(json!({"serverContent": {"generationComplete": true}}));
+    stage.agent.say(json!({"serverContent": {"turnComplete": true}}));
+    stage.settle();
+}
+
+#[test]
+fn a_caller_who_hangs_up_in_the_middle_leaves_a_transcript_of_what_was_heard() {
+    let mut stage = transcribed();
+    converse(&mut stage);
+    stage.pass(1_000);
+    let open = "When are you open?".to_owned();
+    assert_eq!(told(&stage), [(Who::Caller, open.clone(), false)]);
+    stage.phone.say(json!({"event": "stop", "streamSid": crate::STREAM, "stop": {}}));
+    stage.settle();
+    let said = told(&stage);
+    assert_eq!(said.len(), 2, "{said:?}");
+    let (who, words, cut) = &said[1];
+    assert_eq!((who, cut), (&Who::Agent, &true));
+    assert!(!words.contains("Sunday"), "{words}");
+    let waited = stage.reports.iter().find_map(|report| match report {
+        Report::Answered { after } => Some(after.as_millis()),
+        _ => None,
+    });
+    assert_eq!(waited, Some(300), "from the caller's last word to the first of the answer");
+    let mut silent = Stage::joined();
+    converse(&mut silent);
+    assert_eq!(told(&silent), [], "nobody wants to know");
+}
+
+fn transcripts(directory: &Path) -> config::Transcripts {
+    config::Transcripts {
+        enabled: true,
+        directory: directory.to_owned(),
+        retention_days: 0,
+        redact_numbers: true,
+        tool_arguments: false,
+    }
+}
+
+fn letter(report: Report) -> TranscriptLetter {
+    let (id, class, after) = (CallId(7), Class::Twilio, Duration::from_millis(5));
+    TranscriptLetter::Event { id, class, at: Nanos::ZERO, after, agent: None, report }
+}
+
+/// The one transcript in a directory, line by line.
+fn lines_in(directory: &Path) -> Vec<Value> {
+    let files: Vec<_> = fs::read_dir(directory).unwrap().map(Result::unwrap).collect();
+    assert_eq!(files.len(), 1);
+    let text = fs::read_to_string(files[0].path()).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn a_conversation_is_written_down_line_by_line() {
+    let mut stage = transcribed();
+    converse(&mut stage);
+    stage.pass(5_000);
+    stage.phone.say(json!({"event": "stop", "streamSid": crate::STREAM, "stop": {}}));
+    stage.settle();
+    let directory = Directory::new();
+    let shared = Arc::<Shared>::default();
+    let settings = transcripts(&directory.0);
+    let (room, post) = Transcripts::new(&settings, Clock::start(), shared.clone()).unwrap();
+    for report in stage.reports.drain(..) {
+        post.post(letter(report)).unwrap();
+    }
+    post.post(TranscriptLetter::Stop).unwrap();
+    room.run();
+    let lines = lines_in(&directory.0);
+    let events: Vec<_> = lines.iter().map(|line| line["event"].as_str().unwrap()).collect();
+    let expected = ["opened", "joined", "said", "answered", "said", "ended"];
+    let mut sorted = events.clone();
+    sorted.sort_unstable();
+    let mut wanted = expected.to_vec();
+    wanted.sort_unstable();
+    assert_eq!(sorted, wanted, "{events:?}");
+    assert_eq!((events[0], events[events.len() - 1]), ("opened", "ended"));
+    assert_eq!(lines[0]["from"], "***99");
+    let said: Vec<_> = lines.iter().filter(|line| line["event"] == "said").collect();
+    assert_eq!(
+        (&said[0]["who"], &said[0]["text"]),
+        (&json!("caller"), &json!("When are you open?"))
+    );
+    assert_eq!((&said[1]["who"], &said[1]["cut"]), (&json!("agent"), &json!(false)));
+    let written = shared.kept.lines_written.load(std::sync::atomic::Ordering::Relaxed);
+    assert_eq!(written, lines.len() as u64);
+}
+
+#[test]
+fn a_disk_that_stalls_costs_counted_lines_and_stops_nobody() {
+    let directory = Directory::new();
+    let today = jiff::Timestamp::now().strftime("vocaris-%Y-%m-%d.jsonl").to_string();
+    let pipe = directory.0.join(today);
+    // A pipe nobody reads: whoever opens it for writing waits.
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
+    assert!(made.success());
+    let shared = Arc::<Shared>::default();
+    let settings = transcripts(&directory.0);
+    let (room, post) = Transcripts::new(&settings, Clock::start(), shared.clone()).unwrap();
+    let thread = std::thread::spawn(move || room.run());
+    let posted = 2 * vocaris::limits::MAILBOX_LETTERS;
+    let lost = (0..posted).filter(|_| post.post(letter(Report::Dtmf)).is_err()).count();
+    assert!(lost > 0 && lost < posted, "{lost}");
+    let reader = std::thread::spawn(move || fs::read_to_string(pipe).unwrap());
+    while post.post(TranscriptLetter::Stop).is_err() {
+        std::thread::yield_now();
+    }
+    thread.join().unwrap();
+    let text = reader.join().unwrap();
+    assert_eq!(text.lines().count(), posted - lost, "what was not refused is written");
+    let written = shared.kept.lines_written.load(std::sync::atomic::Ordering::Relaxed);
+    assert_eq!(written, (posted - lost) as u64);
 }
