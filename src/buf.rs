@@ -227,6 +227,18 @@ impl SendBuf {
     /// Takes out every message with audio of which nothing has gone out yet, and returns what was
     /// in them. Other messages stay, in their order.
     pub fn retract_audio(&mut self) -> Audio {
+        self.retract_audio_by(|_, _| {})
+    }
+
+    /// The same, with every message put behind what waits in `other`, unmeasured.
+    pub fn retract_audio_into(&mut self, other: &mut SendBuf) -> Audio {
+        self.retract_audio_by(|message, audio| {
+            other.carry(audio, |other| other.tail().extend_from_slice(message));
+        })
+    }
+
+    /// The same, with every message shown to `taken`.
+    pub fn retract_audio_by(&mut self, mut taken: impl FnMut(&[u8], Audio)) -> Audio {
         let origin = self.gone_before;
         let committed = origin + (self.gone + self.pinned) as u64;
         let kept = self.cargo.partition_point(|cargo| cargo.start < committed);
@@ -234,7 +246,9 @@ impl SendBuf {
         let mut removed = 0;
         for cargo in self.cargo.drain(kept..) {
             let (start, end) = (cargo.start - removed, cargo.end - removed);
-            self.bytes.drain((start - origin) as usize..(end - origin) as usize);
+            let place = (start - origin) as usize..(end - origin) as usize;
+            taken(&self.bytes[place.clone()], cargo.audio);
+            self.bytes.drain(place);
             self.stamps.retain(|stamp| stamp.end != end);
             for stamp in self.stamps.iter_mut().filter(|stamp| stamp.end > end) {
                 stamp.end -= end - start;
@@ -244,6 +258,23 @@ impl SendBuf {
         }
         self.audio.take(retracted);
         retracted
+    }
+
+    /// Drops the oldest messages with audio until no more than `samples` are left in the others.
+    /// Returns what was in them.
+    ///
+    /// # Panics
+    /// If anything but such messages waits.
+    pub fn drop_oldest_audio(&mut self, samples: u64) -> Audio {
+        let mut dropped = Audio::default();
+        while self.audio.samples > samples {
+            let Some(first) = self.cargo.front().copied() else { break };
+            let at = self.gone_before + self.gone as u64;
+            assert_eq!(first.start, at, "only audio waits");
+            self.consume((first.end - first.start) as usize);
+            dropped.add(first.audio);
+        }
+        dropped
     }
 
     /// The first `n` bytes that wait are encrypted now, and leave in that form.
@@ -461,5 +492,24 @@ mod tests {
         buf.consume(1 << 20);
         buf.release();
         assert_eq!(buf.bytes.capacity(), 0);
+    }
+
+    #[test]
+    fn audio_that_has_not_left_moves_to_another_buffer_whole_and_the_oldest_can_be_dropped() {
+        let one = |samples| Audio { messages: 1, bytes: 4, samples };
+        let (mut old, mut held) = (SendBuf::new(), SendBuf::new());
+        for (message, samples) in [(&b"aaaa"[..], 1), (b"bbbb", 2), (b"cccc", 3)] {
+            old.carry(one(samples), |old| old.tail().extend_from_slice(message));
+        }
+        old.tail().extend_from_slice(b"close");
+        old.consume(1);
+        let moved = old.retract_audio_into(&mut held);
+        assert_eq!(moved, Audio { messages: 2, bytes: 8, samples: 5 });
+        assert_eq!((old.waiting(), old.waiting_audio().samples), (&b"aaaclose"[..], 1));
+        assert_eq!((held.waiting(), held.waiting_audio()), (&b"bbbbcccc"[..], moved));
+        assert_eq!(held.drop_oldest_audio(4), one(2));
+        assert_eq!(held.waiting(), b"cccc");
+        assert_eq!(held.drop_oldest_audio(0), one(3));
+        assert!(held.is_empty());
     }
 }

@@ -14,6 +14,7 @@ mod record;
 mod sections;
 mod settings;
 mod store;
+mod timers;
 mod tools;
 mod values;
 
@@ -37,6 +38,7 @@ pub use record::{CONSENT_MAX_BYTES, RETENTION_DAYS_MAX, Recording, Transcripts};
 pub use settings::SourceFile;
 use settings::{CONFIG_VARIABLE, Settings};
 pub use store::Store;
+pub use timers::Timers;
 pub use tools::{
     KeyRule, Tool, ToolBehavior, ToolKind, ToolScheduling, Transfer, Webhook, WebhookUrl,
 };
@@ -62,6 +64,8 @@ pub struct Config {
     pub web: Web,
     /// Log lines.
     pub log: Log,
+    /// How long a call waits for its model, unless its agent says otherwise.
+    pub timers: Arc<Timers>,
     /// The practice that appointments are booked at.
     pub appointments: Appointments,
     /// Where they are kept.
@@ -112,6 +116,7 @@ impl Config {
         let (parsed, faults) = settings::parse(file);
         let settings = &mut Settings::new(file, parsed.get_ref(), faults, environment);
         let gemini = gemini::read(settings);
+        let timers = Arc::new(timers::read(settings));
         let tools = tools::read(settings);
         let appointments = appointments::read(settings, gemini.is_demo());
         let of_appointments = tools::of_appointments(&appointments);
@@ -125,10 +130,11 @@ impl Config {
             log: sections::log(settings),
             appointments,
             store: store::read(settings),
-            agents: agents::read(settings, &gemini, &shelf),
+            agents: agents::read(settings, &gemini, &shelf, &timers),
             transcripts: record::transcripts(settings),
             recording: record::recording(settings),
             gemini,
+            timers,
         };
         if config.twilio.both_tracks && !config.recording.enabled {
             settings.fail(sections::BOTH_TRACKS, "is for recordings: set recording.enabled = true");
@@ -221,10 +227,26 @@ pub struct Gemini {
     pub uplink_rate: u32,
     /// Audio in one message, in milliseconds: 20, 40, 60, 80 or 100.
     pub uplink_ms: usize,
+    /// Which of two connections goes first when one takes the place of another.
+    pub swap: SwapOrder,
+    /// Whether the caller's audio is made quieter while the model is heard: for lines that return
+    /// its own voice to it.
+    pub duck: bool,
     /// Sessions that may be held ahead for calls whose webhook was answered; 0: none.
     pub pool: usize,
     /// For agents that say nothing else.
     pub tuning: Tuning,
+}
+
+/// Which of two connections to the model goes first when one takes the place of another.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SwapOrder {
+    /// The old one is closed, then the new one is set up: a service refuses to take up a session
+    /// whose old connection is still open.
+    #[default]
+    CloseFirst,
+    /// The new one is set up, then the old one is closed; where that is refused, as above.
+    SetupFirst,
 }
 
 impl Gemini {
@@ -367,6 +389,8 @@ pub struct Agent {
     pub model: String,
     /// What makes the model speak first; `None`: it waits for the caller.
     pub greeting: Option<String>,
+    /// How long its calls wait for the model.
+    pub timers: Arc<Timers>,
     /// The language to speak, BCP 47; `None`: the caller's. The models choose it themselves: it
     /// stands in what they are told to be.
     pub language: Option<String>,
@@ -389,7 +413,7 @@ pub struct Agent {
 impl Default for Agent {
     /// The agent that answers where none is configured.
     fn default() -> Agent {
-        agents::default_agent(gemini::DEFAULT_MODEL, Tuning::default())
+        agents::default_agent(gemini::DEFAULT_MODEL, Tuning::default(), &Arc::default())
     }
 }
 

@@ -26,9 +26,10 @@ pub const AGENT_MESSAGE_MAX_BYTES: usize = 4 * 1024 * 1024;
 /// Caller audio not yet with the model, 10 s of 8 kHz mu-law: it waits here while the model is
 /// being dialled. At the bound the oldest is dropped and counted.
 pub const UPLINK_QUEUE_MS: usize = 10_000;
-/// Model audio not yet played, 65 s: the model speaks three to four times faster than real time.
-/// The model leg is read even when this is full, else its `interrupted` would queue behind the
-/// audio it cancels: what does not fit is dropped and counted.
+/// Model audio not yet played, unless a setting says otherwise, 65 s: the model speaks three to four
+/// times faster than real time. The model leg is read even when this is full, else its `interrupted`
+/// would queue behind the audio it cancels: what does not fit, and the rest of that answer, is dropped
+/// and counted.
 pub const DOWNLINK_QUEUE_MS: usize = 65_000;
 
 /// Silence put in for one hole in a carrier's timestamps. A longer hole is cut to this.
@@ -45,9 +46,15 @@ pub const PHONE_SOCKET_BYTES: usize = 64 * 1024;
 /// Bytes waiting for the model's socket, about 1.4 s of audio messages. At the bound caller audio
 /// stays in the uplink ring, which then drops its oldest.
 pub const AGENT_OUTPUT_MAX_BYTES: usize = 64 * 1024;
+/// Messages to the model kept to be sent once more, where the service says what it has consumed: 2 s
+/// of audio, for it says so about every second. At the bound the oldest is forgotten.
+pub const REPLAY_BYTES_MAX: usize = 96 * 1024;
 /// Latency stamps waiting in one send buffer. At the bound a message goes unmeasured.
 pub const STAMPS_MAX: usize = 256;
 
+/// Caller audio kept while the model's connection is swapped, unless a setting says otherwise, in
+/// milliseconds. At the bound the oldest is dropped and counted.
+pub const SWAP_QUEUE_MS: usize = 1_000;
 /// From the upgrade to the carrier's `start` or the browser's first message. Then: close 1008.
 pub const START_TIMEOUT: Duration = Duration::from_secs(10);
 /// From the opening until the model is ready, all attempts together. Then: the fallback.
@@ -74,60 +81,31 @@ pub const BROWSER_MESSAGE_MAX_MS: usize = 100;
 pub const PHONE_DEAD: Duration = Duration::from_secs(45);
 /// Pings to the phone: below the 60 s at which proxies cut idle connections.
 pub const PHONE_PING: Duration = Duration::from_secs(20);
-/// Caller audio kept while the model's connection is swapped, in milliseconds. At the bound the
-/// oldest is dropped and counted.
-pub const SWAP_QUEUE_MS: usize = 1_000;
-/// Messages for the model, other than audio, kept while its connection is swapped. At the bound
-/// the newest is dropped and counted.
-pub const SWAP_MESSAGES_MAX: usize = 32;
-/// Before the second attempt at another line; doubled before each further one.
-pub const RECOVERY_BACKOFF: Duration = Duration::from_millis(250);
-/// Between two attempts, at most.
-pub const RECOVERY_BACKOFF_MAX: Duration = Duration::from_secs(4);
-/// Before a handle is tried again that was refused with 1011: the service may still hold the
-/// session for the old connection.
-pub const RESUME_RETRY: Duration = Duration::from_millis(300);
-/// Without a line during a call. Then the call ends with the fallback.
-pub const OUTAGE_MAX: Duration = Duration::from_secs(30);
-/// Lines of a call given up without notice, one after the other. The next one ends the call.
-pub const RECOVERIES_IN_A_ROW: u32 = 3;
-/// Lines given up without notice in a whole call. The next one ends it.
-pub const RECOVERIES_PER_CALL: u32 = 8;
-/// A line that has held so long is no part of a row any more.
-pub const RECOVERY_PROVEN: Duration = Duration::from_secs(10);
-/// Before the end a model has announced: its connection is given up by then.
-pub const GO_AWAY_MARGIN: Duration = Duration::from_secs(5);
-/// An end announced for sooner than this is not waited for: the connection is given up at once.
-pub const GO_AWAY_AT_ONCE: Duration = Duration::from_secs(8);
-/// From the announcement, how long a good moment is waited for, however late the end may be.
-pub const GO_AWAY_WAIT_MAX: Duration = Duration::from_secs(45);
 /// Caller audio this loud (root mean square of 16-bit samples, about -40 dBFS) may be speech.
-pub const SPEECH_LEVEL: i64 = 330;
+pub const SPEECH_LEVEL: u64 = 330;
+/// Steady sound up to this level (root mean square, about -15 dBFS) is noise. Above it is speech.
+pub const NOISE_LEVEL_MAX: u64 = 6_000;
+/// Speech has so many times the power of the noise it is heard in: 6 dB.
+pub const SPEECH_ABOVE_NOISE: u64 = 4;
+/// Half of the time over which the level of noise is measured: speech pauses more often.
+pub const NOISE_WINDOW_MS: u64 = 1_500;
 /// So much of it, without a quiet piece, is speech. Less is a click.
 pub const SPEECH_MIN_MS: u64 = 60;
-/// Without speech for so long the caller is silent.
-pub const SAFE_SILENCE: Duration = Duration::from_millis(300);
+/// Model audio softer than this (root mean square, about -30 dBFS) is a pause.
+pub const STEADY_LEVEL: u64 = 1_000;
+/// Sound whose power stays within this factor, piece by piece, is a tone or noise: 6 dB.
+pub const STEADY_RANGE: u64 = 4;
 /// Speech this long ago has nothing to do with what happens now.
 pub const SPEECH_RECENT: Duration = Duration::from_secs(2);
-/// From the end of the caller's speech to the model's answer. Then it is asked to answer, and
-/// after as long again its connection is given up.
-pub const REPLY_MAX: Duration = Duration::from_secs(7);
-/// The same for a session that was taken up again and has not been heard since. Then a fresh
-/// session is begun.
-pub const RESUMED_REPLY_MAX: Duration = Duration::from_secs(8);
-/// From the request to greet to the first audio. Then it is made once more.
-pub const GREETING_MAX: Duration = Duration::from_secs(4);
 /// An interruption with less speech than this before it was none of the caller's.
 pub const PHANTOM_SPEECH_MS: u64 = 200;
-/// After such an interruption, how long the model may be silent. Then a fresh session is begun.
-pub const PHANTOM_MAX: Duration = Duration::from_secs(5);
 /// What is remembered of a call in words, for a fresh session: its last turns.
 pub const MEMORY_BYTES_MAX: usize = 4 * 1024;
+/// The same in turns.
+pub const MEMORY_TURNS_MAX: usize = 64;
 /// A handle to take up a session again. A longer one is not kept.
 pub const HANDLE_BYTES_MAX: usize = 16 * 1024;
-/// Without one byte from the model while audio flows to it: the line counts as dead.
-pub const AGENT_DEAD: Duration = Duration::from_secs(20);
-/// From our close frame to the model's. Then the socket is dropped.
+/// From our close frame to the peer's where no setting says otherwise. Then the socket is dropped.
 pub const CLOSE_TIMEOUT: Duration = Duration::from_millis(250);
 /// From our close frame to the phone's, which may be a slow network away. Then the socket is
 /// dropped.
@@ -143,11 +121,10 @@ pub const LATE_MAX: Duration = Duration::from_millis(500);
 /// After an underrun inside a turn, this much audio is gathered before playing goes on.
 pub const REBUFFER_MS: usize = 60;
 /// Connections to the model whose end is announced within seconds of their beginning, one after the
-/// other: a service that takes nobody in. At the bound the call ends with the fallback.
+/// other, though the model was heard on them. At the bound the call ends with the fallback.
 pub const EARLY_ROTATIONS_MAX: u32 = 24;
-/// However long the caller goes on, or a noisy line does: the model that owes an answer is asked for
-/// it after this.
-pub const OWED_MAX: Duration = Duration::from_secs(60);
+/// An answer of which the caller heard less than this was not let begin, in milliseconds.
+pub const ANSWER_HEARD_MS: u64 = 1_000;
 /// After the last of the model's audio, so long what is heard may be its echo.
 pub const ECHO_TAIL: Duration = Duration::from_millis(500);
 /// Tools of one call at work at once. A further one is answered at once: the model is told to wait.
@@ -259,16 +236,8 @@ pub const ENDINGS_KEPT: Duration = Duration::from_secs(120);
 /// Per-call tokens already used, kept until they expire. At the bound new calls are refused.
 pub const USED_TOKENS_MAX: usize = 262_144;
 
-/// TCP to the model.
-pub const DIAL_TCP_TIMEOUT: Duration = Duration::from_secs(3);
-/// TLS and the upgrade.
-pub const DIAL_UPGRADE_TIMEOUT: Duration = Duration::from_secs(3);
-/// From `setup` to `setupComplete`: a wrong field can make the model silent for ever.
-pub const DIAL_SETUP_TIMEOUT: Duration = Duration::from_secs(10);
 /// Attempts for one call. Then the caller hears the fallback.
 pub const DIAL_ATTEMPTS: u32 = 3;
-/// Before the second attempt; doubled before each further one.
-pub const DIAL_BACKOFF: Duration = Duration::from_millis(250);
 /// Lines being dialled at once. A further one waits in line until one is done.
 pub const DIALS_AT_ONCE: usize = 1024;
 /// Connections made ahead for calls whose model has announced the end of theirs. A further one is
@@ -294,9 +263,4 @@ const _: () = {
     assert!(REBUFFER_MS.is_multiple_of(PTIME_MS));
     assert!(CLOSE_TIMEOUT.as_millis() < PHONE_CLOSE_TIMEOUT.as_millis());
     assert!(SPARES_MAX < DIALS_AT_ONCE);
-    assert!(SPARE_KEPT.as_millis() > GO_AWAY_WAIT_MAX.as_millis());
-    assert!(GO_AWAY_MARGIN.as_millis() < GO_AWAY_AT_ONCE.as_millis());
-    assert!(SWAP_QUEUE_MS <= UPLINK_QUEUE_MS);
-    assert!(RECOVERIES_IN_A_ROW <= RECOVERIES_PER_CALL);
-    assert!(RECOVERY_BACKOFF_MAX.as_millis() < OUTAGE_MAX.as_millis());
 };

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use prometheus_parse::{Sample, Scrape, Value};
 use vocaris::call::session::{Cause, Kind};
-use vocaris::call::{Class, Dropped, Ending, LineFault, Lines, Oddity};
+use vocaris::call::{Class, Dropped, Ending, LineFault, Lines, Nudge, Oddity};
 use vocaris::metrics::{Build, Figures, Histograms, Page, Process, Shared, Stage};
 use vocaris::wire::gemini::CloseClass;
 
@@ -26,7 +26,10 @@ fn busy_figures() -> Figures {
         tally.unmeasured = next();
         tally.lines.given_up = std::array::from_fn(|_| next());
         tally.lines.swaps = std::array::from_fn(|_| std::array::from_fn(|_| next()));
-        tally.lines.nudges = next();
+        tally.lines.nudges = std::array::from_fn(|_| next());
+        tally.lines.stream_ends = next();
+        tally.lines.replayed_transcripts = next();
+        tally.lines.replayed_messages = next();
         tally.lines.closes_by_code = std::array::from_fn(|_| next());
         tally.lines.closes_by_class = std::array::from_fn(|_| next());
         tally.oddities = std::array::from_fn(|_| next());
@@ -275,6 +278,17 @@ fn what_became_of_the_models_connections_is_told_by_kind_cause_code_and_reason()
     for (reason, count) in CloseClass::LABELS.iter().zip(lines.closes_by_class) {
         let labels = [("class", "twilio"), ("reason", *reason)];
         assert_eq!(sum(&samples, "vocaris_model_close_reasons_total", &labels), count);
+    }
+    for (reason, count) in Nudge::LABELS.iter().zip(lines.nudges) {
+        let labels = [("class", "twilio"), ("reason", *reason)];
+        assert_eq!(sum(&samples, "vocaris_model_nudges_total", &labels), count);
+    }
+    let twilio = ("class", "twilio");
+    assert_eq!(sum(&samples, "vocaris_model_stream_ends_total", &[twilio]), lines.stream_ends);
+    for (what, count) in
+        [("transcript", lines.replayed_transcripts), ("message", lines.replayed_messages)]
+    {
+        assert_eq!(sum(&samples, "vocaris_model_replays_total", &[twilio, ("what", what)]), count);
     }
     for (cause, count) in Cause::LABELS.iter().zip(lines.given_up) {
         let labels = [("class", "twilio"), ("cause", *cause)];

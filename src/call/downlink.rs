@@ -2,10 +2,12 @@
 //!
 //! In:       PCM16 of the model in pieces of any length, odd ones too.
 //! Out:      whole frames in the phone's format, when the playout allows.
-//! Bounds:   [`DOWNLINK_QUEUE_MS`]: what does not fit is dropped and counted.
+//! Bounds:   the queue it is made with. What does not fit is dropped and counted, and so is the rest
+//! of that answer: its beginning is heard whole, and not with holes in it.
 //! Not here: which turn the audio belongs to (`call::turns`), messages (`call::phone`).
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use dsp::resample::{Conversion, FilterSet, Resampler};
 use dsp::ring::{Consumer, Producer, ring};
@@ -13,9 +15,10 @@ use dsp::ring::{Consumer, Producer, ring};
 use super::arrivals::Arrivals;
 use super::audio::{Format, Workbench};
 use super::playout::Playout;
+use super::steady::Steady;
 use super::tally::{Dropped, Oddity, Tally};
 use crate::clock::Nanos;
-use crate::limits::{DOWNLINK_QUEUE_MS, FRAMES_PER_TURN};
+use crate::limits::FRAMES_PER_TURN;
 
 /// Rate of the model's audio unless it says otherwise, in Hz.
 pub const MODEL_RATE_HZ: u32 = 24_000;
@@ -51,6 +54,12 @@ pub struct Downlink {
     pending: u64,
     /// Whether the turn is whole: its last frame has been filled up.
     ended: bool,
+    /// The ring was full in this turn: the rest of it is dropped.
+    overrun: bool,
+    /// Whether it is speech.
+    steady: Steady,
+    /// Where in the ring the turn begins that comes in, or came in last.
+    turn_start: u64,
     playout: Playout,
 }
 
@@ -68,9 +77,9 @@ pub struct Frames {
 }
 
 impl Downlink {
-    /// An empty ring for a phone of this format, kept filled `lead` ahead.
-    pub fn new(format: Format, lead: std::time::Duration) -> Downlink {
-        let (producer, consumer) = ring(format.bytes_of_ms(DOWNLINK_QUEUE_MS));
+    /// An empty ring of `queue` for a phone of this format, kept filled `lead` ahead.
+    pub fn new(format: Format, lead: Duration, queue: Duration) -> Downlink {
+        let (producer, consumer) = ring(format.bytes_of_ms(queue.as_millis() as usize));
         Downlink {
             format,
             producer,
@@ -84,6 +93,9 @@ impl Downlink {
             half: None,
             pending: 0,
             ended: true,
+            overrun: false,
+            steady: Steady::default(),
+            turn_start: 0,
             playout: Playout::new(lead),
         }
     }
@@ -107,11 +119,17 @@ impl Downlink {
         tally.downlink.bytes_in += bytes.len() as u64;
         tally.downlink.samples_in += samples as u64;
         self.pending += samples as u64;
-        self.ended = false;
+        if std::mem::take(&mut self.ended) {
+            self.turn_start = self.pushed;
+        }
         let start = self.pushed;
         for block in bytes[..samples * 2].chunks(BLOCK_SAMPLES * 2) {
             self.convert(block, bench);
-            let accepted = self.producer.push(&bench.target_bytes);
+            let accepted = match self.overrun {
+                true => 0,
+                false => self.producer.push(&bench.target_bytes),
+            };
+            self.overrun |= accepted < bench.target_bytes.len();
             self.pushed += accepted as u64;
             let lost = samples_of(bench.target_bytes.len() - accepted, self.format, self.source_hz);
             tally.downlink.drop_samples(Dropped::Overrun, self.settle(lost));
@@ -167,8 +185,28 @@ impl Downlink {
                 &bench.target_pcm
             }
         };
+        self.steady.hear(self.format.rate_hz(), pcm);
         bench.target_bytes.clear();
         self.format.encode(&bench.kernels, pcm, &mut bench.target_bytes);
+    }
+
+    /// For how long what comes in has been a tone or noise, in milliseconds.
+    pub fn steady_ms(&self) -> u64 {
+        self.steady.for_ms()
+    }
+
+    /// How much of the turn that comes in, or came in last, has been kept, in milliseconds.
+    pub fn turn_ms(&self) -> u64 {
+        self.ms_of_bytes(self.pushed - self.turn_start)
+    }
+
+    /// How much waits here, in milliseconds.
+    pub fn queued_ms(&self) -> u64 {
+        self.ms_of_bytes(self.consumer.len_bytes() as u64)
+    }
+
+    fn ms_of_bytes(&self, bytes: u64) -> u64 {
+        bytes * 1_000 / (self.format.sample_bytes() as u64 * u64::from(self.format.rate_hz()))
     }
 
     /// Takes `samples` off those that are pending, never more than there are: the last byte of a
@@ -201,6 +239,8 @@ impl Downlink {
             return false;
         }
         self.ended = true;
+        self.overrun = false;
+        self.steady.forget();
         if let Some(resampler) = &mut self.resampler {
             resampler.reset();
         }
@@ -241,6 +281,8 @@ impl Downlink {
         self.earlier.clear();
         self.half = None;
         self.ended = true;
+        self.overrun = false;
+        self.steady.forget();
         if let Some(resampler) = &mut self.resampler {
             resampler.reset();
         }
@@ -320,13 +362,13 @@ fn resampler(source_hz: u32, target: Format) -> Option<Resampler> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use dsp::kernels::{Isa, Kernels};
 
     use super::*;
 
     const LEAD: Duration = Duration::from_millis(300);
+    const DOWNLINK_QUEUE_MS: usize = 65_000;
+    const QUEUE: Duration = Duration::from_millis(DOWNLINK_QUEUE_MS as u64);
 
     struct Fixture {
         downlink: Downlink,
@@ -337,7 +379,7 @@ mod tests {
     impl Fixture {
         fn new(format: Format) -> Fixture {
             Fixture {
-                downlink: Downlink::new(format, LEAD),
+                downlink: Downlink::new(format, LEAD, QUEUE),
                 bench: Workbench::new(Kernels::detect(Isa::Scalar)),
                 tally: Tally::default(),
             }

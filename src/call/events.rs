@@ -11,7 +11,8 @@ use super::facts::Facts;
 use super::session::{Cause, Kind};
 use crate::config::{Agent, Secret, Tool};
 use crate::limits::TOOL_RESULT_BYTES_MAX;
-use crate::wire::gemini::tool_error;
+use crate::wire::browser::Who;
+use crate::wire::gemini::{CloseClass, tool_error};
 
 /// A call's name in the log, unlike any other of this process and of the next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -158,6 +159,12 @@ pub struct LineTerms {
     pub uplink_rate_hz: u32,
     /// Audio in one message to the model, in milliseconds: a multiple of a frame's 20.
     pub uplink_ms: usize,
+    /// Whether the session can be taken up again: then updates come all the time, and are signs of
+    /// life.
+    pub resumable: bool,
+    /// Whether the service tells how many of our messages it has consumed: those it has not are
+    /// sent again when the session is taken up.
+    pub transparent: bool,
     /// The message that makes the model speak first, as JSON; sent once in a call's life.
     pub greeting: Option<String>,
     /// The message that tells a fresh session what was said before, as JSON; `None` where there
@@ -165,10 +172,10 @@ pub struct LineTerms {
     pub seed: Option<String>,
     /// The message that asks a model for its answer that does not give it, as JSON.
     pub nudge: String,
-    /// Whether updates of the session say which of our messages it holds
-    /// (`lastConsumedClientMessageIndex`).
-    pub transparent: bool,
-    /// Who answers: its tools, its transfers, its keys. `None`: an agent without any.
+    /// The message that asks a model to go on that broke off, as JSON.
+    pub go_on: String,
+    /// Who answers: its tools, its transfers, its keys, its timers. `None`: an agent
+    /// without any.
     pub agent: Option<Arc<Agent>>,
 }
 
@@ -207,6 +214,8 @@ pub enum LineFault {
     Closed {
         /// Its close code; `None` where the connection ended without one.
         code: Option<u16>,
+        /// What it meant, by code and text.
+        class: CloseClass,
     },
     /// No upgrade, or no `setupComplete`, in time.
     Timeout,
@@ -221,6 +230,14 @@ pub enum LineFault {
 }
 
 impl LineFault {
+    /// The model closed before it was ready: by code and text.
+    pub fn closed(code: Option<u16>, reason: &str) -> LineFault {
+        match CloseClass::of(code, reason) {
+            CloseClass::Quota => LineFault::Quota,
+            class => LineFault::Closed { code, class },
+        }
+    }
+
     /// How many labels there are.
     pub const COUNT: usize = 11;
 
@@ -266,7 +283,7 @@ impl LineFault {
             | LineFault::Timeout
             | LineFault::Full => true,
             LineFault::Refused { status } => status == 429 || status >= 500,
-            LineFault::Closed { code } => !matches!(code, Some(1007 | 1008)),
+            LineFault::Closed { class, .. } => class.may_pass(),
             LineFault::Tls | LineFault::Broke | LineFault::Quota => false,
         }
     }
@@ -276,7 +293,7 @@ impl fmt::Display for LineFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             LineFault::Refused { status } => write!(f, "refused with HTTP {status}"),
-            LineFault::Closed { code: Some(code) } => write!(f, "closed with {code}"),
+            LineFault::Closed { code: Some(code), .. } => write!(f, "closed with {code}"),
             _ => f.write_str(LineFault::LABELS[self.index()]),
         }
     }
@@ -316,7 +333,7 @@ pub enum Ending {
     },
     /// The model's connection broke.
     ModelLost,
-    /// Nothing came from the model for [`crate::limits::AGENT_DEAD`].
+    /// The model did not answer, or nothing at all came from it.
     ModelSilent,
     /// The model's side sent what is no WebSocket, or nothing we can understand.
     ModelBroke {
@@ -331,6 +348,8 @@ pub enum Ending {
     Internal,
     /// A newer stream of the same call took its place.
     Replaced,
+    /// The other end never let the model finish: it is a machine.
+    Machine,
     /// The agent said goodbye and hung up.
     AgentHungUp,
     /// The caller is put through to somebody else.
@@ -348,7 +367,7 @@ pub enum Afterwards {
 
 impl Ending {
     /// How many labels there are.
-    pub const COUNT: usize = 19;
+    pub const COUNT: usize = 20;
 
     /// The labels, by [`Ending::index`].
     pub const LABELS: [&'static str; Ending::COUNT] = [
@@ -369,6 +388,7 @@ impl Ending {
         "drained",
         "internal",
         "replaced",
+        "machine",
         "agent_hung_up",
         "transferred",
     ];
@@ -393,8 +413,9 @@ impl Ending {
             Ending::Drained => 14,
             Ending::Internal => 15,
             Ending::Replaced => 16,
-            Ending::AgentHungUp => 17,
-            Ending::Transferred => 18,
+            Ending::Machine => 17,
+            Ending::AgentHungUp => 18,
+            Ending::Transferred => 19,
         }
     }
 
@@ -605,6 +626,17 @@ pub enum Report {
         /// Since the old connection was given up.
         took: Duration,
     },
+    /// One turn of one side is final. Never in the log.
+    Said {
+        /// Whose.
+        who: Who,
+        /// Its words; of an answer that was cut short, those that were heard.
+        text: String,
+        /// Whether it was cut short.
+        cut: bool,
+        /// When it began, since the call opened.
+        at: Duration,
+    },
     /// A key tone.
     Dtmf,
     /// A tool the model called has been answered.
@@ -631,17 +663,26 @@ pub enum Report {
     },
 }
 
+impl Report {
+    /// Whether it is kept out of the log: what was said.
+    pub const fn is_unsaid(&self) -> bool {
+        matches!(self, Report::Said { .. })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_wrong_key_is_not_tried_again_but_an_overload_is() {
-        assert!(!LineFault::Closed { code: Some(1007) }.may_pass());
-        assert!(!LineFault::Closed { code: Some(1008) }.may_pass());
+        assert!(!LineFault::closed(Some(1007), "API key expired.").may_pass());
+        assert!(!LineFault::closed(Some(1008), "").may_pass());
+        assert!(LineFault::closed(Some(1008), "The operation was aborted.").may_pass());
+        assert!(!LineFault::closed(Some(1011), "You exceeded your current quota").may_pass());
         assert!(!LineFault::Refused { status: 403 }.may_pass());
         assert!(LineFault::Refused { status: 429 }.may_pass());
-        assert!(LineFault::Closed { code: Some(1011) }.may_pass());
+        assert!(LineFault::closed(Some(1011), "").may_pass());
     }
 
     #[test]

@@ -9,10 +9,13 @@
 //! it cancels.
 
 use super::session::Cause;
-use super::{Audio, Call, Ending, LegLife, Life, Oddity, Report, Request, Workbench};
+use super::{
+    Audio, Call, Dropped, Ending, LegLife, Life, Nudge, Oddity, Report, Request, Workbench,
+};
 use crate::clock::Nanos;
+use crate::limits::ANSWER_HEARD_MS;
 use crate::wire::browser::{ToBrowser, Who};
-use crate::wire::gemini::{self, CloseClass, ServerMessage, Transcription};
+use crate::wire::gemini::{self, CloseClass, Interaction, ServerMessage, Transcription};
 use crate::wire::ws::{CloseCode, Event, MessageReader, Role};
 
 impl Call {
@@ -95,28 +98,80 @@ impl Call {
             return self.note_agent(Oddity::AgentMessage);
         };
         if message.interrupted {
-            self.generating = false;
-            self.watch.interrupted(self.now, self.ear.spoken_ms(self.now));
             let with_audio = message.audio_parts().next().is_some();
-            self.barge_in(with_audio);
+            self.take_interruption(with_audio);
             self.reconsider_farewell();
         }
         self.tell_transcripts(&message);
         self.take_model_audio(&message, bench);
         if message.generation_complete || message.turn_complete {
             self.generating = false;
+            if message.turn_complete && !message.interrupted {
+                self.review_turn(&message);
+            }
             self.complete(message.turn_complete);
         }
         if message.waiting_for_input {
             self.watch.answered();
         }
+        match message.interaction {
+            Some(told) => self.in_progress = told == Interaction::InProgress,
+            None if message.turn_complete => self.in_progress = false,
+            None => {}
+        }
         if let Some(update) = &message.resumption {
             let handle = update.usable_handle();
             self.session.updated(handle.map(|handle| handle.to_cow()).as_deref());
+            if let (Some(_), Some(index)) = (handle, update.last_consumed) {
+                self.agent.consumed(index);
+            }
         }
         if self.agent_life == LegLife::Open {
             self.take_tool_calls(&message);
             self.heed(&message);
+        }
+    }
+
+    /// The model says that the caller spoke over it. An end that is never silent, an announcement or
+    /// another machine, lets no answer begin.
+    fn take_interruption(&mut self, with_audio: bool) {
+        self.generating = false;
+        self.watch.interrupted(self.now, self.ear.spoken_ms(self.now));
+        let begun_ms = self.audio.as_ref().map_or(0, |Audio { downlink, .. }| {
+            let total_ms = self.turns.sent_ms() + downlink.queued_ms();
+            total_ms.saturating_sub(downlink.turn_ms())
+        });
+        let heard_ms = self.heard_ms().saturating_sub(begun_ms);
+        self.barge_in(with_audio);
+        self.unheard_answers =
+            if heard_ms < ANSWER_HEARD_MS { self.unheard_answers + 1 } else { 0 };
+        let most = self.settings.timers.interruptions;
+        if most > 0 && self.unheard_answers >= most {
+            self.end(Ending::Machine);
+        }
+    }
+
+    /// The model's turn is complete: whether it was one. A sentence that breaks off after a moment
+    /// is asked to be gone on with, once; a turn without a word though one is owed is asked for.
+    fn review_turn(&mut self, message: &ServerMessage<'_>) {
+        let Some(Audio { downlink, .. }) = &self.audio else { return };
+        let is_quiet = !self.ear.hears_speech(self.now);
+        if !self.turns.is_agents() {
+            let failed =
+                message.turn_complete_reason.is_some_and(|reason| is_failure(&reason.to_cow()));
+            if failed && is_quiet && self.watch.is_owed() {
+                self.watch.asked(self.now);
+                self.nudge(Nudge::Reply);
+            }
+            return;
+        }
+        self.unheard_answers = 0;
+        let is_short = u128::from(downlink.turn_ms()) < self.settings.timers.short_turn.as_millis();
+        if !is_short {
+            self.went_on = false;
+        } else if is_quiet && !self.went_on && self.memory.breaks_off() == Some(true) {
+            self.went_on = true;
+            self.nudge(Nudge::GoOn);
         }
     }
 
@@ -157,14 +212,35 @@ impl Call {
                 downlink.refuse(bench.bytes.len(), &mut self.tally);
                 continue;
             }
+            let from_ms = self.turns.sent_ms() + downlink.queued_ms();
             downlink.push(self.now, part.rate_hz, bench, &mut self.tally);
+            self.memory.audio(from_ms, self.turns.sent_ms() + downlink.queued_ms());
+            let steady_ms = downlink.steady_ms();
             (self.has_spoken, self.generating) = (true, true);
             self.watch.answered();
-            self.session.proven(self.now);
+            self.session.was_heard(self.now);
+            self.show_heard(Who::Agent);
             if !had_floor {
                 self.phone.tell_turn(Who::Agent);
             }
+            let tone = self.settings.timers.tone;
+            if !tone.is_zero() && u128::from(steady_ms) >= tone.as_millis() {
+                return self.refuse_tone();
+            }
         }
+    }
+
+    /// What the model says is a tone or noise: nothing of it is heard any more, and another session
+    /// is begun.
+    fn refuse_tone(&mut self) {
+        let heard_ms = self.heard_ms();
+        self.memory.interrupted(heard_ms);
+        self.void_answer(Dropped::Tone, false);
+        // It is no answer that was cut off.
+        self.generating = false;
+        self.turns.turn_completed();
+        self.recover(Cause::Tone, Ending::ModelSilent);
+        self.watch.caller_spoke(self.now);
     }
 
     /// No more audio comes of this generation, or the whole turn is over.
@@ -175,6 +251,7 @@ impl Call {
         }
         if turn_complete {
             self.memory.end_turn(false);
+            self.tell_heard();
             self.turns.turn_completed();
             if had_floor {
                 self.phone.tell_turn(Who::Caller);
@@ -190,9 +267,28 @@ impl Call {
         for (who, piece) in pieces {
             if let Some(Transcription { text, finished }) = piece {
                 let is_final = finished.unwrap_or(false);
-                self.memory.add(who, &text.to_cow());
-                self.phone.tell(&ToBrowser::Transcript { who, text: &text.to_cow(), is_final });
+                match self.memory.add(self.now, who, &text.to_cow()) {
+                    Some(text) => {
+                        self.tell_heard();
+                        self.phone.tell(&ToBrowser::Transcript { who, text: &text, is_final });
+                    }
+                    None => self.tally.lines.replayed_transcripts += 1,
+                }
             }
         }
     }
+
+    /// `who` is heard on this connection: what was taken for a repetition and was none is shown.
+    pub(super) fn show_heard(&mut self, who: Who) {
+        if self.memory.expects_repetition_of(who)
+            && let Some(text) = self.memory.is_heard(self.now, who)
+        {
+            self.phone.tell(&ToBrowser::Transcript { who, text: &text, is_final: false });
+        }
+    }
+}
+
+/// Whether a turn ended for a fault of the model's. A word we do not know is one.
+fn is_failure(reason: &str) -> bool {
+    !matches!(reason, "TURN_COMPLETE_REASON_UNSPECIFIED" | "NEED_MORE_INPUT" | "")
 }

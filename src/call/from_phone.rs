@@ -182,7 +182,11 @@ impl Call {
         self.audio = Some(Audio {
             format: up,
             uplink: Uplink::new(up),
-            downlink: Downlink::new(down, self.settings.playout_lead),
+            downlink: Downlink::new(
+                down,
+                self.settings.playout_lead,
+                self.settings.timers.downlink_queue,
+            ),
         });
         self.life = Life::Waiting { opened_at: self.now };
         let call_sid = self.call_sid.clone();
@@ -210,9 +214,9 @@ impl Call {
             uplink.keep_time(self.now, timestamp_ms, bench.bytes.len(), flow)
         });
         uplink.push(self.now, &bench.bytes, &mut self.tally);
-        bench.source_pcm.clear();
-        Format::Mulaw8k.decode(&bench.kernels, &bench.bytes, &mut bench.source_pcm);
-        self.listen(Format::Mulaw8k.rate_hz(), &bench.source_pcm);
+        if self.is_uplink_held() {
+            self.listen_ahead(Format::Mulaw8k, bench);
+        }
         match odd {
             // Holes are the network's doing.
             Some(Oddity::PhoneHole) => self.tally.note(Oddity::PhoneHole),
@@ -224,7 +228,8 @@ impl Call {
     fn take_mark(&mut self, name: &str) {
         let echo = MarkName::parse(name).map(|mark| self.turns.mark_echoed(mark));
         match echo {
-            Some(Echo::Heard | Echo::Void) => {}
+            Some(Echo::Heard) => self.tell_heard(),
+            Some(Echo::Void) => {}
             Some(Echo::Unknown) | None => self.note_phone(Oddity::PhoneMark),
         }
     }
@@ -288,10 +293,23 @@ impl Call {
             return self.phone.tell(&ToBrowser::Error { code: "audio_too_long", message });
         }
         uplink.push(self.now, audio, &mut self.tally);
-        let (format, whole) = (*format, audio.len() / 2 * 2);
+        let format = *format;
+        if self.is_uplink_held() {
+            bench.bytes.clear();
+            bench.bytes.extend_from_slice(&audio[..audio.len() / 2 * 2]);
+            self.listen_ahead(format, bench);
+        }
+    }
+
+    /// Listens to the audio in `bench.bytes`, which cannot go on at once: what can is listened to
+    /// on its way.
+    fn listen_ahead(&mut self, format: Format, bench: &mut Workbench) {
         bench.source_pcm.clear();
-        format.decode(&bench.kernels, &audio[..whole], &mut bench.source_pcm);
+        format.decode(&bench.kernels, &bench.bytes, &mut bench.source_pcm);
         self.listen(format.rate_hz(), &bench.source_pcm);
+        if let Some(audio) = &mut self.audio {
+            audio.uplink.note_heard();
+        }
     }
 }
 
@@ -324,6 +342,7 @@ pub(super) fn sentence_for(ending: Ending) -> Option<&'static str> {
         | Ending::ModelSilent
         | Ending::ModelBroke { .. } => Some("The connection to the agent was lost."),
         Ending::TooLong => Some("The conversation was as long as it may be."),
+        Ending::Machine => Some("Nobody seems to listen."),
         Ending::Replaced => Some("This conversation goes on elsewhere."),
         Ending::Drained => Some("The relay is being stopped."),
         Ending::Internal => Some("The relay failed in this conversation."),

@@ -14,6 +14,8 @@
 //! | `session` | the model's session, which outlives its connections |
 //! | `swap` | what the call does while a connection is swapped |
 //! | `watch`, `ear` | whether the model answers, whether the caller speaks |
+//! | `steady` | whether the model speaks, or only makes a noise |
+//! | `hold` | when the caller's audio waits though the model is there |
 //! | `memory` | what was said, in words |
 //! | `tools` | what the model has done for the caller |
 //! | `farewell` | how the model hangs up, or puts the caller through |
@@ -35,11 +37,13 @@ mod facts;
 mod farewell;
 mod from_agent;
 mod from_phone;
+mod hold;
 mod keys;
 mod memory;
 pub mod phone;
 pub mod playout;
 pub mod session;
+mod steady;
 mod swap;
 pub mod tally;
 pub mod tap;
@@ -49,6 +53,7 @@ pub mod uplink;
 mod watch;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use audio::Workbench;
@@ -57,15 +62,16 @@ pub use events::{
     Request, Revival, TOOLS_BUSY, ToolOrder, ToolOutcome, ToolReply,
 };
 pub use facts::Facts;
-pub use tally::{Dropped, Flow, Lines, Oddity, Tally};
+pub use tally::{Dropped, Flow, Lines, Nudge, Oddity, Tally};
 
 use agent::AgentLeg;
 use audio::Format;
 use downlink::Downlink;
 use ear::Ear;
 use farewell::Farewell;
+use hold::Hold;
 use keys::Keys;
-use memory::Memory;
+use memory::{Memory, Said};
 use phone::PhoneLeg;
 use session::{Cause, Session};
 use tools::Tools;
@@ -75,11 +81,11 @@ use watch::Watch;
 
 use crate::buf::{SendBuf, Stamped};
 use crate::clock::Nanos;
-use crate::config::Config;
+use crate::config::{Config, SwapOrder, Timers};
 use crate::limits::{
-    AGENT_DEAD, AGENT_MESSAGE_MAX_BYTES, CLOSE_TIMEOUT, FAREWELL_TIMEOUT, FRAMES_PER_TURN,
-    JOIN_TIMEOUT, ODDITIES_MAX, PHONE_CLOSE_TIMEOUT, PHONE_DEAD, PHONE_MESSAGE_MAX_BYTES,
-    PHONE_PING, PTIME_MS, REQUESTS_MAX, START_TIMEOUT,
+    AGENT_MESSAGE_MAX_BYTES, ECHO_TAIL, FAREWELL_TIMEOUT, FRAMES_PER_TURN, JOIN_TIMEOUT,
+    ODDITIES_MAX, PHONE_CLOSE_TIMEOUT, PHONE_DEAD, PHONE_MESSAGE_MAX_BYTES, PHONE_PING, PTIME_MS,
+    REQUESTS_MAX, START_TIMEOUT,
 };
 use crate::wire::browser::{ToBrowser, Who};
 use crate::wire::gemini::CloseClass;
@@ -94,6 +100,12 @@ pub struct Settings {
     pub max_duration: Duration,
     /// Rate of the caller's audio on its way up, in Hz.
     pub uplink_rate_hz: u32,
+    /// How long it waits for its model, unless its agent says otherwise.
+    pub timers: Arc<Timers>,
+    /// Which of two connections to the model goes first.
+    pub swap: SwapOrder,
+    /// Whether the caller's audio is made quieter while the model is heard.
+    pub duck: bool,
 }
 
 impl From<&Config> for Settings {
@@ -102,6 +114,23 @@ impl From<&Config> for Settings {
             playout_lead: config.twilio.playout_lead,
             max_duration: config.limits.max_call_duration,
             uplink_rate_hz: config.gemini.uplink_rate,
+            timers: Arc::clone(&config.timers),
+            swap: config.gemini.swap,
+            duck: config.gemini.duck,
+        }
+    }
+}
+
+impl Default for Settings {
+    /// Those of a call that nothing was said about.
+    fn default() -> Settings {
+        Settings {
+            playout_lead: Duration::from_millis(300),
+            max_duration: Duration::from_secs(4 * 3_600),
+            uplink_rate_hz: 16_000,
+            timers: Arc::default(),
+            swap: SwapOrder::default(),
+            duck: false,
         }
     }
 }
@@ -136,8 +165,18 @@ pub struct Call {
     ear: Ear,
     /// Whether more audio is to be expected of the answer the model is giving.
     generating: bool,
-    /// What a model that owes an answer is told.
-    nudge: String,
+    /// Whether the model says that more comes without anybody speaking.
+    in_progress: bool,
+    /// What this connection is told, and tells.
+    line: LineFacts,
+    hold: Hold,
+    /// Whether the model has been asked to go on after it broke off, and has not spoken at length
+    /// since.
+    went_on: bool,
+    /// Whether the model has been told that the caller's words have ended.
+    stream_ended: bool,
+    /// Answers in a row that were not let begin.
+    unheard_answers: usize,
     memory: Memory,
     /// Messages for the model, other than audio, that wait for it to be back.
     waiting_messages: Vec<String>,
@@ -163,6 +202,16 @@ pub struct Call {
     given_up: bool,
     tally: Tally,
     requests: VecDeque<Request>,
+}
+
+/// What is known of a connection to the model.
+#[derive(Debug, Default)]
+struct LineFacts {
+    /// Whether updates come all the time.
+    is_resumable: bool,
+    /// What a model that owes an answer is told, and one that broke off.
+    nudge: String,
+    go_on: String,
 }
 
 /// The audio between the legs.
@@ -205,9 +254,9 @@ enum LegLife {
 impl Call {
     /// A call whose socket has just become a WebSocket. `seed` decides its mask keys.
     pub fn new(now: Nanos, id: CallId, door: Door, settings: Settings, seed: u64) -> Call {
+        let timers = || Arc::clone(&settings.timers);
         Call {
             id,
-            settings,
             now,
             life: Life::Opening { since: now },
             class: match door {
@@ -227,11 +276,16 @@ impl Call {
             agent_silent_since: None,
             agent_closed_at: now,
             agent_abandoned: false,
-            session: Session::new(seed),
-            watch: Watch::default(),
-            ear: Ear::default(),
+            session: Session::new(seed, timers(), settings.swap),
+            watch: Watch::new(timers()),
+            ear: Ear::new(settings.timers.quiet),
             generating: false,
-            nudge: String::new(),
+            in_progress: false,
+            line: LineFacts::default(),
+            hold: Hold::default(),
+            went_on: false,
+            stream_ended: false,
+            unheard_answers: 0,
             memory: Memory::default(),
             waiting_messages: Vec::new(),
             has_spoken: false,
@@ -248,6 +302,7 @@ impl Call {
             given_up: false,
             tally: Tally::default(),
             requests: VecDeque::new(),
+            settings,
         }
     }
 
@@ -269,9 +324,10 @@ impl Call {
     /// What became of its samples so far.
     pub fn tally(&self) -> Tally {
         let mut tally = self.tally;
-        let legs =
-            [(&mut tally.uplink, &self.agent.output), (&mut tally.downlink, &self.phone.output)];
-        for (flow, output) in legs {
+        let AgentLeg { output, held, .. } = &self.agent;
+        let waiting = [(true, output), (true, held), (false, &self.phone.output)];
+        for (is_up, output) in waiting {
+            let flow = if is_up { &mut tally.uplink } else { &mut tally.downlink };
             flow.take_back(output.waiting_audio());
             flow.queued += output.waiting_audio().samples;
             tally.unmeasured += output.unmeasured();
@@ -307,6 +363,10 @@ impl Call {
         match self.life {
             Life::Waiting { .. } => self.end(Ending::NoModel(fault)),
             Life::Swapping { .. } if self.session.no_line(self.now, fault) => {
+                if self.agent_life == LegLife::Open && !self.session.keeps_old() {
+                    // It was kept for the new one's sake.
+                    self.close_agent(CloseCode::NORMAL);
+                }
                 self.attend();
             }
             Life::Swapping { ending, .. } => self.leave(ending),
@@ -339,6 +399,9 @@ impl Call {
     pub fn handle_agent_gone(&mut self, now: Nanos) {
         self.now = self.now.max(now);
         let was_open = self.agent_life == LegLife::Open;
+        if let (true, Life::Live { .. } | Life::Swapping { .. }) = (was_open, self.life) {
+            self.agent.hold_audio();
+        }
         self.lose_agent();
         match self.life {
             Life::Live { .. } if was_open => {
@@ -347,6 +410,10 @@ impl Call {
             }
             Life::Swapping { .. } => self.note_line_gone(),
             _ => self.leave(Ending::ModelLost),
+        }
+        if !matches!(self.life, Life::Swapping { .. }) {
+            // There is no next connection for it.
+            lose(&mut self.agent.held, Dropped::Unsent, &mut self.tally.uplink);
         }
     }
 
@@ -366,7 +433,7 @@ impl Call {
     pub fn handle_timeout(&mut self, now: Nanos) {
         self.now = self.now.max(now);
         if let Life::Over { since } = self.life {
-            if self.now >= since.plus(CLOSE_TIMEOUT) {
+            if self.now >= since.plus(self.settings.timers.close) {
                 self.abandon_agent();
             }
             if self.now >= since.plus(PHONE_CLOSE_TIMEOUT) {
@@ -408,15 +475,22 @@ impl Call {
         }
     }
 
-    /// When the model counts as dead, unless a byte comes from it.
+    /// When the model counts as dead, unless a byte comes from it: where something is due. Where
+    /// updates come all the time, that is always; else while it owes an answer, or the rest of one.
     fn agent_dead_at(&self) -> Nanos {
-        self.agent_silent_since.map_or(Nanos::NEVER, |since| since.plus(AGENT_DEAD))
+        let Some(since) = self.agent_silent_since else { return Nanos::NEVER };
+        let due_from = match (self.line.is_resumable || self.generating, self.watch.owed_from()) {
+            (true, _) => since,
+            (false, Some(owed_from)) => since.max(owed_from),
+            (false, None) => return Nanos::NEVER,
+        };
+        due_from.plus(self.settings.timers.dead)
     }
 
     /// When the model must have answered our close frame, if it was sent one.
     fn agent_close_due(&self) -> Nanos {
         match self.agent_life {
-            LegLife::Closing => self.agent_closed_at.plus(CLOSE_TIMEOUT),
+            LegLife::Closing => self.agent_closed_at.plus(self.settings.timers.close),
             _ => Nanos::NEVER,
         }
     }
@@ -445,7 +519,9 @@ impl Call {
             Life::Leaving { .. } => {
                 self.played_by().min(playout).min(phone).min(self.agent_close_due())
             }
-            Life::Over { since } if self.agent_life != LegLife::Gone => since.plus(CLOSE_TIMEOUT),
+            Life::Over { since } if self.agent_life != LegLife::Gone => {
+                since.plus(self.settings.timers.close)
+            }
             Life::Over { since } => since.plus(PHONE_CLOSE_TIMEOUT),
         }
     }
@@ -469,35 +545,37 @@ impl Call {
     }
 
     fn send_uplink(&mut self, bench: &mut Workbench) -> bool {
-        let Some(Audio { uplink, .. }) = &mut self.audio else { return false };
-        let Some(rate_hz) = uplink.target_hz() else { return false };
-        if self.tools.is_blocking(self.now) {
-            // A model that is spoken to while it waits for a tool has closed the session with 1008.
+        if self.is_uplink_held() {
             return false;
         }
+        let ducked = self.settings.duck && self.is_model_audible();
         for _ in 0..FRAMES_PER_TURN {
+            let Some(Audio { format, uplink, .. }) = &mut self.audio else { return false };
+            let Some(rate_hz) = uplink.target_hz() else { return false };
             let has_room = self.agent.has_room_for_audio(rate_hz, uplink.group_pcm_bytes());
             if uplink.groups_waiting() == 0 || !has_room {
                 return false;
             }
-            let since = uplink.take_group(bench, &mut self.tally.uplink);
+            let since = uplink.take_group(ducked, bench, &mut self.tally.uplink);
+            let (was_heard, phone_hz) = (uplink.was_heard(), format.rate_hz());
             self.agent.send_audio(rate_hz, &bench.target_bytes, bench.source_pcm.len() as u64);
             self.agent_silent_since.get_or_insert(self.now);
             if let Some(since) = since {
                 self.agent.output.stamp(Stamped::Frame, since);
             }
+            if !was_heard {
+                self.listen(phone_hz, &bench.source_pcm);
+            }
         }
-        uplink.groups_waiting() > 0
+        self.audio.as_ref().is_some_and(|audio| audio.uplink.groups_waiting() > 0)
     }
 
     /// Whether caller audio waits that the model's output has room for: a socket that took what
     /// waited tells nobody else.
     pub fn has_uplink_to_send(&self) -> bool {
-        let (Life::Live { .. }, Some(Audio { uplink, .. })) = (self.life, &self.audio) else {
-            return false;
-        };
-        uplink.groups_waiting() > 0
-            && !self.tools.is_blocking(self.now)
+        let Some(Audio { uplink, .. }) = &self.audio else { return false };
+        !self.is_uplink_held()
+            && uplink.groups_waiting() > 0
             && uplink.target_hz().is_some_and(|rate_hz| {
                 self.agent.has_room_for_audio(rate_hz, uplink.group_pcm_bytes())
             })
@@ -515,6 +593,7 @@ impl Call {
         if let (false, Life::Live { opened_at }) = (self.spoken_to, self.life) {
             self.spoken_to = true;
             self.phone.output.stamp(Stamped::FirstAudio, opened_at);
+            self.hold.greeting_began(self.now, self.settings.timers.greeting_heard);
         }
         let ms = (frames.count * PTIME_MS) as u64;
         if let Some(mark) = self.turns.audio_left(ms, frames.last) {
@@ -648,7 +727,9 @@ impl Call {
             | Life::Swapping { opened_at, .. }
             | Life::Leaving { opened_at, .. } => opened_at,
         };
+        self.tell_said(None);
         self.life = Life::Over { since: self.now };
+        lose(&mut self.agent.held, Dropped::Ended, &mut self.tally.uplink);
         if let Some(Audio { uplink, downlink, .. }) = &mut self.audio {
             uplink.end(&mut self.tally.uplink);
             downlink.clear(self.now, Dropped::Ended, &mut self.tally);
@@ -670,13 +751,13 @@ impl Call {
     /// The phone's socket is gone, and what waited for it is lost with it.
     fn lose_phone(&mut self) {
         self.phone_life = LegLife::Gone;
-        lose(&mut self.phone.output, &mut self.tally.downlink);
+        lose(&mut self.phone.output, Dropped::Unsent, &mut self.tally.downlink);
     }
 
     /// The model's socket is gone, and what waited for it is lost with it.
     fn lose_agent(&mut self) {
         self.agent_life = LegLife::Gone;
-        lose(&mut self.agent.output, &mut self.tally.uplink);
+        lose(&mut self.agent.output, Dropped::Unsent, &mut self.tally.uplink);
     }
 
     /// The model's socket is to be dropped as it is.
@@ -712,25 +793,75 @@ impl Call {
 
     /// The caller spoke over the model.
     fn barge_in(&mut self, with_audio: bool) {
-        self.turns.interrupted(self.now, with_audio);
-        let Some(Audio { downlink, .. }) = &mut self.audio else { return };
-        let queued = downlink.clear(self.now, Dropped::BargeIn, &mut self.tally);
-        let unsent = self.phone.output.retract_audio();
-        self.tally.downlink.take_back(unsent);
-        self.tally.downlink.drop_samples(Dropped::BargeIn, unsent.samples);
-        let dropped_ms = downlink.ms_of(queued + unsent.samples);
-        self.phone.send_clear();
+        let heard_ms = self.heard_ms();
+        self.memory.interrupted(heard_ms);
+        self.tell_said(Some(heard_ms));
+        let dropped_ms = self.void_answer(Dropped::BargeIn, with_audio);
         self.phone.output.stamp(Stamped::BargeIn, self.now);
-        self.phone.tell_turn(Who::Caller);
         self.tally.barge_ins += 1;
         self.report(Report::BargeIn { dropped_ms });
+    }
+
+    /// What the model was saying is not to be heard: it is thrown away, here and at the phone.
+    /// Returns how much of it was here, in milliseconds.
+    fn void_answer(&mut self, why: Dropped, with_audio: bool) -> u64 {
+        self.turns.interrupted(self.now, with_audio);
+        let Some(Audio { downlink, .. }) = &mut self.audio else { return 0 };
+        let queued = downlink.clear(self.now, why, &mut self.tally);
+        let unsent = self.phone.output.retract_audio();
+        self.tally.downlink.take_back(unsent);
+        self.tally.downlink.drop_samples(why, unsent.samples);
+        let dropped_ms = downlink.ms_of(queued + unsent.samples);
+        self.phone.send_clear();
+        self.phone.tell_turn(Who::Caller);
+        dropped_ms
+    }
+
+    /// Tells every turn that is final by now; `heard_ms`: so much of this generation has been heard.
+    /// All of them, where that is `None`: the call is over.
+    fn tell_said(&mut self, heard_ms: Option<u64>) {
+        let opened_at = match self.life {
+            Life::Waiting { opened_at }
+            | Life::Live { opened_at }
+            | Life::Swapping { opened_at, .. }
+            | Life::Leaving { opened_at, .. } => opened_at,
+            Life::Opening { .. } | Life::Over { .. } => return,
+        };
+        while let Some(Said { who, at, text, cut }) = self.memory.next_said(heard_ms) {
+            self.report(Report::Said { who, text, cut, at: at.since(opened_at) });
+        }
+    }
+
+    /// The same, while the call goes on.
+    fn tell_heard(&mut self) {
+        let heard_ms = self.heard_ms();
+        self.tell_said(Some(heard_ms));
+    }
+
+    /// What the caller has heard of this generation, in milliseconds: what a carrier's marks say,
+    /// and where there are none, what must have been played by now.
+    fn heard_ms(&self) -> u64 {
+        let (sent_ms, marked_ms) = (self.turns.sent_ms(), self.turns.heard_ms());
+        let dry_at = self.audio.as_ref().map_or(self.now, |audio| audio.downlink.dry_at());
+        if self.phone.returns_marks() && self.now < dry_at.plus(ECHO_TAIL) {
+            return marked_ms;
+        }
+        sent_ms.saturating_sub(dry_at.since(self.now).as_millis() as u64)
+    }
+
+    /// Whether the caller hears the model, or its echo may still come back.
+    fn is_model_audible(&self) -> bool {
+        self.audio.as_ref().is_some_and(|Audio { downlink, .. }| {
+            let is_fading = self.spoken_to && downlink.dry_at().plus(ECHO_TAIL) > self.now;
+            !downlink.is_empty() || is_fading
+        })
     }
 }
 
 /// Counts the audio in what can no longer be sent, and forgets it.
-fn lose(output: &mut SendBuf, flow: &mut Flow) {
+fn lose(output: &mut SendBuf, why: Dropped, flow: &mut Flow) {
     let audio = output.waiting_audio();
     flow.take_back(audio);
-    flow.drop_samples(Dropped::Unsent, audio.samples);
+    flow.drop_samples(why, audio.samples);
     output.abandon();
 }

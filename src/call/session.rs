@@ -2,26 +2,23 @@
 //! follows, how long it is tried.
 //!
 //! ```text
-//! up ── goAway, watchdog ──> closing ──┐
-//! up ── close, break, silence ─────────┴─> pausing ─> dialling ─> up
-//!                                             ^── no line ──┘
+//! up ── goAway, age, watchdog ──> closing ──┐
+//! up ── close, break, silence ──────────────┴─> pausing ─> dialling ─> up
+//!                                                  ^── no line ──┘
 //! ```
 //! In:       how a connection ended, resumption updates, the fate of each new line, the time.
 //! Out:      [`Wish`]es: dial so, forget the old connection, give up.
-//! Bounds:   [`OUTAGE_MAX`], [`RECOVERIES_IN_A_ROW`], [`RECOVERIES_PER_CALL`], and of each kind of
-//! end its own ([`Remedy`]).
+//! Bounds:   those of [`Timers`]: the outage, lines in a row and in a call; [`EARLY_ROTATIONS_MAX`];
+//! of each kind of end its own ([`Remedy`]).
 //! Not here: bytes, audio, messages; what the call does meanwhile (`call::swap`).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::events::{LineFault, Revival};
 use crate::clock::Nanos;
-use crate::config::Secret;
-use crate::limits::{
-    CLOSE_TIMEOUT, EARLY_ROTATIONS_MAX, GO_AWAY_AT_ONCE, GO_AWAY_MARGIN, GO_AWAY_WAIT_MAX,
-    HANDLE_BYTES_MAX, OUTAGE_MAX, RECOVERIES_IN_A_ROW, RECOVERIES_PER_CALL, RECOVERY_BACKOFF,
-    RECOVERY_BACKOFF_MAX, RECOVERY_PROVEN, RESUME_RETRY,
-};
+use crate::config::{Secret, SwapOrder, Timers};
+use crate::limits::{EARLY_ROTATIONS_MAX, HANDLE_BYTES_MAX};
 use crate::wire::gemini::CloseClass;
 
 /// Why a connection is given up.
@@ -43,15 +40,26 @@ pub enum Cause {
     Poisoned,
     /// The model stopped though nobody had spoken, and said nothing more.
     Phantom,
+    /// What it said was a tone, or noise.
+    Tone,
 }
 
 impl Cause {
     /// How many labels there are.
-    pub const COUNT: usize = 8;
+    pub const COUNT: usize = 9;
 
     /// The labels, by [`Cause::index`].
-    pub const LABELS: [&'static str; Cause::COUNT] =
-        ["closed", "lost", "silent", "broke", "go_away", "unanswered", "poisoned", "phantom"];
+    pub const LABELS: [&'static str; Cause::COUNT] = [
+        "closed",
+        "lost",
+        "silent",
+        "broke",
+        "go_away",
+        "unanswered",
+        "poisoned",
+        "phantom",
+        "tone",
+    ];
 
     /// Its place among the counters.
     pub const fn index(self) -> usize {
@@ -64,6 +72,7 @@ impl Cause {
             Cause::Unanswered => 5,
             Cause::Poisoned => 6,
             Cause::Phantom => 7,
+            Cause::Tone => 8,
         }
     }
 
@@ -76,7 +85,9 @@ impl Cause {
     pub const fn remedy(self) -> Option<Remedy> {
         let class = match self {
             Cause::Closed(class) => class,
-            Cause::Poisoned | Cause::Phantom => return Some(Remedy { resumes: 0, ..STANDARD }),
+            Cause::Poisoned | Cause::Phantom | Cause::Tone => {
+                return Some(Remedy { resumes: 0, ..STANDARD });
+            }
             Cause::Unanswered => return Some(Remedy { resumes: 1, ..STANDARD }),
             Cause::Lost | Cause::Silent | Cause::Broke | Cause::GoAway => return Some(STANDARD),
         };
@@ -103,7 +114,7 @@ impl Cause {
 }
 
 /// What is done about the end of a connection. Counts start anew once a line has held for
-/// [`RECOVERY_PROVEN`].
+/// [`Timers::proven`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Remedy {
     /// So often the session is taken up again by its handle, before a new one is begun.
@@ -162,6 +173,10 @@ struct Swap {
     stage: Stage,
     /// Lines asked for.
     dials: u32,
+    /// The first attempt waits so long.
+    wait: Duration,
+    /// The old connection stays open until the new one is up, or cannot be had.
+    keeps_old: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -190,9 +205,38 @@ impl Swapped {
     }
 }
 
+/// Lines that a call may still lose without notice: one is regained after every
+/// [`Timers::regain`].
+#[derive(Clone, Copy, Debug)]
+struct Budget {
+    spent: usize,
+    /// When the last one was regained, or the first one spent.
+    since: Nanos,
+}
+
+impl Budget {
+    /// Spends one, if there is one.
+    fn spend(&mut self, now: Nanos, timers: &Timers) -> bool {
+        let regained = now.since(self.since).as_nanos() / timers.regain.as_nanos();
+        let regained = usize::try_from(regained).unwrap_or(usize::MAX).min(self.spent);
+        self.spent -= regained;
+        self.since = match self.spent {
+            0 => now,
+            _ => self.since.plus(timers.regain.saturating_mul(regained as u32)),
+        };
+        if self.spent >= timers.per_call {
+            return false;
+        }
+        self.spent += 1;
+        true
+    }
+}
+
 /// The session of one call.
 #[derive(Debug)]
 pub(super) struct Session {
+    timers: Arc<Timers>,
+    order: SwapOrder,
     /// The newest with which the session can be taken up again.
     handle: Option<Secret>,
     up_since: Nanos,
@@ -200,44 +244,61 @@ pub(super) struct Session {
     resumable: bool,
     /// The model announced the connection's end: it is given up by then.
     rotate_by: Option<Nanos>,
+    /// The connection is old enough to be replaced at a good moment.
+    aged: bool,
+    /// Whether the model was heard on this connection.
+    heard: bool,
     swap: Option<Swap>,
-    /// Since a line has last held for [`RECOVERY_PROVEN`]: connections given up without notice,
+    /// Since a line has last held for [`Timers::proven`]: connections given up without notice,
     /// resumptions asked for, lines had.
-    row: u32,
+    row: usize,
     resumes: u32,
     freshes: u32,
     lines: u32,
-    /// Connections given up without notice, in the whole call.
-    in_call: u32,
-    /// Connections whose end was announced before they had held for [`RECOVERY_PROVEN`], one
-    /// after the other.
+    budget: Budget,
+    /// Connections whose end was announced before they had held for [`Timers::proven`], one after
+    /// the other; of these, since when none has been heard on, and how many.
     early: u32,
+    unheard_since: Nanos,
+    unheard: u32,
     rng: fastrand::Rng,
 }
 
 impl Session {
     /// Before its first connection. `seed`: of the jitter.
-    pub(super) fn new(seed: u64) -> Session {
+    pub(super) fn new(seed: u64, timers: Arc<Timers>, order: SwapOrder) -> Session {
         Session {
+            timers,
+            order,
             handle: None,
             up_since: Nanos::ZERO,
             resumable: false,
             rotate_by: None,
+            aged: false,
+            heard: false,
             swap: None,
             row: 0,
             resumes: 0,
             freshes: 0,
             lines: 0,
-            in_call: 0,
+            budget: Budget { spent: 0, since: Nanos::ZERO },
             early: 0,
+            unheard_since: Nanos::ZERO,
+            unheard: 0,
             rng: fastrand::Rng::with_seed(seed),
         }
+    }
+
+    /// From now on with the timers of the agent that has been chosen.
+    pub(super) fn set_timers(&mut self, timers: Arc<Timers>) {
+        self.timers = timers;
     }
 
     /// A connection is up. Returns the swap it ends; `None` for a call's first.
     pub(super) fn came_up(&mut self, now: Nanos) -> Option<Swapped> {
         self.up_since = now;
         (self.resumable, self.rotate_by) = (false, None);
+        (self.aged, self.heard) = (false, false);
         let swap = self.swap.take()?;
         let Stage::Dialling { kind } = swap.stage else { return None };
         if swap.cause == Cause::GoAway {
@@ -268,21 +329,40 @@ impl Session {
     /// The model announced the connection's end. Returns whether a connection may be made ahead:
     /// it is the first announcement, and there is time.
     pub(super) fn go_away(&mut self, now: Nanos, time_left: Duration) -> bool {
+        let timers = &self.timers;
         let wait = match time_left {
-            soon if soon < GO_AWAY_AT_ONCE => Duration::ZERO,
-            later => (later - GO_AWAY_MARGIN).min(GO_AWAY_WAIT_MAX),
+            soon if soon < timers.go_away_now => Duration::ZERO,
+            later => later.saturating_sub(timers.go_away_margin).min(timers.go_away_wait),
         };
         let by = now.plus(wait);
-        let is_first = self.rotate_by.is_none();
+        let is_first = self.rotate_by.is_none() && !self.aged;
         self.rotate_by = Some(self.rotate_by.map_or(by, |before| before.min(by)));
         is_first && wait > Duration::ZERO
     }
 
-    /// When the connection is to be given up because its end was announced. `calm_at`: from when
-    /// on nobody speaks and nothing is owed; `None`: somebody does.
+    /// When the connection counts as old; never, once it does.
+    pub(super) fn ages_at(&self) -> Nanos {
+        match self.timers.rotate {
+            Duration::ZERO => Nanos::NEVER,
+            _ if self.aged || self.rotate_by.is_some() => Nanos::NEVER,
+            age => self.up_since.plus(age),
+        }
+    }
+
+    /// The connection counts as old: it is replaced at the next good moment.
+    pub(super) fn aged(&mut self) {
+        self.aged = true;
+    }
+
+    /// When the connection is to be given up because its end was announced, or because of its age.
+    /// `calm_at`: from when on nobody speaks and nothing is owed; `None`: somebody does.
     pub(super) fn rotation_due(&self, calm_at: Option<Nanos>) -> Nanos {
-        let Some(by) = self.rotate_by else { return Nanos::NEVER };
-        calm_at.filter(|_| self.resumable).map_or(by, |calm_at| calm_at.min(by))
+        let calm_at = calm_at.filter(|_| self.resumable).unwrap_or(Nanos::NEVER);
+        match self.rotate_by {
+            Some(by) => calm_at.min(by),
+            None if self.aged => calm_at,
+            None => Nanos::NEVER,
+        }
     }
 
     /// What the end of a connection is to be put down to: one that was announced is expected,
@@ -300,13 +380,20 @@ impl Session {
                         | CloseClass::Other
                 )
         );
-        if self.rotate_by.is_some() && expected { Cause::GoAway } else { cause }
+        let announced = self.rotate_by.is_some();
+        if announced && expected { Cause::GoAway } else { cause }
+    }
+
+    /// The model was heard on this connection.
+    pub(super) fn was_heard(&mut self, now: Nanos) {
+        (self.heard, self.unheard) = (true, 0);
+        self.proven(now);
     }
 
     /// The line has shown that it is good: it held, or the model was heard on it. Once it has held
-    /// for [`RECOVERY_PROVEN`], counts start anew.
+    /// for [`Timers::proven`], counts start anew.
     pub(super) fn proven(&mut self, now: Nanos) {
-        if now >= self.up_since.plus(RECOVERY_PROVEN) {
+        if now >= self.up_since.plus(self.timers.proven) {
             (self.row, self.resumes, self.freshes, self.lines) = (0, 0, 0, 0);
         }
     }
@@ -316,7 +403,7 @@ impl Session {
         matches!(self.swap, Some(Swap { stage: Stage::Dialling { .. }, .. }))
     }
 
-    /// The connection is given up. `is_open`: our close is on its way. Returns the remedy; `None`
+    /// The connection is given up. `is_open`: it has not ended by itself. Returns the remedy; `None`
     /// if there is none, or the budget is spent.
     pub(super) fn give_up_line(
         &mut self,
@@ -324,69 +411,121 @@ impl Session {
         cause: Cause,
         is_open: bool,
     ) -> Option<Remedy> {
-        if !matches!(cause, Cause::Unanswered | Cause::Poisoned | Cause::Phantom) {
+        if !matches!(cause, Cause::Unanswered | Cause::Poisoned | Cause::Phantom | Cause::Tone) {
             self.proven(now);
         }
         let remedy = cause.remedy()?;
-        if cause == Cause::GoAway {
-            let is_early = now < self.up_since.plus(RECOVERY_PROVEN);
-            self.early = if is_early { self.early + 1 } else { 0 };
-            if self.early > EARLY_ROTATIONS_MAX {
-                return None;
+        let wait = match cause {
+            Cause::GoAway => self.note_rotation(now)?,
+            _ if self.row == self.timers.in_a_row => return None,
+            _ if !self.budget.spend(now, &self.timers) => return None,
+            _ => {
+                self.row += 1;
+                if remedy.waits { self.backoff(0) } else { Duration::ZERO }
             }
-        } else {
-            if self.row == RECOVERIES_IN_A_ROW || self.in_call == RECOVERIES_PER_CALL {
-                return None;
-            }
-            self.row += 1;
-            self.in_call += 1;
-        }
+        };
         if self.lines >= remedy.lines {
             return None;
         }
         if remedy.resumes == 0 {
             self.handle = None;
         }
-        let stage = match is_open {
-            true => Stage::Closing { until: now.plus(CLOSE_TIMEOUT) },
-            false => Stage::Pausing { until: self.first_attempt(now, remedy) },
+        let keeps_old = is_open
+            && self.order == SwapOrder::SetupFirst
+            && matches!(cause, Cause::GoAway | Cause::Unanswered);
+        let stage = match is_open && !keeps_old {
+            true => Stage::Closing { until: now.plus(self.timers.close) },
+            false => Stage::Pausing { until: now.plus(wait) },
         };
-        self.swap = Some(Swap { cause, since: now, stage, dials: 0 });
+        self.swap = Some(Swap { cause, since: now, stage, dials: 0, wait, keeps_old });
         Some(remedy)
     }
 
-    fn first_attempt(&mut self, now: Nanos, remedy: Remedy) -> Nanos {
-        if remedy.waits { now.plus(self.backoff(0)) } else { now }
+    /// Whether the old connection stays open until the new one is up.
+    pub(super) fn keeps_old(&self) -> bool {
+        self.swap.is_some_and(|swap| swap.keeps_old)
+    }
+
+    /// The old connection, kept so far, is being closed.
+    pub(super) fn old_closing(&mut self, now: Nanos) {
+        let until = now.plus(self.timers.close);
+        let Some(swap) = &mut self.swap else { return };
+        swap.keeps_old = false;
+        if let Stage::Pausing { .. } = swap.stage {
+            swap.stage = Stage::Closing { until };
+        }
+    }
+
+    /// Another announced end. Returns how long the next line waits: a service that sends everybody
+    /// away at once is dialled ever more slowly, and not for ever.
+    fn note_rotation(&mut self, now: Nanos) -> Option<Duration> {
+        if now >= self.up_since.plus(self.timers.proven) {
+            (self.early, self.unheard) = (0, 0);
+            return Some(Duration::ZERO);
+        }
+        self.early += 1;
+        if self.early > EARLY_ROTATIONS_MAX {
+            return None;
+        }
+        if self.heard {
+            return Some(Duration::ZERO);
+        }
+        self.unheard += 1;
+        match self.unheard {
+            1 => {
+                self.unheard_since = now;
+                Some(Duration::ZERO)
+            }
+            // One may be sent on more than once.
+            2 | 3 => Some(Duration::ZERO),
+            _ if now >= self.unheard_since.plus(self.timers.outage) => None,
+            times => Some(self.backoff(times - 4)),
+        }
     }
 
     /// The old connection is gone.
     pub(super) fn line_gone(&mut self, now: Nanos) {
-        let Some(Swap { cause, stage: Stage::Closing { .. }, .. }) = self.swap else { return };
-        let until = cause.remedy().map_or(now, |remedy| self.first_attempt(now, remedy));
-        self.set_stage(Stage::Pausing { until });
+        let Some(swap) = &mut self.swap else { return };
+        swap.keeps_old = false;
+        if let Stage::Closing { .. } = swap.stage {
+            swap.stage = Stage::Pausing { until: now.plus(swap.wait) };
+        }
     }
 
     /// The line that was asked for cannot be had. Returns whether another is tried.
     pub(super) fn no_line(&mut self, now: Nanos, fault: LineFault) -> bool {
-        let Some(Swap { stage: Stage::Dialling { kind }, dials, .. }) = self.swap else {
+        let Some(Swap { stage: Stage::Dialling { kind }, dials, keeps_old, .. }) = self.swap else {
             return true;
         };
         let resumed = kind == Kind::Resume;
         match fault {
             LineFault::Quota => return false,
             LineFault::Refused { status } if status < 500 && status != 429 => return false,
-            // The same setup was taken before: it is the handle.
-            LineFault::Closed { code: Some(1007 | 1008) } | LineFault::Timeout if resumed => {
-                self.handle = None;
+            LineFault::Closed { class: CloseClass::Key | CloseClass::NotFound, .. } => {
+                return false;
             }
-            LineFault::Closed { code: Some(1007 | 1008) } => return false,
+            // The same setup was taken before: it is the handle.
+            LineFault::Closed { class, .. } if resumed && !class.may_pass() => self.handle = None,
+            LineFault::Closed { class, .. } if !class.may_pass() => return false,
+            LineFault::Timeout if resumed => self.handle = None,
             _ => {}
         }
         let wait = match fault {
             // The service may still hold the session for the old connection.
-            LineFault::Closed { code: Some(1011) } if resumed => RESUME_RETRY,
+            LineFault::Closed { class: CloseClass::Internal, .. } if resumed => {
+                self.timers.resume_retry
+            }
             _ => self.backoff(dials.saturating_sub(1)),
         };
+        if keeps_old {
+            // Not while the old connection is open, then. That attempt was none.
+            self.resumes = self.resumes.saturating_sub(u32::from(resumed));
+            if let Some(swap) = &mut self.swap {
+                (swap.keeps_old, swap.wait) = (false, Duration::ZERO);
+                swap.stage = Stage::Closing { until: now.plus(self.timers.close) };
+            }
+            return true;
+        }
         self.set_stage(Stage::Pausing { until: now.plus(wait) });
         true
     }
@@ -394,7 +533,7 @@ impl Session {
     /// What is due. Ask again until there is nothing.
     pub(super) fn poll(&mut self, now: Nanos) -> Option<Wish> {
         let swap = self.swap?;
-        if now >= swap.since.plus(OUTAGE_MAX) {
+        if now >= swap.since.plus(self.timers.outage) {
             return Some(Wish::GiveUp);
         }
         match swap.stage {
@@ -436,7 +575,7 @@ impl Session {
             Stage::Closing { until } | Stage::Pausing { until } => until,
             Stage::Dialling { .. } => Nanos::NEVER,
         };
-        stage.min(swap.since.plus(OUTAGE_MAX))
+        stage.min(swap.since.plus(self.timers.outage))
     }
 
     fn set_stage(&mut self, stage: Stage) {
@@ -447,7 +586,7 @@ impl Session {
 
     /// After `failures` failures, 20 % more or less.
     fn backoff(&mut self, failures: u32) -> Duration {
-        let doubled = RECOVERY_BACKOFF * 2_u32.saturating_pow(failures.min(8));
-        doubled.min(RECOVERY_BACKOFF_MAX).mul_f64(0.8 + 0.4 * self.rng.f64())
+        let doubled = self.timers.backoff * 2_u32.saturating_pow(failures.min(8));
+        doubled.min(self.timers.backoff_max).mul_f64(0.8 + 0.4 * self.rng.f64())
     }
 }

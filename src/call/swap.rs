@@ -3,38 +3,57 @@
 //!
 //! In:       why the connection cannot go on; what [`Session`](super::session::Session) wishes.
 //! Out:      [`Request::Redial`], reports; in the end a call that is live again, or left.
-//! Bounds:   [`SWAP_QUEUE_MS`](crate::limits::SWAP_QUEUE_MS) of caller audio,
-//! [`SWAP_MESSAGES_MAX`] messages; the session's own.
+//! Bounds:   `uplink_hold` of caller audio and `waiting_messages` of the settings; the session's own.
 //! Not here: how often and how long it is tried (`call::session`).
+
+use std::sync::Arc;
 
 use super::session::{Cause, Swapped, Wish};
 use super::watch::Alarm;
-use super::{Audio, Call, Ending, LegLife, Life, LineTerms, Oddity, Report, Request};
+use super::{
+    Call, Dropped, Ending, LegLife, Life, LineFacts, LineTerms, Nudge, Oddity, Report, Request,
+    lose,
+};
 use crate::clock::Nanos;
-use crate::limits::{AGENT_MESSAGE_MAX_BYTES, ECHO_TAIL, SWAP_MESSAGES_MAX};
+use crate::limits::AGENT_MESSAGE_MAX_BYTES;
+use crate::wire::browser::Who;
+use crate::wire::gemini::audio_stream_end_json;
 use crate::wire::ws::{CloseCode, MessageReader, Role};
 
 impl Call {
     /// The model's connection cannot go on. Another is asked for where that may help; else the
     /// call is left with `ending`.
     pub(super) fn recover(&mut self, cause: Cause, ending: Ending) {
-        let Life::Live { opened_at } = self.life else { return self.give_up(ending) };
+        let Life::Live { opened_at } = self.life else {
+            return match self.session.keeps_old() {
+                // The old connection, kept until the new one is up, does not last so long.
+                true => {
+                    self.close_agent(CloseCode::NORMAL);
+                    self.session.old_closing(self.now);
+                }
+                false => self.give_up(ending),
+            };
+        };
         let cause = self.session.attribute(cause);
         self.tally.note_line_given_up(cause);
         let is_open = matches!(self.agent_life, LegLife::Open | LegLife::Closing);
         let Some(remedy) = self.session.give_up_line(self.now, cause, is_open) else {
             return self.give_up(ending);
         };
-        self.close_agent(CloseCode::NORMAL);
+        self.agent.hold_audio();
+        if !self.session.keeps_old() {
+            self.close_agent(CloseCode::NORMAL);
+        }
         self.life = Life::Swapping { opened_at, ending };
         self.watch.line_gone(self.now, self.generating);
         if !is_open {
             self.cut_off();
         }
         if let Some(audio) = &mut self.audio {
-            audio.uplink.hold(&mut self.tally.uplink);
+            audio.uplink.hold(self.settings.timers.uplink_hold, &mut self.tally.uplink);
             if remedy.drops_audio {
-                audio.uplink.drop_waiting(&mut self.tally.uplink);
+                audio.uplink.drop_waiting(Dropped::Suspect, &mut self.tally.uplink);
+                lose(&mut self.agent.held, Dropped::Suspect, &mut self.tally.uplink);
             }
         }
         self.report(Report::LineGivenUp { cause });
@@ -92,27 +111,54 @@ impl Call {
 
     /// Sees to a line that is up: whether it has to be given up, whether the model answers.
     fn attend_line(&mut self) {
+        self.attend_hold();
+        if self.now >= self.session.ages_at() {
+            self.session.aged();
+            self.requests.push_back(Request::Spare);
+        }
         if self.now >= self.rotation_due() {
             return self.recover(Cause::GoAway, Ending::ModelClosed { code: None });
         }
+        if self.now >= self.stream_end_due() {
+            self.stream_ended = true;
+            self.tally.lines.stream_ends += 1;
+            self.agent.send_json(audio_stream_end_json());
+        }
         match self.watch.poll(self.now) {
             None => {}
-            Some(Alarm::Nudge) => {
-                self.tally.lines.nudges += 1;
-                self.report(Report::Nudged);
-                if !self.nudge.is_empty() {
-                    self.agent.send_json(&self.nudge);
-                }
-            }
+            Some(Alarm::Nudge(why)) => self.nudge(why),
             Some(Alarm::GiveUpLine(cause)) => self.recover(cause, Ending::ModelSilent),
         }
     }
 
-    /// When the connection is to be given up because the model announced its end: at a moment
-    /// when nobody speaks and nothing is owed, or when time is up.
+    /// Asks the model to speak.
+    pub(super) fn nudge(&mut self, why: Nudge) {
+        let Call { agent, line, .. } = self;
+        let json = if why == Nudge::GoOn { &line.go_on } else { &line.nudge };
+        if !json.is_empty() && agent.has_room(json.len()) {
+            agent.send_json(json);
+        }
+        self.tally.lines.nudges[why as usize] += 1;
+        self.report(Report::Nudged);
+    }
+
+    /// When the connection is to be given up because the model announced its end, or because of its
+    /// age: at a moment when nobody speaks and nothing is owed, or when time is up.
     fn rotation_due(&self) -> Nanos {
-        let is_busy = self.generating || self.watch.is_owed() || self.tools.is_pending();
+        let is_busy =
+            self.generating || self.in_progress || self.watch.is_owed() || self.tools.is_pending();
         self.session.rotation_due((!is_busy).then(|| self.ear.calm_at()))
+    }
+
+    /// When the model that owes an answer is told that the caller's words have ended.
+    fn stream_end_due(&self) -> Nanos {
+        let after = self.settings.timers.stream_end;
+        match self.ear.spoke_at() {
+            Some(spoke_at) if !after.is_zero() && !self.stream_ended && self.watch.is_owed() => {
+                spoke_at.plus(after)
+            }
+            _ => Nanos::NEVER,
+        }
     }
 
     /// Sees to what the call has under way besides talking.
@@ -129,18 +175,22 @@ impl Call {
 
     /// When [`Call::attend`] is to be called while the line is up.
     pub(super) fn line_due(&self) -> Nanos {
-        self.rotation_due().min(self.watch.next_due())
+        self.rotation_due()
+            .min(self.watch.next_due())
+            .min(self.session.ages_at())
+            .min(self.stream_end_due())
+            .min(self.hold.next_due())
     }
 
     /// Caller audio, decoded.
     pub(super) fn listen(&mut self, rate_hz: u32, pcm: &[i16]) {
-        let speaks = self.ear.hear(self.now, rate_hz, pcm);
+        if !self.ear.hear(self.now, rate_hz, pcm) {
+            return;
+        }
+        self.stream_ended = false;
+        self.show_heard(Who::Caller);
         // Who talks along while the model is heard wants no answer; who interrupts it is told of.
-        let is_playing = self.audio.as_ref().is_some_and(|Audio { downlink, .. }| {
-            let is_fading = self.spoken_to && downlink.dry_at().plus(ECHO_TAIL) > self.now;
-            !downlink.is_empty() || is_fading
-        });
-        if speaks && !is_playing && self.agent_life != LegLife::Absent {
+        if self.agent_life != LegLife::Absent && !self.is_model_audible() {
             self.watch.caller_heard(self.now);
         }
     }
@@ -160,8 +210,20 @@ impl Call {
         self.given_up || self.agent_abandoned
     }
 
+    /// Another connection is there: the old one, if it was kept so long, is closed. Whoever has its
+    /// socket sends what waits for it, and drops it.
+    pub fn dismiss_agent(&mut self, now: Nanos) {
+        self.now = self.now.max(now);
+        if let (Life::Swapping { .. }, LegLife::Open) = (self.life, self.agent_life) {
+            self.agent.hold_audio();
+            self.close_agent(CloseCode::NORMAL);
+            self.cut_off();
+        }
+    }
+
     /// The new connection takes the place of the old one.
     pub(super) fn take_line(&mut self, opened_at: Nanos, terms: &LineTerms) {
+        self.dismiss_agent(self.now);
         // Whatever was left for the old one is lost with it.
         self.lose_agent();
         self.life = Life::Live { opened_at };
@@ -170,23 +232,40 @@ impl Call {
         self.agent_silent_since = None;
         self.agent_reader = MessageReader::new(Role::Server, AGENT_MESSAGE_MAX_BYTES);
         self.agent_oddities = 0;
-        self.nudge.clone_from(&terms.nudge);
-        if let Some(audio) = &mut self.audio {
-            audio.uplink.open(self.now, terms);
+        self.in_progress = false;
+        self.line = LineFacts {
+            is_resumable: terms.resumable,
+            nudge: terms.nudge.clone(),
+            go_on: terms.go_on.clone(),
+        };
+        if let Some(timers) = terms.agent.as_ref().map(|agent| &agent.timers) {
+            self.settings.timers = Arc::clone(timers);
+            self.session.set_timers(Arc::clone(timers));
+            self.watch.set_timers(Arc::clone(timers));
+            self.ear.set_quiet(timers.quiet);
         }
         let swapped = self.session.came_up(self.now);
         if let Some(Swapped { kind, cause, since }) = swapped {
             self.tally.note_swap(kind, cause);
             self.report(Report::Swapped { kind, cause, took: self.now.since(since) });
         }
-        self.open_conversation(swapped, terms);
+        let resumed = swapped.is_some_and(|swapped| swapped.is_resumed());
+        self.open_conversation(resumed, terms);
+        self.send_held();
+        if let Some(audio) = &mut self.audio {
+            audio.uplink.open(self.now, terms);
+        }
     }
 
     /// What a connection is told first: what was said before, the greeting where none has been
     /// heard, and what waited for it.
-    fn open_conversation(&mut self, swapped: Option<Swapped>, terms: &LineTerms) {
-        let resumed = swapped.is_some_and(|swapped| swapped.is_resumed());
+    fn open_conversation(&mut self, resumed: bool, terms: &LineTerms) {
         self.watch.line_up(self.now, resumed);
+        if resumed {
+            self.memory.expect_repetition();
+        }
+        let replayed = self.agent.line_up(terms.transparent, resumed);
+        self.tally.lines.replayed_messages += replayed;
         if let Some(seed) = terms.seed.as_deref().filter(|_| !resumed) {
             self.agent.send_json(seed);
         }
@@ -194,22 +273,35 @@ impl Call {
         if let (Some(greeting), false, false) = (&terms.greeting, self.has_spoken, resumed) {
             self.agent.send_json(greeting);
             self.watch.asked_to_greet(self.now);
+            self.hold.asked_to_greet(self.now, self.settings.timers.greeting_hold);
         }
-        if self.watch.was_cut_off() && resumed && !self.nudge.is_empty() {
-            self.tally.lines.nudges += 1;
-            self.report(Report::Nudged);
-            self.agent.send_json(&self.nudge);
+        if self.watch.was_cut_off() && resumed && !self.line.nudge.is_empty() {
+            self.watch.asked(self.now);
+            self.nudge(Nudge::CutOff);
         }
         for message in self.waiting_messages.drain(..) {
             self.agent.send_json(&message);
         }
     }
 
+    /// Sends what had been meant for the connection before and had not left, within the bound on
+    /// what may wait during a swap.
+    fn send_held(&mut self) {
+        let hold = self.settings.timers.uplink_hold;
+        let spare = self.audio.as_ref().map_or(0, |audio| audio.uplink.spare_samples(hold));
+        let dropped = self.agent.held.drop_oldest_audio(spare);
+        self.tally.uplink.take_back(dropped);
+        self.tally.uplink.drop_samples(Dropped::Overrun, dropped.samples);
+        self.agent.release_held();
+    }
+
     /// Says something to the model that is no audio: at once, or when it is back.
     pub(super) fn tell_agent(&mut self, json: String) {
         match self.life {
             Life::Live { .. } if self.agent.has_room(json.len()) => self.agent.send_json(&json),
-            Life::Swapping { .. } if self.waiting_messages.len() < SWAP_MESSAGES_MAX => {
+            Life::Swapping { .. }
+                if self.waiting_messages.len() < self.settings.timers.waiting_messages =>
+            {
                 self.waiting_messages.push(json);
             }
             _ => self.tally.note(Oddity::AgentAway),

@@ -29,15 +29,29 @@ pub enum Dropped {
     OtherTrack,
     /// The end of a turn, too short for one more sample at the phone's rate.
     Tail,
+    /// The caller said it before the greeting, and not over it.
+    Withheld,
+    /// It was a tone, or noise, and no speech.
+    Tone,
 }
 
 impl Dropped {
     /// How many reasons there are.
-    pub const COUNT: usize = 8;
+    pub const COUNT: usize = 10;
 
     /// The labels, in the order of the counters.
-    pub const LABELS: [&'static str; Dropped::COUNT] =
-        ["overrun", "barge_in", "late", "ended", "suspect", "unsent", "other_track", "tail"];
+    pub const LABELS: [&'static str; Dropped::COUNT] = [
+        "overrun",
+        "barge_in",
+        "late",
+        "ended",
+        "suspect",
+        "unsent",
+        "other_track",
+        "tail",
+        "withheld",
+        "tone",
+    ];
 }
 
 /// One direction's account.
@@ -185,6 +199,27 @@ pub struct Tally {
     pub lines: Lines,
 }
 
+/// Why a model is asked to speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Nudge {
+    /// It owed the caller an answer.
+    Reply,
+    /// It had not greeted.
+    Greeting,
+    /// Its answer was cut off by the end of a connection.
+    CutOff,
+    /// It broke off in the middle of a sentence.
+    GoOn,
+}
+
+impl Nudge {
+    /// How many reasons there are.
+    pub const COUNT: usize = 4;
+
+    /// The labels, in the order of the counters.
+    pub const LABELS: [&'static str; Nudge::COUNT] = ["reply", "greeting", "cut_off", "go_on"];
+}
+
 /// The account of the model's connections.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Lines {
@@ -192,8 +227,14 @@ pub struct Lines {
     pub given_up: [u64; Cause::COUNT],
     /// Connections replaced, by [`Kind`] and [`Cause::index`].
     pub swaps: [[u64; Cause::COUNT]; Kind::COUNT],
-    /// Times a model was asked for the answer it owed.
-    pub nudges: u64,
+    /// Times a model was asked to speak, by [`Nudge`].
+    pub nudges: [u64; Nudge::COUNT],
+    /// Times a model was told that the caller's words had ended.
+    pub stream_ends: u64,
+    /// Transcripts that a session taken up again gave a second time.
+    pub replayed_transcripts: u64,
+    /// Messages sent once more, because the service had not consumed them.
+    pub replayed_messages: u64,
     /// Closes by the model during a call, by [`Lines::CODES`].
     pub closes_by_code: [u64; Lines::CODES.len()],
     /// The same closes, by [`CloseClass`].
@@ -221,7 +262,10 @@ impl Lines {
         for (sum, part) in self.swaps.iter_mut().zip(&other.swaps) {
             add(sum, part);
         }
-        self.nudges += other.nudges;
+        add(&mut self.nudges, &other.nudges);
+        self.stream_ends += other.stream_ends;
+        self.replayed_transcripts += other.replayed_transcripts;
+        self.replayed_messages += other.replayed_messages;
         add(&mut self.closes_by_code, &other.closes_by_code);
         add(&mut self.closes_by_class, &other.closes_by_class);
     }

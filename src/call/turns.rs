@@ -114,6 +114,17 @@ impl Turns {
         Echo::Heard
     }
 
+    /// Audio of this generation that left for the phone, in milliseconds.
+    pub fn sent_ms(&self) -> u64 {
+        self.sent_ms
+    }
+
+    /// What the caller has heard of this generation by the last mark that came back, in
+    /// milliseconds.
+    pub fn heard_ms(&self) -> u64 {
+        self.heard_ms
+    }
+
     /// Whether every mark of this generation has come back.
     pub fn all_heard(&self) -> bool {
         self.heard_ms == self.sent_ms

@@ -2,10 +2,11 @@
 //!
 //! In:       audio bytes as the carrier sent them, with its timestamps.
 //! Out:      groups of PCM16 at the model's rate, each with the moment it was complete.
-//! Bounds:   [`UPLINK_QUEUE_MS`], [`SWAP_QUEUE_MS`] during a swap: the oldest is dropped and
-//! counted; [`HOLE_MAX_MS`] of silence
-//! for one hole.
+//! Bounds:   [`UPLINK_QUEUE_MS`], less during a swap: the oldest is dropped and counted;
+//! [`HOLE_MAX_MS`] of silence for one hole.
 //! Not here: messages (`call::agent`), how many groups leave in a turn (`call`).
+
+use std::time::Duration;
 
 use dsp::resample::{Conversion, FilterSet, Resampler};
 use dsp::ring::{Consumer, Producer, ring};
@@ -15,7 +16,7 @@ use super::audio::{Format, Workbench};
 use super::events::LineTerms;
 use super::tally::{Dropped, Flow, Oddity, Tally};
 use crate::clock::Nanos;
-use crate::limits::{HOLE_MAX_MS, HOLE_TOLERANCE_MS, SWAP_QUEUE_MS, UPLINK_QUEUE_MS};
+use crate::limits::{HOLE_MAX_MS, HOLE_TOLERANCE_MS, UPLINK_QUEUE_MS};
 
 /// Caller audio on its way to the model.
 pub struct Uplink {
@@ -25,6 +26,8 @@ pub struct Uplink {
     /// Bytes put into the ring, and taken out of it, since it was made.
     pushed: u64,
     popped: u64,
+    /// Bytes that were listened to as they came in: they could not leave at once.
+    heard_to: u64,
     arrivals: Arrivals,
     /// Bytes that may wait: less than the ring holds while the model's connection is swapped.
     limit_bytes: usize,
@@ -65,6 +68,7 @@ impl Uplink {
             consumer,
             pushed: 0,
             popped: 0,
+            heard_to: 0,
             arrivals: Arrivals::default(),
             limit_bytes: format.bytes_of_ms(UPLINK_QUEUE_MS),
             clock: None,
@@ -72,17 +76,35 @@ impl Uplink {
         }
     }
 
-    /// The model's connection is being swapped: no more than [`SWAP_QUEUE_MS`] waits from now on,
-    /// until [`Uplink::open`].
-    pub fn hold(&mut self, flow: &mut Flow) {
-        self.limit_bytes = self.format.bytes_of_ms(SWAP_QUEUE_MS);
+    /// The model's connection is being swapped: no more than `hold` waits from now on, until
+    /// [`Uplink::open`].
+    pub fn hold(&mut self, hold: Duration, flow: &mut Flow) {
+        let hold_ms = usize::try_from(hold.as_millis()).unwrap_or(UPLINK_QUEUE_MS);
+        self.limit_bytes = self.format.bytes_of_ms(hold_ms.min(UPLINK_QUEUE_MS));
         let excess = self.consumer.len_bytes().saturating_sub(self.limit_bytes);
         self.drop_oldest(excess, Dropped::Overrun, flow);
     }
 
-    /// Drops what waits: the model may have closed because of it.
-    pub fn drop_waiting(&mut self, flow: &mut Flow) {
-        self.drop_oldest(self.consumer.len_bytes(), Dropped::Suspect, flow);
+    /// Drops what waits.
+    pub fn drop_waiting(&mut self, why: Dropped, flow: &mut Flow) {
+        self.drop_oldest(self.consumer.len_bytes(), why, flow);
+    }
+
+    /// Of a swap's bound, how many samples are not taken up by what waits.
+    pub fn spare_samples(&self, hold: Duration) -> u64 {
+        let rate_hz = u128::from(self.format.rate_hz());
+        let bound = u64::try_from(hold.as_millis() * rate_hz / 1_000).unwrap_or(u64::MAX);
+        bound.saturating_sub(self.queued_samples())
+    }
+
+    /// What waits has been listened to as it came in.
+    pub fn note_heard(&mut self) {
+        self.heard_to = self.pushed;
+    }
+
+    /// Whether the group just taken has been listened to before.
+    pub fn was_heard(&self) -> bool {
+        self.popped <= self.heard_to
     }
 
     fn drop_oldest(&mut self, bytes: usize, why: Dropped, flow: &mut Flow) {
@@ -227,11 +249,17 @@ impl Uplink {
     }
 
     /// Takes one group out and leaves it as PCM16 little-endian in `bench.target_bytes`. Returns
-    /// since when it has been ready to leave; `None` if it waited for the model.
+    /// since when it has been ready to leave; `None` if it waited for the model. The caller's own
+    /// samples are left in `bench.source_pcm`. `ducked`: 12 dB quieter than it came in.
     ///
     /// # Panics
     /// If no group waits.
-    pub fn take_group(&mut self, bench: &mut Workbench, flow: &mut Flow) -> Option<Nanos> {
+    pub fn take_group(
+        &mut self,
+        ducked: bool,
+        bench: &mut Workbench,
+        flow: &mut Flow,
+    ) -> Option<Nanos> {
         assert!(self.groups_waiting() > 0, "no group waits");
         let route = self.route.as_mut().expect("groups wait only with a route");
         bench.bytes.resize(route.group_bytes, 0);
@@ -250,6 +278,9 @@ impl Uplink {
         };
         bench.target_bytes.resize(pcm.len() * 2, 0);
         bench.kernels.pcm_to_le(pcm, &mut bench.target_bytes);
+        if ducked {
+            duck(&mut bench.target_bytes);
+        }
 
         flow.messages_out += 1;
         flow.bytes_out += bench.target_bytes.len() as u64;
@@ -268,6 +299,14 @@ impl Uplink {
     }
 }
 
+/// Makes PCM16 little-endian 12 dB quieter.
+fn duck(pcm_le: &mut [u8]) {
+    let (samples, _) = pcm_le.as_chunks_mut::<2>();
+    for sample in samples {
+        *sample = (i16::from_le_bytes(*sample) / 4).to_le_bytes();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -277,10 +316,12 @@ mod tests {
     const TERMS: LineTerms = LineTerms {
         uplink_rate_hz: 16_000,
         uplink_ms: 20,
+        resumable: true,
+        transparent: false,
         greeting: None,
         seed: None,
         nudge: String::new(),
-        transparent: false,
+        go_on: String::new(),
         agent: None,
     };
 
@@ -302,13 +343,17 @@ mod tests {
         balanced(&tally);
         uplink.open(Nanos(3), &TERMS);
         assert_eq!(uplink.groups_waiting(), 2);
-        assert_eq!(uplink.take_group(&mut bench, &mut tally.uplink), None, "waited for the model");
+        assert_eq!(
+            uplink.take_group(false, &mut bench, &mut tally.uplink),
+            None,
+            "waited for the model"
+        );
         assert_eq!(bench.target_bytes.len(), 640);
-        uplink.take_group(&mut bench, &mut tally.uplink);
+        uplink.take_group(false, &mut bench, &mut tally.uplink);
         assert_eq!((tally.uplink.samples_out, tally.uplink.queued), (320, 0));
         balanced(&tally);
         uplink.push(Nanos(9), &[0; 160], &mut tally);
-        assert_eq!(uplink.take_group(&mut bench, &mut tally.uplink), Some(Nanos(9)));
+        assert_eq!(uplink.take_group(false, &mut bench, &mut tally.uplink), Some(Nanos(9)));
     }
 
     #[test]
@@ -322,7 +367,7 @@ mod tests {
         assert_eq!(tally.uplink.dropped[Dropped::Overrun as usize], 480);
         balanced(&tally);
         uplink.open(Nanos(0), &LineTerms { uplink_rate_hz: 8_000, ..TERMS });
-        uplink.take_group(&mut bench, &mut tally.uplink);
+        uplink.take_group(false, &mut bench, &mut tally.uplink);
         let mut fourth = [0; 160];
         Kernels::detect(Isa::Scalar).mulaw_decode(&[3; 160], &mut fourth);
         assert_eq!(bench.source_pcm, fourth);

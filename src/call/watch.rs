@@ -2,28 +2,33 @@
 //!
 //! | what | after | then |
 //! |---|---|---|
-//! | the caller spoke, or was said to have interrupted | [`REPLY_MAX`] | asked to answer |
-//! | it still says nothing | [`REPLY_MAX`] | another connection, same session |
-//! | nor does the session taken up again | [`RESUMED_REPLY_MAX`] | a fresh session |
-//! | it was asked to greet | [`GREETING_MAX`] | asked once more, then as above |
-//! | the caller, or noise, goes on and on | [`OWED_MAX`] | asked to answer |
-//! | it stopped though nobody had spoken | [`PHANTOM_MAX`] | a fresh session |
+//! | the caller spoke, or was said to have interrupted | `reply` | asked to answer |
+//! | it still says nothing | `reply` | another connection, same session |
+//! | nor does the session taken up again | `resumed_reply` | a fresh session |
+//! | it was asked to greet | `greeting` | asked once more, then as above |
+//! | the caller, or noise, goes on and on | `owed` | asked to answer |
+//! | it stopped though nobody had spoken | `phantom` | a fresh session |
 //!
-//! In:       who spoke when, what the model did.
+//! A session that was taken up again before it had been asked is asked first: the question may
+//! have been lost with the old connection. Nobody's connection is given up while he speaks, unless
+//! he has been speaking for as long as `owed`.
+//! In:       who spoke when, what the model did; [`Timers`].
 //! Out:      [`Alarm`]s. An answer is audio or a tool call: transcripts come from a mute one too.
 //! Not here: what is done about it (`call::swap`), who counts as speaking (`call::ear`).
 
+use std::sync::Arc;
+
 use super::session::Cause;
+use super::tally::Nudge;
 use crate::clock::Nanos;
-use crate::limits::{
-    GREETING_MAX, OWED_MAX, PHANTOM_MAX, PHANTOM_SPEECH_MS, REPLY_MAX, RESUMED_REPLY_MAX,
-};
+use crate::config::Timers;
+use crate::limits::PHANTOM_SPEECH_MS;
 
 /// What is to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Alarm {
     /// The model is asked for the answer it owes.
-    Nudge,
+    Nudge(Nudge),
     /// Another connection.
     GiveUpLine(Cause),
 }
@@ -31,11 +36,20 @@ pub(super) enum Alarm {
 /// Who owes whom an answer.
 #[derive(Debug, Default)]
 pub(super) struct Watch {
-    /// Since when the model owes an answer, counted from the caller's last word; `None`: it does
-    /// not.
-    owing_since: Option<Nanos>,
+    timers: Arc<Timers>,
+    debt: Debt,
+}
+
+/// What the model owes, and what has been done about it.
+#[derive(Debug, Default)]
+struct Debt {
+    /// Since when the model owes an answer, counted from the caller's last word, or from when it
+    /// was asked; `None`: it does not.
+    since: Option<Nanos>,
     /// The same from the caller's first word.
-    owing_first: Option<Nanos>,
+    first: Option<Nanos>,
+    /// When the caller was last heard.
+    spoke_at: Option<Nanos>,
     /// The model was cut off while it spoke: it is told to go on where it is taken up again.
     cut_off: bool,
     /// It has been asked for the answer it owes.
@@ -49,18 +63,30 @@ pub(super) struct Watch {
 }
 
 impl Watch {
+    /// Nobody owes anything.
+    pub(super) fn new(timers: Arc<Timers>) -> Watch {
+        Watch { timers, debt: Debt::default() }
+    }
+
+    /// From now on with the timers of the agent that has been chosen.
+    pub(super) fn set_timers(&mut self, timers: Arc<Timers>) {
+        self.timers = timers;
+    }
+
     /// The caller speaks, and is not merely talking along. Once the model has been asked to answer
     /// the time runs, whatever the caller adds.
     pub(super) fn caller_spoke(&mut self, now: Nanos) {
-        if !self.nudged {
-            self.owing_since = Some(now);
-            self.owing_first.get_or_insert(now);
+        let debt = &mut self.debt;
+        debt.spoke_at = Some(now);
+        if !debt.nudged {
+            debt.since = Some(now);
+            debt.first.get_or_insert(now);
         }
     }
 
     /// The caller is heard, with the model silent: whoever interrupted it is there.
     pub(super) fn caller_heard(&mut self, now: Nanos) {
-        self.phantom_due = None;
+        self.debt.phantom_due = None;
         self.caller_spoke(now);
     }
 
@@ -68,79 +94,106 @@ impl Watch {
     pub(super) fn interrupted(&mut self, now: Nanos, spoken_ms: u64) {
         self.caller_spoke(now);
         if spoken_ms < PHANTOM_SPEECH_MS {
-            self.phantom_due.get_or_insert(now.plus(PHANTOM_MAX));
+            self.debt.phantom_due.get_or_insert(now.plus(self.timers.phantom));
         }
     }
 
     /// The model was asked to speak first.
     pub(super) fn asked_to_greet(&mut self, now: Nanos) {
-        self.greeting_due = Some(now.plus(GREETING_MAX));
+        self.debt.greeting_due = Some(now.plus(self.timers.greeting));
+    }
+
+    /// The model was asked for what it owes.
+    pub(super) fn asked(&mut self, now: Nanos) {
+        self.debt.nudged = true;
+        (self.debt.since, self.debt.first) = (Some(now), Some(now));
     }
 
     /// The model speaks, calls a tool, or says that it waits for the caller.
     pub(super) fn answered(&mut self) {
-        *self = Watch::default();
+        self.debt = Debt::default();
     }
 
     /// The connection is given up; `midway`: the model was speaking.
     pub(super) fn line_gone(&mut self, now: Nanos, midway: bool) {
-        if midway || self.greeting_due.is_some() {
-            self.owing_since = Some(now);
-            self.owing_first.get_or_insert(now);
+        let debt = &mut self.debt;
+        if midway || debt.greeting_due.is_some() {
+            debt.since = Some(now);
+            debt.first.get_or_insert(now);
         }
-        self.cut_off |= midway;
-        (self.greeting_due, self.phantom_due) = (None, None);
+        debt.cut_off |= midway;
+        (debt.greeting_due, debt.phantom_due) = (None, None);
     }
 
     /// Another connection is up. What is owed is owed on it, from now on.
     pub(super) fn line_up(&mut self, now: Nanos, resumed: bool) {
-        self.owing_since = self.owing_since.map(|_| now);
-        self.owing_first = self.owing_since;
-        (self.resumed, self.nudged) = (resumed, false);
+        let debt = &mut self.debt;
+        debt.since = debt.since.map(|_| now);
+        debt.first = debt.since;
+        debt.resumed = resumed;
+        // A fresh session has been asked for nothing.
+        debt.nudged &= resumed;
     }
 
     /// Whether the model was cut off while it spoke; told once.
     pub(super) fn was_cut_off(&mut self) -> bool {
-        std::mem::take(&mut self.cut_off)
+        std::mem::take(&mut self.debt.cut_off)
     }
 
     /// Whether the model owes an answer.
     pub(super) fn is_owed(&self) -> bool {
-        self.owing_since.is_some()
+        self.debt.since.is_some()
+    }
+
+    /// Since when the model has owed something: an answer, or its greeting.
+    pub(super) fn owed_from(&self) -> Option<Nanos> {
+        let greeting = self
+            .debt
+            .greeting_due
+            .map(|due| Nanos(due.0.saturating_sub(self.timers.greeting.as_nanos() as u64)));
+        self.debt.first.or(self.debt.since).or(greeting)
     }
 
     /// What is due.
     pub(super) fn poll(&mut self, now: Nanos) -> Option<Alarm> {
-        if self.greeting_due.take_if(|due| now >= *due).is_some() {
-            (self.nudged, self.owing_since) = (true, Some(now));
-            return Some(Alarm::Nudge);
+        if self.debt.greeting_due.take_if(|due| now >= *due).is_some() {
+            self.asked(now);
+            return Some(Alarm::Nudge(Nudge::Greeting));
         }
-        if self.phantom_due.take_if(|due| now >= *due).is_some() {
+        if self.debt.phantom_due.take_if(|due| now >= *due).is_some() {
             return Some(Alarm::GiveUpLine(Cause::Phantom));
         }
         if now < self.reply_due() {
             return None;
         }
-        if self.resumed {
-            return Some(Alarm::GiveUpLine(Cause::Poisoned));
+        match (self.debt.nudged, self.debt.resumed) {
+            (false, _) => {
+                self.asked(now);
+                Some(Alarm::Nudge(Nudge::Reply))
+            }
+            (true, true) => Some(Alarm::GiveUpLine(Cause::Poisoned)),
+            (true, false) => Some(Alarm::GiveUpLine(Cause::Unanswered)),
         }
-        if self.nudged {
-            return Some(Alarm::GiveUpLine(Cause::Unanswered));
-        }
-        (self.nudged, self.owing_since, self.owing_first) = (true, Some(now), None);
-        Some(Alarm::Nudge)
     }
 
     fn reply_due(&self) -> Nanos {
-        let patience = if self.resumed { RESUMED_REPLY_MAX } else { REPLY_MAX };
-        let after =
-            |since: Option<Nanos>, patience| since.map_or(Nanos::NEVER, |at| at.plus(patience));
-        after(self.owing_since, patience).min(after(self.owing_first, OWED_MAX))
+        let (debt, timers) = (&self.debt, &self.timers);
+        let Some(since) = debt.since else { return Nanos::NEVER };
+        let due = match (debt.nudged, debt.resumed) {
+            (false, _) => since.plus(timers.reply),
+            // What follows is another connection: never in the middle of what he says.
+            (true, resumed) => {
+                let patience = if resumed { timers.resumed_reply } else { timers.reply };
+                let quiet_at = debt.spoke_at.map_or(Nanos::ZERO, |at| at.plus(timers.quiet));
+                since.plus(patience).max(quiet_at)
+            }
+        };
+        due.min(debt.first.map_or(Nanos::NEVER, |first| first.plus(timers.owed)))
     }
 
     /// When [`Watch::poll`] has something to say, unless something happens before.
     pub(super) fn next_due(&self) -> Nanos {
-        let fixed = [self.greeting_due, self.phantom_due];
+        let fixed = [self.debt.greeting_due, self.debt.phantom_due];
         fixed.into_iter().flatten().fold(self.reply_due(), Nanos::min)
     }
 }
@@ -148,6 +201,8 @@ impl Watch {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const REPLY: Alarm = Alarm::Nudge(Nudge::Reply);
 
     fn s(seconds: u64) -> Nanos {
         Nanos::from_millis(seconds * 1_000)
@@ -159,7 +214,7 @@ mod tests {
         assert_eq!((watch.poll(s(900)), watch.next_due()), (None, Nanos::NEVER));
         watch.caller_spoke(s(10));
         assert_eq!(watch.poll(s(16)), None);
-        assert_eq!(watch.poll(s(17)), Some(Alarm::Nudge));
+        assert_eq!(watch.poll(s(17)), Some(REPLY));
         watch.caller_spoke(s(20));
         assert_eq!(watch.next_due(), s(24), "hello? does not buy it time");
         assert_eq!(watch.poll(s(24)), Some(Alarm::GiveUpLine(Cause::Unanswered)));
@@ -169,7 +224,7 @@ mod tests {
         assert_eq!(watch.poll(s(33)), Some(Alarm::GiveUpLine(Cause::Poisoned)));
         watch.line_gone(s(33), false);
         watch.line_up(s(34), false);
-        assert_eq!(watch.poll(s(41)), Some(Alarm::Nudge));
+        assert_eq!(watch.poll(s(41)), Some(REPLY));
     }
 
     #[test]
@@ -188,7 +243,7 @@ mod tests {
             watch.caller_heard(s(second));
             assert_eq!(watch.poll(s(second)), None);
         }
-        assert_eq!(watch.poll(s(60)), Some(Alarm::Nudge));
+        assert_eq!(watch.poll(s(60)), Some(REPLY));
         watch.caller_heard(s(61));
         assert_eq!(watch.poll(s(67)), Some(Alarm::GiveUpLine(Cause::Unanswered)));
     }
@@ -198,7 +253,7 @@ mod tests {
         let mut watch = Watch::default();
         watch.asked_to_greet(s(0));
         assert_eq!(watch.next_due(), s(4));
-        assert_eq!(watch.poll(s(4)), Some(Alarm::Nudge));
+        assert_eq!(watch.poll(s(4)), Some(Alarm::Nudge(Nudge::Greeting)));
         assert_eq!(watch.poll(s(10)), None);
         assert_eq!(watch.poll(s(11)), Some(Alarm::GiveUpLine(Cause::Unanswered)));
     }
@@ -233,5 +288,41 @@ mod tests {
         watch.line_gone(s(0), true);
         watch.line_up(s(1), false);
         assert_eq!(watch.next_due(), s(8));
+    }
+
+    #[test]
+    fn nobodys_line_is_given_up_while_he_speaks_unless_he_never_stops() {
+        let mut watch = Watch::default();
+        watch.caller_spoke(s(0));
+        assert_eq!(watch.poll(s(7)), Some(REPLY));
+        for tenth in 70..=180 {
+            let now = Nanos::from_millis(tenth * 100);
+            watch.caller_heard(now);
+            assert_eq!(watch.poll(now), None, "he speaks");
+        }
+        assert_eq!(watch.next_due(), Nanos::from_millis(18_300));
+        assert_eq!(watch.poll(s(19)), Some(Alarm::GiveUpLine(Cause::Unanswered)));
+
+        let mut watch = Watch::default();
+        watch.caller_spoke(s(0));
+        assert_eq!(watch.poll(s(7)), Some(REPLY));
+        for second in 8..67 {
+            watch.caller_heard(s(second));
+            assert_eq!(watch.poll(s(second)), None);
+        }
+        watch.caller_heard(s(67));
+        assert_eq!(watch.poll(s(67)), Some(Alarm::GiveUpLine(Cause::Unanswered)));
+    }
+
+    #[test]
+    fn a_session_taken_up_again_that_owes_an_answer_is_asked_for_it_first() {
+        let mut watch = Watch::default();
+        watch.caller_spoke(s(1));
+        watch.line_gone(s(3), false);
+        watch.line_up(s(4), true);
+        assert_eq!(watch.poll(s(10)), None);
+        assert_eq!(watch.poll(s(11)), Some(REPLY));
+        assert_eq!(watch.poll(s(18)), None);
+        assert_eq!(watch.poll(s(19)), Some(Alarm::GiveUpLine(Cause::Poisoned)));
     }
 }

@@ -14,7 +14,7 @@ use toml::de::DeValue;
 use super::gemini::{Source, tuning};
 use super::settings::{Settings, Table, Written};
 use super::tools::{self, Shelf};
-use super::{Agent, Gemini, Tuning, values};
+use super::{Agent, Gemini, Timers, Tuning, timers, values};
 
 /// What a model is told to be, and what makes it speak: well inside the one message that sets a
 /// session up. Above: an error.
@@ -42,11 +42,12 @@ pub(super) fn read(
     settings: &mut Settings<'_>,
     gemini: &Gemini,
     shelf: &Shelf<'_>,
+    timers: &Arc<Timers>,
 ) -> Vec<Arc<Agent>> {
     let (mut agents, mut for_the_rest) = (Vec::new(), None);
     let (mut names, mut numbers) = (BTreeSet::new(), BTreeSet::new());
     for mut table in settings.take_list("agents") {
-        let agent = read_one(settings, &mut table, gemini, shelf);
+        let agent = read_one(settings, &mut table, gemini, shelf, timers);
         if !names.insert(agent.name.clone()) {
             settings.fail_in(&mut table, "name", "another agent has this name");
         }
@@ -65,14 +66,14 @@ pub(super) fn read(
         settings.done_with(&table);
     }
     agents.push(Arc::new(for_the_rest.unwrap_or_else(|| {
-        let mut agent = default_agent(&gemini.model, gemini.tuning);
+        let mut agent = default_agent(&gemini.model, gemini.tuning, timers);
         shelf.equip(&mut agent);
         agent
     })));
     agents
 }
 
-pub(super) fn default_agent(model: &str, tuning: Tuning) -> Agent {
+pub(super) fn default_agent(model: &str, tuning: Tuning, timers: &Arc<Timers>) -> Agent {
     Agent {
         name: DEFAULT_NAME.to_owned(),
         numbers: vec![EVERY_NUMBER.to_owned()],
@@ -80,6 +81,7 @@ pub(super) fn default_agent(model: &str, tuning: Tuning) -> Agent {
         voice: Some(DEFAULT_VOICE.to_owned()),
         model: model.to_owned(),
         greeting: Some(DEFAULT_GREETING.to_owned()),
+        timers: Arc::clone(timers),
         language: None,
         time_zone: TimeZone::UTC,
         web: true,
@@ -96,9 +98,10 @@ fn read_one<'s>(
     table: &mut Table<'s>,
     gemini: &Gemini,
     shelf: &Shelf<'_>,
+    timers: &Arc<Timers>,
 ) -> Agent {
     let folder = settings.folder();
-    let mut agent = default_agent(&gemini.model, gemini.tuning);
+    let mut agent = default_agent(&gemini.model, gemini.tuning, timers);
     if let Some(name) = settings.read_in(table, "name", short_name) {
         agent.name = name;
     } else if !table.has("name") {
@@ -118,6 +121,10 @@ fn read_one<'s>(
     }
     if let Some(greeting) = settings.read_in(table, "greeting", values::text_owned) {
         agent.greeting = Some(greeting).filter(|greeting| !greeting.trim().is_empty());
+    }
+    let own = |written: &Written<'_>| timers::own(written, timers);
+    if let Some(timers) = settings.read_in(table, "timers", own) {
+        agent.timers = Arc::new(timers);
     }
     read_manners(settings, table, &mut agent);
     read_abilities(settings, table, shelf, &mut agent);

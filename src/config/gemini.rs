@@ -66,6 +66,8 @@ pub(super) fn read(settings: &mut Settings<'_>) -> Gemini {
         uplink_ms: settings
             .read(Key::open("gemini", "uplink_ms"), values::one_of(&[20, 40, 60, 80, 100]))
             .unwrap_or(DEFAULT_UPLINK_MS),
+        swap: settings.read(Key::open("gemini", "swap"), values::swap_order).unwrap_or_default(),
+        duck: settings.read(Key::open("gemini", "duck"), values::truth).unwrap_or(false),
         pool: settings
             .read(Key::open("gemini", "pool"), values::whole(0..=POOL_MAX))
             .unwrap_or(DEFAULT_POOL),

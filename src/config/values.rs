@@ -12,7 +12,7 @@ use dsp::kernels::Isa;
 use toml::de::DeValue;
 
 use super::settings::Written;
-use super::{Busy, ModelUrl, Secret, SignatureMode};
+use super::{Busy, ModelUrl, Secret, SignatureMode, SwapOrder};
 
 use crate::limits::{PTIME_MS, SENTENCE_MAX_BYTES};
 
@@ -106,6 +106,22 @@ pub(super) fn truth(written: &Written<'_>) -> Result<bool, String> {
         Written::Toml(value) => value.as_bool(),
     };
     truth.ok_or_else(|| "must be true or false".to_owned())
+}
+
+/// One of a few words.
+pub(super) fn word<T: Copy>(
+    written: &Written<'_>,
+    words: &[(&'static str, T)],
+) -> Result<T, String> {
+    let known = text(written).ok().and_then(|text| words.iter().find(|word| word.0 == text));
+    let listed = || words.iter().map(|word| format!("\"{}\"", word.0)).collect::<Vec<_>>();
+    known.map(|word| word.1).ok_or_else(|| format!("must be {}", listed().join(" or ")))
+}
+
+/// Which of two connections goes first.
+pub(super) fn swap_order(written: &Written<'_>) -> Result<SwapOrder, String> {
+    let words = [("close_first", SwapOrder::CloseFirst), ("setup_first", SwapOrder::SetupFirst)];
+    word(written, &words)
 }
 
 /// A length of time within `range`.

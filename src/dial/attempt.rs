@@ -56,8 +56,11 @@ pub(super) struct Failure {
 
 impl From<LineFault> for Failure {
     fn from(fault: LineFault) -> Failure {
-        let closed = matches!(fault, LineFault::Closed { .. });
-        Failure { fault, close: closed.then_some(CloseClass::Lost), reason: String::new() }
+        let close = match fault {
+            LineFault::Closed { class, .. } => Some(class),
+            _ => None,
+        };
+        Failure { fault, close, reason: String::new() }
     }
 }
 
@@ -300,7 +303,7 @@ fn lasts(message: &[u8]) -> Result<(), LineFault> {
     match (message.error, message.go_away) {
         (Some(_), _) => Err(LineFault::Broke),
         // It would be given up by its call before it was used.
-        (None, Some(_)) => Err(LineFault::Closed { code: None }),
+        (None, Some(_)) => Err(LineFault::closed(None, "")),
         (None, None) => Ok(()),
     }
 }
@@ -337,10 +340,7 @@ fn closed(code: Option<CloseCode>, reason: &str, secret: Option<&Secret>) -> Fai
     let code = code.map(CloseCode::number);
     let class = CloseClass::of(code, reason);
     Failure {
-        fault: match class {
-            CloseClass::Quota => LineFault::Quota,
-            _ => LineFault::Closed { code },
-        },
+        fault: LineFault::closed(code, reason),
         close: Some(class),
         reason: redact(reason, secret.map(Secret::reveal)),
     }
@@ -478,7 +478,7 @@ mod tests {
         ws::write_close(Role::Server, code, reason, [0; 4], &mut close);
         let (step, sent, _) = after(&[close]);
         let failure = Failure {
-            fault: LineFault::Closed { code: Some(1007) },
+            fault: LineFault::closed(Some(1007), "Unknown name \"x\""),
             close: Some(CloseClass::Key),
             reason: "API key not valid: ***".to_owned(),
         };

@@ -205,7 +205,7 @@ impl Connection {
             match received.map_err(io_fault)? {
                 Received::All(_) => return Ok(Step::Waiting),
                 Received::Some(_) => {}
-                Received::End => return Err(LineFault::Closed { code: None }.into()),
+                Received::End => return Err(LineFault::closed(None, "").into()),
             }
         }
     }
@@ -304,7 +304,7 @@ fn connected(socket: &TcpStream) -> io::Result<bool> {
 fn io_fault(error: io::Error) -> Failure {
     let fault = match error.kind() {
         ErrorKind::InvalidData => LineFault::Tls,
-        _ => LineFault::Closed { code: None },
+        _ => LineFault::closed(None, ""),
     };
     Failure { reason: error.to_string(), ..fault.into() }
 }

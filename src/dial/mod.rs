@@ -40,10 +40,9 @@ use mio::{Events, Poll, Token, Waker};
 use crate::buf::SendBuf;
 use crate::call::{LineFault, LineTerms, Revival};
 use crate::clock::{Clock, Nanos};
-use crate::config::{Config, Flavor};
+use crate::config::{Config, Flavor, Timers};
 use crate::limits::{
-    AHEAD_KEPT, DIAL_ATTEMPTS, DIAL_BACKOFF, DIAL_SETUP_TIMEOUT, DIAL_TCP_TIMEOUT,
-    DIAL_UPGRADE_TIMEOUT, DIALS_AT_ONCE, LETTERS_PER_TURN, SPARES_MAX, TOKEN_COMMAND_TIMEOUT,
+    AHEAD_KEPT, DIAL_ATTEMPTS, DIALS_AT_ONCE, LETTERS_PER_TURN, SPARES_MAX, TOKEN_COMMAND_TIMEOUT,
 };
 use crate::mail::{CallKey, DialLetter, Line, Mailbox, Postbox, WorkerLetter, mailbox};
 use crate::metrics::Shared;
@@ -69,6 +68,8 @@ const SILENT_ATTEMPTS_MAX: u32 = 2;
 const BACKOFF_JITTER: f64 = 0.2;
 /// Asks a model for the answer it owes.
 const NUDGE: &str = "(The caller is waiting for you to say something.)";
+/// Asks a model to go on that broke off.
+const GO_ON: &str = "(You stopped in the middle of a sentence. If there was more, say it.)";
 /// The bell's token; places in the table have the smaller ones.
 const BELL: Token = Token(usize::MAX);
 
@@ -91,17 +92,23 @@ pub struct Patience {
     pub ahead: Duration,
 }
 
-impl Default for Patience {
-    fn default() -> Patience {
+impl From<&Timers> for Patience {
+    fn from(timers: &Timers) -> Patience {
         Patience {
-            resolve: DIAL_TCP_TIMEOUT,
+            resolve: timers.tcp,
+            tcp: timers.tcp,
+            upgrade: timers.upgrade,
+            setup: timers.setup,
+            backoff: timers.backoff,
             token: TOKEN_COMMAND_TIMEOUT,
-            tcp: DIAL_TCP_TIMEOUT,
-            upgrade: DIAL_UPGRADE_TIMEOUT,
-            setup: DIAL_SETUP_TIMEOUT,
-            backoff: DIAL_BACKOFF,
             ahead: AHEAD_KEPT,
         }
+    }
+}
+
+impl Default for Patience {
+    fn default() -> Patience {
+        Patience::from(&Timers::default())
     }
 }
 
@@ -212,7 +219,8 @@ impl Dial {
         clock: Clock,
         shared: Arc<Shared>,
     ) -> Result<(Dial, Postbox<DialLetter>), DialError> {
-        Dial::with_patience(config, clock, shared, Patience::default())
+        let patience = Patience::from(&*config.timers);
+        Dial::with_patience(config, clock, shared, patience)
     }
 
     /// The same, with other times.
@@ -612,6 +620,8 @@ impl Dial {
             greeting: greeting.map(|text| greeting_json(&order.agent.model, text)),
             seed: seed_of(&order.agent.model, order.purpose.revival()),
             nudge: greeting_json(&order.agent.model, NUDGE),
+            go_on: greeting_json(&order.agent.model, GO_ON),
+            resumable: order.resumable,
             transparent: order.is_transparent(&self.service),
             agent: Some(order.agent.clone()),
         };
@@ -636,9 +646,7 @@ impl Dial {
             self.places[index] = Some(Place { order, stage });
             return;
         }
-        if std::mem::take(&mut order.from_spare)
-            && failure.fault == (LineFault::Closed { code: None })
-        {
+        if std::mem::take(&mut order.from_spare) && failure.close == Some(CloseClass::Lost) {
             order.attempts = 0;
             let stage = Stage::Pausing { until: now };
             self.places[index] = Some(Place { order, stage });

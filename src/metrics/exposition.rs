@@ -15,7 +15,7 @@ use super::figures::{Figures, Histograms, Stage};
 use super::shared::{Labelled, Shared};
 use super::tools::TOOL_BUCKETS;
 use crate::call::session::{self, Cause};
-use crate::call::{Class, Dropped, Ending, Flow, Lines, Oddity, ToolOutcome};
+use crate::call::{Class, Dropped, Ending, Flow, Lines, Nudge, Oddity, ToolOutcome};
 use crate::wire::gemini::CloseClass;
 
 /// What this program is.
@@ -190,9 +190,34 @@ impl Page<'_> {
             }
         }
         let name = "model_nudges_total";
-        text.family(name, Kind::Counter, "Times a model was asked for the answer it owed.");
+        text.family(name, Kind::Counter, "Times a model was asked to speak, by what was missing.");
         for (class, tally) in by_class(&self.totals.tally) {
-            text.sample(name, &[("class", class)], tally.lines.nudges);
+            for (reason, count) in Nudge::LABELS.iter().zip(tally.lines.nudges) {
+                text.sample(name, &[("class", class), ("reason", reason)], count);
+            }
+        }
+        let name = "model_stream_ends_total";
+        text.family(
+            name,
+            Kind::Counter,
+            "Times a model was told that the caller's words had ended.",
+        );
+        for (class, tally) in by_class(&self.totals.tally) {
+            text.sample(name, &[("class", class)], tally.lines.stream_ends);
+        }
+        let name = "model_replays_total";
+        text.family(
+            name,
+            Kind::Counter,
+            "What came or was sent once more when a session was resumed.",
+        );
+        for (class, tally) in by_class(&self.totals.tally) {
+            let lines = &tally.lines;
+            for (what, count) in
+                [("transcript", lines.replayed_transcripts), ("message", lines.replayed_messages)]
+            {
+                text.sample(name, &[("class", class), ("what", what)], count);
+            }
         }
         let name = "model_closes_total";
         text.family(name, Kind::Counter, "Connections the model ended in a call, by close code.");

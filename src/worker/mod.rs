@@ -270,7 +270,11 @@ impl Worker {
         if socket.register(self.poll.registry(), token_of(key.slot, Leg::Agent)).is_err() {
             guard(&mut slot.call, now, |call| call.handle_no_line(now, LineFault::Broke));
         } else {
-            // Of an old connection whatever could be sent has been: it is dropped here at last.
+            // Of an old connection whatever could be sent has been, or is now: it is dropped here.
+            guard(&mut slot.call, now, |call| call.dismiss_agent(now));
+            if let Some(old) = &mut slot.agent {
+                let _ = old.send(slot.call.agent_output(), |_| {});
+            }
             slot.agent = Some(Connection::new(socket, unread));
             slot.model = Some((agent, facts));
             guard(&mut slot.call, now, |call| call.handle_line(now, &terms));

@@ -15,7 +15,7 @@ use vocaris::call::{
     Tally, ToolOrder, Workbench,
 };
 use vocaris::clock::Nanos;
-use vocaris::config::Agent;
+use vocaris::config::{Agent, Timers};
 
 /// A socket without a network: what the peer wrote, and what it has still to read.
 #[derive(Default)]
@@ -133,16 +133,29 @@ pub(crate) fn terms() -> LineTerms {
     LineTerms {
         uplink_rate_hz: 16_000,
         uplink_ms: 20,
-        greeting: None,
-        seed: None,
+        resumable: true,
         nudge: r#"{"nudge":1}"#.to_owned(),
-        transparent: false,
-        agent: None,
+        go_on: r#"{"go_on":1}"#.to_owned(),
+        ..LineTerms::default()
     }
 }
 
 fn terms_of(agent: Agent) -> LineTerms {
     LineTerms { agent: Some(Arc::new(agent)), ..terms() }
+}
+
+/// What every call here is told. What peers say here is too even for speech, so that a sample
+/// missing or doubled is seen: nobody listens for tones.
+pub(crate) fn settings() -> Settings {
+    let settings = with_timers(|timers| timers.tone = Duration::ZERO);
+    Settings { max_duration: Duration::from_secs(3_600), ..settings }
+}
+
+/// The same with other timers; tones are listened for, unless the change says otherwise.
+pub(crate) fn with_timers(change: impl FnOnce(&mut Timers)) -> Settings {
+    let mut timers = Timers::default();
+    change(&mut timers);
+    Settings { timers: Arc::new(timers), ..Settings::default() }
 }
 
 impl Stage {
@@ -152,11 +165,11 @@ impl Stage {
 
     /// A call that may last so long.
     pub(crate) fn lasting(door: Door, max_duration: Duration) -> Stage {
-        let settings = Settings {
-            playout_lead: Duration::from_millis(300),
-            max_duration,
-            uplink_rate_hz: 16_000,
-        };
+        Stage::with(door, Settings { max_duration, ..settings() })
+    }
+
+    /// A call with settings of its own.
+    pub(crate) fn with(door: Door, settings: Settings) -> Stage {
         let now = Nanos::from_millis(1);
         Stage {
             call: Call::new(now, CallId(7), door, settings, 42),
@@ -178,11 +191,21 @@ impl Stage {
 
     /// A carrier's call whose model is ready.
     pub(crate) fn joined() -> Stage {
-        let mut stage = Stage::new(Door::Twilio);
+        Stage::joined_with(settings())
+    }
+
+    pub(crate) fn joined_with(settings: Settings) -> Stage {
+        let mut stage = Stage::opened_with(settings);
+        stage.join();
+        stage
+    }
+
+    /// A carrier's call that waits for its model.
+    pub(crate) fn opened_with(settings: Settings) -> Stage {
+        let mut stage = Stage::with(Door::Twilio, settings);
         stage.phone.say(json!({"event": "connected", "protocol": "Call", "version": "1.0.0"}));
         stage.phone.say(start());
         stage.settle();
-        stage.join();
         stage
     }
 
@@ -205,8 +228,7 @@ impl Stage {
     }
 
     pub(crate) fn join_as(&mut self, agent: Agent) {
-        self.call.handle_line(self.now, &terms_of(agent));
-        self.settle();
+        self.join_with(&terms_of(agent));
     }
 
     pub(crate) fn redial_as(&mut self, agent: Agent) -> Revival {
@@ -214,7 +236,11 @@ impl Stage {
     }
 
     pub(crate) fn join(&mut self) {
-        self.call.handle_line(self.now, &terms());
+        self.join_with(&terms());
+    }
+
+    pub(crate) fn join_with(&mut self, terms: &LineTerms) {
+        self.call.handle_line(self.now, terms);
         self.settle();
     }
 
@@ -226,6 +252,9 @@ impl Stage {
     pub(crate) fn redial_with(&mut self, terms: &LineTerms) -> Revival {
         let revival = self.redials.pop_front().expect("a line was asked for");
         assert!(self.redials.is_empty(), "one line is asked for at a time");
+        // Whoever has the old socket lets it have what waits for it, and drops it.
+        self.call.dismiss_agent(self.now);
+        self.agent.listen(self.call.agent_output());
         let old = std::mem::replace(&mut self.agent, Peer::new(Role::Server));
         self.former.push(old);
         self.call.handle_line(self.now, terms);

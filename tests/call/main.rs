@@ -1,8 +1,10 @@
 //! One call between two independent peers, in virtual time: what each side hears, and how it ends.
 
+mod closes;
 mod harness;
 mod session;
 mod tools;
+mod traps;
 
 use dsp::kernels::{Isa, Kernels};
 use dsp::resample::{Conversion, FilterSet, Resampler};

@@ -181,11 +181,11 @@ fn a_handle_refused_with_1011_is_tried_once_more_then_a_fresh_session() {
     let mut stage = Stage::joined();
     stage.update("h");
     stage.lose_agent();
-    assert_eq!(stage.refuse(LineFault::Closed { code: Some(1011) }), resume("h"));
+    assert_eq!(stage.refuse(LineFault::closed(Some(1011), "")), resume("h"));
     stage.pass(299);
     assert!(stage.redials.is_empty());
     stage.pass(1);
-    assert_eq!(stage.refuse(LineFault::Closed { code: Some(1011) }), resume("h"));
+    assert_eq!(stage.refuse(LineFault::closed(Some(1011), "")), resume("h"));
     stage.pass(300);
     assert_eq!(stage.redial(), fresh());
     stage.lose_agent();
@@ -194,7 +194,7 @@ fn a_handle_refused_with_1011_is_tried_once_more_then_a_fresh_session() {
 
 #[test]
 fn a_handle_that_is_refused_for_good_or_never_answered_is_not_tried_again() {
-    for fault in [LineFault::Timeout, LineFault::Closed { code: Some(1008) }] {
+    for fault in [LineFault::Timeout, LineFault::closed(Some(1008), "")] {
         let mut stage = Stage::joined();
         stage.update("h");
         stage.lose_agent();
@@ -210,8 +210,8 @@ fn a_line_that_cannot_be_had_for_good_ends_the_call_with_the_fallback() {
     for fault in [
         LineFault::Quota,
         LineFault::Refused { status: 403 },
-        LineFault::Closed { code: Some(1008) },
-        LineFault::Closed { code: Some(1007) },
+        LineFault::closed(Some(1008), ""),
+        LineFault::closed(Some(1007), ""),
     ] {
         let mut stage = Stage::joined();
         stage.lose_agent();
@@ -523,10 +523,36 @@ fn two_rotations_in_a_row_lose_nothing_of_the_caller() {
 }
 
 #[test]
-fn a_service_that_sends_everybody_away_at_once_is_not_dialled_for_ever() {
+fn a_service_that_sends_everybody_away_at_once_is_dialled_ever_more_slowly_and_not_for_ever() {
+    let mut stage = Stage::joined();
+    let (began, mut at_ms) = (stage.now, Vec::new());
+    while stage.ending.is_none() {
+        if stage.call.needs_agent() && stage.agent.close_code().is_none() {
+            go_away(&mut stage, "0s");
+        }
+        if !stage.redials.is_empty() {
+            stage.redial();
+            at_ms.push(stage.now.since(began).as_millis() as u64);
+        }
+        stage.pass(10);
+        assert!(at_ms.len() < 100);
+    }
+    let gaps: Vec<_> = at_ms.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    for (gap, expected) in gaps[2..].iter().zip([250, 500, 1_000, 2_000, 4_000, 4_000]) {
+        let range = expected * 8 / 10..=expected * 12 / 10 + 40;
+        assert!(range.contains(gap), "{gaps:?}");
+    }
+    let lasted = stage.now.since(began).as_secs();
+    assert!((28..40).contains(&lasted), "{lasted} s, {gaps:?}");
+    assert_eq!(stage.ending, Some(Ending::ModelClosed { code: None }));
+}
+
+#[test]
+fn one_that_says_a_word_before_it_sends_everybody_away_is_not_dialled_for_ever_either() {
     let mut stage = Stage::joined();
     let mut lines = 0;
     while stage.ending.is_none() {
+        stage.agent.say(speech(&voice(480, 0)));
         go_away(&mut stage, "0s");
         stage.pass(500);
         if !stage.redials.is_empty() {
@@ -560,7 +586,7 @@ fn a_model_that_does_not_answer_is_asked_then_resumed_then_begun_afresh() {
     stage.pass(8_000);
     assert!(matches!(stage.redial(), Revival::Fresh { summary } if summary.contains("Hello?")));
     assert_eq!(swaps(&stage), [(Kind::Resume, Cause::Unanswered), (Kind::Fresh, Cause::Poisoned)]);
-    assert_eq!(stage.tally().lines.nudges, 1);
+    assert_eq!(stage.tally().lines.nudges.iter().sum::<u64>(), 1);
     stage.agent.say(speech(&voice(4_800, 0)));
     stage.settle();
     assert_eq!(until_redial(&mut stage, 30_000), None, "it has answered");

@@ -7,9 +7,8 @@ use std::time::Duration;
 use vocaris::call::{Dropped, Tally};
 use vocaris::clock::Nanos;
 use vocaris::limits::{
-    AGENT_DEAD, AGENT_OUTPUT_MAX_BYTES, DOWNLINK_QUEUE_MS, FAREWELL_TIMEOUT, JOIN_TIMEOUT,
-    OUTAGE_MAX, PHONE_CLOSE_TIMEOUT, PHONE_DEAD, PHONE_OUTPUT_MAX_BYTES, START_TIMEOUT,
-    UPLINK_QUEUE_MS,
+    AGENT_OUTPUT_MAX_BYTES, DOWNLINK_QUEUE_MS, FAREWELL_TIMEOUT, JOIN_TIMEOUT, PHONE_CLOSE_TIMEOUT,
+    PHONE_DEAD, PHONE_OUTPUT_MAX_BYTES, START_TIMEOUT, UPLINK_QUEUE_MS,
 };
 
 use crate::world::{Phase, World};
@@ -143,7 +142,7 @@ impl Watch {
             Phase::Opening => START_TIMEOUT,
             Phase::Waiting => JOIN_TIMEOUT,
             Phase::Live => Duration::MAX,
-            it if it == swap.0 || it == swap.1 => OUTAGE_MAX,
+            it if it == swap.0 || it == swap.1 => crate::world::timers().outage,
             Phase::Leaving => Duration::from_millis(DOWNLINK_QUEUE_MS as u64) + FAREWELL_TIMEOUT,
             _ => PHONE_CLOSE_TIMEOUT,
         };
@@ -155,7 +154,7 @@ impl Watch {
         let silent = now.since(self.phone_spoke_at);
         assert!(silent <= PHONE_DEAD + SLACK, "the phone is silent for {silent:?}");
         let unheard = self.unheard_since.map_or(Duration::ZERO, |since| now.since(since));
-        let matters = phase == Phase::Live && unheard > AGENT_DEAD + SLACK;
+        let matters = phase == Phase::Live && unheard > crate::world::timers().dead + SLACK;
         assert!(!matters, "the model is silent for {unheard:?}");
     }
 

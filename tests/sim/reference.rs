@@ -144,8 +144,10 @@ pub(crate) struct CallerHears {
     pub(crate) samples_late: u64,
     /// Bytes of audio heard so far.
     pub(crate) heard_bytes: u64,
-    /// Audio that found the ring full, in bytes.
+    /// Audio that found the ring full, or came behind such in its turn, in bytes.
     pub(crate) overrun_bytes: u64,
+    /// The rest of the turn is dropped.
+    is_cut: bool,
     /// Audio that must have been thrown away by clears, in bytes.
     cleared_bytes: u64,
     clears: u64,
@@ -169,6 +171,7 @@ impl CallerHears {
             samples_late: 0,
             heard_bytes: 0,
             overrun_bytes: 0,
+            is_cut: false,
             cleared_bytes: 0,
             clears: 0,
         }
@@ -224,7 +227,8 @@ impl CallerHears {
         let capacity = self.sound.bytes_of_ms(DOWNLINK_QUEUE_MS);
         let section = self.sections.back_mut().expect("there is always one");
         let waiting = section.len() - (left - self.left_before) as usize;
-        let room = capacity - waiting;
+        let room = if self.is_cut { 0 } else { capacity - waiting };
+        self.is_cut |= sound.len() > room;
         self.overrun_bytes += sound.len().saturating_sub(room) as u64;
         sound.truncate(room);
         section.bytes.extend_from_slice(&sound);
@@ -245,6 +249,7 @@ impl CallerHears {
         if std::mem::replace(&mut self.is_whole, true) {
             return;
         }
+        self.is_cut = false;
         self.converter.reset();
         let frame = self.sound.bytes_of_ms(PTIME_MS);
         let silence = self.sound.silence();
@@ -263,7 +268,7 @@ impl CallerHears {
         if let Some(void) = void {
             self.floor = Floor::Void { until: now.plus(void) };
         }
-        (self.half, self.is_whole) = (None, true);
+        (self.half, self.is_whole, self.is_cut) = (None, true, false);
         self.converter.reset();
         self.left_before = left;
         self.changes.clear();
@@ -334,6 +339,8 @@ pub(crate) struct ModelHears {
     /// Said and not yet on its way, from `start` on.
     waiting: Vec<u8>,
     start: usize,
+    /// Messages that the line before had not taken: they go first to the next one.
+    held: VecDeque<Vec<u8>>,
     limit_bytes: usize,
     converter: Option<Converter>,
     rate_hz: u32,
@@ -362,6 +369,7 @@ impl ModelHears {
             sound,
             waiting: Vec::new(),
             start: 0,
+            held: VecDeque::new(),
             limit_bytes: sound.bytes_of_ms(UPLINK_QUEUE_MS),
             converter: None,
             rate_hz: 0,
@@ -433,10 +441,22 @@ impl ModelHears {
         }
         let (from, to) = (self.sound.rate_hz, self.rate_hz);
         self.converter.get_or_insert_with(|| Converter::new(from, to));
+        let bound = self.sound.bytes_of_ms(SWAP_QUEUE_MS);
+        let room = bound.saturating_sub(self.waiting_bytes());
+        while self.held.len() * self.group_bytes > room {
+            self.held.pop_front();
+            self.overrun += self.group_samples();
+        }
     }
 
-    /// The line was given up; `suspect`: perhaps because of the audio that waits.
-    pub(crate) fn line_given_up(&mut self, suspect: bool) {
+    fn group_samples(&self) -> u64 {
+        (self.group_bytes / self.sound.sample_bytes) as u64
+    }
+
+    /// The line was given up, and has not taken `untaken`; `suspect`: perhaps because of the audio
+    /// that waits.
+    pub(crate) fn line_given_up(&mut self, suspect: bool, untaken: Vec<Vec<u8>>) {
+        self.held.extend(untaken);
         self.limit_bytes = self.sound.bytes_of_ms(SWAP_QUEUE_MS);
         self.drop_oldest();
         if suspect {
@@ -451,6 +471,9 @@ impl ModelHears {
     /// If that was not next.
     pub(crate) fn sent(&mut self, rate_hz: u32, pcm_le: &[u8]) {
         assert_eq!(rate_hz, self.rate_hz, "the rate agreed upon");
+        if let Some(held) = self.held.pop_front() {
+            return assert!(held == pcm_le, "what was held goes first, as it was");
+        }
         assert!(self.has_group(), "the model hears what nobody said");
         let group = &self.waiting[self.start..self.start + self.group_bytes];
         let pcm = self.sound.decode(&self.kernels, group);
@@ -462,6 +485,7 @@ impl ModelHears {
 
     /// The call is over: nothing waits any more.
     pub(crate) fn end(&mut self) {
+        self.held.clear();
         self.forget(self.waiting_bytes());
     }
 
@@ -478,7 +502,8 @@ impl ModelHears {
     }
 
     pub(crate) fn waiting_samples(&self) -> u64 {
-        (self.waiting_bytes() / self.sound.sample_bytes) as u64
+        let held = self.held.len() as u64 * self.group_samples();
+        held + (self.waiting_bytes() / self.sound.sample_bytes) as u64
     }
 
     /// Whether a whole message waits.

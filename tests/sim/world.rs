@@ -13,10 +13,10 @@ use dsp::kernels::{Isa, Kernels};
 use vocaris::call::session::Cause;
 use vocaris::call::{
     Call, CallId, Door, Dropped, Ending, LineFault, LineTerms, Refusal, Report, Request, Revival,
-    Settings, Workbench,
+    Settings, ToolOrder, ToolOutcome, ToolReply, Workbench,
 };
 use vocaris::clock::Nanos;
-use vocaris::config::{Agent, Tool, ToolBehavior, ToolKind, ToolScheduling};
+use vocaris::config::{Agent, Timers, Tool, ToolBehavior, ToolKind, ToolScheduling};
 use vocaris::wire::gemini::CloseClass;
 
 use crate::faults::{Counts, Dice, Fault};
@@ -134,6 +134,18 @@ pub(crate) struct World {
     is_traced: bool,
 }
 
+/// The model's audio here is a tone, its turns are of any length, and it is interrupted at any time:
+/// what is done about that has tests of its own.
+pub(crate) fn timers() -> Timers {
+    Timers {
+        tone: Duration::ZERO,
+        short_turn: Duration::ZERO,
+        greeting_hold: Duration::ZERO,
+        interruptions: 0,
+        ..Timers::default()
+    }
+}
+
 impl World {
     pub(crate) fn new(plan: Plan) -> World {
         let Plan { seed, saboteur, rotating } = plan;
@@ -179,6 +191,7 @@ impl World {
             seed: Some(content_json("seed")),
             nudge: content_json("go on"),
             agent: Some(agent()),
+            resumable: true,
             ..LineTerms::default()
         };
         let lead_ms = *dice.random().choice(&[300, 300, 300, 100, 0]).unwrap();
@@ -186,6 +199,8 @@ impl World {
             playout_lead: Duration::from_millis(lead_ms),
             max_duration: max,
             uplink_rate_hz: terms.uplink_rate_hz,
+            timers: Arc::new(timers()),
+            ..Settings::default()
         };
         World {
             call: Call::new(now, CallId(seed), door, settings, seed),
@@ -513,8 +528,9 @@ impl World {
             }
             Request::Report(Report::LineGivenUp { cause }) => {
                 self.phase = Phase::Swapping { is_cut: false };
+                let untaken = self.take_back_audio();
                 let uplink = self.uplink.as_mut().expect("a line was up");
-                uplink.line_given_up(cause == Cause::Closed(CloseClass::Argument));
+                uplink.line_given_up(cause == Cause::Closed(CloseClass::Argument), untaken);
             }
             _ => {}
         }
@@ -581,13 +597,13 @@ impl World {
         let dice = &mut self.dice;
         let mut later = dice.random().u64(5..400);
         let fate = if resumed && dice.strikes(Fault::ResumeRefused, 800) {
-            Fate::NoLine(LineFault::Closed { code: Some(1011) })
+            Fate::NoLine(LineFault::closed(Some(1011), ""))
         } else if !resumed && dice.strikes(Fault::FreshRefused, 800) {
             let faults = [
                 LineFault::Timeout,
                 LineFault::Connect,
                 LineFault::Refused { status: 503 },
-                LineFault::Closed { code: Some(1007) },
+                LineFault::closed(Some(1007), ""),
             ];
             Fate::NoLine(*dice.random().choice(&faults).unwrap())
         } else if dice.strikes(Fault::LineRefusedForGood, 200) {
@@ -643,6 +659,24 @@ impl World {
     fn forget_told(&mut self) {
         (self.tap, self.tapped_bytes, self.taken_bytes) = (Reader::new(true), 0, 0);
         self.told.clear();
+    }
+
+    /// Audio that the model has not taken when its line is given up: it is for the next one.
+    fn take_back_audio(&mut self) -> Vec<Vec<u8>> {
+        let (mut start, mut upto) = (self.taken_bytes, self.taken_bytes);
+        let (mut untaken, mut kept) = (Vec::new(), VecDeque::new());
+        for (end, told) in self.told.drain(..) {
+            match told {
+                Told::Audio { pcm_le, .. } => untaken.push(pcm_le),
+                other => {
+                    upto += end - start;
+                    kept.push_back((upto, other));
+                }
+            }
+            start = end;
+        }
+        (self.told, self.tapped_bytes) = (kept, upto);
+        untaken
     }
 
     /// Reads what the relay has written for the model, at once.

@@ -89,6 +89,26 @@ impl CloseClass {
         }
     }
 
+    /// Whether the same request may be taken another time: a wrong key, model or field stays wrong.
+    pub const fn may_pass(self) -> bool {
+        match self {
+            CloseClass::Key
+            | CloseClass::Quota
+            | CloseClass::NotFound
+            | CloseClass::Field
+            | CloseClass::Argument
+            | CloseClass::Unsupported
+            | CloseClass::Policy => false,
+            CloseClass::Aborted
+            | CloseClass::Unavailable
+            | CloseClass::Deadline
+            | CloseClass::Internal
+            | CloseClass::Normal
+            | CloseClass::Lost
+            | CloseClass::Other => true,
+        }
+    }
+
     /// The label of its counter.
     pub const fn label(self) -> &'static str {
         CloseClass::LABELS[self as usize]
