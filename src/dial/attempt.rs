@@ -568,7 +568,7 @@ mod tests {
 
     #[test]
     fn a_session_that_leaves_while_it_waits_or_makes_no_sense_is_given_up() {
-        let lost = LineFault::Closed { code: None };
+        let lost = LineFault::closed(None, "");
         for (payload, fault) in [
             (&br#"{"goAway":{"timeLeft":"5s"}}"#[..], lost),
             (b"{\"error\":{}}", LineFault::Broke),
