@@ -423,7 +423,7 @@ fn closes_before_the_model_is_ready_are_told_apart() {
         outbound.order(3);
         let expected = match class {
             "quota" => LineFault::Quota,
-            _ => LineFault::closed(Some(code), ""),
+            _ => LineFault::closed(Some(code), reason),
         };
         assert_eq!(outbound.fault(), expected, "{reason}");
         assert_eq!(outbound.shared.dial_closes.all(), [(class, u64::from(attempts))], "{reason}");
@@ -617,11 +617,11 @@ fn a_revival_that_fails_is_told_at_once_for_the_call_knows_its_own_patience() {
     let outbound = Outbound::to(serve_closes(1011, "Internal error encountered."), PATIENT);
     let handle = Secret::new("handle-7".to_owned());
     outbound.order_revival(3, Some(Revival::Resume { handle }));
-    assert_eq!(outbound.fault(), LineFault::closed(Some(1011), ""));
+    assert_eq!(outbound.fault(), LineFault::closed(Some(1011), "Internal error encountered."));
     assert_eq!(outbound.shared.dial_closes.all(), [("internal", 1)]);
     let outbound = Outbound::to(serve_closes(1008, "some policy"), PATIENT);
     outbound.order_revival(3, Some(Revival::Fresh { summary: String::new() }));
-    assert_eq!(outbound.fault(), LineFault::closed(Some(1008), ""));
+    assert_eq!(outbound.fault(), LineFault::closed(Some(1008), "some policy"));
     assert_eq!(outbound.shared.dial_closes.all(), [("policy", 2)], "once without resumption");
 }
 
