@@ -9,8 +9,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use loadtest::clock::MILLIS;
 use loadtest::gemini::conversation::Order;
+use loadtest::gemini::entrance::Entrance;
 use loadtest::gemini::protocol::Complaint;
-use loadtest::gemini::record::{Event, SessionRecord};
+use loadtest::gemini::record::{Credential, Entry, Event, SessionRecord};
 use loadtest::gemini::scenario::Scenario;
 use loadtest::gemini::script::{Script, Speech};
 use loadtest::harness::{Harness, HarnessConfig};
@@ -65,6 +66,7 @@ fn make(row: &Row) -> Result<Outlook, String> {
         .with("VOCARIS_SERVER_WORKERS", "1");
     config.stand_in.scripts = scenario.scripts(2, &speech, 300 * MILLIS);
     config.stand_in.order = Order::OneCall;
+    config.stand_in.entrance = Entrance::Documented;
     config.file.clone_from(&scenario.relay_config);
     config.environment.extend(scenario.relay.iter().map(|(n, v)| (n.clone(), v.into())));
     let harness = Harness::start(config).map_err(|error| error.to_string())?;
@@ -434,5 +436,29 @@ fn what_the_model_asks_for_is_done_once_and_answered_by_its_id_or_without_one() 
             _ => texts().contains("42"),
         };
         if holds { Ok(()) } else { Err(format!("{tools:?}\n{:?}\n{}", verbs(), texts())) }
+    });
+}
+
+#[test]
+fn every_way_into_the_service_leads_to_a_conversation() {
+    let developer = |version: &str| format!("[relay]\nVOCARIS_GEMINI_API_VERSION = '{version}'");
+    let express = "[relay]\nVOCARIS_GEMINI_FLAVOR = 'vertex'";
+    let token = "relay_config = '''\n[gemini]\nflavor = 'vertex'\nproject = 'p'\n\
+        location = 'europe-west4'\ntoken_command = ['echo', 'stand-in-key']\n'''";
+    let rows = vec![
+        row("v1", 3, ONCE, &developer("v1")),
+        row("v1alpha", 3, ONCE, &developer("v1alpha")),
+        row("Vertex by an express key", 3, ONCE, express),
+        row("Vertex by a token", 3, ONCE, token),
+    ];
+    all_with(rows, |row, outlook| {
+        let vertex = row.name.starts_with("Vertex");
+        let by_token = row.name.ends_with("token");
+        let credential = if by_token { Credential::Authorization } else { Credential::KeyHeader };
+        let expected = Some(Entry { vertex, credential });
+        match outlook.sessions.iter().all(|session| session.entry == expected) {
+            true => Ok(()),
+            false => Err(format!("{:?}", outlook.sessions[0].entry)),
+        }
     });
 }

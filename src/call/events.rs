@@ -11,6 +11,7 @@ use super::facts::Facts;
 use super::session::{Cause, Kind};
 use crate::config::{Agent, Secret, Tool};
 use crate::limits::TOOL_RESULT_BYTES_MAX;
+use crate::wire::browser::Who;
 use crate::wire::gemini::{CloseClass, tool_error};
 
 /// A call's name in the log, unlike any other of this process and of the next.
@@ -625,6 +626,17 @@ pub enum Report {
         /// Since the old connection was given up.
         took: Duration,
     },
+    /// One turn of one side is final. Never in the log.
+    Said {
+        /// Whose.
+        who: Who,
+        /// Its words; of an answer that was cut short, those that were heard.
+        text: String,
+        /// Whether it was cut short.
+        cut: bool,
+        /// When it began, since the call opened.
+        at: Duration,
+    },
     /// A key tone.
     Dtmf,
     /// A tool the model called has been answered.
@@ -649,6 +661,13 @@ pub enum Report {
         /// How often the caller spoke over the model.
         barge_ins: u64,
     },
+}
+
+impl Report {
+    /// Whether it is kept out of the log: what was said.
+    pub const fn is_unsaid(&self) -> bool {
+        matches!(self, Report::Said { .. })
+    }
 }
 
 #[cfg(test)]

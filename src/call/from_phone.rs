@@ -228,7 +228,8 @@ impl Call {
     fn take_mark(&mut self, name: &str) {
         let echo = MarkName::parse(name).map(|mark| self.turns.mark_echoed(mark));
         match echo {
-            Some(Echo::Heard | Echo::Void) => {}
+            Some(Echo::Heard) => self.tell_heard(),
+            Some(Echo::Void) => {}
             Some(Echo::Unknown) | None => self.note_phone(Oddity::PhoneMark),
         }
     }

@@ -71,7 +71,7 @@ use ear::Ear;
 use farewell::Farewell;
 use hold::Hold;
 use keys::Keys;
-use memory::Memory;
+use memory::{Memory, Said};
 use phone::PhoneLeg;
 use session::{Cause, Session};
 use tools::Tools;
@@ -727,6 +727,7 @@ impl Call {
             | Life::Swapping { opened_at, .. }
             | Life::Leaving { opened_at, .. } => opened_at,
         };
+        self.tell_said(None);
         self.life = Life::Over { since: self.now };
         lose(&mut self.agent.held, Dropped::Ended, &mut self.tally.uplink);
         if let Some(Audio { uplink, downlink, .. }) = &mut self.audio {
@@ -794,6 +795,7 @@ impl Call {
     fn barge_in(&mut self, with_audio: bool) {
         let heard_ms = self.heard_ms();
         self.memory.interrupted(heard_ms);
+        self.tell_said(Some(heard_ms));
         let dropped_ms = self.void_answer(Dropped::BargeIn, with_audio);
         self.phone.output.stamp(Stamped::BargeIn, self.now);
         self.tally.barge_ins += 1;
@@ -813,6 +815,27 @@ impl Call {
         self.phone.send_clear();
         self.phone.tell_turn(Who::Caller);
         dropped_ms
+    }
+
+    /// Tells every turn that is final by now; `heard_ms`: so much of this generation has been heard.
+    /// All of them, where that is `None`: the call is over.
+    fn tell_said(&mut self, heard_ms: Option<u64>) {
+        let opened_at = match self.life {
+            Life::Waiting { opened_at }
+            | Life::Live { opened_at }
+            | Life::Swapping { opened_at, .. }
+            | Life::Leaving { opened_at, .. } => opened_at,
+            Life::Opening { .. } | Life::Over { .. } => return,
+        };
+        while let Some(Said { who, at, text, cut }) = self.memory.next_said(heard_ms) {
+            self.report(Report::Said { who, text, cut, at: at.since(opened_at) });
+        }
+    }
+
+    /// The same, while the call goes on.
+    fn tell_heard(&mut self) {
+        let heard_ms = self.heard_ms();
+        self.tell_said(Some(heard_ms));
     }
 
     /// What the caller has heard of this generation, in milliseconds: what a carrier's marks say,

@@ -27,6 +27,9 @@ pub struct Journal {
 impl Journal {
     /// Writes the line of one event.
     pub fn write(&self, id: CallId, class: Class, report: &Report) {
+        if report.is_unsaid() {
+            return;
+        }
         log::log!(target: class.label(), level(report), "{}", self.line(id, report));
     }
 
@@ -59,6 +62,8 @@ impl Journal {
                 took.as_millis()
             ),
             Report::Dtmf => "event=dtmf".to_owned(),
+            // What was said stays out of the log.
+            Report::Said { cut, .. } => format!("event=said cut={cut}"),
             Report::Tool { name, outcome, took } => format!(
                 "event=tool name={} outcome={} took_ms={}",
                 Told(name),
