@@ -930,8 +930,8 @@ fn a_call_whose_session_was_made_ahead_does_not_wait_for_it() {
         (waits[CALLS / 2], waits[CALLS - 1])
     };
     let (dialled, ahead) = (median(false), median(true));
-    println!("from the call to its model, median and longest of {CALLS}:");
-    println!("dialled {dialled:?}, made ahead {ahead:?}; the service takes {SERVICE:?}");
+    eprintln!("from the call to its model, median and longest of {CALLS}:");
+    eprintln!("dialled {dialled:?}, made ahead {ahead:?}; the service takes {SERVICE:?}");
 }
 
 /// A file of this test's own.

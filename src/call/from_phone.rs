@@ -313,6 +313,14 @@ impl Call {
     }
 }
 
+/// The word a browser is told an ending by: a refusal's own where it was refused.
+pub(super) const fn code_for(ending: Ending) -> &'static str {
+    match ending {
+        Ending::Refused(refusal) => refusal.label(),
+        other => other.label(),
+    }
+}
+
 /// What a browser is told of an ending that is not its own doing.
 pub(super) fn sentence_for(ending: Ending) -> Option<&'static str> {
     match ending {
@@ -324,6 +332,8 @@ pub(super) fn sentence_for(ending: Ending) -> Option<&'static str> {
         Ending::PhoneSilent | Ending::PhoneStalled => Some("The connection was too slow."),
         Ending::PhoneBroke { .. } => Some("The relay did not understand this client."),
         Ending::NoStart => Some("The conversation was not begun in time."),
+        Ending::Refused(Refusal::Full) => Some("Every line is busy at present."),
+        Ending::Refused(Refusal::Draining) => Some("The relay is being restarted."),
         Ending::Refused(Refusal::NoAgent) => Some("There is no such agent for web clients."),
         Ending::Refused(_) => Some("This conversation was not let in."),
         Ending::NoModel(_) => Some("The agent cannot be reached at present."),

@@ -771,7 +771,7 @@ impl Call {
             return;
         }
         if let Some(message) = from_phone::sentence_for(ending) {
-            self.phone.tell(&ToBrowser::Error { code: ending.label(), message });
+            self.phone.tell(&ToBrowser::Error { code: from_phone::code_for(ending), message });
         }
         self.phone.tell(&ToBrowser::End { reason: ending.label() });
         let code = CloseCode::new(ending.phone_close_code()).unwrap_or(CloseCode::INTERNAL);

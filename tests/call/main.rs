@@ -3,6 +3,7 @@
 mod closes;
 mod harness;
 mod session;
+mod tools;
 mod traps;
 
 use dsp::kernels::{Isa, Kernels};

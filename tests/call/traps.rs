@@ -170,7 +170,7 @@ fn a_hello_before_the_greeting_does_not_interrupt_it() {
     let mut stage = Stage::opened_with(settings());
     let mut at = 0;
     frames(&mut stage, &mut at, 10, || mulaw(160));
-    stage.join_as(&greeting_terms());
+    stage.join_with(&greeting_terms());
     frames(&mut stage, &mut at, 30, || mulaw(160));
     stage.agent.say(speech(&voice(48_000, 0)));
     stage.settle();
@@ -190,7 +190,7 @@ fn a_hello_before_the_greeting_does_not_interrupt_it() {
 #[test]
 fn a_caller_who_talks_on_over_the_greeting_is_heard_whole() {
     let mut stage = Stage::opened_with(settings());
-    stage.join_as(&greeting_terms());
+    stage.join_with(&greeting_terms());
     let said = mulaw(160 * 40);
     let (mut at, mut rest) = (0, said.chunks(160));
     frames(&mut stage, &mut at, 10, || rest.next().unwrap().to_vec());
@@ -204,7 +204,7 @@ fn a_caller_who_talks_on_over_the_greeting_is_heard_whole() {
 #[test]
 fn a_greeting_that_does_not_come_in_time_holds_nothing_back() {
     let mut stage = Stage::opened_with(settings());
-    stage.join_as(&greeting_terms());
+    stage.join_with(&greeting_terms());
     let said = mulaw(160);
     let mut at = 0;
     frames(&mut stage, &mut at, 1, || said.clone());
@@ -214,7 +214,7 @@ fn a_greeting_that_does_not_come_in_time_holds_nothing_back() {
     assert_eq!(stage.heard_by_model(), upsampled(&said));
     // Nor anybody who wants none of this.
     let mut stage = Stage::opened_with(with_timers(|it| it.greeting_hold = Duration::ZERO));
-    stage.join_as(&greeting_terms());
+    stage.join_with(&greeting_terms());
     let mut at = 0;
     frames(&mut stage, &mut at, 1, || said.clone());
     assert_eq!(stage.heard_by_model(), upsampled(&said));
@@ -356,7 +356,7 @@ fn audio_waits_while_the_model_can_only_wait_for_a_tool() {
     let with = |behavior| {
         let agent = Agent { tools: vec![Arc::new(tool(behavior))], ..Agent::default() };
         let mut stage = Stage::opened_with(settings());
-        stage.join_as(&LineTerms { agent: Some(Arc::new(agent)), ..terms() });
+        stage.join_with(&LineTerms { agent: Some(Arc::new(agent)), ..terms() });
         stage.agent.say(json!({"toolCall": {"functionCalls": [
             {"id": "f1", "name": "look_up", "args": {}}]}}));
         stage.settle();
@@ -768,7 +768,7 @@ fn transparent() -> LineTerms {
 #[test]
 fn what_a_service_has_not_consumed_is_sent_again_when_its_session_is_resumed() {
     let mut stage = Stage::opened_with(settings());
-    stage.join_as(&transparent());
+    stage.join_with(&transparent());
     let said: Vec<u8> = (0..20).flat_map(|n| mulaw(160 + n)[n..].to_vec()).collect();
     let (mut at, mut rest) = (0, said.chunks(160));
     frames(&mut stage, &mut at, 15, || rest.next().unwrap().to_vec());
@@ -875,7 +875,7 @@ fn a_browser_that_returns_no_marks_has_heard_what_must_have_been_played() {
 fn a_line_without_updates_is_not_given_up_because_nobody_speaks() {
     let quiet = LineTerms { resumable: false, ..terms() };
     let mut stage = Stage::opened_with(settings());
-    stage.join_as(&quiet);
+    stage.join_with(&quiet);
     let mut at = 0;
     frames(&mut stage, &mut at, 3_000, || HUSH.to_vec());
     assert!(stage.redials.is_empty(), "a minute of silence is no fault");
@@ -949,7 +949,7 @@ fn an_agents_own_timers_go_before_the_common_ones() {
     let mut stage = Stage::new(Door::Twilio);
     stage.phone.say(start());
     stage.settle();
-    stage.join_as(&LineTerms { agent: Some(Arc::new(slow)), ..terms() });
+    stage.join_with(&LineTerms { agent: Some(Arc::new(slow)), ..terms() });
     let mut at = 0;
     frames(&mut stage, &mut at, 20, || mulaw(160));
     for (seconds, expected) in [(19, 0), (2, 1)] {
