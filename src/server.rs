@@ -153,6 +153,7 @@ impl Server {
         let wanted = config.limits.max_calls_per_worker.saturating_mul(count);
         config.limits.max_calls = calls_for(
             descriptors,
+            descriptors_each(&config),
             match config.limits.max_calls {
                 0 => wanted,
                 calls => calls.min(wanted),
@@ -525,6 +526,11 @@ fn exposures(config: &Config) -> Vec<&'static str> {
     let requires = config.twilio.signature == SignatureMode::Require;
     let exposures = [
         (
+            config.recording.enabled && config.recording.consent.is_none(),
+            "calls are recorded and nobody is told: set recording.consent, unless they are told \
+             some other way",
+        ),
+        (
             has_key && !requires,
             "anyone who reaches this port can open calls and spend the key: signatures are not \
              required; set twilio.auth_token (TWILIO_AUTH_TOKEN)",
@@ -628,13 +634,19 @@ fn raise_descriptor_limit() -> Option<u64> {
     }
 }
 
-/// How many of `wanted` calls the descriptors suffice for, two each; the rest is kept for
+/// What one call has open: the sockets of its phone and its model, its recording, and the socket of
+/// a copy of its tracks.
+fn descriptors_each(config: &Config) -> usize {
+    2 + usize::from(config.recording.enabled) + usize::from(config.twilio.both_tracks)
+}
+
+/// How many of `wanted` calls the descriptors suffice for, so many `each`; the rest is kept for
 /// connections that are not calls, at most as many as their bounds let in, at most a quarter.
-fn calls_for(descriptors: Option<u64>, wanted: usize) -> usize {
+fn calls_for(descriptors: Option<u64>, each: usize, wanted: usize) -> usize {
     let Some(descriptors) = descriptors else { return wanted };
     let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX);
     let reserve = (YOUNG_CONNECTIONS_MAX + ARRIVALS_MAX).min(descriptors / 4);
-    let possible = ((descriptors - reserve) / 2).max(1);
+    let possible = ((descriptors - reserve) / each).max(1);
     if possible < wanted {
         log::warn!(
             "only {descriptors} files may be open: at most {possible} calls instead of {wanted} \
@@ -754,12 +766,13 @@ mod tests {
 
     #[test]
     fn no_more_calls_are_taken_than_there_are_descriptors_for() {
-        assert_eq!(calls_for(None, 4_000), 4_000);
-        assert_eq!(calls_for(Some(u64::MAX), 4_000), 4_000);
-        assert_eq!(calls_for(Some(1_024), 4_000), 384);
-        assert_eq!(calls_for(Some(1_024), 100), 100);
-        assert_eq!(calls_for(Some(65_536), 100_000), (65_536 - 8_192) / 2);
-        assert_eq!(calls_for(Some(0), 100), 1);
+        assert_eq!(calls_for(None, 2, 4_000), 4_000);
+        assert_eq!(calls_for(Some(u64::MAX), 2, 4_000), 4_000);
+        assert_eq!(calls_for(Some(1_024), 2, 4_000), 384);
+        assert_eq!(calls_for(Some(1_024), 2, 100), 100);
+        assert_eq!(calls_for(Some(65_536), 2, 100_000), (65_536 - 8_192) / 2);
+        assert_eq!(calls_for(Some(0), 2, 100), 1);
+        assert_eq!(calls_for(Some(1_024), 4, 4_000), 192, "recorded from both tracks");
     }
 
     #[test]

@@ -214,6 +214,10 @@ function begin() {
   on("buffer", (told) => showFigures(told));
   on("devices", listDevices);
   on("paused", ({ paused }) => (element("paused").hidden = !paused));
+  on("notice", ({ message }) => {
+    element("told").textContent = message;
+    element("told").hidden = !message;
+  });
   on("problem", ({ code, message }) => complain(sentence(code, message)));
   on("end", ({ reason }) => ended(reason));
   element("talk").dataset.is = "on";
