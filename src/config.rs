@@ -120,7 +120,8 @@ impl Config {
         let tools = tools::read(settings);
         let appointments = appointments::read(settings, gemini.is_demo());
         let of_appointments = tools::of_appointments(&appointments);
-        let shelf = tools::Shelf { tools: &tools, appointments: &of_appointments };
+        let is_demo = gemini.is_demo();
+        let shelf = tools::Shelf { tools: &tools, appointments: &of_appointments, is_demo };
         let config = Config {
             server: sections::server(settings),
             limits: sections::limits(settings),

@@ -147,7 +147,7 @@ pub const TOOL_LATE_MAX: Duration = Duration::from_secs(90);
 /// How long what the caller says is kept from a model that waits for a tool. Then it goes on.
 pub const BLOCKING_GATE_MAX: Duration = Duration::from_secs(10);
 /// From the model's wish to hang up to the first audio of its goodbye. Then the call ends without.
-pub const GOODBYE_WAIT: Duration = Duration::from_secs(4);
+pub const GOODBYE_WAIT: Duration = Duration::from_secs(3);
 /// From the same wish to the end of the goodbye. Then what has come of it is played, and the call
 /// ends.
 pub const GOODBYE_MAX: Duration = Duration::from_secs(20);

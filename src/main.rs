@@ -1,13 +1,17 @@
-//! The program: reads the command line and the configuration, and runs the relay.
+//! The program: reads the command line and the configuration, and runs the relay, or shows the
+//! operator the appointments.
 
-use std::io::{self, IsTerminal};
-use std::path::PathBuf;
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use dsp::kernels::{Isa, Kernels};
 use env_logger::{Env, Target};
+use jiff::Timestamp;
+use jiff::civil::Date;
 use vocaris::config::Config;
+use vocaris::control::appointments::{Appointments, Open, StoreError, operator};
 use vocaris::server::{self, log_lines::LogLines};
 
 /// Joins phone calls and browsers to Google's Gemini Live API.
@@ -24,6 +28,38 @@ struct Arguments {
 enum Command {
     /// Run the relay; this is what happens without a command, too.
     Serve(Serve),
+    /// Show or cancel booked appointments; also while the relay is running.
+    Appointments {
+        #[command(subcommand)]
+        what: Book,
+        /// Configuration file, as for `serve`.
+        #[arg(long, value_name = "FILE", global = true)]
+        config: Option<PathBuf>,
+    },
+}
+
+#[derive(Subcommand)]
+enum Book {
+    /// List appointments, cancelled ones too.
+    List {
+        /// The first day, YYYY-MM-DD; today if not given.
+        #[arg(long, value_name = "DATE")]
+        from: Option<Date>,
+        /// The last day; all that follow if not given.
+        #[arg(long, value_name = "DATE")]
+        to: Option<Date>,
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Write the calendar feed (iCalendar) to standard output.
+    Export,
+    /// Cancel an appointment; its time is free again.
+    Cancel {
+        /// The code the caller was given.
+        #[arg(value_name = "REF")]
+        reference: String,
+    },
 }
 
 #[derive(clap::Args)]
@@ -34,7 +70,12 @@ struct Serve {
 }
 
 fn main() -> ExitCode {
-    let serve = arguments();
+    let arguments = arguments();
+    let serve = match arguments.command {
+        Some(Command::Appointments { what, config }) => return book(what, config.as_deref()),
+        Some(Command::Serve(serve)) => serve,
+        None => arguments.serve,
+    };
     let lines = match LogLines::start(io::stderr()) {
         Ok(lines) => lines,
         Err(error) => {
@@ -54,6 +95,48 @@ fn main() -> ExitCode {
     exit_code
 }
 
+/// Does what the operator asks of the appointments.
+fn book(what: Book, config: Option<&Path>) -> ExitCode {
+    let config = match Config::load(config, std::env::vars_os()) {
+        Ok(config) => config,
+        Err(errors) => {
+            eprintln!("{errors}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let opened = Appointments::open_as(&config.appointments, &config.store, Open::Existing);
+    match opened.and_then(|mut book| show(what, &mut book)) {
+        Ok(Ok(text)) => match io::stdout().lock().write_all(text.as_bytes()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::FAILURE,
+        },
+        Ok(Err(why)) => {
+            eprintln!("vocaris: {why}");
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            eprintln!("vocaris: {} (store.url): {error}", config.store.path.display());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What goes to standard output, or what is wrong with what was asked.
+fn show(what: Book, book: &mut Appointments) -> Result<Result<String, String>, StoreError> {
+    let now = Timestamp::now();
+    match what {
+        Book::List { from, to, json } => {
+            let days = operator::days(book.practice(), now, from, to);
+            operator::list(book, days, json).map(Ok)
+        }
+        Book::Export => book.calendar(now).map(Ok),
+        Book::Cancel { reference } => Ok(match book.cancel(now, &reference)? {
+            Some(booking) => Ok(format!("{}\n", operator::line(book.practice(), &booking))),
+            None => Err(format!("no appointment has the reference {reference}")),
+        }),
+    }
+}
+
 fn log_to(lines: &LogLines) {
     let is_terminal = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let style = if is_terminal { "always" } else { "never" };
@@ -65,7 +148,7 @@ fn log_to(lines: &LogLines) {
 }
 
 /// Reads the command line; a wrong one, `--help` and `--version` end the program here.
-fn arguments() -> Serve {
+fn arguments() -> Arguments {
     let build = server::build(&Kernels::detect(Isa::HIGHEST));
     let version = format!(
         "{} ({})\ntarget: {}\nkernels: {}",
@@ -77,9 +160,5 @@ fn arguments() -> Serve {
     // The program prints it once and ends.
     let version: &'static str = version.leak();
     let matches = Arguments::command().version(version).get_matches();
-    let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    match arguments.command {
-        Some(Command::Serve(serve)) => serve,
-        None => arguments.serve,
-    }
+    Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
 }

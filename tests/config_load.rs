@@ -47,6 +47,9 @@ fn without_a_file_and_variables_everything_has_its_default() {
     assert_eq!(config.twilio.busy, Busy::Reject);
     assert!(config.twilio.fallback.contains("sorry"));
     assert!(config.web.enabled && config.log.redact_numbers);
+    assert_eq!(config.store.path, Path::new("vocaris.db"));
+    assert_eq!(config.store.retention_days, None);
+    assert!(config.appointments.enabled, "a demo has a sample practice");
     let transcripts = &config.transcripts;
     assert!(!transcripts.enabled && transcripts.redact_numbers && !transcripts.tool_arguments);
     assert_eq!(transcripts.directory, Path::new("transcripts"));
@@ -153,6 +156,26 @@ fn every_key_can_be_set_in_the_file() {
         enabled = false
         [log]
         redact_numbers = false
+        [store]
+        url = "sqlite:/var/lib/vocaris/book.db"
+        retention_days = 365
+        [appointments]
+        enabled = true
+        time_zone = "Asia/Kolkata"
+        hours = { mon = ["09:00-12:30", "13:30-17:00"] }
+        holidays = ["2027-01-26"]
+        slot = "20m"
+        notice = "30m"
+        horizon = "30d"
+        calendar_token = "0123456789abcdef"
+        [[appointments.services]]
+        name = "Visit"
+        resource = "doctor"
+        length = "40m"
+        buffer_before = "5m"
+        buffer_after = "10m"
+        capacity = 2
+        hours = { tue = "10:00-11:00" }
         [[agents]]
         name = "rest"
         numbers = "*"
@@ -189,6 +212,10 @@ fn every_key_can_be_set_in_the_file() {
     assert_eq!(config.twilio.fallback, "Please call later.");
     assert_eq!(config.twilio.busy, Busy::Say("All lines are taken.".to_owned()));
     assert!(!config.web.enabled && !config.log.redact_numbers);
+    assert_eq!(config.store.path, Path::new("/var/lib/vocaris/book.db"));
+    assert_eq!(config.store.retention_days, Some(365));
+    assert_eq!(config.appointments.zone_name(), "Asia/Kolkata");
+    assert_eq!(config.appointments.services[0].capacity, 2);
 
     let desk = config.agent_for(Some("+15550100"));
     assert_eq!((desk.name.as_str(), desk.system.as_str()), ("desk", "You are the desk."));
@@ -301,7 +328,7 @@ fn values_of_the_wrong_type_are_refused() {
         ("server = 3", "stands outside of a [section]"),
         ("listen = \"0.0.0.0:80\"", "stands outside of a [section]"),
         ("[agents]\nname = \"a\"", "write it as [[agents]]"),
-        ("agents = [3]", "each agent is a table of its own"),
+        ("agents = [3]", "each of them is a table of its own"),
         ("[[agents]]\nnumbers = \"*\"", "is missing"),
         ("[[agents]]\nname = \"a\"\nnumbers = []", "must be a list of numbers"),
         ("[[agents]]\nname = \"a\"\nnumbers = [\"+1 555\"]", "must be a list of numbers"),
@@ -429,6 +456,21 @@ fn a_system_text_may_stand_in_a_file_beside_the_configuration() {
     assert_eq!(config.agents[0].system, "You are the desk.");
     let errors = Config::read(Some(&file("lost.txt")), []).unwrap_err().to_string();
     assert!(errors.contains("lost.txt cannot be read"), "{errors}");
+}
+
+#[test]
+fn a_demo_has_every_tool_to_show_and_an_agent_nobody_configured_has_none() {
+    let names = |environment: &[(&str, &str)]| {
+        let environment = environment.iter().map(|&(name, value)| (name.into(), value.into()));
+        let config = Config::read(None, environment.collect::<Vec<_>>()).unwrap();
+        let tools = config.agents.last().unwrap().tools.iter();
+        tools.map(|tool| tool.name.clone()).collect::<Vec<_>>()
+    };
+    let demo = names(&[]);
+    for tool in ["check_availability", "book_appointment", "transfer_call", "end_call"] {
+        assert!(demo.iter().any(|name| name == tool), "{tool} of {demo:?}");
+    }
+    assert_eq!(names(&[("GEMINI_API_KEY", "AIza-not-a-key")]), [""; 0]);
 }
 
 #[test]

@@ -151,7 +151,7 @@ fn no_model_is_ever_told_a_field_that_some_model_fails_on() {
 
 #[test]
 fn functions_always_state_their_behavior() {
-    let parameters = json!({"type": "OBJECT"});
+    let parameters = json!({"type": "OBJECT", "properties": {"day": {"type": "STRING"}}});
     let function = |behavior| Function {
         name: "f",
         description: "d",

@@ -208,3 +208,74 @@ fn a_log_that_nobody_reads_stops_no_request() {
     relay.signal("-TERM");
     assert_eq!(relay.end().0, Some(0));
 }
+
+/// The body of one request.
+fn fetch(address: &str, target: &str) -> String {
+    let mut socket = TcpStream::connect(address).unwrap();
+    let request = format!("GET {target} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n");
+    socket.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    answer.split_once("\r\n\r\n").unwrap().1.to_owned()
+}
+
+#[test]
+fn the_operator_lists_exports_and_cancels_beside_a_running_relay() {
+    use vocaris::config::{Appointments as Practice, Store};
+    use vocaris::control::appointments::{Appointments, CallerFacts};
+
+    let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("program-operator");
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir_all(&folder).unwrap();
+    let appointments = |arguments: &[&str]| -> (Option<i32>, String, String) {
+        let mut command = program();
+        let output = command.current_dir(&folder).arg("appointments").args(arguments).output();
+        let output = output.unwrap();
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
+    };
+    let (code, _, why) = appointments(&["list"]);
+    assert!(code == Some(1) && why.contains("vocaris.db (store.url)"), "{why}");
+
+    let relay = Relay::start(program().current_dir(&folder));
+    assert_eq!(appointments(&["list"]), (Some(0), "no appointments\n".to_owned(), String::new()));
+    let store = Store { path: folder.join("vocaris.db"), retention_days: None };
+    let mut book = Appointments::open(&Practice::sample(), &store).unwrap();
+    let caller = CallerFacts { call: "1".to_owned(), ..CallerFacts::default() };
+    let mut ask = |tool: &str, arguments: serde_json::Value| {
+        book.answer(jiff::Timestamp::now(), tool, &arguments, &caller).json
+    };
+    let free = ask("check_availability", serde_json::json!({"service": "Consultation"}));
+    let mut wish = serde_json::json!({"service": "Consultation", "name": "Ana Li"});
+    wish["date"] = free["next"][0]["date"].clone();
+    wish["time"] = free["next"][0]["time"].clone();
+    let booked = ask("book_appointment", wish);
+    let reference = booked["appointment"]["reference"].as_str().unwrap();
+
+    let (code, listed, _) = appointments(&["list"]);
+    assert_eq!(code, Some(0));
+    assert!(listed.contains(reference) && listed.contains("confirmed  Consultation  Ana Li"));
+    let (_, listed, _) = appointments(&["list", "--json", "--from", "2020-01-01"]);
+    let listed: serde_json::Value = serde_json::from_str(&listed).unwrap();
+    assert_eq!(
+        (&listed[0]["reference"], &listed[0]["name"]),
+        (&booked["appointment"]["reference"], &"Ana Li".into())
+    );
+    let (_, before, _) = appointments(&["list", "--to", "2020-01-01"]);
+    assert_eq!(before, "no appointments\n");
+    let feed = fetch(&relay.address, "/calendar.ics?token=demo");
+    assert!(feed.contains("SUMMARY:Consultation: Ana Li\r\n"), "{feed}");
+    assert_eq!(appointments(&["export"]), (Some(0), feed, String::new()));
+
+    let (code, cancelled, _) = appointments(&["cancel", &reference.to_lowercase()]);
+    assert!(code == Some(0) && cancelled.contains("cancelled"), "{cancelled}");
+    let feed = fetch(&relay.address, "/calendar.ics?token=demo");
+    assert!(feed.contains("STATUS:CANCELLED\r\n"), "{feed}");
+    let (code, _, why) = appointments(&["cancel", "00000"]);
+    assert!(code == Some(1) && why.contains("no appointment has the reference 00000"), "{why}");
+    assert_eq!(appointments(&["list", "--from", "2027-02-30"]).0, Some(2));
+    assert_eq!(appointments(&["forget"]).0, Some(2));
+    assert_eq!(appointments(&[]).0, Some(2));
+    relay.signal("-TERM");
+    assert_eq!(relay.end().0, Some(0));
+}

@@ -10,6 +10,7 @@
 //! its last sample has been spoken; a burst holds frames back and plans them together.
 
 use crate::clock::{MILLIS, Nanos, SECONDS};
+use crate::signal::Pauses;
 use crate::twilio::playout::NANOS_PER_BYTE;
 
 /// The grid of both peers' schedules. Calls are spread evenly over it, and what falls on the same
@@ -83,10 +84,8 @@ pub struct MediaPlan {
     pub holes: Vec<Hole>,
     /// The `timestamp` of the first frame; real streams do not begin at 0.
     pub first_timestamp_ms: u64,
-    /// How long the caller speaks at a time, in milliseconds; 0 is without a pause.
-    pub talk_ms: u64,
-    /// How long it is quiet between, in milliseconds: soft noise, sent like speech.
-    pub quiet_ms: u64,
+    /// When the caller is quiet. Pauses are sent like speech.
+    pub pauses: Pauses,
     /// Keys pressed: when on the media clock, in milliseconds, and which.
     pub keys: Vec<(u64, char)>,
 }
@@ -100,8 +99,7 @@ impl MediaPlan {
             bursts: None,
             holes: Vec::new(),
             first_timestamp_ms: 62,
-            talk_ms: 0,
-            quiet_ms: 0,
+            pauses: Pauses::default(),
             keys: Vec::new(),
         }
     }

@@ -41,26 +41,38 @@ fn loudness(ms: u64) -> u64 {
 #[derive(Clone, Copy, Debug)]
 pub struct CallerVoice {
     seed: u64,
-    talk_ms: u64,
-    /// 0: it never pauses.
-    quiet_ms: u64,
+    pauses: Pauses,
+}
+
+/// When a caller is quiet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pauses {
+    /// How long it speaks at a time, in milliseconds.
+    pub talk_ms: u64,
+    /// How long it is quiet after that, in milliseconds; 0: it never pauses.
+    pub quiet_ms: u64,
+    /// Where in these two it begins: at `talk_ms` it begins with a pause.
+    pub from_ms: u64,
+}
+
+impl Pauses {
+    /// True if millisecond `ms` is in a pause.
+    fn cover(&self, ms: u64) -> bool {
+        let period = self.talk_ms + self.quiet_ms;
+        self.quiet_ms > 0 && (ms + self.from_ms) % period >= self.talk_ms
+    }
 }
 
 impl CallerVoice {
     /// The voice of call `index` in the run `seed`.
     pub fn new(seed: u64, index: usize) -> CallerVoice {
-        CallerVoice { seed: bits(seed, index as u64), talk_ms: 0, quiet_ms: 0 }
+        CallerVoice { seed: bits(seed, index as u64), pauses: Pauses::default() }
     }
 
-    /// The same voice, quiet for `quiet_ms` after every `talk_ms` of speech: noise too soft to be
-    /// taken for speech, and as little alike anywhere.
-    pub fn pausing(self, talk_ms: u64, quiet_ms: u64) -> CallerVoice {
-        CallerVoice { talk_ms, quiet_ms, ..self }
-    }
-
-    /// True if millisecond `ms` is in a pause.
-    fn is_quiet(&self, ms: u64) -> bool {
-        self.quiet_ms > 0 && ms % (self.talk_ms + self.quiet_ms) >= self.talk_ms
+    /// The same voice with pauses: noise too soft to be taken for speech, and as little alike
+    /// anywhere.
+    pub fn pausing(self, pauses: Pauses) -> CallerVoice {
+        CallerVoice { pauses, ..self }
     }
 
     /// The samples from `position` on.
@@ -71,7 +83,7 @@ impl CallerVoice {
             let (ms, within) = (at / 8, (at % 8) as usize);
             let (block, behind) = rest.split_at_mut(rest.len().min(8 - within));
             let (noise, loud) = (bits(self.seed, ms), loudness(ms));
-            let quiet = self.is_quiet(ms);
+            let quiet = self.pauses.cover(ms);
             for (k, code) in (within..).zip(block.iter_mut()) {
                 let noise = noise >> (k * 8);
                 // Magnitude codes from 0x10 to 0x5F: between about 130 and 8,000 of 32,124. In a
@@ -209,7 +221,8 @@ mod tests {
     fn a_pausing_voice_is_soft_in_its_pauses_and_the_same_elsewhere() {
         let (voice, mut steady, mut pausing) = (CallerVoice::new(9, 0), [0; 8 * 400], [0; 8 * 400]);
         voice.speak(0, &mut steady);
-        voice.pausing(300, 100).speak(0, &mut pausing);
+        let pauses = Pauses { talk_ms: 300, quiet_ms: 100, from_ms: 0 };
+        voice.pausing(pauses).speak(0, &mut pausing);
         assert_eq!(steady[..2400], pausing[..2400]);
         assert!(pausing[2400..].iter().all(|code| !code & 0x7F <= 0x0F));
         assert!(pausing[2400..].iter().any(|code| *code != MULAW_SILENCE));

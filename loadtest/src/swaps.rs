@@ -98,3 +98,86 @@ fn silent_for(call: &CallRecord, now: Nanos, from: u64) -> Nanos {
     let dry = last + left_to_play(call, last);
     now.saturating_sub(dry)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::MILLIS;
+    use crate::gemini::record::{Chunk, Turn, Uplink};
+    use crate::twilio::caller::{CallTimes, Outcome};
+    use crate::twilio::phone::Heard;
+    use crate::twilio::playout::PlayoutCounts;
+
+    /// A call that heard 100 ms at 1 s and 100 ms at `again`, and ended after a minute.
+    fn call(again: Nanos) -> CallRecord {
+        CallRecord {
+            index: 0,
+            outcome: Outcome::HungUp,
+            closing: None,
+            twiml: None,
+            after: None,
+            times: CallTimes { closed: Some(60 * SECONDS), ..CallTimes::default() },
+            sent: Vec::new(),
+            heard: Heard {
+                audio: vec![0; 1600],
+                arrivals: vec![(SECONDS, 800), (again, 1600)],
+                ..Heard::default()
+            },
+            playout: PlayoutCounts::default(),
+        }
+    }
+
+    fn session(index: usize, ready: Nanos, events: &[(Nanos, Event)]) -> SessionRecord {
+        SessionRecord {
+            ready_at: Some(ready),
+            uplink: Uplink { arrivals: vec![(ready + SECONDS, 320)], ..Uplink::default() },
+            events: events.to_vec(),
+            ..SessionRecord::new(index, 0)
+        }
+    }
+
+    fn placed(session: usize, planned: Nanos, continues: bool) -> Placed {
+        let chunks = vec![Chunk { planned, sent: planned, to_sample: 2400 }];
+        let turn = Turn { number: 0, samples: 2400, chunks, complete: true, continues };
+        Placed { session, turn, from: session as u64 * 800, len: 800 }
+    }
+
+    #[test]
+    fn a_gap_begins_where_the_next_words_were_planned_or_the_last_ones_were_played_out() {
+        let old = session(0, 0, &[(1050 * MILLIS, Event::GoAway)]);
+        let new = session(1, 1300 * MILLIS, &[]);
+        // The first words are played out at 1.1 s.
+        for (again, planned, continues, gap) in [
+            (1300, 1000, true, 200),
+            (1300, 1050, false, 200),
+            (1300, 1250, false, 50),
+            (1300, 1300, false, 0),
+            (1090, 1000, true, 0),
+        ] {
+            let call = call(again * MILLIS);
+            let turns = [placed(0, SECONDS, false), placed(1, planned * MILLIS, continues)];
+            let (swaps, failed) = of(&call, &[&old, &new], &turns);
+            let [swap] = swaps[..] else { panic!("one swap") };
+            let found = swap.gap.map(|gap| (gap + MILLIS / 2) / MILLIS);
+            assert_eq!(found, Some(gap), "{again} {planned} {continues}");
+            assert_eq!((swap.cause, swap.recovery, failed), (Cause::Announced, None, 0));
+            assert_eq!(swap.handover, 300 * MILLIS);
+        }
+    }
+
+    #[test]
+    fn a_recovery_counts_from_the_fault_and_a_connection_that_nobody_replaced_has_failed() {
+        let broken = session(0, 0, &[(2 * SECONDS, Event::Closed(1011))]);
+        let new = session(1, 2300 * MILLIS, &[]);
+        let turns = [placed(0, SECONDS, false)];
+        let call = call(SECONDS);
+        let (swaps, failed) = of(&call, &[&broken, &new], &turns);
+        assert_eq!((swaps[0].cause, swaps[0].recovery), (Cause::Fault, Some(300 * MILLIS)));
+        assert_eq!((swaps[0].gap, failed), (None, 0));
+        assert_eq!(of(&call, &[&broken], &turns), (vec![], 1));
+        let late = session(0, 0, &[(50 * SECONDS, Event::Cut)]);
+        assert_eq!(of(&call, &[&late], &turns).1, 0, "the call was over soon");
+        let fine = session(0, 0, &[]);
+        assert_eq!(of(&call, &[&fine, &new], &turns).0[0].cause, Cause::Unexplained);
+    }
+}

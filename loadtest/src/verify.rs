@@ -149,7 +149,7 @@ fn resume<T: Copy + Eq + Hash>(
 
 /// Mu-law of the first `frames` frames of a plan on the media clock: speech, and silence in holes.
 pub fn spoken_code(plan: &MediaPlan, voice: CallerVoice, frames: usize) -> Vec<u8> {
-    let voice = voice.pausing(plan.talk_ms, plan.quiet_ms);
+    let voice = voice.pausing(plan.pauses);
     let mut code = Vec::new();
     for frame in plan.frames().take(frames) {
         code.resize(frame.clock_from as usize, MULAW_SILENCE);
@@ -662,6 +662,33 @@ mod tests {
         // Old speech after the clear.
         let stale = [&codes[0][..1600], &codes[0][1600..1760], &codes[1]].concat();
         assert!(!downlink(7, &[&record], &call(stale, &[1600])).alignment.is_whole());
+    }
+
+    #[test]
+    fn a_turn_torn_by_the_end_of_its_connection_goes_on_with_or_without_the_filters_memory() {
+        let torn = turn(0, 9600, false);
+        let rest = Turn { continues: true, ..turn(0, 4800, true) };
+        let [before, after] = [(5, &torn), (6, &rest)].map(|(n, turn)| turn_pcm(7, n, turn));
+        let first = session(5, Vec::new(), vec![Spoken::Turn(torn.clone())]);
+        let second = session(6, Vec::new(), vec![Spoken::Turn(rest.clone())]);
+        let said = turn_code(7, 5, &torn);
+        let fresh = turn_code(7, 6, &rest);
+        let remembered = turn_code_after(&before, &after, &rest);
+        assert_ne!(fresh, remembered);
+        for behind in [&fresh, &remembered] {
+            let heard = [&said[..], behind].concat();
+            let judged = downlink(7, &[&first, &second], &call(heard, &[]));
+            assert!(judged.alignment.is_whole());
+            assert_eq!((judged.turns.len(), judged.cut_bytes), (2, 0));
+        }
+        // The last 160 bytes were on their way when the connection ended.
+        let heard = [&said[..said.len() - 160], &fresh].concat();
+        let judged = downlink(7, &[&first, &second], &call(heard, &[]));
+        assert!(judged.alignment.is_whole());
+        assert_eq!(judged.cut_bytes, 160);
+        // A hole anywhere else is a loss.
+        let heard = [&said[..160], &said[320..], &fresh].concat();
+        assert!(!downlink(7, &[&first, &second], &call(heard, &[])).alignment.is_whole());
     }
 
     #[test]

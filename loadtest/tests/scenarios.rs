@@ -9,8 +9,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use loadtest::clock::MILLIS;
 use loadtest::gemini::conversation::Order;
+use loadtest::gemini::entrance::Entrance;
 use loadtest::gemini::protocol::Complaint;
-use loadtest::gemini::record::{Event, SessionRecord};
+use loadtest::gemini::record::{Credential, Entry, Event, SessionRecord};
 use loadtest::gemini::scenario::Scenario;
 use loadtest::gemini::script::{Script, Speech};
 use loadtest::harness::{Harness, HarnessConfig};
@@ -65,6 +66,8 @@ fn make(row: &Row) -> Result<Outlook, String> {
         .with("VOCARIS_SERVER_WORKERS", "1");
     config.stand_in.scripts = scenario.scripts(2, &speech, 300 * MILLIS);
     config.stand_in.order = Order::OneCall;
+    config.stand_in.entrance = Entrance::Documented;
+    config.file.clone_from(&scenario.relay_config);
     config.environment.extend(scenario.relay.iter().map(|(n, v)| (n.clone(), v.into())));
     let harness = Harness::start(config).map_err(|error| error.to_string())?;
     let spec = harness.spec(0, scenario.media(row.seconds * 1000));
@@ -152,8 +155,6 @@ const TWICE: Expected = Expected::Whole { sessions: 2 };
 #[test]
 fn whatever_form_its_messages_have_the_model_is_heard_whole() {
     all(vec![
-        steps("30 s slower than real time", 47, ONCE, "{ speak = { ms = 30000, speed = 0.7 } }"),
-        steps("30 s in a burst", 32, ONCE, "{ speak = { ms = 30000, speed = 4.0 } }"),
         row(
             "text, pretty, in pieces",
             4,
@@ -209,11 +210,13 @@ fn an_interruption_at_any_moment_leaves_only_new_speech_to_be_heard() {
 
 #[test]
 fn a_connection_announced_to_end_is_replaced_unheard_and_nothing_is_lost() {
-    let quiet = "[caller]\ntalk_ms = 1500\nquiet_ms = 900\n";
+    // The caller asks from 1.2 s to 2.4 s, and waits for an answer.
+    let quiet = "[caller]\ntalk_ms = 1200\nquiet_ms = 60000\nfrom_ms = 60000\n";
     let announced = |left: &str| {
         format!(
             "{quiet}[[connections]]\nupdates_every_ms = 200\nrefuses_overlap = true\n\
              steps = [\"await_greeting\", {{ speak = {{ ms = 400 }} }},\n\
+             {{ await_uplink = {{ ms = 2700 }} }}, {{ speak = {{ ms = 400 }} }},\n\
              {{ go_away = {{ time_left = \"{left}\", enforced = true }} }}, {{ pause_ms = 300 }},\n\
              \"quiet\"]\n\
              [[connections]]\nrefuses_overlap = true\n\
@@ -271,7 +274,7 @@ fn every_close_of_the_service_has_its_consequence_for_the_call() {
         (1012, ""),
         (1013, ""),
     ] {
-        add(8, lives, close(code, reason));
+        add(5, lives, close(code, reason));
     }
     for (code, reason) in [
         (1007, "API key expired. Please renew the API key."),
@@ -310,7 +313,7 @@ fn a_service_that_refuses_at_the_door_is_asked_again_only_where_that_may_help() 
 }
 
 #[test]
-fn silence_and_refusals_of_the_service_are_outlived() {
+fn a_long_answer_a_silence_and_a_refusal_are_outlived() {
     let lives = Expected::Lives { sessions: 2 };
     let backlog = "[[connections]]\nupdates_every_ms = 200\nsteps = [\"await_greeting\",\n\
         { speak = { ms = 400 } }, { pause_ms = 300 }, \"reset\"]\n\
@@ -327,6 +330,8 @@ fn silence_and_refusals_of_the_service_are_outlived() {
         [[connections]]\nsteps = [{ speak = { ms = 400 } }]";
     let withheld = "[[connections]]\nsetup_after_ms = \"never\"\n[[connections]]\n";
     let rows = vec![
+        steps("30 s slower than real time", 47, ONCE, "{ speak = { ms = 30000, speed = 0.7 } }"),
+        steps("30 s in a burst", 32, ONCE, "{ speak = { ms = 30000, speed = 4.0 } }"),
         row("says nothing after inputTranscription", 26, lives, stalled),
         row("goes dead", 26, lives, dead),
         row("withholds setupComplete", 16, Expected::Lives { sessions: 1 }, withheld),
@@ -348,6 +353,112 @@ fn silence_and_refusals_of_the_service_are_outlived() {
             },
             _ if !complaints.is_empty() => Err(format!("{complaints:?}")),
             _ => Ok(()),
+        }
+    });
+}
+
+/// A practice and an agent with every tool of the relay's own.
+const DESK: &str = r#"
+relay_config = '''
+[appointments]
+enabled = true
+time_zone = "UTC"
+slot = "5m"
+notice = "0s"
+horizon = "365d"
+hours = { mon = "08:00-18:00", tue = "08:00-18:00", wed = "08:00-18:00", thu = "08:00-18:00",
+          fri = "08:00-18:00", sat = "08:00-18:00", sun = "08:00-18:00" }
+[[appointments.services]]
+name = "Visit"
+length = "5m"
+[[agents]]
+name = "desk"
+numbers = "*"
+tools = ["appointments", "end_call", "transfer_call"]
+transfer = { reception = "+15550123" }
+'''
+"#;
+
+/// A call of `book_appointment` with a time and a name of its own.
+const BOOK: &str = r#"{ name = "book_appointment", args = { date = "{date}", time = "{time}", name = "Caller {n}" } }"#;
+
+/// A call in which the model asks for tools, and then speaks.
+fn asking(name: &'static str, seconds: u64, expected: Expected, steps: &str) -> Row {
+    let toml = format!(
+        "{DESK}[session]\nsteps = [\"await_greeting\", {{ speak = {{ ms = 400 }} }}, {steps}]"
+    );
+    Row { name, toml, seconds, expected }
+}
+
+#[test]
+fn what_the_model_asks_for_is_done_once_and_answered_by_its_id_or_without_one() {
+    let said = "{ await_tools = { ms = 3000 } }, { speak = { ms = 400 } }";
+    let call = |calls: &str, ids: &str| format!("{{ tool_call = {{ calls = [{calls}]{ids} }} }}");
+    let find = r#"{ name = "find_appointment", args = {} }"#;
+    let both = format!("{BOOK}, {find}");
+    let foreign = r#"{ name = "brew_coffee", args = { cups = 2 } }"#;
+    let end = r#"{ name = "end_call", args = {} }"#;
+    let transfer = r#"{ name = "transfer_call", args = { to = "reception" } }"#;
+    let bare = ", without_ids = true";
+    let step = |calls: &str, ids: &str| format!("{}, {said}", call(calls, ids));
+    let withdrawn = format!("{}, \"cancel_tools\", {{ speak = {{ ms = 400 }} }}", call(BOOK, ""));
+    let keys = format!("{DESK}[caller]\nkeys = [[900, \"4\"], [1000, \"2\"], [1100, \"#\"]]");
+    let rows = vec![
+        asking("one tool", 4, ONCE, &step(BOOK, "")),
+        asking("two tools in one message", 4, ONCE, &step(&both, "")),
+        asking("a tool without an id", 4, ONCE, &step(BOOK, bare)),
+        asking("a tool nobody declared", 4, ONCE, &step(foreign, "")),
+        asking("a tool withdrawn", 4, ONCE, &withdrawn),
+        asking("end_call", 20, Expected::Ends, &call(end, "")),
+        asking("transfer_call", 20, Expected::Ends, &call(transfer, "")),
+        row("keys", 4, ONCE, &keys),
+    ];
+    all_with(rows, |row, outlook| {
+        let tools: Vec<_> = outlook.sessions.iter().flat_map(|it| &it.tools).collect();
+        let answers = || tools.iter().filter_map(|asked| asked.answer.as_ref());
+        let confirmed = answers().filter(|(_, it)| it["output"]["ok"] == true).count();
+        let verbs = || outlook.record.after.as_ref().map(|after| format!("{:?}", after.twiml));
+        let follows = |verb: &str| verbs().is_some_and(|verbs| verbs.contains(verb));
+        let texts = || {
+            let all = outlook.sessions.iter().flat_map(|it| &it.messages);
+            all.map(|(_, message)| message.to_string()).collect::<Vec<_>>().join("\n")
+        };
+        let holds = match row.name {
+            "one tool" | "a tool without an id" => confirmed == 1,
+            "two tools in one message" => confirmed >= 1 && answers().count() == 2,
+            "a tool nobody declared" => {
+                answers().count() == 1 && answers().all(|(_, it)| it["error"].is_string())
+            }
+            // An answer to a call withdrawn would have closed the session.
+            "a tool withdrawn" => tools.len() == 1 && tools[0].withdrawn,
+            "end_call" => follows("Hangup"),
+            "transfer_call" => follows("Dial"),
+            _ => texts().contains("42"),
+        };
+        if holds { Ok(()) } else { Err(format!("{tools:?}\n{:?}\n{}", verbs(), texts())) }
+    });
+}
+
+#[test]
+fn every_way_into_the_service_leads_to_a_conversation() {
+    let developer = |version: &str| format!("[relay]\nVOCARIS_GEMINI_API_VERSION = '{version}'");
+    let express = "[relay]\nVOCARIS_GEMINI_FLAVOR = 'vertex'";
+    let token = "relay_config = '''\n[gemini]\nflavor = 'vertex'\nproject = 'p'\n\
+        location = 'europe-west4'\ntoken_command = ['echo', 'stand-in-key']\n'''";
+    let rows = vec![
+        row("v1", 3, ONCE, &developer("v1")),
+        row("v1alpha", 3, ONCE, &developer("v1alpha")),
+        row("Vertex by an express key", 3, ONCE, express),
+        row("Vertex by a token", 3, ONCE, token),
+    ];
+    all_with(rows, |row, outlook| {
+        let vertex = row.name.starts_with("Vertex");
+        let by_token = row.name.ends_with("token");
+        let credential = if by_token { Credential::Authorization } else { Credential::KeyHeader };
+        let expected = Some(Entry { vertex, credential });
+        match outlook.sessions.iter().all(|session| session.entry == expected) {
+            true => Ok(()),
+            false => Err(format!("{:?}", outlook.sessions[0].entry)),
         }
     });
 }

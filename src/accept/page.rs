@@ -18,6 +18,8 @@ use crate::wire::base64;
 const HTML: &str = include_str!("page/page.html");
 const SCRIPT: &str = include_str!("page/page.js");
 const MODULE: &str = include_str!("page/vocaris.js");
+/// Opens the demo's calendar. It is too short for a configured one: those stay secret.
+const DEMO_CALENDAR_TOKEN: &str = "demo";
 /// Where the script belongs in the page.
 const SCRIPT_GOES_HERE: &str = "/* the script */";
 
@@ -32,10 +34,7 @@ impl Page {
     pub(super) fn new(config: &Config) -> Page {
         let script = format!("{MODULE}\n{SCRIPT}");
         let html = HTML.replacen(SCRIPT_GOES_HERE, &script, 1);
-        let html = match is_demo(config) {
-            true => html.replacen("<html", "<html data-demo=\"true\"", 1),
-            false => html,
-        };
+        let html = html.replacen("<html", &format!("<html{}", marks(config)), 1);
         let script = hash(between(&html, "<script type=\"module\">", "</script>"));
         let style = hash(between(&html, "<style>", "</style>"));
         Page {
@@ -66,9 +65,19 @@ impl Page {
     }
 }
 
-/// Whether somebody answers who needs no key, on this machine: the demo agent.
-fn is_demo(config: &Config) -> bool {
-    !config.gemini.has_credentials() && !config.gemini.url.tls
+/// What the page is told of the relay, as attributes: whether somebody answers who needs no key, on
+/// this machine, which is the demo agent; and where its calendar is.
+fn marks(config: &Config) -> String {
+    if config.gemini.has_credentials() || config.gemini.url.tls {
+        return String::new();
+    }
+    let token = config.appointments.calendar_token.as_ref();
+    match token.is_some_and(|token| token.reveal() == DEMO_CALENDAR_TOKEN) {
+        true => format!(
+            " data-demo=\"true\" data-calendar=\"calendar.ics?token={DEMO_CALENDAR_TOKEN}\""
+        ),
+        false => " data-demo=\"true\"".to_owned(),
+    }
 }
 
 /// What stands between the first `open` and the `close` behind it.
@@ -125,7 +134,11 @@ mod tests {
         let mut config = Config::read(None, std::iter::empty()).unwrap();
         config.gemini.url.tls = false;
         let demo = Page::new(&config);
-        assert!(demo.html.contains("<html data-demo=\"true\" lang="));
+        let marks = r#"<html data-demo="true" data-calendar="calendar.ics?token=demo" lang="#;
+        assert!(demo.html.contains(marks));
         assert_eq!(demo.policy, page().policy, "the script is the same");
+        let secret = crate::config::Secret::new("not for everybody".to_owned());
+        config.appointments.calendar_token = Some(secret);
+        assert!(!Page::new(&config).html.contains("not for everybody"));
     }
 }

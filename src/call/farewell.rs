@@ -72,8 +72,11 @@ impl Call {
     }
 
     fn take_leave(&mut self, asker: Asker, tool: &Arc<Tool>, ending: Ending, what: &str) {
-        // Whoever is saying it in this turn does not say it twice.
-        let spoke = self.generating || self.turns.is_agents();
+        // Whoever is saying it, or is still heard saying it, does not say it twice.
+        let sounds =
+            |audio: &super::Audio| !audio.downlink.is_empty() || audio.downlink.dry_at() > self.now;
+        let is_heard = self.has_spoken && self.audio.as_ref().is_some_and(sounds);
+        let spoke = self.generating || self.turns.is_agents() || is_heard;
         let told = format!(
             "{what} as soon as what you said has been heard. If you have not told the caller yet, \
              do so now in one short sentence; otherwise say nothing more."
@@ -101,7 +104,10 @@ impl Call {
     pub(super) fn note_opening(&mut self, opening: &Opening) {
         if let Opening::Twilio { token, from, to, .. } = opening {
             self.is_followed = token.as_ref().is_some_and(|token| !token.is_empty());
-            self.tools.meet(from.clone(), to.clone());
+            // Anybody can claim a number; what our own webhook was told, its token vouches for.
+            let vouched = |told: &Option<String>| told.clone().filter(|_| self.is_followed);
+            let (from, to) = (vouched(from), vouched(to));
+            self.tools.meet(from, to);
         }
     }
 

@@ -252,6 +252,7 @@ impl Call {
         }
         if turn_complete {
             self.memory.end_turn(false);
+            self.tell_said(false);
             self.turns.turn_completed();
             if had_floor {
                 self.phone.tell_turn(Who::Caller);
@@ -269,6 +270,7 @@ impl Call {
                 let is_final = finished.unwrap_or(false);
                 match self.memory.add(self.now, who, &text.to_cow()) {
                     Some(text) => {
+                        self.tell_said(false);
                         self.phone.tell(&ToBrowser::Transcript { who, text: &text, is_final });
                     }
                     None => self.tally.lines.replayed_transcripts += 1,

@@ -238,7 +238,8 @@ impl Call {
     fn take_mark(&mut self, name: &str) {
         let echo = MarkName::parse(name).map(|mark| self.turns.mark_echoed(mark));
         match echo {
-            Some(Echo::Heard | Echo::Void) => {}
+            Some(Echo::Heard) => self.tell_said(false),
+            Some(Echo::Void) => {}
             Some(Echo::Unknown) | None => self.note_phone(Oddity::PhoneMark),
         }
     }
@@ -325,6 +326,14 @@ impl Call {
     }
 }
 
+/// The word a browser is told an ending by: a refusal's own where it was refused.
+pub(super) const fn code_for(ending: Ending) -> &'static str {
+    match ending {
+        Ending::Refused(refusal) => refusal.label(),
+        other => other.label(),
+    }
+}
+
 /// What a browser is told of an ending that is not its own doing.
 pub(super) fn sentence_for(ending: Ending) -> Option<&'static str> {
     match ending {
@@ -336,6 +345,8 @@ pub(super) fn sentence_for(ending: Ending) -> Option<&'static str> {
         Ending::PhoneSilent | Ending::PhoneStalled => Some("The connection was too slow."),
         Ending::PhoneBroke { .. } => Some("The relay did not understand this client."),
         Ending::NoStart => Some("The conversation was not begun in time."),
+        Ending::Refused(Refusal::Full) => Some("Every line is busy at present."),
+        Ending::Refused(Refusal::Draining) => Some("The relay is being restarted."),
         Ending::Refused(Refusal::NoAgent) => Some("There is no such agent for web clients."),
         Ending::Refused(_) => Some("This conversation was not let in."),
         Ending::NoModel(_) => Some("The agent cannot be reached at present."),

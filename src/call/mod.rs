@@ -819,7 +819,7 @@ impl Call {
             return;
         }
         if let Some(message) = from_phone::sentence_for(ending) {
-            self.phone.tell(&ToBrowser::Error { code: ending.label(), message });
+            self.phone.tell(&ToBrowser::Error { code: from_phone::code_for(ending), message });
         }
         self.phone.tell(&ToBrowser::End { reason: ending.label() });
         let code = CloseCode::new(ending.phone_close_code()).unwrap_or(CloseCode::INTERNAL);
@@ -843,6 +843,7 @@ impl Call {
     fn barge_in(&mut self, with_audio: bool) {
         let heard_ms = self.heard_ms();
         self.memory.interrupted(heard_ms);
+        self.tell_said(false);
         let dropped_ms = self.void_answer(Dropped::BargeIn, with_audio);
         self.phone.output.stamp(Stamped::BargeIn, self.now);
         self.tally.barge_ins += 1;

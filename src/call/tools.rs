@@ -121,7 +121,7 @@ struct Finished {
 }
 
 impl Tools {
-    /// Who is on the line, as far as was told.
+    /// Who is on the line, as far as it is known.
     pub(super) fn meet(&mut self, from: Option<String>, to: Option<String>) {
         (self.from, self.to) = (from, to);
     }
@@ -217,7 +217,11 @@ impl Tools {
 
     /// Keeps what came of an order.
     fn keep(&mut self, work: &Work, reply: &ToolReply) {
-        self.finished.retain(|done| !done.is_of(&work.tool, &work.arguments));
+        let before = self.finished.iter().position(|done| done.is_of(&work.tool, &work.arguments));
+        let before = before.and_then(|at| self.finished.remove(at));
+        let mut ids = before.map_or(Vec::new(), |done| done.ids);
+        ids.extend(work.askers.iter().filter_map(|asker| asker.id.clone()));
+        ids.drain(..ids.len().saturating_sub(TOOL_ASKERS_MAX));
         if reply.outcome == ToolOutcome::Done && work.tool.changes {
             for done in &mut self.finished {
                 done.holds &= done.tool.name == work.tool.name;
@@ -232,7 +236,7 @@ impl Tools {
             key: work.key.clone(),
             outcome: reply.outcome,
             response: reply.json.clone(),
-            ids: work.askers.iter().filter_map(|asker| asker.id.clone()).collect(),
+            ids,
             holds: true,
         });
     }
@@ -536,15 +540,18 @@ impl Call {
             work.is_orphan |= !work.askers.is_empty();
             work.askers.clear();
         }
-        for answer in std::mem::take(&mut self.tools.answers) {
-            self.note_result(&answer.name, &answer.response);
-        }
         let done = self.tools.finished.iter_mut().filter_map(|done| {
             let ids = std::mem::take(&mut done.ids);
-            let is_change = done.outcome == ToolOutcome::Done && done.tool.changes && done.holds;
+            let is_change = done.outcome == ToolOutcome::Done && done.tool.changes;
             (is_change && !ids.is_empty()).then(|| (done.tool.name.clone(), done.response.clone()))
         });
-        for (name, response) in done.collect::<Vec<_>>() {
+        let done: Vec<_> = done.collect();
+        for answer in std::mem::take(&mut self.tools.answers) {
+            if !answer.is_change {
+                self.note_result(&answer.name, &answer.response);
+            }
+        }
+        for (name, response) in done {
             self.note_result(&name, &response);
         }
         while let Some(note) = self.tools.notes.pop_front() {

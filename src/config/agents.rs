@@ -65,9 +65,11 @@ pub(super) fn read(
         }
         settings.done_with(&table);
     }
-    agents.push(Arc::new(
-        for_the_rest.unwrap_or_else(|| default_agent(&gemini.model, gemini.tuning, timers)),
-    ));
+    agents.push(Arc::new(for_the_rest.unwrap_or_else(|| {
+        let mut agent = default_agent(&gemini.model, gemini.tuning, timers);
+        shelf.equip(&mut agent);
+        agent
+    })));
     agents
 }
 

@@ -17,9 +17,9 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 use toml::de::{DeTable, DeValue};
 
-use super::Secret;
 use super::settings::{Settings, Table, Written};
 use super::values;
+use super::{Agent, Secret};
 
 /// One tool's schema, as JSON. Above: an error.
 const SCHEMA_BYTES_MAX: usize = 8 * 1024;
@@ -47,6 +47,9 @@ const END_CALL: &str = "end_call";
 const TRANSFER_CALL: &str = "transfer_call";
 /// Stands for all tools of the appointments in an agent's list.
 const APPOINTMENTS: &str = "appointments";
+
+/// Whom the demo agent puts through to.
+const DEMO_TRANSFER: (&str, &str) = ("reception", "+15550100");
 
 /// Something the model may have done.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -258,9 +261,25 @@ pub(super) struct Shelf<'t> {
     pub(super) tools: &'t [Arc<Tool>],
     /// The tools of the appointments; empty where there are none.
     pub(super) appointments: &'t [Arc<Tool>],
+    /// Whether the demo agent answers, which is to show everything.
+    pub(super) is_demo: bool,
 }
 
 impl Shelf<'_> {
+    /// Gives the agent that nobody has configured what it can have: it hangs up, and keeps the
+    /// appointments where there are any. The demo's puts through, too, to a number of nobody.
+    pub(super) fn equip(&self, agent: &mut Agent) {
+        agent.tools = self.appointments.to_vec();
+        agent.tools.push(Arc::new(Tool::end_call()));
+        if self.is_demo {
+            let name = DEMO_TRANSFER.0.to_owned();
+            let number = DEMO_TRANSFER.1.to_owned();
+            agent.keys = vec![("0".to_owned(), KeyRule::Transfer(name.clone()))];
+            agent.transfer = vec![Transfer { name, number }];
+            agent.tools.push(Arc::new(Tool::transfer_call(&agent.transfer)));
+        }
+    }
+
     /// The tools an agent with these transfers names in its list.
     ///
     /// # Errors

@@ -367,7 +367,7 @@ impl Worker {
                     Ok(()) => {}
                     Err(None) => self.figures.letters_lost += 1,
                     Err(Some(request)) => {
-                        slot.call.put_back(request);
+                        slot.call.put_back(*request);
                         break;
                     }
                 }
@@ -573,13 +573,15 @@ fn grant_one(
     request: Request,
     neighbours: &Neighbours,
     figures: &mut Figures,
-) -> Result<(), Option<Request>> {
+) -> Result<(), Option<Box<Request>>> {
     let (id, class) = (slot.call.id(), class_of(&slot.call));
     match request {
         Request::Admit(opening) => {
             slot.count_start(figures);
             match neighbours.accept.post(AcceptLetter::Admit { call: key, id, opening }) {
-                Err(AcceptLetter::Admit { opening, .. }) => Err(Some(Request::Admit(opening))),
+                Err(AcceptLetter::Admit { opening, .. }) => {
+                    Err(Some(Box::new(Request::Admit(opening))))
+                }
                 _ => Ok(()),
             }
         }
@@ -622,7 +624,8 @@ fn grant_one(
             let transfer = slot.call.transfer().filter(|_| ending == Ending::Transferred);
             let transfer = transfer.map(str::to_owned);
             let letter = AcceptLetter::Ended { id, call_sid, ending, transfer };
-            neighbours.accept.post(letter).map_err(|_| Some(Request::Ended(ending)))?;
+            let posted = neighbours.accept.post(letter);
+            posted.map_err(|_| Some(Box::new(Request::Ended(ending))))?;
             // Spares and swaps were ordered here. A line that comes all the same is dismissed.
             if slot.model.is_some() {
                 let _ = neighbours.dial.post(DialLetter::Cancel { call: key });
@@ -671,7 +674,7 @@ fn run_tool(
     key: CallKey,
     order: Box<ToolOrder>,
     neighbours: &Neighbours,
-) -> Result<(), Option<Request>> {
+) -> Result<(), Option<Box<Request>>> {
     let (id, class, ticket) = (slot.call.id(), class_of(&slot.call), order.ticket);
     if neighbours.tools.post(ToolLetter::Run { call: key, id, class, order }).is_ok() {
         return Ok(());
@@ -689,7 +692,7 @@ fn redial(
     key: CallKey,
     revival: Revival,
     neighbours: &Neighbours,
-) -> Result<(), Option<Request>> {
+) -> Result<(), Option<Box<Request>>> {
     let (id, class) = (slot.call.id(), class_of(&slot.call));
     let posted = slot.model.clone().is_some_and(|(agent, facts)| {
         let revival = Some(revival);

@@ -18,7 +18,7 @@ use vocaris::mail::{
 use vocaris::metrics::Shared;
 
 /// Longer than anything here takes on a busy machine; waiting for it is a failure.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// What a deadline is set to where a test waits for it to pass.
 pub(crate) const SHORT: Duration = Duration::from_millis(40);
 

@@ -15,7 +15,7 @@ use vocaris::call::{
     Settings, Tally, Tape, ToolOrder, Workbench,
 };
 use vocaris::clock::Nanos;
-use vocaris::config::Timers;
+use vocaris::config::{Agent, Timers};
 
 /// A socket without a network: what the peer wrote, and what it has still to read.
 #[derive(Default)]
@@ -142,6 +142,10 @@ pub(crate) fn terms() -> LineTerms {
     }
 }
 
+fn terms_of(agent: Agent) -> LineTerms {
+    LineTerms { agent: Some(Arc::new(agent)), ..terms() }
+}
+
 /// What every call here is told. What peers say here is too even for speech, so that a sample
 /// missing or doubled is seen: nobody listens for tones.
 pub(crate) fn settings() -> Settings {
@@ -222,11 +226,28 @@ impl Stage {
         stage
     }
 
-    pub(crate) fn join(&mut self) {
-        self.join_as(&terms());
+    /// A carrier's call that this agent answers.
+    pub(crate) fn joined_as(agent: Agent) -> Stage {
+        let mut stage = Stage::new(Door::Twilio);
+        stage.phone.say(start());
+        stage.settle();
+        stage.join_as(agent);
+        stage
     }
 
-    pub(crate) fn join_as(&mut self, terms: &LineTerms) {
+    pub(crate) fn join_as(&mut self, agent: Agent) {
+        self.join_with(&terms_of(agent));
+    }
+
+    pub(crate) fn redial_as(&mut self, agent: Agent) -> Revival {
+        self.redial_with(&terms_of(agent))
+    }
+
+    pub(crate) fn join(&mut self) {
+        self.join_with(&terms());
+    }
+
+    pub(crate) fn join_with(&mut self, terms: &LineTerms) {
         self.call.handle_line(self.now, terms);
         self.settle();
     }

@@ -4,6 +4,7 @@ mod closes;
 mod harness;
 mod record;
 mod session;
+mod tools;
 mod traps;
 
 use dsp::kernels::{Isa, Kernels};

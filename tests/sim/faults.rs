@@ -46,7 +46,8 @@ faults! {
     // The model: silence.
     Mute, Dead, Poisoned,
     // The model: tools.
-    ToolCall, ToolCallManyAtOnce, ToolCallWithoutId, ToolCallCancelled,
+    ToolCall, ToolCallManyAtOnce, ToolCallWithoutId, ToolCallCancelled, ToolCallUnknown,
+    ToolCallAgain, ToolRun, ToolTakenBack, ToolNeverReplies, ToolRepliesLate, ToolFails,
     // The model: its end.
     GoAwayEarly, GoAwaySoon, GoAwayNow, GoAwayTwice, RotatedTwice, QuietAfterGoAway,
     NotResumable, HandleTooLong, CloseKey, CloseArgument, CloseContentType, CloseField,
@@ -117,6 +118,11 @@ impl Dice {
             self.counts.0[fault as usize] += 1;
         }
         picks
+    }
+
+    /// Counts what is no matter of dice.
+    pub(crate) fn note(&mut self, fault: Fault) {
+        self.counts.0[fault as usize] += 1;
     }
 
     pub(crate) fn random(&mut self) -> &mut fastrand::Rng {

@@ -7,7 +7,8 @@ use std::time::Duration;
 use vocaris::call::{Dropped, Tally};
 use vocaris::clock::Nanos;
 use vocaris::limits::{
-    AGENT_OUTPUT_MAX_BYTES, DOWNLINK_QUEUE_MS, PHONE_OUTPUT_MAX_BYTES, UPLINK_QUEUE_MS,
+    AGENT_OUTPUT_MAX_BYTES, DOWNLINK_QUEUE_MS, FAREWELL_TIMEOUT, JOIN_TIMEOUT, PHONE_CLOSE_TIMEOUT,
+    PHONE_DEAD, PHONE_OUTPUT_MAX_BYTES, START_TIMEOUT, UPLINK_QUEUE_MS,
 };
 
 use crate::world::{Phase, World};
@@ -15,6 +16,8 @@ use crate::world::{Phase, World};
 /// Audio that may leave does so within this time of the phone running dry: the wait after an
 /// underrun, and two frames.
 const SILENCE_MAX: Duration = Duration::from_millis(150);
+/// A timer is met by the next event: a frame, a ping, or itself.
+const SLACK: Duration = Duration::from_millis(1);
 /// Turns of the loop in a second of a call: frames of both legs, marks, timers; far below a busy
 /// loop.
 const TURNS_PER_SECOND_MAX: u32 = 3_000;
@@ -43,6 +46,11 @@ pub(crate) struct Watch {
     pub(crate) phone_output_bytes: usize,
     pub(crate) agent_output_bytes: usize,
     was_deaf: bool,
+    phase: Phase,
+    phase_since: Nanos,
+    phone_spoke_at: Nanos,
+    /// Since when the model has been sent audio and has said nothing.
+    unheard_since: Option<Nanos>,
 }
 
 impl Watch {
@@ -59,6 +67,10 @@ impl Watch {
             phone_output_bytes: 0,
             agent_output_bytes: 0,
             was_deaf: false,
+            phase: Phase::Opening,
+            phase_since: now,
+            phone_spoke_at: now,
+            unheard_since: None,
         }
     }
 
@@ -103,14 +115,60 @@ impl Watch {
         }
     }
 
+    /// The phone or the model has said something.
+    pub(crate) fn phone_spoke(&mut self, now: Nanos) {
+        self.phone_spoke_at = now;
+    }
+
+    pub(crate) fn model_spoke(&mut self) {
+        self.unheard_since = None;
+    }
+
+    /// Audio is on its way to the model.
+    pub(crate) fn model_was_told(&mut self, now: Nanos) {
+        self.unheard_since.get_or_insert(now);
+    }
+
+    /// No state lasts for ever: what the call waits for comes, or it goes on without.
+    fn check_patience(&mut self, phase: Phase, now: Nanos) {
+        if self.phase != phase {
+            (self.phase, self.phase_since) = (phase, now);
+        }
+        if self.has_jumped {
+            return;
+        }
+        let swap = (Phase::Swapping { is_cut: false }, Phase::Swapping { is_cut: true });
+        let patience = match phase {
+            Phase::Opening => START_TIMEOUT,
+            Phase::Waiting => JOIN_TIMEOUT,
+            Phase::Live => Duration::MAX,
+            it if it == swap.0 || it == swap.1 => crate::world::timers().outage,
+            Phase::Leaving => Duration::from_millis(DOWNLINK_QUEUE_MS as u64) + FAREWELL_TIMEOUT,
+            _ => PHONE_CLOSE_TIMEOUT,
+        };
+        let lasted = now.since(self.phase_since);
+        assert!(lasted <= patience.saturating_add(SLACK), "{phase:?} lasts {lasted:?}");
+        if phase == Phase::Over {
+            return;
+        }
+        let silent = now.since(self.phone_spoke_at);
+        assert!(silent <= PHONE_DEAD + SLACK, "the phone is silent for {silent:?}");
+        let unheard = self.unheard_since.map_or(Duration::ZERO, |since| now.since(since));
+        let matters = phase == Phase::Live && unheard > crate::world::timers().dead + SLACK;
+        assert!(!matters, "the model is silent for {unheard:?}");
+    }
+
     /// After everything that could be moved was moved: caller audio that waits waits for room.
     pub(crate) fn progress(world: &mut World) {
         let room_bytes =
             AGENT_OUTPUT_MAX_BYTES.saturating_sub(world.call.agent_output().len_bytes());
         if let (Phase::Live, Some(uplink)) = (world.phase, &world.uplink) {
-            let stuck = uplink.has_group() && room_bytes > MESSAGE_MAX_BYTES;
+            let has_room = room_bytes > MESSAGE_MAX_BYTES && !world.is_blocked;
+            let stuck = uplink.has_group() && has_room;
             assert!(!stuck, "caller audio waits for nothing");
         }
+        let (phase, now) = (world.phase, world.now);
+        world.watch_mut().check_patience(phase, now);
     }
 
     /// Holds the whole world against what must hold.

@@ -25,8 +25,9 @@ pub(crate) struct Content {
     pub(crate) broken_audio: bool,
     pub(crate) generation_complete: bool,
     pub(crate) turn_complete: bool,
-    /// Functions to be answered, by id.
+    /// Functions that may be answered, by id, and those that may not be any more.
     pub(crate) tools: Vec<String>,
+    pub(crate) taken_back: Vec<String>,
 }
 
 impl Content {
@@ -45,11 +46,11 @@ impl Content {
 }
 
 /// What the relay says to the model.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Told {
     Audio { rate_hz: u32, pcm_le: Vec<u8> },
     Typed(u32),
-    ToolAnswer(String),
+    ToolAnswers(Vec<String>),
     Close(u16),
     Other,
 }
@@ -70,7 +71,6 @@ pub(crate) struct Model {
     ignores_close: bool,
     rate_changes: u32,
     updates_at: Nanos,
-    tools: u32,
     /// When it announces its end, and whether it has.
     rotates_at: Nanos,
 }
@@ -98,6 +98,9 @@ enum Act {
     Transcript,
     GoAway(&'static str),
 }
+
+/// The tools it knows of: one that only looks, one that changes something, one it waits for.
+pub(crate) const TOOL_NAMES: [&str; 3] = ["look", "book", "ask"];
 
 /// The rows of the service's close table: code, words, which fault that is.
 const CLOSES: &[(Fault, u16, &str)] = &[
@@ -149,7 +152,6 @@ impl Model {
             ignores_close: dice.picks(Fault::ModelIgnoresClose, 10),
             rate_changes: 0,
             updates_at: now,
-            tools: 0,
             rotates_at: Nanos::NEVER,
         }
     }
@@ -471,24 +473,30 @@ impl Model {
         let mut content = Content::default();
         let mut calls = Vec::new();
         for _ in 0..if many { 3 } else { 1 } {
-            self.tools += 1;
+            let unknown = dice.strikes(Fault::ToolCallUnknown, 1_000);
+            let names = if unknown { ["nobody_knows"; 3] } else { TOOL_NAMES };
+            let name = *dice.random().choice(&names).unwrap();
+            // Few arguments: the same is asked for more than once.
+            let mut args = dice.random().u32(..);
+            if dice.strikes(Fault::ToolCallAgain, 2_000) {
+                args = 1;
+            }
+            let call = format!(r#""name":"{name}","args":{{"day":{args}}}"#);
             if dice.strikes(Fault::ToolCallWithoutId, 1_000) {
-                calls.push(r#"{"name":"nobody_knows","args":{}}"#.to_owned());
+                calls.push(format!("{{{call}}}"));
                 continue;
             }
-            let id = format!("fc-{}", self.tools);
-            calls.push(format!(
-                r#"{{"id":"{id}","name":"book_appointment","args":{{"day":"2026-12-01"}}}}"#
-            ));
+            let id = format!("fc-{}", dice.random().u64(..));
+            calls.push(format!(r#"{{"id":"{id}",{call}}}"#));
             content.tools.push(id);
         }
         let text = format!(r#"{{"toolCall":{{"functionCalls":[{}]}}}}"#, calls.join(","));
-        let ids = content.tools.clone();
+        let taken_back = content.tools.clone();
         self.say(&text, content, true, dice);
         if dice.strikes(Fault::ToolCallCancelled, 2_000) {
-            let ids: Vec<_> = ids.iter().map(|id| format!("\"{id}\"")).collect();
+            let ids: Vec<_> = taken_back.iter().map(|id| format!("\"{id}\"")).collect();
             let text = format!(r#"{{"toolCallCancellation":{{"ids":[{}]}}}}"#, ids.join(","));
-            self.say_plainly(&text, dice);
+            self.say(&text, Content { taken_back, ..Content::default() }, true, dice);
         }
     }
 
@@ -588,8 +596,8 @@ pub(crate) fn read(opcode: u8, payload: &[u8]) -> Told {
             .map_or(Told::Other, |number| Told::Typed(number.parse().expect("its number")));
     }
     if let Some(answers) = value["toolResponse"]["functionResponses"].as_array() {
-        let id = answers[0]["id"].as_str().unwrap_or_default();
-        return Told::ToolAnswer(id.to_owned());
+        let ids = answers.iter().filter_map(|answer| answer["id"].as_str());
+        return Told::ToolAnswers(ids.map(str::to_owned).collect());
     }
     Told::Other
 }

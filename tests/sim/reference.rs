@@ -339,6 +339,8 @@ pub(crate) struct ModelHears {
     /// Said and not yet on its way, from `start` on.
     waiting: Vec<u8>,
     start: usize,
+    /// Messages that the line before had not taken: they go first to the next one.
+    held: VecDeque<Vec<u8>>,
     limit_bytes: usize,
     converter: Option<Converter>,
     rate_hz: u32,
@@ -367,6 +369,7 @@ impl ModelHears {
             sound,
             waiting: Vec::new(),
             start: 0,
+            held: VecDeque::new(),
             limit_bytes: sound.bytes_of_ms(UPLINK_QUEUE_MS),
             converter: None,
             rate_hz: 0,
@@ -438,8 +441,8 @@ impl ModelHears {
         }
         let (from, to) = (self.sound.rate_hz, self.rate_hz);
         self.converter.get_or_insert_with(|| Converter::new(from, to));
-        let waiting = self.waiting.len();
-        let room = self.sound.bytes_of_ms(SWAP_QUEUE_MS).saturating_sub(waiting);
+        let bound = self.sound.bytes_of_ms(SWAP_QUEUE_MS);
+        let room = bound.saturating_sub(self.waiting_bytes());
         while self.held.len() * self.group_bytes > room {
             self.held.pop_front();
             self.overrun += self.group_samples();
@@ -482,6 +485,7 @@ impl ModelHears {
 
     /// The call is over: nothing waits any more.
     pub(crate) fn end(&mut self) {
+        self.held.clear();
         self.forget(self.waiting_bytes());
     }
 
@@ -498,7 +502,8 @@ impl ModelHears {
     }
 
     pub(crate) fn waiting_samples(&self) -> u64 {
-        (self.waiting_bytes() / self.sound.sample_bytes) as u64
+        let held = self.held.len() as u64 * self.group_samples();
+        held + (self.waiting_bytes() / self.sound.sample_bytes) as u64
     }
 
     /// Whether a whole message waits.

@@ -13,16 +13,16 @@ use dsp::kernels::{Isa, Kernels};
 use vocaris::call::session::Cause;
 use vocaris::call::{
     Call, CallId, Door, Dropped, Ending, LineFault, LineTerms, Refusal, Report, Request, Revival,
-    Settings, Workbench,
+    Settings, ToolOrder, ToolOutcome, ToolReply, Workbench,
 };
 use vocaris::clock::Nanos;
-use vocaris::config::Timers;
+use vocaris::config::{Agent, Timers, Tool, ToolBehavior, ToolKind, ToolScheduling};
 use vocaris::wire::gemini::CloseClass;
 
 use crate::faults::{Counts, Dice, Fault};
 use crate::frames::Reader;
 use crate::invariants::Watch;
-use crate::model::{self, Content, Model, Told};
+use crate::model::{self, Content, Model, TOOL_NAMES, Told};
 use crate::phone::{Gone, Heard, Phone, PhoneSaid};
 use crate::reference::{CallerHears, ModelHears};
 use crate::report::Digest;
@@ -114,6 +114,10 @@ pub(crate) struct World {
     typed_next: u32,
     /// Functions the model has called, by id, and not had an answer of.
     tools_asked: Vec<String>,
+    /// What will come of tools, by ticket, and when.
+    tool_replies: Vec<(Nanos, u32, ToolReply)>,
+    /// The model has had a tool run that it waits for: what the caller says may be held back.
+    pub(crate) is_blocked: bool,
     /// When the phone last took what there was.
     drained_at: Nanos,
     /// Bytes of a message shown at a time.
@@ -132,7 +136,7 @@ pub(crate) struct World {
 
 /// The model's audio here is a tone, its turns are of any length, and it is interrupted at any time:
 /// what is done about that has tests of its own.
-fn timers() -> Timers {
+pub(crate) fn timers() -> Timers {
     Timers {
         tone: Duration::ZERO,
         short_turn: Duration::ZERO,
@@ -186,6 +190,7 @@ impl World {
             greeting: dice.random().bool().then(|| content_json("greet")),
             seed: Some(content_json("seed")),
             nudge: content_json("go on"),
+            agent: Some(agent()),
             resumable: true,
             ..LineTerms::default()
         };
@@ -221,6 +226,8 @@ impl World {
             typed_said: 0,
             typed_next: 0,
             tools_asked: Vec::new(),
+            tool_replies: Vec::new(),
+            is_blocked: false,
             drained_at: Nanos::ZERO,
             cut,
             ending: None,
@@ -284,6 +291,7 @@ impl World {
         if let Some((_, fate)) = self.fate.take_if(|(at, _)| *at <= self.now) {
             self.meet_fate(fate);
         }
+        self.reply_for_tools();
         self.interfere();
         self.travel();
         self.transcode();
@@ -319,6 +327,9 @@ impl World {
         }
         if let Some((at, _)) = self.fate {
             consider(true, at);
+        }
+        for (at, ..) in &self.tool_replies {
+            consider(true, *at);
         }
         next
     }
@@ -365,6 +376,7 @@ impl World {
         let was_over = self.call.is_over();
         let World { call, bench, phone, now, cut, .. } = self;
         let arrived = phone.wire.show(*cut, |bytes| call.handle_phone_bytes(*now, bytes, bench));
+        self.watch.phone_spoke(self.now);
         for said in arrived {
             if !was_over {
                 self.phone_said(said);
@@ -413,6 +425,7 @@ impl World {
             return false;
         }
         let arrived = model.wire.show(*cut, |bytes| call.handle_agent_bytes(*now, bytes, bench));
+        self.watch.model_spoke();
         let counts = matches!(self.phase, Phase::Live | Phase::Swapping { .. });
         let mut left = left_before;
         for content in arrived {
@@ -428,6 +441,7 @@ impl World {
         let left_now = self.left_bytes();
         self.trace(|| content.summary());
         self.tools_asked.extend(content.tools.iter().cloned());
+        self.tools_asked.retain(|id| !content.taken_back.contains(id));
         let Some(caller) = &mut self.caller else { return left };
         if content.interrupted {
             left = left_now;
@@ -502,6 +516,8 @@ impl World {
                 self.admit();
             }
             Request::Redial(revival) => self.redial(&revival),
+            Request::RunTool(order) => self.run_tool(&order),
+            Request::CancelTool { .. } => self.dice.note(Fault::ToolTakenBack),
             Request::Ended(ending) => {
                 if !self.saboteur.swallows_ending() {
                     assert_eq!(self.ending.replace(ending), None, "a call ends once");
@@ -518,6 +534,35 @@ impl World {
             }
             _ => {}
         }
+    }
+
+    fn run_tool(&mut self, order: &ToolOrder) {
+        let dice = &mut self.dice;
+        dice.note(Fault::ToolRun);
+        self.is_blocked |= order.tool.behavior == ToolBehavior::Blocking;
+        if dice.strikes(Fault::ToolNeverReplies, 500) {
+            return;
+        }
+        let mut later = dice.random().u64(0..800);
+        if dice.strikes(Fault::ToolRepliesLate, 1_000) {
+            later += dice.random().u64(1_000..15_000);
+        }
+        let reply = match dice.strikes(Fault::ToolFails, 1_000) {
+            true => ToolReply::failed(ToolOutcome::Failed, "It is broken."),
+            false => ToolReply {
+                outcome: ToolOutcome::Done,
+                json: r#"{"output":{"ok":true}}"#.to_owned(),
+            },
+        };
+        self.tool_replies.push((self.now.plus(Duration::from_millis(later)), order.ticket, reply));
+    }
+
+    fn reply_for_tools(&mut self) {
+        let due = |reply: &(Nanos, u32, ToolReply)| reply.0 <= self.now;
+        let Some(at) = self.tool_replies.iter().position(due) else { return };
+        let (_, ticket, reply) = self.tool_replies.swap_remove(at);
+        self.call.handle_tool_reply(self.now, ticket, reply);
+        self.observe();
     }
 
     /// Tells what happens, where the environment asks for it.
@@ -591,10 +636,15 @@ impl World {
                     None => Model::new(self.now, resumed, dice),
                 });
                 self.lines += 1;
+                if !resumed {
+                    // An id means nothing to a session that did not give it.
+                    self.tools_asked.clear();
+                }
                 self.forget_told();
                 self.close_told = false;
                 self.uplink.as_mut().expect("it has opened").line_up(&self.terms);
                 self.call.handle_line(self.now, &self.terms);
+                self.watch.model_spoke();
             }
         }
         self.observe();
@@ -651,6 +701,7 @@ impl World {
                 Told::Audio { rate_hz, pcm_le } => {
                     let uplink = self.uplink.as_mut().expect("it has opened");
                     uplink.sent(*rate_hz, pcm_le);
+                    self.watch.model_was_told(self.now);
                 }
                 Told::Typed(number) => {
                     assert!(*number >= self.typed_next, "words twice, or out of order");
@@ -662,10 +713,11 @@ impl World {
                     assert!(!self.close_told, "goodbye is said once");
                     self.close_told = true;
                 }
-                Told::ToolAnswer(id) => {
-                    let asked = self.tools_asked.iter().position(|asked| asked == id);
-                    if !id.is_empty() {
-                        self.tools_asked.swap_remove(asked.expect("answered once, if called"));
+                Told::ToolAnswers(ids) => {
+                    for id in ids {
+                        let asked = self.tools_asked.iter().position(|asked| asked == id);
+                        let asked = asked.expect("answered once, if called and not taken back");
+                        self.tools_asked.swap_remove(asked);
                     }
                 }
                 Told::Other => {}
@@ -810,6 +862,25 @@ impl World {
             counts: self.dice.counts,
         }
     }
+}
+
+/// Who answers: an agent with a tool of each kind.
+fn agent() -> Arc<Agent> {
+    let tools = TOOL_NAMES.map(|name| {
+        Arc::new(Tool {
+            name: name.to_owned(),
+            description: String::new(),
+            parameters: serde_json::json!({"type": "OBJECT"}),
+            kind: ToolKind::Appointments,
+            behavior: match name {
+                "ask" => ToolBehavior::Blocking,
+                _ => ToolBehavior::NonBlocking,
+            },
+            scheduling: ToolScheduling::WhenIdle,
+            changes: name == "book",
+        })
+    });
+    Arc::new(Agent { tools: tools.to_vec(), ..Agent::default() })
 }
 
 fn content_json(text: &str) -> String {

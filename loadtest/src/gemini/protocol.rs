@@ -207,17 +207,32 @@ const FOREIGN_FIELDS: [&str; 8] = [
     "stopSequences",
 ];
 
-/// Judges a setup for `model`, such as `models/gemini-3.8-live`.
-pub fn check_setup(setup: &Value, model: &str) -> Result<(), Complaint> {
+/// Fields of `setup` that Vertex knows besides.
+const VERTEX_FIELDS: [&str; 3] = ["explicitVadSignal", "labels", "safetySettings"];
+
+/// The name of a model without the words before it, which differ between the services.
+fn bare(model: &str) -> &str {
+    model.rsplit('/').next().unwrap_or_default()
+}
+
+/// Judges a setup for `model`, such as `models/gemini-3.8-live`; on Vertex that model goes by the
+/// name of a resource.
+pub fn check_setup(setup: &Value, model: &str, vertex: bool) -> Result<(), Complaint> {
     let fields = setup.as_object().ok_or(Complaint::Shape("setup is not an object".into()))?;
     if let Some(null) = null_field(setup) {
         return Err(Complaint::Field(null));
     }
-    if let Some(unknown) = fields.keys().find(|name| !SETUP_FIELDS.contains(&name.as_str())) {
+    let is_known =
+        |name: &str| SETUP_FIELDS.contains(&name) || vertex && VERTEX_FIELDS.contains(&name);
+    if let Some(unknown) = fields.keys().find(|name| !is_known(name)) {
         return Err(Complaint::Field(unknown.clone()));
     }
     let named = setup["model"].as_str().unwrap_or_default();
-    if named != model {
+    let is_named = match vertex {
+        true => named.contains("publishers/google/models/") && bare(named) == bare(model),
+        false => named == model,
+    };
+    if !is_named {
         return Err(Complaint::Model(named.to_string()));
     }
     let generation = &setup["generationConfig"];
@@ -324,7 +339,7 @@ mod tests {
             "sessionResumption": {},
         });
         change(&mut setup);
-        check_setup(&setup, "models/gemini-3.8-live")
+        check_setup(&setup, "models/gemini-3.8-live", false)
     }
 
     #[test]
@@ -346,6 +361,13 @@ mod tests {
         assert_eq!(refused, Err(Complaint::Field("sessionResumption: handle: null".into())));
         let refused = setup(|setup| setup["model"] = json!("gemini-3.8-live"));
         assert_eq!(refused, Err(Complaint::Model("gemini-3.8-live".into())));
+        let on_vertex = |model: &str| {
+            let modalities = json!({ "responseModalities": ["AUDIO"] });
+            let setup = json!({ "model": model, "generationConfig": modalities, "labels": {} });
+            check_setup(&setup, "models/gemini-3.8-live", true)
+        };
+        assert_eq!(on_vertex("publishers/google/models/gemini-3.8-live"), Ok(()));
+        assert!(on_vertex("models/gemini-3.8-live").is_err());
     }
 
     #[test]

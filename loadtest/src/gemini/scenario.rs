@@ -15,6 +15,7 @@ use super::script::{Fault, Invocation, Moment, Script, Speech, Step};
 use crate::bookings;
 use crate::clock::{MILLIS, Nanos};
 use crate::schedule::MediaPlan;
+use crate::signal::Pauses;
 
 /// The longest scenario file.
 pub const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -61,6 +62,8 @@ pub struct Caller {
     pub talk_ms: u64,
     /// How long it is quiet between, in milliseconds.
     pub quiet_ms: u64,
+    /// Where in these two it begins, in milliseconds: at `talk_ms` with a pause.
+    pub from_ms: u64,
     /// Keys pressed: when, in milliseconds, and which.
     pub keys: Vec<(u64, char)>,
 }
@@ -171,9 +174,9 @@ impl Scenario {
     /// What a caller says who speaks for `ms` milliseconds.
     pub fn media(&self, ms: u64) -> MediaPlan {
         let mut plan = MediaPlan::steady(ms);
-        plan.talk_ms = self.caller.talk_ms;
-        plan.quiet_ms = self.caller.quiet_ms;
-        plan.keys.clone_from(&self.caller.keys);
+        let Caller { talk_ms, quiet_ms, from_ms, ref keys } = self.caller;
+        plan.pauses = Pauses { talk_ms, quiet_ms, from_ms };
+        plan.keys.clone_from(keys);
         plan
     }
 

@@ -314,7 +314,8 @@ impl Session {
     }
 
     fn set_up(&mut self, now: Nanos, setup: Value) {
-        let judged = protocol::check_setup(&setup, &self.model);
+        let vertex = self.record.entry.is_some_and(|entry| entry.vertex);
+        let judged = protocol::check_setup(&setup, &self.model, vertex);
         let handle = setup["sessionResumption"]["handle"].as_str().and_then(session_of);
         self.record.setup = Some(setup);
         if let Err(complaint) = judged {

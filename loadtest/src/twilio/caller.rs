@@ -518,7 +518,7 @@ impl Caller {
     fn talk(&mut self, now: Nanos) {
         self.phone.handle_timeout(now);
         self.drain();
-        if !self.phone.is_spoken_out() {
+        if !self.phone.is_spoken_out() || !matches!(self.phase, Phase::Talking { .. }) {
             return;
         }
         if let Phase::Talking { link } = std::mem::replace(&mut self.phase, Phase::Done) {

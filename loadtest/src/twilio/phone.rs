@@ -92,7 +92,7 @@ impl Phone {
         let frames: Vec<_> = plan.frames().collect();
         Phone {
             sids,
-            voice: voice.pausing(plan.talk_ms, plan.quiet_ms),
+            voice: voice.pausing(plan.pauses),
             sent: Vec::with_capacity(frames.len()),
             plan: frames,
             keys,

@@ -14,7 +14,9 @@ const WORDS = {
     calendar: "Calendar feed", paused: "The browser has paused the sound.", resume: "Continue",
     default_device: "Default device", answer: "answers after", buffer: "buffer", key: "Key",
     booked: "Appointment booked", moved: "Appointment moved", cancelled: "Appointment cancelled",
-    reference: "Reference", over: "The call is over",
+    reference: "Reference", over: "The call is over.",
+    over_transferred: "You have been put through: the call goes on elsewhere.",
+    over_agent_hung_up: "The agent has hung up.",
     ready: "Ready", asking: "Allow the microphone…", connecting: "Connecting…",
     listening: "Listening", speaking: "Agent is speaking", interrupted: "Interrupted",
     ended: "Call ended", error: "Something went wrong",
@@ -29,7 +31,9 @@ const WORDS = {
     calendar: "Kalender", paused: "Der Browser hat den Ton angehalten.", resume: "Weiter",
     default_device: "Standardgerät", answer: "antwortet nach", buffer: "Puffer", key: "Taste",
     booked: "Termin gebucht", moved: "Termin verschoben", cancelled: "Termin abgesagt",
-    reference: "Kennzeichen", over: "Das Gespräch ist beendet",
+    reference: "Kennzeichen", over: "Das Gespräch ist beendet.",
+    over_transferred: "Sie wurden verbunden: Das Gespräch geht anderswo weiter.",
+    over_agent_hung_up: "Der Agent hat aufgelegt.",
     ready: "Bereit", asking: "Bitte Mikrofon erlauben…", connecting: "Verbinde…",
     listening: "Hört zu", speaking: "Agent spricht", interrupted: "Unterbrochen",
     ended: "Gespräch beendet", error: "Etwas ist schiefgegangen",
@@ -39,47 +43,75 @@ const WORDS = {
 /** A sentence for each problem, with what to do. */
 const PROBLEMS = {
   en: {
-    microphone_denied: "The microphone is not allowed for this page. Allow it beside the address bar, then try again.",
+    microphone_denied:
+      "The microphone is not allowed for this page. Allow it beside the address bar, then " +
+      "try again.",
     no_microphone: "No microphone was found. Connect one and try again.",
     microphone_busy: "The microphone cannot be opened. Perhaps another program is using it.",
     microphone_lost: "The microphone went away. Connect it again, or choose another under Devices.",
     no_audio: "This browser gives pages no microphone or no audio worklet. A current one does.",
-    insecure: "Browsers give a page the microphone only over https, or on localhost. Open this page by one of the two.",
+    insecure:
+      "Browsers give a page the microphone only over https, or on localhost. Open this page " +
+      "by one of the two.",
     unreachable: "The relay cannot be reached. Is it running, and are you online?",
-    origin: "The relay does not take conversations from this page. Ask whoever runs it to allow this site.",
+    origin:
+      "The relay does not take conversations from this page. Ask whoever runs it to allow " +
+      "this site.",
     full: "Every line is busy at present. Please try again later.",
     draining: "The relay is being restarted. Please try again in a moment.",
     drained: "The relay is being restarted. Please call again in a moment.",
     lost: "The connection to the relay was lost. Please call again.",
-    no_token: "This agent lets in only visitors with an access token. Open the link you were given once more.",
+    no_token:
+      "This agent lets in only visitors with an access token. Open the link you were given " +
+      "once more.",
     bad_token: "Your access token is not valid here. Open the link you were given once more.",
     expired_token: "Your access token has expired. Load the page you came from again.",
     used_token: "Your access token has been used already. Load the page you came from again.",
+    no_agent: "There is no agent of this name for browsers.",
     model: "The agent cannot be reached at present. Please try again later.",
     model_lost: "The connection to the agent was lost. Please call again.",
     too_long: "The conversation was as long as it may be.",
+    slow: "The connection is too slow for a conversation.",
+    internal: "The relay failed in this conversation. Please call again.",
+    replaced: "This conversation goes on elsewhere.",
     not_ready: "The agent is not there yet. Wait a moment.",
   },
   de: {
-    microphone_denied: "Das Mikrofon ist für diese Seite nicht erlaubt. Erlauben Sie es neben der Adresszeile und versuchen Sie es erneut.",
+    microphone_denied:
+      "Das Mikrofon ist für diese Seite nicht erlaubt. Erlauben Sie es neben der Adresszeile " +
+      "und versuchen Sie es erneut.",
     no_microphone: "Kein Mikrofon gefunden. Schließen Sie eines an und versuchen Sie es erneut.",
-    microphone_busy: "Das Mikrofon lässt sich nicht öffnen. Vielleicht benutzt es ein anderes Programm.",
-    microphone_lost: "Das Mikrofon ist verschwunden. Schließen Sie es wieder an oder wählen Sie unter Geräte ein anderes.",
-    no_audio: "Dieser Browser gibt Seiten kein Mikrofon oder kein AudioWorklet. Ein aktueller kann es.",
-    insecure: "Das Mikrofon gibt es nur über https oder auf localhost. Öffnen Sie die Seite auf einem dieser Wege.",
+    microphone_busy:
+      "Das Mikrofon lässt sich nicht öffnen. Vielleicht benutzt es ein anderes Programm.",
+    microphone_lost:
+      "Das Mikrofon ist verschwunden. Schließen Sie es wieder an oder wählen Sie unter " +
+      "Geräte ein anderes.",
+    no_audio:
+      "Dieser Browser gibt Seiten kein Mikrofon oder kein AudioWorklet. Ein aktueller kann " +
+      "es.",
+    insecure:
+      "Das Mikrofon gibt es nur über https oder auf localhost. Öffnen Sie die Seite auf " +
+      "einem dieser Wege.",
     unreachable: "Das Relay ist nicht erreichbar. Läuft es, und sind Sie online?",
-    origin: "Das Relay nimmt von dieser Seite keine Gespräche an. Der Betreiber kann sie freigeben.",
+    origin:
+      "Das Relay nimmt von dieser Seite keine Gespräche an. Der Betreiber kann sie freigeben.",
     full: "Im Augenblick sind alle Leitungen belegt. Bitte versuchen Sie es später noch einmal.",
     draining: "Das Relay wird neu gestartet. Bitte versuchen Sie es gleich noch einmal.",
     drained: "Das Relay wird neu gestartet. Bitte rufen Sie gleich noch einmal an.",
     lost: "Die Verbindung zum Relay ist abgerissen. Bitte rufen Sie noch einmal an.",
-    no_token: "Dieser Agent lässt nur Besucher mit einem Zugangscode ein. Öffnen Sie Ihren Link noch einmal.",
+    no_token:
+      "Dieser Agent lässt nur Besucher mit einem Zugangscode ein. Öffnen Sie Ihren Link noch " +
+      "einmal.",
     bad_token: "Ihr Zugangscode gilt hier nicht. Öffnen Sie Ihren Link noch einmal.",
     expired_token: "Ihr Zugangscode ist abgelaufen. Laden Sie die Seite neu, von der Sie kamen.",
     used_token: "Ihr Zugangscode wurde schon benutzt. Laden Sie die Seite neu, von der Sie kamen.",
+    no_agent: "Einen Agenten dieses Namens gibt es hier nicht.",
     model: "Der Agent ist zurzeit nicht erreichbar. Bitte versuchen Sie es später noch einmal.",
     model_lost: "Die Verbindung zum Agenten ist abgerissen. Bitte rufen Sie noch einmal an.",
     too_long: "Das Gespräch war so lang, wie es sein darf.",
+    slow: "Die Verbindung ist zu langsam für ein Gespräch.",
+    internal: "Das Relay hat in diesem Gespräch versagt. Bitte rufen Sie noch einmal an.",
+    replaced: "Dieses Gespräch geht an anderer Stelle weiter.",
     not_ready: "Der Agent ist noch nicht da. Einen Moment bitte.",
   },
 };
@@ -187,22 +219,22 @@ function begin() {
     element("told").hidden = !message;
   });
   on("problem", ({ code, message }) => complain(sentence(code, message)));
-  on("end", ended);
-  element("talk").setAttribute("aria-pressed", "true");
+  on("end", ({ reason }) => ended(reason));
+  element("talk").dataset.is = "on";
   element("talk-word").textContent = t.hang_up;
   conversation.start();
 }
 
-function ended() {
+function ended(reason) {
   conversation = null;
   forget();
-  note(`${t.over}.`);
+  note(t[`over_${reason}`] ?? t.over);
   if (!element("wrong").hidden) show("error");
 }
 
 /** No call goes on: what belongs to one is off. */
 function forget() {
-  element("talk").setAttribute("aria-pressed", "false");
+  element("talk").dataset.is = "off";
   element("talk-word").textContent = t.talk;
   element("mute").setAttribute("aria-pressed", "false");
   element("paused").hidden = true;
@@ -243,9 +275,9 @@ function seconds(ms) {
 function sentence(code, message) {
   const known = PROBLEMS[language];
   if (code in known) return known[code];
-  if (/^(no_)?model|^quota|^gemini/.test(code)) {
-    return known[/lost|silent|closed|broke/.test(code) ? "model_lost" : "model"];
-  }
+  if (code === "no_model") return known.model;
+  if (/^model_/.test(code)) return known.model_lost;
+  if (/^phone_(silent|stalled)$/.test(code)) return known.slow;
   return message || `${t.error} (${code}).`;
 }
 

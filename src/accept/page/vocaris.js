@@ -2,13 +2,11 @@
  * @file A conversation with a Vocaris agent, for any page: the microphone up, the agent down, what
  * is said, what the agent's tools do.
  *
- * ```html
- * <script type="module">
- *   import { Conversation } from "https://voice.example.com/vocaris.js";
- *   const conversation = new Conversation({ agent: "reception", token: "…" });
- *   conversation.addEventListener("transcript", ({ detail }) => console.log(detail));
- *   document.querySelector("button").onclick = () => conversation.start();
- * </script>
+ * ```js
+ * import { Conversation } from "https://voice.example.com/vocaris.js";
+ * const conversation = new Conversation({ agent: "reception", token: "…" });
+ * conversation.addEventListener("transcript", ({ detail }) => console.log(detail.text));
+ * button.onclick = () => conversation.start();
  * ```
  *
  * A conversation is used once: `start()`, then `end()` or its own end. Its events carry what they
@@ -462,7 +460,11 @@ export class Conversation extends EventTarget {
     if (this.isReady) this.setState("speaking");
     const waitedMs = performance.now() - (this.askedAt ?? -Infinity);
     this.askedAt = null;
-    if (waitedMs < ANSWER_MAX_MS) {
+    // What it says first is a greeting; what follows a hole in its sentence is no answer either.
+    const isAnswer = this.hasSpoken && this.hasTurn && waitedMs < ANSWER_MAX_MS;
+    this.hasSpoken = true;
+    this.hasTurn = false;
+    if (isAnswer) {
       const outputMs = 1000 * (this.audio.outputLatency || this.audio.baseLatency || 0);
       this.emit("latency", { answerMs: Math.round(waitedMs + outputMs) });
     }
@@ -511,6 +513,7 @@ export class Conversation extends EventTarget {
         if (this.isPlaying) this.interrupted();
         break;
       case "turn":
+        this.hasTurn = message.who === "agent";
         this.emit("turn", { who: message.who });
         break;
       case "transcript":

@@ -12,9 +12,9 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::ops::Range;
 
+use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::{AmbiguousOffset, Offset, TimeZone};
-use jiff::{Timestamp, ToSpan};
 
 use super::store::{Booking, Status};
 use crate::config::Appointments as Practice;
@@ -125,8 +125,8 @@ fn moment(zone: &TimeZone, zone_name: &str, unix: i64) -> String {
 /// The zone (section 3.6.5) as it is from a year before `events` to two years after them: for each
 /// kind of change its first date, and the others as `RDATE`s.
 fn time_zone(text: &mut String, zone: &TimeZone, name: &str, events: Range<i64>) {
-    let from = at(events.start).saturating_sub(366.days() * 1).unwrap_or(Timestamp::MIN);
-    let until = at(events.end).as_second().saturating_add(2 * 366 * DAY_SECONDS);
+    let from = at(events.start.saturating_sub(366 * DAY_SECONDS));
+    let until = events.end.saturating_add(2 * 366 * DAY_SECONDS);
     // By offset before, offset after, daylight saving and name: when, in the time before.
     let mut changes = BTreeMap::<(i32, i32, bool, String), Vec<DateTime>>::new();
     let in_force = zone.preceding(from).next();

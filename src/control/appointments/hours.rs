@@ -115,15 +115,18 @@ pub fn slots_at(
 ) -> Result<Vec<Slot>, NotASlot> {
     let wanted = DateTime::from_parts(date, time);
     let may_begin = may_begin(practice, now);
+    if date < practice.time_zone.to_datetime(now).date() {
+        return Err(NotASlot::Past);
+    }
+    if date > last_day(practice, now) {
+        return Err(NotASlot::TooFar);
+    }
     let (first, last) = moments(&practice.time_zone, wanted).ok_or(NotASlot::NoSuchTime)?;
     if last < now.as_second() {
         return Err(NotASlot::Past);
     }
     if last < may_begin.start {
         return Err(NotASlot::TooSoon);
-    }
-    if first >= may_begin.end {
-        return Err(NotASlot::TooFar);
     }
     if is_holiday(practice, date) {
         return Err(NotASlot::Holiday);

@@ -13,6 +13,7 @@
 //! | `answers` | the five tools |
 //! | `words` | sentences, dates and fields of the answers |
 //! | `calendar` | RFC 5545 |
+//! | `operator` | what the operator's command shows |
 //! | `feed` | the thread that answers `GET /calendar.ics` |
 //!
 //! **Whose booking is it?** The caller's own are those booked from the same telephone number, as
@@ -29,6 +30,7 @@ mod arguments;
 pub mod calendar;
 pub mod feed;
 pub mod hours;
+pub mod operator;
 pub mod store;
 mod words;
 

@@ -14,14 +14,17 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
+use jiff::Timestamp;
 
+use super::super::appointments::{Appointments, CallerFacts};
 use super::webhook::{self, ForWhom};
 use super::{answer, busy};
 use crate::call::{CallId, Class, ToolOrder, ToolOutcome, ToolReply};
 use crate::clock::Nanos;
 use crate::config::{Config, Tool, ToolKind};
-use crate::limits::TOOL_BACKLOG_MAX;
+use crate::limits::{TOOL_BACKLOG_MAX, TOOL_RESULT_BYTES_MAX};
 use crate::mail::{CallKey, Lane, Mailbox, Postbox, ToolLetter, WorkerLetter};
+use crate::wire::gemini::tool_output;
 
 /// Of each thread: a TLS handshake, a look-up, some JSON.
 const STACK_BYTES: usize = 1024 * 1024;
@@ -210,23 +213,62 @@ impl Line {
 #[derive(Debug)]
 struct Bench {
     hands: Hands,
+    /// The appointments, once they were asked for.
+    book: Option<Appointments>,
 }
 
 impl Bench {
     fn new(hands: Hands) -> Bench {
-        Bench { hands }
+        Bench { hands, book: None }
     }
 
     fn work(&mut self, job: &Job) -> ToolReply {
-        let whom = ForWhom { id: job.id, class: job.class };
         match (&self.hands, &job.order.tool.kind) {
             (Hands::Webhooks(asker), ToolKind::Webhook(webhook)) => {
+                let whom = ForWhom { id: job.id, class: job.class };
                 asker.ask(webhook, &job.order, whom, job.deadline)
             }
-            (Hands::Store(_), _) | (Hands::Webhooks(_), _) => ToolReply::failed(
-                ToolOutcome::Failed,
-                "This cannot be done at present. Tell the caller so.",
-            ),
+            (Hands::Store(config), _) => {
+                // Taken out meanwhile: a book whose work went wrong is opened anew.
+                let book = self.book.take().map_or_else(|| open(config), Ok);
+                let mut book = match book {
+                    Ok(book) => book,
+                    Err(reply) => return reply,
+                };
+                let reply = consult(&mut book, job);
+                self.book = Some(book);
+                reply
+            }
+            (Hands::Webhooks(_), _) => ToolReply::failed(ToolOutcome::Unknown, "Not a webhook."),
         }
     }
+}
+
+fn open(config: &Config) -> Result<Appointments, ToolReply> {
+    Appointments::open(&config.appointments, &config.store).map_err(|error| {
+        log::error!("event=appointments_unavailable: {error}");
+        ToolReply::failed(
+            ToolOutcome::Failed,
+            "The appointment book cannot be used at the moment. Nothing was booked or changed. \
+             Tell the caller so, and to try again later.",
+        )
+    })
+}
+
+/// One of the appointments' tools.
+fn consult(book: &mut Appointments, job: &Job) -> ToolReply {
+    let order = &job.order;
+    let arguments = serde_json::from_str(&order.arguments).unwrap_or_default();
+    let caller = CallerFacts {
+        number: order.from.clone(),
+        call: job.id.to_string(),
+        key: order.key.clone(),
+    };
+    let answer = book.answer(Timestamp::now(), &order.tool.name, &arguments, &caller);
+    let outcome = match (answer.ok, answer.label) {
+        (true, _) => ToolOutcome::Done,
+        (false, "unavailable") => ToolOutcome::Failed,
+        (false, _) => ToolOutcome::Refused,
+    };
+    ToolReply { outcome, json: tool_output(&answer.json, TOOL_RESULT_BYTES_MAX) }
 }
