@@ -817,8 +817,8 @@ impl Call {
         dropped_ms
     }
 
-    /// Tells every turn that is final by now; `heard_ms`: so much of this generation has been heard.
-    /// All of them, where that is `None`: the call is over.
+    /// Tells every turn that is final by now; `heard_ms`: so much of this generation has been
+    /// heard. All of them, where that is `None`: the call is over.
     fn tell_said(&mut self, heard_ms: Option<u64>) {
         let opened_at = match self.life {
             Life::Waiting { opened_at }
