@@ -420,7 +420,7 @@ fn closes_before_the_model_is_ready_are_told_apart() {
         outbound.order(3);
         let expected = match class {
             "quota" => LineFault::Quota,
-            _ => LineFault::closed(Some(code), ""),
+            _ => LineFault::closed(Some(code), reason),
         };
         assert_eq!(outbound.fault(), expected, "{reason}");
         assert_eq!(outbound.shared.dial_closes.all(), [(class, u64::from(attempts))], "{reason}");

@@ -476,7 +476,7 @@ mod tests {
         ws::write_close(Role::Server, code, reason, [0; 4], &mut close);
         let (step, sent, _) = after(&[close]);
         let failure = Failure {
-            fault: LineFault::closed(Some(1007), "Unknown name \"x\""),
+            fault: LineFault::closed(Some(1007), "API key not valid"),
             close: Some(CloseClass::Key),
             reason: "API key not valid: ***".to_owned(),
         };
