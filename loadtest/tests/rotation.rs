@@ -97,7 +97,7 @@ fn rotate(time_left: &str, ms: u64, sessions_min: usize) -> Vec<SessionRecord> {
 fn a_call_outlives_a_connection_that_breaks() {
     let harness = start(Step::Reset);
     let (record, sessions) = {
-        let spec = harness.spec(0, MediaPlan::steady(1500));
+        let spec = harness.spec(0, MediaPlan::steady(5000));
         one_call(harness, spec)
     };
     assert_eq!(record.outcome, Outcome::HungUp, "{:?}", record.closing);
