@@ -224,12 +224,13 @@ fn a_connection_announced_to_end_is_replaced_unheard_and_nothing_is_lost() {
         )
     };
     let in_time = |name, left| Row { name, toml: announced(left), seconds: 8, expected: TWICE };
-    let rotated = include_str!("../scenarios/rotations.toml");
+    let rotated = "[session]\nupdates_every_ms = 200\n[[session.faults]]\nat_ms = 3000\n\
+        every_ms = 3000\ntimes = 2\ndoes = { go_away = { time_left = \"0s\" } }";
     all_with(
         vec![
             in_time("50 s ahead", "50s"),
             in_time("9.5 s ahead", "9.5s"),
-            row("in mid-turn, twice", 14, Expected::Whole { sessions: 3 }, rotated),
+            row("while the caller speaks, twice", 9, Expected::Whole { sessions: 3 }, rotated),
             row("at once", 5, Expected::Lives { sessions: 2 }, &announced("0s")),
         ],
         |row, outlook| match outlook.sessions.iter().any(|it| !it.complaints.is_empty()) {
