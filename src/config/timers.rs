@@ -176,6 +176,9 @@ const DURATIONS: [DurationKey; 28] = [
     ("stream_end", 0, 60_000, |timers| &mut timers.stream_end),
 ];
 
+/// What is needed before it is known which agent answers, or apart from any: not for one agent.
+const COMMON: [&str; 4] = ["tcp", "upgrade", "setup", "downlink_queue"];
+
 /// A key, the least and the most it may be, where it is kept.
 type CountKey = (&'static str, usize, usize, fn(&mut Timers) -> &mut usize);
 
@@ -218,6 +221,9 @@ pub(super) fn own(written: &Written<'_>, common: &Timers) -> Result<Timers, Stri
     for (key, value) in table.iter() {
         let (name, value) = (key.get_ref().as_ref(), Written::Toml(value.get_ref()));
         let named = |advice: String| format!("{name} {advice}");
+        if COMMON.contains(&name) {
+            return Err(named("is the same for all agents: set it in [timers]".to_owned()));
+        }
         if let Some((_, least, most, place)) = DURATIONS.iter().find(|key| key.0 == name) {
             let range = Duration::from_millis(*least)..=Duration::from_millis(*most);
             *place(&mut timers) = values::duration(range)(&value).map_err(named)?;
@@ -287,7 +293,7 @@ impl Timers {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Config, SourceFile};
+    use super::super::{Config, SourceFile, SwapOrder};
     use super::*;
 
     fn read(text: &str) -> Result<Config, String> {
@@ -362,5 +368,18 @@ mod tests {
         let said = read("[[agents]]\nname = \"a\"\ntimers = { patience = \"1s\" }").unwrap_err();
         assert!(said.contains("patience"), "{said}");
         assert!(read("[[agents]]\nname = \"a\"\ntimers = \"long\"").is_err());
+        for key in COMMON {
+            let text = format!("[[agents]]\nname = \"a\"\ntimers = {{ {key} = \"5s\" }}");
+            assert!(read(&text).unwrap_err().contains("all agents"), "{key}");
+        }
+    }
+
+    #[test]
+    fn the_order_of_a_swap_and_a_quieter_caller_are_settings_of_the_service() {
+        let config = read("").unwrap();
+        assert_eq!((config.gemini.swap, config.gemini.duck), (SwapOrder::CloseFirst, false));
+        let config = read("[gemini]\nswap = \"setup_first\"\nduck = true").unwrap();
+        assert_eq!((config.gemini.swap, config.gemini.duck), (SwapOrder::SetupFirst, true));
+        assert!(read("[gemini]\nswap = \"both\"").unwrap_err().contains("close_first"));
     }
 }

@@ -143,14 +143,11 @@ fn a_zone_without_rules_of_its_own_is_as_the_feed_describes_it() {
         let mut hour = first;
         while hour < last {
             let moment = Timestamp::from_second(hour).unwrap();
-            let by_feed = onsets
-                .iter()
-                .filter(|&(onset, &(before, _))| {
-                    let local = jiff::tz::Offset::from_seconds(before).unwrap().to_datetime(moment);
-                    *onset <= local.strftime("%Y%m%dT%H%M%S").to_string()
-                })
-                .next_back()
-                .map(|(_, &(_, after))| after);
+            let has_begun = |&(onset, &(before, _)): &(&String, &(i32, i32))| {
+                let local = jiff::tz::Offset::from_seconds(before).unwrap().to_datetime(moment);
+                *onset <= local.strftime("%Y%m%dT%H%M%S").to_string()
+            };
+            let by_feed = onsets.iter().rfind(has_begun).map(|(_, &(_, after))| after);
             assert_eq!(by_feed, Some(zone.to_offset(moment).seconds()), "{zone:?} {moment}");
             hour += 3600;
         }

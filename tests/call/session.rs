@@ -552,8 +552,10 @@ fn one_that_says_a_word_before_it_sends_everybody_away_is_not_dialled_for_ever_e
     let mut stage = Stage::joined();
     let mut lines = 0;
     while stage.ending.is_none() {
-        stage.agent.say(speech(&voice(480, 0)));
-        go_away(&mut stage, "0s");
+        if stage.agent.close_code().is_none() {
+            stage.agent.say(speech(&voice(480, 0)));
+            go_away(&mut stage, "0s");
+        }
         stage.pass(500);
         if !stage.redials.is_empty() {
             stage.redial();

@@ -19,6 +19,7 @@
 //! | 15: transcripts that come twice | shown once | `transcripts_that_a_resumed_session_repeats_are_shown_once` |
 //! | 16: a resume that fails with a long system text | our own summary seeds a fresh session | `a_fresh_session_is_told_what_was_said` (`session`) |
 //! | 17: replayed audio that closes the line again | dropped after 1007 | `after_1007_what_waited_is_dropped_then_a_fresh_session_is_tried_then_no_more` (`session`) |
+//! | 18: audio while the model waits for a tool | it waits too, 10 s at most | `audio_waits_while_the_model_can_only_wait_for_a_tool` |
 //! | 19: calls of functions without an id | answered without one | `a_function_called_without_an_id_is_answered_without_one` |
 //! | 21: content that cuts the model off | the only content sent unasked is a nudge, when it is silent | `nothing_is_sent_that_would_cut_the_model_off` |
 //! | 22: a burst larger than any buffer | the beginning is heard whole, the line is read on | `of_an_answer_longer_than_the_ring_the_beginning_is_heard_whole` |
@@ -35,18 +36,21 @@
 //! | 36: a tone instead of speech | thrown away, a fresh session | `a_tone_instead_of_speech_is_not_listened_to_for_ever` |
 //! | 38: sessions left open | closed with 1000 on every way out | `whatever_ends_a_call_the_models_session_is_closed` |
 //!
-//! Of the others, 18 and 20 are about tools, 33 is another client's, and 2, 28, 34 and 37 belong to
+//! Of the others, 20 is about tools, 33 is another client's, and 2, 28, 34 and 37 belong to
 //! `setup`, to the key and to the size of a tool's answer, which have their own tests.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
 use tungstenite::Message;
 use vocaris::call::session::{Cause, Kind};
 use vocaris::call::{
-    Afterwards, Door, Dropped, Ending, LineFault, LineTerms, Nudge, Report, Revival,
+    Afterwards, Door, Dropped, Ending, LineFault, LineTerms, Nudge, Report, Revival, ToolOutcome,
+    ToolReply,
 };
-use vocaris::config::SwapOrder;
+use vocaris::config::{Agent, SwapOrder, Tool, ToolBehavior, ToolKind, ToolScheduling};
+use vocaris::wire::browser::Who;
 
 use crate::harness::{
     Stage, encode64, media, settings, speech, start, terms, update, voice, with_timers,
@@ -335,6 +339,53 @@ fn transcripts_that_a_resumed_session_repeats_are_shown_once() {
     let shown: Vec<_> = texts.iter().filter_map(|text| text["text"].as_str()).collect();
     assert_eq!(shown, ["A table for two.", "For which day?", "Monday.", "For which hour?"]);
     assert_eq!(stage.tally().lines.replayed_transcripts, 3);
+}
+
+/// Trap 18.
+#[test]
+fn audio_waits_while_the_model_can_only_wait_for_a_tool() {
+    let tool = |behavior| Tool {
+        name: "look_up".to_owned(),
+        description: "looks".to_owned(),
+        parameters: json!({"type": "object"}),
+        kind: ToolKind::Appointments,
+        behavior,
+        scheduling: ToolScheduling::WhenIdle,
+        changes: false,
+    };
+    let with = |behavior| {
+        let agent = Agent { tools: vec![Arc::new(tool(behavior))], ..Agent::default() };
+        let mut stage = Stage::opened_with(settings());
+        stage.join_with(&LineTerms { agent: Some(Arc::new(agent)), ..terms() });
+        stage.agent.say(json!({"toolCall": {"functionCalls": [
+            {"id": "f1", "name": "look_up", "args": {}}]}}));
+        stage.settle();
+        assert_eq!(stage.orders.len(), 1);
+        stage
+    };
+    let mut stage = with(ToolBehavior::Blocking);
+    let mut at = 0;
+    frames(&mut stage, &mut at, 20, || mulaw(160));
+    assert!(stage.heard_by_model().is_empty());
+    let ticket = stage.orders[0].ticket;
+    let reply = ToolReply { outcome: ToolOutcome::Done, json: r#"{"output":1}"#.to_owned() };
+    stage.call.handle_tool_reply(stage.now, ticket, reply);
+    stage.settle();
+    frames(&mut stage, &mut at, 1, || mulaw(160));
+    let said: Vec<u8> = (0..21).flat_map(|_| mulaw(160)).collect();
+    assert_eq!(stage.heard_by_model(), upsampled(&said), "none of it is lost");
+    let texts = stage.agent.texts();
+    assert!(texts[0]["toolResponse"].is_object(), "the answer goes before the audio");
+
+    let mut stage = with(ToolBehavior::Blocking);
+    let mut at = 0;
+    frames(&mut stage, &mut at, 510, || HUSH.to_vec());
+    assert!(!stage.heard_by_model().is_empty(), "not for ever");
+
+    let mut stage = with(ToolBehavior::NonBlocking);
+    let mut at = 0;
+    frames(&mut stage, &mut at, 5, || mulaw(160));
+    assert_eq!(stage.heard_by_model().len(), 5 * 320);
 }
 
 /// Trap 19.
@@ -763,6 +814,49 @@ fn an_answer_that_was_cut_short_is_told_to_a_fresh_session_as_far_as_it_was_hear
     assert!(summary.ends_with("You: We have a table at six ..."), "{summary}");
 }
 
+/// What each side said, once it is final: for whoever writes it down.
+#[test]
+fn every_turn_is_told_once_as_far_as_it_was_heard_and_whole_when_the_call_ends() {
+    let told = |stage: &Stage| -> Vec<(Who, String, bool)> {
+        let said = stage.reports.iter().filter_map(|report| match report {
+            Report::Said { who, text, cut, .. } => Some((*who, text.clone(), *cut)),
+            _ => None,
+        });
+        said.collect()
+    };
+    let mut stage = Stage::joined();
+    stage.agent.say(json!({"serverContent": {"inputTranscription": {"text": "A table?"}}}));
+    stage.agent.say(content("For which day?"));
+    stage.agent.say(speech(&voice(24_000, 0)));
+    stage.agent.say(turn_complete());
+    stage.settle();
+    stage.pass(700);
+    let first = (Who::Caller, "A table?".to_owned(), false);
+    assert_eq!(told(&stage), [first], "the answer is still playing");
+    for ms in (200..=1_000).step_by(200) {
+        stage.phone.say(json!({"event": "mark", "mark": {"name": format!("g0:{ms}")}}));
+        stage.pass(100);
+    }
+    assert_eq!(told(&stage)[1], (Who::Agent, "For which day?".to_owned(), false));
+    stage.agent.say(content("We have four tables"));
+    stage.agent.say(speech(&voice(48_000, 0)));
+    stage.settle();
+    stage.pass(200);
+    for ms in (1_200..=2_000).step_by(200) {
+        stage.phone.say(json!({"event": "mark", "mark": {"name": format!("g0:{ms}")}}));
+        stage.pass(200);
+    }
+    stage.agent.say(json!({"serverContent": {"interrupted": true}}));
+    stage.settle();
+    assert_eq!(told(&stage)[2], (Who::Agent, "We have".to_owned(), true));
+    stage.agent.say(json!({"serverContent": {"inputTranscription": {"text": "Monday."}}}));
+    stage.settle();
+    stage.call.handle_phone_gone(stage.now);
+    stage.settle();
+    assert_eq!(told(&stage)[3], (Who::Caller, "Monday.".to_owned(), false));
+    assert_eq!(told(&stage).len(), 4);
+}
+
 #[test]
 fn a_browser_that_returns_no_marks_has_heard_what_must_have_been_played() {
     let mut stage = Stage::joined_browser();
@@ -846,7 +940,7 @@ fn a_connection_is_replaced_for_its_age_only_where_that_is_set_and_when_nobody_s
 #[test]
 fn an_agents_own_timers_go_before_the_common_ones() {
     let slow = vocaris::config::Agent {
-        timers: std::sync::Arc::new(vocaris::config::Timers {
+        timers: Arc::new(vocaris::config::Timers {
             reply: Duration::from_secs(20),
             ..Default::default()
         }),
@@ -855,7 +949,7 @@ fn an_agents_own_timers_go_before_the_common_ones() {
     let mut stage = Stage::new(Door::Twilio);
     stage.phone.say(start());
     stage.settle();
-    stage.join_with(&LineTerms { agent: Some(std::sync::Arc::new(slow)), ..terms() });
+    stage.join_with(&LineTerms { agent: Some(Arc::new(slow)), ..terms() });
     let mut at = 0;
     frames(&mut stage, &mut at, 20, || mulaw(160));
     for (seconds, expected) in [(19, 0), (2, 1)] {

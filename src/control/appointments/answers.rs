@@ -39,6 +39,8 @@ const TIMES_MAX: usize = 48;
 const OFFERS_MAX: usize = 4;
 /// Free times that are said aloud.
 const SAID_MAX: usize = 3;
+/// Appointments whose fields are told: they fit into one result for the model.
+const SHOWN_MAX: usize = 6;
 /// Coming appointments of one caller: more are not booked.
 const OWN_MAX: u32 = 10;
 /// What carriers send instead of a number: ANONYMOUS, RESTRICTED, BLOCKED, UNKNOWN and UNAVAILABLE
@@ -48,15 +50,15 @@ const WITHHELD: [&str; 5] = ["+266696687", "+7378742833", "+2562533", "+8656696"
 /// Why a tool does not do what it was asked.
 enum No {
     Argument(Fault),
-    Slot(NotASlot, Service, Date, Time),
-    Taken(Service, Date, Time),
+    Slot(NotASlot, Box<Service>, Date, Time),
+    Taken(Box<Service>, Date, Time),
     NotFound,
     NeedName,
     WhichOne(Vec<Booking>),
     TooManyAttempts,
     TooMany,
     Gone,
-    NoSuchTool,
+    UnknownTool,
     Store(StoreError),
 }
 
@@ -87,7 +89,7 @@ pub(super) fn answer(
         "reschedule_appointment" => desk.reschedule(arguments),
         "cancel_appointment" => desk.cancel(arguments),
         "find_appointment" => desk.find(arguments),
-        _ => Err(No::NoSuchTool),
+        _ => Err(No::UnknownTool),
     });
     done.unwrap_or_else(|no| desk.refuse(no))
 }
@@ -127,10 +129,10 @@ impl Desk<'_> {
             return Ok(self.offer(&service, None, &offers));
         };
         if date < self.today() {
-            return Err(No::Slot(NotASlot::Past, service, date, Time::midnight()));
+            return Err(No::Slot(NotASlot::Past, Box::new(service), date, Time::midnight()));
         }
         if date > last_day(self.practice(), self.now) {
-            return Err(No::Slot(NotASlot::TooFar, service, date, Time::midnight()));
+            return Err(No::Slot(NotASlot::TooFar, Box::new(service), date, Time::midnight()));
         }
         let mut free = self.free_on(&service, date)?;
         if let Some(time) = time {
@@ -186,7 +188,7 @@ impl Desk<'_> {
                 let booked = ledger.book(work.now_unix, &wish)?;
                 return Ok(work.done("booked", "It is booked:", &booked));
             }
-            Err(No::Taken(service.clone(), date, time))
+            Err(No::Taken(Box::new(service.clone()), date, time))
         })
     }
 
@@ -214,7 +216,7 @@ impl Desk<'_> {
                     return Ok(work.done("moved", "It has been moved:", &moved));
                 }
             }
-            Err(No::Taken(service.clone(), date, time))
+            Err(No::Taken(Box::new(service.clone()), date, time))
         })
     }
 
@@ -260,7 +262,7 @@ impl Desk<'_> {
             }
         };
         let fields: Vec<Value> =
-            found.iter().map(|one| words::appointment(practice, one)).collect();
+            found.iter().take(SHOWN_MAX).map(|one| words::appointment(practice, one)).collect();
         Ok(told(true, "found", &say, [("appointments", Value::Array(fields))]))
     }
 
@@ -359,7 +361,7 @@ impl Desk<'_> {
     /// Visits that could begin at this local time, occupied or not.
     fn slots(&self, service: &Service, date: Date, time: Time) -> Result<Vec<Slot>, No> {
         slots_at(self.practice(), service, self.now, date, time)
-            .map_err(|why| No::Slot(why, service.clone(), date, time))
+            .map_err(|why| No::Slot(why, Box::new(service.clone()), date, time))
     }
 
     /// The free visits of one day.
@@ -514,7 +516,8 @@ impl Desk<'_> {
             ),
             No::NeedName => plain("need_name", "Please ask for the name it was booked under."),
             No::WhichOne(own) => {
-                let fields = own.iter().map(|one| words::appointment(self.practice(), one));
+                let fields =
+                    own.iter().take(SHOWN_MAX).map(|one| words::appointment(self.practice(), one));
                 let fields = Value::Array(fields.collect());
                 let say = "There are several appointments: please ask which one is meant, and \
                            name its reference.";
@@ -533,7 +536,7 @@ impl Desk<'_> {
                 "not_possible",
                 "This kind of appointment is not offered any more. Cancel it and book another.",
             ),
-            No::NoSuchTool => plain("bad_arguments", "There is no such tool."),
+            No::UnknownTool => plain("bad_arguments", "There is no such tool."),
             No::Store(error) => Err(error),
         }
     }
