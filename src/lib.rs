@@ -10,7 +10,7 @@
 //! | bytes, meaning | [`net`], [`call`] |
 //! | numbers | [`metrics`] |
 //! | letters | [`mail`] |
-//! | threads | [`accept`], [`dial`], [`worker`], [`control`], [`demo`] |
+//! | threads | [`accept`], [`dial`], [`worker`], [`control`], [`record`], [`demo`] |
 //! | the whole | [`server`] |
 //!
 //! This library half exists for the tests, benches and fuzz targets of the project; it is not a
@@ -28,6 +28,7 @@ pub mod limits;
 pub mod mail;
 pub mod metrics;
 pub mod net;
+pub mod record;
 pub mod server;
 pub mod wire;
 pub mod worker;

@@ -14,8 +14,9 @@ use mio::Waker;
 
 use crate::call::{
     CallId, Class, Door, Ending, Facts, LineFault, LineTerms, Opening, Refusal, Report, Revival,
-    ToolOrder, ToolReply,
+    Tape, ToolOrder, ToolReply,
 };
+use crate::clock::Nanos;
 use crate::config::{Agent, Tool};
 use crate::limits::MAILBOX_LETTERS;
 use crate::metrics::Figures;
@@ -57,6 +58,11 @@ pub enum WorkerLetter {
         call: CallKey,
         /// Why.
         refusal: Refusal,
+    },
+    /// A copy of both tracks of a call is let in.
+    LetIn {
+        /// Which copy.
+        call: CallKey,
     },
     /// A newer stream of the same call was let in: this one ends.
     Replaced {
@@ -313,6 +319,46 @@ pub enum ControlLetter {
         figures: Box<Figures>,
     },
     /// Stop when every worker has.
+    Stop,
+}
+
+/// To the thread that records calls.
+#[derive(Debug)]
+pub enum TapeLetter {
+    /// A stream to be recorded. Its tape is read to its end.
+    Tape {
+        /// Its name in the log.
+        id: CallId,
+        /// The carrier's name of the call, where there is one.
+        call_sid: Option<String>,
+        /// Whether it is a copy of both tracks of that call, not the call itself.
+        is_fork: bool,
+        /// Its audio.
+        tape: Box<Tape>,
+    },
+    /// Finish what there is and stop.
+    Stop,
+}
+
+/// To the thread that writes transcripts.
+#[derive(Debug)]
+pub enum TranscriptLetter {
+    /// Something to write of a call.
+    Event {
+        /// Whose call.
+        id: CallId,
+        /// Its class.
+        class: Class,
+        /// When.
+        at: Nanos,
+        /// Since the call opened.
+        after: Duration,
+        /// Who answers it, once that is known.
+        agent: Option<Arc<Agent>>,
+        /// What happened.
+        report: Report,
+    },
+    /// Write what there is and stop.
     Stop,
 }
 

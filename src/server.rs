@@ -37,10 +37,11 @@ use crate::demo::{self, Demo};
 use crate::dial::{Dial, DialError};
 use crate::limits::{ARRIVALS_MAX, YOUNG_CONNECTIONS_MAX};
 use crate::mail::{
-    AcceptLetter, CalendarLetter, ControlLetter, DialLetter, Load, Postbox, ToolLetter,
-    WorkerLetter,
+    AcceptLetter, CalendarLetter, ControlLetter, DialLetter, Load, Postbox, TapeLetter, ToolLetter,
+    TranscriptLetter, WorkerLetter,
 };
 use crate::metrics::{Build, Figures, Shared};
+use crate::record::{Recordings, Transcripts};
 use crate::worker::{self, Worker};
 use log_lines::LogLines;
 use summary::Summary;
@@ -56,6 +57,8 @@ const PROMISED_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a relay that ended calls still answers HTTP: their carrier is about to ask what follows.
 /// Callers it does not ask for by then are hung up.
 const AFTERWARDS: Duration = Duration::from_secs(5);
+/// The threads that write files of calls.
+const KEEPERS: [&str; 2] = ["recordings", "transcripts"];
 /// How long a thread's full box is tried again when it is told to stop.
 const POST_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -73,6 +76,13 @@ pub enum StartError {
     Dial(DialError),
     /// The demo agent cannot be started.
     Demo(io::Error),
+    /// A directory for what is kept of calls cannot be made.
+    Directory {
+        /// Which.
+        directory: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
     /// The appointment book cannot be had.
     Store {
         /// Its file.
@@ -92,6 +102,9 @@ impl fmt::Display for StartError {
             }
             StartError::Dial(error) => write!(f, "cannot dial the model: {error}"),
             StartError::Demo(error) => write!(f, "cannot start the demo agent: {error}"),
+            StartError::Directory { directory, error } => {
+                write!(f, "cannot keep files in {}: {error}", directory.display())
+            }
             StartError::Store { path, error } => {
                 write!(f, "cannot use {} (store.url): {error}", path.display())
             }
@@ -140,6 +153,7 @@ impl Server {
         let wanted = config.limits.max_calls_per_worker.saturating_mul(count);
         config.limits.max_calls = calls_for(
             descriptors,
+            descriptors_each(&config),
             match config.limits.max_calls {
                 0 => wanted,
                 calls => calls.min(wanted),
@@ -163,6 +177,8 @@ struct Rooms {
     workers: Vec<Worker>,
     tools: Tools,
     control: Control,
+    tapes: Option<Recordings>,
+    transcripts: Option<Transcripts>,
     /// `None` where no appointments are taken.
     calendar: Option<Feed>,
 }
@@ -176,6 +192,8 @@ struct Posts {
     workers: Vec<Postbox<WorkerLetter>>,
     tools: Postbox<ToolLetter>,
     control: Postbox<ControlLetter>,
+    tapes: Option<Postbox<TapeLetter>>,
+    transcripts: Option<Postbox<TranscriptLetter>>,
     calendar: Option<Postbox<CalendarLetter>>,
 }
 
@@ -209,17 +227,47 @@ fn build_rooms(
     let (tools, tools_post) = Tools::new(config.clone(), clock);
     let redact = config.log.redact_numbers;
     let (control, control_post) = Control::new(count, clock, shared.clone(), build, redact);
+    let (tapes, tapes_post) = build_recordings(config, clock, kernels, shared)?.unzip();
+    let (transcripts, transcripts_post) = build_transcripts(config, clock, shared)?.unzip();
     let (calendar, calendar_post) = calendar(config)?.unzip();
-    let rooms = Rooms { accept, dial, workers, tools, control, calendar };
+    let rooms = Rooms { accept, dial, workers, tools, control, tapes, transcripts, calendar };
     let posts = Posts {
         accept: accept_post,
         dial: dial_post,
         workers: worker_posts,
         tools: tools_post,
         control: control_post,
+        tapes: tapes_post,
+        transcripts: transcripts_post,
         calendar: calendar_post,
     };
     Ok((rooms, posts))
+}
+
+/// The room that records, where calls are recorded.
+fn build_recordings(
+    config: &Config,
+    clock: Clock,
+    kernels: Kernels,
+    shared: &Arc<Shared>,
+) -> Result<Option<(Recordings, Postbox<TapeLetter>)>, StartError> {
+    let settings = &config.recording;
+    let recordings =
+        settings.enabled.then(|| Recordings::new(settings, clock, kernels, shared.clone()));
+    let directory = || settings.directory.clone();
+    recordings.transpose().map_err(|error| StartError::Directory { directory: directory(), error })
+}
+
+/// The room that writes transcripts, where there are any.
+fn build_transcripts(
+    config: &Config,
+    clock: Clock,
+    shared: &Arc<Shared>,
+) -> Result<Option<(Transcripts, Postbox<TranscriptLetter>)>, StartError> {
+    let settings = &config.transcripts;
+    let transcripts = settings.enabled.then(|| Transcripts::new(settings, clock, shared.clone()));
+    let directory = || settings.directory.clone();
+    transcripts.transpose().map_err(|error| StartError::Directory { directory: directory(), error })
 }
 
 /// The calendar's room, where appointments are taken.
@@ -243,7 +291,13 @@ fn start_threads(
 ) -> Result<(Threads, Receiver<Figures>), StartError> {
     let mut threads = Threads::new();
     let (totals, figures) = bounded(1);
-    let Rooms { accept, dial, workers, tools, control, calendar } = rooms;
+    let Rooms { accept, dial, workers, tools, control, tapes, transcripts, calendar } = rooms;
+    if let Some(tapes) = tapes {
+        start(&mut threads, "recordings", None, move || tapes.run())?;
+    }
+    if let Some(transcripts) = transcripts {
+        start(&mut threads, "transcripts", None, move || transcripts.run())?;
+    }
     if let Some(calendar) = calendar {
         let accept = posts.accept.clone();
         start(&mut threads, "calendar", None, move || calendar.run(&accept))?;
@@ -261,6 +315,8 @@ fn start_threads(
             accept: posts.accept.clone(),
             tools: posts.tools.clone(),
             control: posts.control.clone(),
+            tapes: posts.tapes.clone(),
+            transcripts: posts.transcripts.clone(),
             load: load.clone(),
         };
         let name = format!("worker-{number}");
@@ -370,6 +426,13 @@ impl Running {
             post(worker, WorkerLetter::Stop);
         }
         self.wait_for(|name| name.starts_with("worker"))?;
+        // Every call is over: what it said and taped is there to be written.
+        if let Some(tapes) = &self.posts.tapes {
+            post(tapes, TapeLetter::Stop);
+        }
+        if let Some(transcripts) = &self.posts.transcripts {
+            post(transcripts, TranscriptLetter::Stop);
+        }
         self.settle_endings()?;
         post(&self.posts.accept, AcceptLetter::Stop);
         post(&self.posts.tools, ToolLetter::Stop);
@@ -378,7 +441,7 @@ impl Running {
         }
         self.wait_for(|name| ["accept", "tools", "calendar"].contains(&name))?;
         post(&self.posts.control, ControlLetter::Stop);
-        self.wait_for(|name| name == "control")?;
+        self.wait_for(|name| KEEPERS.contains(&name) || name == "control")?;
         Ok(self.figures.try_recv().unwrap_or_default())
     }
 
@@ -462,6 +525,11 @@ fn exposures(config: &Config) -> Vec<&'static str> {
     let has_key = config.gemini.has_credentials();
     let requires = config.twilio.signature == SignatureMode::Require;
     let exposures = [
+        (
+            config.recording.enabled && config.recording.consent.is_none(),
+            "calls are recorded and nobody is told: set recording.consent, unless they are told \
+             some other way",
+        ),
         (
             has_key && !requires,
             "anyone who reaches this port can open calls and spend the key: signatures are not \
@@ -566,13 +634,19 @@ fn raise_descriptor_limit() -> Option<u64> {
     }
 }
 
-/// How many of `wanted` calls the descriptors suffice for, two each; the rest is kept for
+/// What one call has open: the sockets of its phone and its model, its recording, and the socket of
+/// a copy of its tracks.
+fn descriptors_each(config: &Config) -> usize {
+    2 + usize::from(config.recording.enabled) + usize::from(config.twilio.both_tracks)
+}
+
+/// How many of `wanted` calls the descriptors suffice for, so many `each`; the rest is kept for
 /// connections that are not calls, at most as many as their bounds let in, at most a quarter.
-fn calls_for(descriptors: Option<u64>, wanted: usize) -> usize {
+fn calls_for(descriptors: Option<u64>, each: usize, wanted: usize) -> usize {
     let Some(descriptors) = descriptors else { return wanted };
     let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX);
     let reserve = (YOUNG_CONNECTIONS_MAX + ARRIVALS_MAX).min(descriptors / 4);
-    let possible = ((descriptors - reserve) / 2).max(1);
+    let possible = ((descriptors - reserve) / each).max(1);
     if possible < wanted {
         log::warn!(
             "only {descriptors} files may be open: at most {possible} calls instead of {wanted} \
@@ -692,12 +766,13 @@ mod tests {
 
     #[test]
     fn no_more_calls_are_taken_than_there_are_descriptors_for() {
-        assert_eq!(calls_for(None, 4_000), 4_000);
-        assert_eq!(calls_for(Some(u64::MAX), 4_000), 4_000);
-        assert_eq!(calls_for(Some(1_024), 4_000), 384);
-        assert_eq!(calls_for(Some(1_024), 100), 100);
-        assert_eq!(calls_for(Some(65_536), 100_000), (65_536 - 8_192) / 2);
-        assert_eq!(calls_for(Some(0), 100), 1);
+        assert_eq!(calls_for(None, 2, 4_000), 4_000);
+        assert_eq!(calls_for(Some(u64::MAX), 2, 4_000), 4_000);
+        assert_eq!(calls_for(Some(1_024), 2, 4_000), 384);
+        assert_eq!(calls_for(Some(1_024), 2, 100), 100);
+        assert_eq!(calls_for(Some(65_536), 2, 100_000), (65_536 - 8_192) / 2);
+        assert_eq!(calls_for(Some(0), 2, 100), 1);
+        assert_eq!(calls_for(Some(1_024), 4, 4_000), 192, "recorded from both tracks");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use dsp::kernels::{Isa, Kernels};
 use vocaris::buf::SendBuf;
-use vocaris::call::{Call, CallId, Door, LineTerms, Settings, Workbench};
+use vocaris::call::{Call, CallId, Door, Keep, LineTerms, Settings, Tape, Workbench};
 use vocaris::clock::Nanos;
 use vocaris::config::Timers;
 use vocaris::wire::base64;
@@ -65,11 +65,30 @@ fn sent(output: &mut SendBuf) {
     output.settle(|_, _| {});
 }
 
+/// Reads a tape as the thread that records does, and throws it away.
+fn drain(tape: &mut Tape, audio: &mut Vec<u8>) -> usize {
+    let mut bytes = 0;
+    while tape.next(audio).is_some() {
+        bytes += audio.len();
+    }
+    bytes
+}
+
 #[test]
 fn a_frame_costs_no_allocation_either_way() {
+    frames_cost_no_allocation(false);
+}
+
+#[test]
+fn a_frame_that_is_recorded_costs_no_allocation_either() {
+    frames_cost_no_allocation(true);
+}
+
+fn frames_cost_no_allocation(recording: bool) {
     // The model's audio here is the same chunk again and again, which is no speech.
     let timers = Timers { tone: Duration::ZERO, ..Timers::default() };
-    let settings = Settings { timers: Arc::new(timers), ..Settings::default() };
+    let keep = Keep { recording, ..Keep::default() };
+    let settings = Settings { timers: Arc::new(timers), keep, ..Settings::default() };
     let mut now = Nanos::from_millis(1);
     let mut bench = Workbench::new(Kernels::detect(Isa::HIGHEST));
     let mut call = Call::new(now, CallId(1), Door::Twilio, settings, 1);
@@ -84,10 +103,15 @@ fn a_frame_costs_no_allocation_either_way() {
     let mut downs: Vec<_> = (0..WARM_UP + FRAMES).map(|_| agent_chunk()).collect();
     let (warm_ups, ups) = ups.split_at_mut(WARM_UP);
     let (warm_downs, downs) = downs.split_at_mut(WARM_UP);
+    let (mut tape, mut audio, mut taped) = (call.take_tape(), Vec::new(), 0);
+    assert_eq!(tape.is_some(), recording);
     let mut run = |ups: &mut [Vec<u8>], downs: &mut [Vec<u8>]| {
         for (up, down) in ups.iter_mut().zip(downs) {
             now = now.plus(Duration::from_millis(20));
             turn(&mut call, now, up, down, &mut bench);
+            if let Some(tape) = &mut tape {
+                taped += drain(tape, &mut audio);
+            }
         }
     };
     run(warm_ups, warm_downs);
@@ -96,4 +120,6 @@ fn a_frame_costs_no_allocation_either_way() {
     assert_eq!(tally.uplink.samples_out, (WARM_UP + FRAMES) as u64 * 160);
     assert_eq!(tally.downlink.samples_out, (WARM_UP + FRAMES) as u64 * 480);
     assert_eq!(counted.count_total, 0, "{counted:?}");
+    let both = (WARM_UP + FRAMES) * 160 * 2;
+    assert_eq!(taped, if recording { both } else { 0 });
 }

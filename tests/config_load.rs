@@ -50,6 +50,14 @@ fn without_a_file_and_variables_everything_has_its_default() {
     assert_eq!(config.store.path, Path::new("vocaris.db"));
     assert_eq!(config.store.retention_days, None);
     assert!(config.appointments.enabled, "a demo has a sample practice");
+    let transcripts = &config.transcripts;
+    assert!(!transcripts.enabled && transcripts.redact_numbers && !transcripts.tool_arguments);
+    assert_eq!(transcripts.directory, Path::new("transcripts"));
+    let recording = &config.recording;
+    assert!(!recording.enabled && recording.consent.is_none() && !config.twilio.both_tracks);
+    assert_eq!(recording.directory, Path::new("recordings"));
+    assert_eq!((transcripts.retention_days, recording.retention_days), (30, 30));
+    assert_eq!(recording.max_duration, Duration::from_secs(4 * 3600));
     assert_eq!(config.agents.len(), 1);
     let agent = config.agent_for(None);
     assert_eq!((agent.name.as_str(), agent.voice.as_deref()), ("default", Some("Kore")));
@@ -70,6 +78,38 @@ fn what_cargo_adds_to_the_environment_sets_nothing() {
     assert_eq!(names.len(), 2, "{names:?}");
     let added = names.into_iter().map(|name| (name.into(), "value".into()));
     Config::read(None, added).unwrap();
+}
+
+#[test]
+fn what_is_kept_of_calls_is_set_and_bounded() {
+    let file = "[transcripts]\nenabled = true\ndirectory = \"/var/t\"\nretention_days = 7\n\
+        redact_numbers = false\ntool_arguments = true\n[recording]\nenabled = true\n\
+        directory = \"r\"\nretention_days = 0\nconsent = \" We record. \"\nmax_duration = \"1h\"\n\
+        [twilio]\nboth_tracks = true\n";
+    let config = read(file, &[]).unwrap();
+    let (transcripts, recording) = (&config.transcripts, &config.recording);
+    assert!(transcripts.enabled && !transcripts.redact_numbers && transcripts.tool_arguments);
+    assert_eq!(
+        (transcripts.directory.as_path(), transcripts.retention_days),
+        (Path::new("/var/t"), 7)
+    );
+    assert!(recording.enabled && config.twilio.both_tracks);
+    assert_eq!((recording.directory.as_path(), recording.retention_days), (Path::new("r"), 0));
+    assert_eq!(recording.consent.as_deref(), Some("We record."));
+    assert_eq!(recording.max_duration, Duration::from_secs(3600));
+    let long = format!("[recording]\nconsent = \"{}\"", "a".repeat(401));
+    assert!(complaint(&long, &[]).contains("at most 400 bytes"));
+    assert!(complaint("[recording]\nretention_days = 9999", &[]).contains("from 0 to 3650"));
+    assert!(complaint("[recording]\nmax_duration = \"25h\"", &[]).contains("must be from"));
+    assert!(complaint("[transcripts]\ndirectory = \"\"", &[]).contains("path of a directory"));
+}
+
+#[test]
+fn both_tracks_are_asked_for_only_where_calls_are_recorded() {
+    let complaint = complaint("[twilio]\nboth_tracks = true", &[]);
+    assert!(complaint.contains("recording.enabled"), "{complaint}");
+    let variables = [("VOCARIS_TWILIO_BOTH_TRACKS", "true"), ("VOCARIS_RECORDING_ENABLED", "true")];
+    assert!(read("", &variables).unwrap().twilio.both_tracks);
 }
 
 #[test]
@@ -419,7 +459,7 @@ fn a_system_text_may_stand_in_a_file_beside_the_configuration() {
 }
 
 #[test]
-fn a_demo_has_every_tool_to_show_and_an_agent_nobody_configured_has_none() {
+fn a_demo_has_every_tool_to_show_and_an_agent_nobody_configured_hangs_up() {
     let names = |environment: &[(&str, &str)]| {
         let environment = environment.iter().map(|&(name, value)| (name.into(), value.into()));
         let config = Config::read(None, environment.collect::<Vec<_>>()).unwrap();
@@ -430,7 +470,7 @@ fn a_demo_has_every_tool_to_show_and_an_agent_nobody_configured_has_none() {
     for tool in ["check_availability", "book_appointment", "transfer_call", "end_call"] {
         assert!(demo.iter().any(|name| name == tool), "{tool} of {demo:?}");
     }
-    assert_eq!(names(&[("GEMINI_API_KEY", "AIza-not-a-key")]), [""; 0]);
+    assert_eq!(names(&[("GEMINI_API_KEY", "AIza-not-a-key")]), ["end_call"]);
 }
 
 #[test]

@@ -16,7 +16,7 @@ const STEPS: [&[&str]; 8] = [
     &["net", "call"],
     &["metrics"],
     &["mail"],
-    &["accept", "dial", "worker", "control", "demo"],
+    &["accept", "dial", "worker", "control", "record", "demo"],
     &["server"],
 ];
 

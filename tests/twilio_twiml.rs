@@ -1,7 +1,7 @@
 //! Our TwiML, read back by a small XML reader: what Twilio would find in it.
 
 use vocaris::wire::twiml::{
-    self, ConnectFacts, FORK_PARAMETER, PARAMETER_BYTES_MAX, SAY_BYTES_MAX,
+    self, ConnectFacts, FORK_NAME, ForkFacts, PARAMETER_BYTES_MAX, SAY_BYTES_MAX,
 };
 
 /// An element as XML has it.
@@ -105,7 +105,8 @@ const FACTS: ConnectFacts<'_> = ConnectFacts {
         ("from", "+18005550199"),
         ("to", "+18005550100"),
     ],
-    fork_both_tracks: false,
+    say_first: None,
+    fork: None,
 };
 
 fn parameters(stream: &Element) -> Vec<(&str, &str)> {
@@ -142,15 +143,35 @@ fn a_call_is_connected_to_the_stream_and_nothing_else() {
 
 #[test]
 fn a_copy_of_both_tracks_is_started_before_the_call_is_connected() {
-    let root = read(&twiml::connect(&ConnectFacts { fork_both_tracks: true, ..FACTS }));
+    let stream_url = "wss://voice.example.com/twilio/tracks";
+    let fork = Some(ForkFacts { stream_url, token: "v1.fork" });
+    let root = read(&twiml::connect(&ConnectFacts { fork, ..FACTS }));
     assert_eq!(root.names(), ["Start", "Connect"]);
     let fork = &root.children[0].children[0];
-    assert_eq!(fork.attribute("track"), Some("both_tracks"));
-    assert_eq!(fork.attribute("url"), Some(FACTS.stream_url));
-    assert_eq!(parameters(fork).last(), Some(&FORK_PARAMETER));
+    assert_eq!(
+        fork.attributes,
+        [
+            ("url".into(), stream_url.into()),
+            ("name".into(), FORK_NAME.into()),
+            ("track".into(), "both_tracks".into()),
+            ("statusCallback".into(), FACTS.status_callback.into())
+        ]
+    );
+    assert_eq!(parameters(fork), [("source", "twilio"), ("token", "v1.fork")], "no numbers");
     let stream = &root.children[1].children[0];
     assert_eq!(stream.attribute("track"), None);
     assert_eq!(parameters(stream), FACTS.parameters);
+}
+
+#[test]
+fn what_the_caller_must_know_is_said_before_anything_begins() {
+    for sentence in ["This call is recorded.", "A & B </Say><Hangup/> \"record\" <this>\u{1}"] {
+        let fork = Some(ForkFacts { stream_url: "wss://h/t", token: "t" });
+        let facts = ConnectFacts { say_first: Some(sentence), fork, ..FACTS };
+        let root = read(&twiml::connect(&facts));
+        assert_eq!(root.names(), ["Say", "Start", "Connect"]);
+        assert_eq!(root.children[0].text, sentence.replace('\u{1}', "\u{fffd}"));
+    }
 }
 
 #[test]

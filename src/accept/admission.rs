@@ -11,7 +11,8 @@
 //! follows it has one that nobody could have known. The carrier itself always names the call.
 //!
 //! While the relay drains, only a good token lets in: its webhook was answered before, and a place
-//! is kept for it. Without one, a call that would be let in needs a free place.
+//! is kept for it. Without one, a call that would be let in needs a free place. A copy of both
+//! tracks of a call takes no place and is let in by its own good token alone, in every mode.
 //!
 //! In:       settings, a token's check, whether the relay drains and has a place.
 //! Out:      in, in with a remark, or refused and why.
@@ -85,6 +86,11 @@ pub(super) enum Facts {
         /// Whether a place is free.
         has_room: bool,
     },
+    /// A copy of both tracks of a carrier's call.
+    Fork {
+        /// What became of its token.
+        token: TokenCheck,
+    },
     /// A browser.
     Web {
         /// Whether browsers are served at all.
@@ -112,6 +118,8 @@ pub(super) fn verdict(facts: Facts) -> Verdict {
     let verdict = verdict_with_room(facts);
     let lacks_place = match facts {
         Facts::Web { has_room, .. } => !has_room,
+        // It belongs to a call that has its place.
+        Facts::Fork { .. } => false,
         Facts::Twilio { token: TokenCheck::Good | TokenCheck::OfNoCall, .. } => false,
         Facts::Twilio { has_room, .. } => !has_room,
     };
@@ -127,6 +135,8 @@ fn verdict_with_room(facts: Facts) -> Verdict {
         // A browser that came in by the unmarked door: there is nothing it could show.
         Facts::Web { enabled: false, .. } => return Verdict::Refused(Refusal::NoToken),
         Facts::Web { .. } => return Verdict::In,
+        // Nobody but our own TwiML asks for one.
+        Facts::Fork { token } => return token.refusal().map_or(Verdict::In, Verdict::Refused),
         Facts::Twilio { token, draining: true, .. } if token != TokenCheck::Good => {
             return Verdict::Refused(Refusal::Draining);
         }
@@ -253,6 +263,14 @@ mod tests {
         for enabled in [false, true] {
             let facts = Facts::Web { enabled, draining: true, has_room: true };
             assert_eq!(verdict(facts), Verdict::Refused(Refusal::Draining));
+        }
+    }
+
+    #[test]
+    fn a_copy_of_both_tracks_is_let_in_by_its_own_token_alone() {
+        for token in CHECKS {
+            let verdict = verdict(Facts::Fork { token });
+            assert_eq!(verdict == Verdict::In, token == TokenCheck::Good, "{token:?}");
         }
     }
 

@@ -137,12 +137,21 @@ impl Desk {
         for (name, field) in [("from", "From"), ("to", "To")] {
             parameters.extend(form::value(fields, field).map(|value| (name, value)));
         }
+        let records = self.config.recording.enabled;
+        let tracks_url = origin.tracks_url();
+        // A copy that says of no call whose it is could not be put beside it.
+        let fork_token = call_sid
+            .filter(|_| self.config.twilio.both_tracks)
+            .map(|call_sid| self.fork_token(call_sid));
         twiml::connect(&twiml::ConnectFacts {
             stream_url: &origin.stream_url(),
             status_callback: &origin.status_callback(),
             action: &origin.action(),
             parameters: &parameters,
-            fork_both_tracks: false,
+            say_first: self.config.recording.consent.as_deref().filter(|_| records),
+            fork: fork_token
+                .as_deref()
+                .map(|token| twiml::ForkFacts { stream_url: &tracks_url, token }),
         })
     }
 

@@ -103,6 +103,8 @@ pub(super) struct Desk {
     pub(super) auth_tokens: Vec<String>,
     /// Signs the per-call tokens; lives as long as the process.
     pub(super) token_key: TokenKey,
+    /// Signs the tokens of copies of a call's tracks: neither opens the other's door.
+    fork_key: TokenKey,
     used_tokens: UsedTokens,
     /// Calls in all: let in, or promised.
     max_calls: usize,
@@ -123,8 +125,10 @@ impl Desk {
         shared: Arc<Shared>,
         neighbours: Neighbours,
     ) -> Desk {
-        let mut secret = [0; 32];
-        aws_lc_rs::rand::fill(&mut secret).expect("the system gives random bytes");
+        let (mut secret, mut fork_secret) = ([0; 32], [0; 32]);
+        for secret in [&mut secret, &mut fork_secret] {
+            aws_lc_rs::rand::fill(secret).expect("the system gives random bytes");
+        }
         let workers = neighbours.workers.len();
         let all_workers = config.limits.max_calls_per_worker.saturating_mul(workers);
         let max_calls = match config.limits.max_calls {
@@ -142,6 +146,7 @@ impl Desk {
             page: Page::new(&config),
             limiters: Limiters::default(),
             token_key: TokenKey::new(&secret),
+            fork_key: TokenKey::new(&fork_secret),
             used_tokens: UsedTokens::default(),
             config,
             max_calls,
@@ -259,6 +264,10 @@ impl Desk {
         }
         let call_sid = match opening {
             Opening::Twilio { call_sid, .. } => Some(call_sid.as_str()),
+            Opening::Fork { .. } => {
+                self.tell_worker(call, WorkerLetter::LetIn { call });
+                return self.guests.let_fork_in(id);
+            }
             Opening::Web { .. } => None,
         };
         let let_in = self.guests.let_in(now, id, call, call_sid, vouched);
@@ -286,6 +295,11 @@ impl Desk {
                     Verdict::In if !has_agent => (Verdict::Refused(Refusal::NoAgent), false),
                     verdict => (verdict, false),
                 }
+            }
+            Opening::Fork { call_sid, token } => {
+                let token = self.use_fork_token(token.as_deref(), call_sid);
+                self.shared.signatures.count(token.label());
+                (verdict(admission::Facts::Fork { token }), false)
             }
             Opening::Twilio { call_sid, token, .. } => {
                 let token = self.use_token(token.as_deref(), call_sid);
@@ -347,6 +361,30 @@ impl Desk {
         if names_no_call.is_some() { TokenCheck::OfNoCall } else { TokenCheck::Good }
     }
 
+    /// A token for a copy of the tracks of `call_sid`.
+    pub(super) fn fork_token(&self, call_sid: &str) -> String {
+        mint(&self.fork_key, call_sid, unix_seconds(), TOKEN_TTL_SECONDS)
+    }
+
+    /// Checks such a token; a good one is used up by it.
+    fn use_fork_token(&mut self, token: Option<&str>, call_sid: &str) -> TokenCheck {
+        let now_unix = unix_seconds();
+        let Some(token) = token.filter(|token| !token.is_empty()) else {
+            return TokenCheck::Missing;
+        };
+        match verify(&self.fork_key, token, call_sid, now_unix) {
+            Err(TokenError::Expired) => return TokenCheck::Expired,
+            Err(_) => return TokenCheck::Wrong,
+            Ok(()) => {}
+        }
+        match mark_of(token).map(|mark| self.used_tokens.take(now_unix, mark)) {
+            None => TokenCheck::Wrong,
+            Some(Use::Again) => TokenCheck::Used,
+            Some(Use::NoRoom) => TokenCheck::NoRoom,
+            Some(Use::First) => TokenCheck::Good,
+        }
+    }
+
     /// `ahead`: the carrier's name of a call that is what it claims to be.
     fn order_line(&self, call: CallKey, id: CallId, opening: &Opening, ahead: Option<&str>) {
         let class = class_of(opening);
@@ -356,6 +394,7 @@ impl Desk {
             Opening::Web { agent, .. } => {
                 config.web_agent(agent.as_deref()).unwrap_or_else(|| config.agent_for(None))
             }
+            Opening::Fork { .. } => config.agent_for(None),
         };
         let (agent, facts) = (agent.clone(), Arc::new(opening.facts()));
         let ahead = ahead.map(str::to_owned);
@@ -407,7 +446,7 @@ impl Desk {
 
 const fn class_of(opening: &Opening) -> Class {
     match opening {
-        Opening::Twilio { .. } => Class::Twilio,
+        Opening::Twilio { .. } | Opening::Fork { .. } => Class::Twilio,
         Opening::Web { .. } => Class::Web,
     }
 }

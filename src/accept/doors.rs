@@ -22,7 +22,7 @@ impl Desk {
             return Outcome::Answer(Answer::error(400, "not an upgrade"));
         };
         // First, so that a stranger does not learn how full we are.
-        if door == Door::Twilio
+        if matches!(door, Door::Twilio | Door::Fork)
             && let Err(answer) = self.check_handshake(now, request)
         {
             return Outcome::Answer(answer);
@@ -34,6 +34,8 @@ impl Desk {
         let may_be_promised = door == Door::Twilio && self.has_promises();
         let refusal = match self.welcome() {
             Welcome::Yes => None,
+            // It takes no place of its own; its token will tell.
+            Welcome::Full | Welcome::Draining if door == Door::Fork => None,
             // Its webhook may have been answered before; its token will tell.
             Welcome::Full | Welcome::Draining if may_be_promised => None,
             Welcome::Full => Some(Refusal::Full),
@@ -48,7 +50,7 @@ impl Desk {
                 return Outcome::Answer(Answer::error(503, refusal.label()));
             }
         };
-        let is_ours = upgrade.offers_ours && door != Door::Twilio;
+        let is_ours = upgrade.offers_ours && matches!(door, Door::Web | Door::Unknown);
         let mut response = Vec::new();
         write_accepted(&mut response, &upgrade.accept, is_ours.then_some(SUBPROTOCOL));
         self.shared.upgrades.count(label(door));
@@ -66,7 +68,7 @@ impl Desk {
     fn check_handshake(&mut self, now: Nanos, request: &Request) -> Result<(), Answer> {
         let candidates = match self.origin(request) {
             Some(origin) => {
-                let verbatim = [origin.stream_url(), origin.websocket()];
+                let verbatim = [origin.stream_url(), origin.tracks_url(), origin.websocket()];
                 handshake_candidates(&origin.http(), request.target(), &verbatim)
             }
             None => Vec::new(),
@@ -80,6 +82,7 @@ const fn label(door: Door) -> &'static str {
     match door {
         Door::Twilio => "twilio",
         Door::Web => "web",
+        Door::Fork => "fork",
         Door::Unknown => "unknown",
     }
 }

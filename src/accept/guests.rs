@@ -215,6 +215,12 @@ impl Guests {
         LetIn { arrived_from, older }
     }
 
+    /// A copy of a call's tracks is let in: it holds no place. Returns the address that has one
+    /// arriving socket less.
+    pub(super) fn let_fork_in(&mut self, id: CallId) -> Option<IpAddr> {
+        self.arriving.remove(&id).map(|arriving| arriving.peer)
+    }
+
     /// A call has ended, let in or not.
     pub(super) fn end(&mut self, id: CallId) -> Gone {
         let arrived_from = self.arriving.remove(&id).map(|arriving| arriving.peer);
@@ -314,6 +320,17 @@ mod tests {
         assert_eq!(guests.next_lost(NOON.plus(ARRIVAL_KEPT)), Some(PEER));
         assert_eq!(guests.next_lost(NOON.plus(ARRIVAL_KEPT)), None);
         assert_eq!((guests.arriving(), guests.calls(&load(3))), (0, 1));
+    }
+
+    #[test]
+    fn a_copy_of_a_calls_tracks_holds_no_place_and_replaces_nobody() {
+        let mut guests = guests();
+        guests.let_in(NOON, CallId(1), key(0), Some("CA1"), true);
+        guests.arrive(NOON, CallId(2), PEER);
+        assert_eq!(guests.let_fork_in(CallId(2)), Some(PEER));
+        assert_eq!((guests.calls(&load(2)), guests.arriving()), (1, 0));
+        assert_eq!(guests.end(CallId(2)), Gone { arrived_from: None, inside: None, spoke: false });
+        assert!(guests.end(CallId(1)).spoke);
     }
 
     #[test]

@@ -12,6 +12,8 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use super::routes::TRACKS;
+
 /// Scheme, host and port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Origin {
@@ -44,6 +46,11 @@ impl Origin {
     /// Where the carrier's stream goes.
     pub(super) fn stream_url(&self) -> String {
         self.websocket() + "/twilio/media"
+    }
+
+    /// Where the carrier's copies of both tracks go.
+    pub(super) fn tracks_url(&self) -> String {
+        self.websocket() + TRACKS
     }
 
     /// What the carrier asks when the stream is closed.

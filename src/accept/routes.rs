@@ -10,6 +10,7 @@
 //! | `/` | GET, HEAD | [`Route::Page`] where browsers are served |
 //! | `/vocaris.js` | GET, HEAD | [`Route::Module`] where browsers are served |
 //! | `/`, `/web`, `/twilio/media`, `/twilio/media/…` | GET with an upgrade | [`Route::Upgrade`] |
+//! | `/twilio/tracks` | the same, where both tracks are asked for | [`Route::Upgrade`] |
 //!
 //! In:       a request without its body; later the same with it.
 //! Out:      a route, or the answer that refuses; later the answer.
@@ -67,6 +68,9 @@ impl Route {
     }
 }
 
+/// Where copies of both tracks go.
+pub(super) const TRACKS: &str = "/twilio/tracks";
+
 /// The media type of forms.
 const FORM: &str = "application/x-www-form-urlencoded";
 
@@ -119,6 +123,7 @@ impl Desk {
         let web = self.config.web.enabled;
         match request.path() {
             path if is_media(path) => return Some(Door::Twilio),
+            TRACKS if self.config.twilio.both_tracks => return Some(Door::Fork),
             "/web" if web => return Some(Door::Web),
             "/" => {}
             _ => return None,

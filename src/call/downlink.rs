@@ -14,7 +14,7 @@ use dsp::ring::{Consumer, Producer, ring};
 
 use super::arrivals::Arrivals;
 use super::audio::{Format, Workbench};
-use super::playout::Playout;
+use super::playout::{FRAME, Playout};
 use super::steady::Steady;
 use super::tally::{Dropped, Oddity, Tally};
 use crate::clock::Nanos;
@@ -343,10 +343,25 @@ impl Downlink {
         self.playout.dry_at()
     }
 
+    /// From when on the phone plays the `frames` frames that have just been taken.
+    pub fn playing_from(&self, frames: usize) -> Nanos {
+        earlier(self.dry_at(), FRAME * frames as u32)
+    }
+
+    /// Until when the caller hears the model, if the last `unsent` samples that were taken have not
+    /// left for the phone.
+    pub fn heard_until(&self, unsent: u64) -> Nanos {
+        earlier(self.dry_at(), Duration::from_millis(self.ms_of(unsent)))
+    }
+
     /// Milliseconds that `samples` of the model last.
     pub fn ms_of(&self, samples: u64) -> u64 {
         samples * 1_000 / u64::from(self.source_hz)
     }
+}
+
+fn earlier(moment: Nanos, by: Duration) -> Nanos {
+    Nanos(moment.0.saturating_sub(by.as_nanos() as u64))
 }
 
 /// Samples at `source_hz` that so many bytes at the phone's rate stand for.

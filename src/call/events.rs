@@ -53,6 +53,8 @@ pub enum Door {
     Twilio,
     /// The path is the browsers' own.
     Web,
+    /// The path is that of copies of both tracks of a call.
+    Fork,
     /// Nothing was told: the first message decides.
     Unknown,
 }
@@ -75,6 +77,13 @@ pub enum Opening {
         /// The other parameters of the stream.
         custom: Vec<(String, String)>,
     },
+    /// From the `start` of a copy of both tracks of a call.
+    Fork {
+        /// The carrier's name of the call.
+        call_sid: String,
+        /// The token of our TwiML, for this copy.
+        token: Option<String>,
+    },
     /// From a browser's `hello`, or its absence.
     Web {
         /// What the page was given to be let in.
@@ -94,7 +103,7 @@ impl Opening {
                 let custom = custom.iter().map(|(name, text)| (name.as_str(), text.as_str()));
                 Facts::new(from.as_deref(), to.as_deref(), custom)
             }
-            Opening::Web { .. } => Facts::default(),
+            Opening::Fork { .. } | Opening::Web { .. } => Facts::default(),
         }
     }
 }
@@ -479,6 +488,8 @@ pub enum Request {
     Redial(Revival),
     /// A connection made ahead: the model has announced the end of the one there is.
     Spare,
+    /// To have its audio recorded: somebody takes its tape.
+    Record,
     /// To have a tool run, off the media path: [`super::Call::handle_tool_reply`] brings what came
     /// of it.
     RunTool(Box<ToolOrder>),
@@ -637,8 +648,20 @@ pub enum Report {
         /// When it began, since the call opened.
         at: Duration,
     },
+    /// The first audio of an answer has left.
+    Answered {
+        /// Since the caller's last words ended.
+        after: Duration,
+    },
     /// A key tone.
     Dtmf,
+    /// The model has called a tool. Never in the log.
+    ToolCalled {
+        /// Its name.
+        name: String,
+        /// What it was called with, as JSON.
+        arguments: String,
+    },
     /// A tool the model called has been answered.
     Tool {
         /// Its name; of a tool nobody declared, `unknown`.
@@ -664,9 +687,24 @@ pub enum Report {
 }
 
 impl Report {
-    /// Whether it is kept out of the log: what was said.
+    /// Whether it is kept out of the log: what was said, and what is a figure only.
     pub const fn is_unsaid(&self) -> bool {
-        matches!(self, Report::Said { .. })
+        matches!(self, Report::Said { .. } | Report::Answered { .. } | Report::ToolCalled { .. })
+    }
+}
+
+/// A number this short shows no digit when numbers are redacted: two would be most of it.
+const SHORT_NUMBER_DIGITS: usize = 6;
+
+/// What may be shown of a party where numbers are redacted: the last two digits of a number;
+/// nothing of what is short or does not end in digits, such as a name.
+pub fn shown_digits(party: &str) -> &str {
+    let digits = party.bytes().filter(u8::is_ascii_digit).count();
+    match party.len().checked_sub(2).and_then(|at| party.get(at..)) {
+        Some(last) if digits > SHORT_NUMBER_DIGITS && last.bytes().all(|b| b.is_ascii_digit()) => {
+            last
+        }
+        _ => "",
     }
 }
 

@@ -221,6 +221,7 @@ impl Call {
             self.session.was_heard(self.now);
             self.show_heard(Who::Agent);
             if !had_floor {
+                self.answer_due = true;
                 self.phone.tell_turn(Who::Agent);
             }
             let tone = self.settings.timers.tone;
@@ -251,7 +252,7 @@ impl Call {
         }
         if turn_complete {
             self.memory.end_turn(false);
-            self.tell_heard();
+            self.tell_said(false);
             self.turns.turn_completed();
             if had_floor {
                 self.phone.tell_turn(Who::Caller);
@@ -269,7 +270,7 @@ impl Call {
                 let is_final = finished.unwrap_or(false);
                 match self.memory.add(self.now, who, &text.to_cow()) {
                     Some(text) => {
-                        self.tell_heard();
+                        self.tell_said(false);
                         self.phone.tell(&ToBrowser::Transcript { who, text: &text, is_final });
                     }
                     None => self.tally.lines.replayed_transcripts += 1,

@@ -11,6 +11,7 @@
 //! passed over and counted at any time.
 
 use super::audio::Format;
+use super::tap::Channel;
 use super::turns::Echo;
 use super::uplink::Uplink;
 use super::{
@@ -114,6 +115,7 @@ impl Call {
         match message {
             Inbound::Connected => {}
             Inbound::Start(_) => self.note_phone(Oddity::PhoneOrder),
+            Inbound::Media(media) if self.is_fork => self.take_fork_audio(&media, bench),
             Inbound::Media(media) => self.take_carrier_audio(&media, bench),
             Inbound::Mark { name } => self.take_mark(&name.to_cow()),
             Inbound::Dtmf { digit } => self.take_key(&digit.to_cow()),
@@ -153,6 +155,9 @@ impl Call {
             return self.handle_phone_nonsense(Oddity::PhoneMessage, CloseCode::UNSUPPORTED);
         }
         let parameter = |name| start.parameters.get(name).map(|value| value.into_owned());
+        if self.is_fork {
+            return self.open_fork(Opening::Fork { call_sid, token: parameter("token") });
+        }
         let custom = start.parameters.iter().map(|(name, text)| (name.to_cow(), text.to_cow()));
         let custom: Vec<_> = custom.collect();
         let custom = custom.iter().map(|(name, text)| (&**name, &**text));
@@ -176,7 +181,7 @@ impl Call {
     fn open(&mut self, class: Class, up: Format, down: Format, opening: Opening) {
         let (from, to) = match &opening {
             Opening::Twilio { from, to, .. } => (from.clone(), to.clone()),
-            Opening::Web { .. } => (None, None),
+            Opening::Web { .. } | Opening::Fork { .. } => (None, None),
         };
         self.class = Some(class);
         self.audio = Some(Audio {
@@ -188,6 +193,8 @@ impl Call {
                 self.settings.timers.downlink_queue,
             ),
         });
+        self.opened_at = self.now;
+        self.begin_tape(up, down);
         self.life = Life::Waiting { opened_at: self.now };
         let call_sid = self.call_sid.clone();
         self.report(Report::Opened { class, call_sid, from, to, rate_hz: up.rate_hz() });
@@ -214,6 +221,9 @@ impl Call {
             uplink.keep_time(self.now, timestamp_ms, bench.bytes.len(), flow)
         });
         uplink.push(self.now, &bench.bytes, &mut self.tally);
+        if let Some(tap) = &mut self.tap {
+            tap.arrived(self.now, Channel::Caller, media.timestamp_ms, &bench.bytes);
+        }
         if self.is_uplink_held() {
             self.listen_ahead(Format::Mulaw8k, bench);
         }
@@ -228,7 +238,7 @@ impl Call {
     fn take_mark(&mut self, name: &str) {
         let echo = MarkName::parse(name).map(|mark| self.turns.mark_echoed(mark));
         match echo {
-            Some(Echo::Heard) => self.tell_heard(),
+            Some(Echo::Heard) => self.tell_said(false),
             Some(Echo::Void) => {}
             Some(Echo::Unknown) | None => self.note_phone(Oddity::PhoneMark),
         }
@@ -293,6 +303,9 @@ impl Call {
             return self.phone.tell(&ToBrowser::Error { code: "audio_too_long", message });
         }
         uplink.push(self.now, audio, &mut self.tally);
+        if let Some(tap) = &mut self.tap {
+            tap.arrived(self.now, Channel::Caller, None, audio);
+        }
         let format = *format;
         if self.is_uplink_held() {
             bench.bytes.clear();

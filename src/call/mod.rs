@@ -26,6 +26,7 @@
 //! | `playout` | when audio leaves for the phone |
 //! | `turns` | whose turn it is |
 //! | `tally` | what became of every sample |
+//! | `tap`, `keep` | the audio of both sides for a recording |
 
 pub mod agent;
 pub mod arrivals;
@@ -38,6 +39,7 @@ mod farewell;
 mod from_agent;
 mod from_phone;
 mod hold;
+mod keep;
 mod keys;
 mod memory;
 pub mod phone;
@@ -59,10 +61,12 @@ use std::time::Duration;
 pub use audio::Workbench;
 pub use events::{
     Afterwards, CallId, Class, Door, Ending, LineFault, LineTerms, Opening, Refusal, Report,
-    Request, Revival, TOOLS_BUSY, ToolOrder, ToolOutcome, ToolReply,
+    Request, Revival, TOOLS_BUSY, ToolOrder, ToolOutcome, ToolReply, shown_digits,
 };
 pub use facts::Facts;
+pub use keep::Keep;
 pub use tally::{Dropped, Flow, Lines, Nudge, Oddity, Tally};
+pub use tap::{Tap, TapCount, Tape};
 
 use agent::AgentLeg;
 use audio::Format;
@@ -71,7 +75,7 @@ use ear::Ear;
 use farewell::Farewell;
 use hold::Hold;
 use keys::Keys;
-use memory::{Memory, Said};
+use memory::Memory;
 use phone::PhoneLeg;
 use session::{Cause, Session};
 use tools::Tools;
@@ -100,6 +104,8 @@ pub struct Settings {
     pub max_duration: Duration,
     /// Rate of the caller's audio on its way up, in Hz.
     pub uplink_rate_hz: u32,
+    /// What is kept of the call.
+    pub keep: Keep,
     /// How long it waits for its model, unless its agent says otherwise.
     pub timers: Arc<Timers>,
     /// Which of two connections to the model goes first.
@@ -117,6 +123,7 @@ impl From<&Config> for Settings {
             timers: Arc::clone(&config.timers),
             swap: config.gemini.swap,
             duck: config.gemini.duck,
+            keep: Keep::from(config),
         }
     }
 }
@@ -131,6 +138,7 @@ impl Default for Settings {
             timers: Arc::default(),
             swap: SwapOrder::default(),
             duck: false,
+            keep: Keep::default(),
         }
     }
 }
@@ -182,8 +190,18 @@ pub struct Call {
     waiting_messages: Vec<String>,
     /// Whether the model has said anything.
     has_spoken: bool,
+    /// When the phone said who it is.
+    opened_at: Nanos,
+    /// Whether the next audio that leaves is the first of an answer; when the last such left.
+    answer_due: bool,
+    answered_at: Nanos,
     /// The two directions, once the phone's format is known.
     audio: Option<Audio>,
+    /// Whether it is no call but a copy of one's both tracks: it is listened to, and has no model.
+    is_fork: bool,
+    /// Where its audio goes to be recorded; the tape until somebody takes it.
+    tap: Option<Box<Tap>>,
+    tape: Option<Box<Tape>>,
     turns: Turns,
     /// Whether the caller has heard the model at all.
     spoken_to: bool,
@@ -230,6 +248,8 @@ enum Life {
     Waiting { opened_at: Nanos },
     /// Phone and model are joined.
     Live { opened_at: Nanos },
+    /// A copy of both tracks, let in.
+    Listening { opened_at: Nanos },
     /// The model's connection is being swapped; `ending`: why the call ends if that fails.
     Swapping { opened_at: Nanos, ending: Ending },
     /// The model is gone; what it said is played to its end.
@@ -260,7 +280,7 @@ impl Call {
             now,
             life: Life::Opening { since: now },
             class: match door {
-                Door::Twilio => Some(Class::Twilio),
+                Door::Twilio | Door::Fork => Some(Class::Twilio),
                 Door::Web => Some(Class::Web),
                 Door::Unknown => None,
             },
@@ -289,7 +309,13 @@ impl Call {
             memory: Memory::default(),
             waiting_messages: Vec::new(),
             has_spoken: false,
+            opened_at: now,
+            answer_due: false,
+            answered_at: now,
             audio: None,
+            is_fork: door == Door::Fork,
+            tap: None,
+            tape: None,
             turns: Turns::default(),
             spoken_to: false,
             tools: Tools::default(),
@@ -332,6 +358,9 @@ impl Call {
             flow.queued += output.waiting_audio().samples;
             tally.unmeasured += output.unmeasured();
         }
+        if let Some(tap) = &self.tap {
+            tally.taps.add(tap.count());
+        }
         tally
     }
 
@@ -351,6 +380,7 @@ impl Call {
                 return self.close_agent(CloseCode::NORMAL);
             }
         };
+        self.begin_recording();
         self.take_line(opened_at, terms);
         let id = self.id.to_string();
         self.phone.tell(&ToBrowser::Ready { call: &id, rate_hz: downlink::MODEL_RATE_HZ });
@@ -456,7 +486,9 @@ impl Call {
             Life::Waiting { opened_at } if self.now >= opened_at.plus(JOIN_TIMEOUT) => {
                 self.end(Ending::NoModel(LineFault::Timeout));
             }
-            Life::Live { opened_at } | Life::Swapping { opened_at, .. }
+            Life::Live { opened_at }
+            | Life::Listening { opened_at }
+            | Life::Swapping { opened_at, .. }
                 if self.now >= opened_at.plus(self.settings.max_duration) =>
             {
                 self.end(Ending::TooLong);
@@ -510,6 +542,7 @@ impl Call {
                 .min(self.errands_due())
                 .min(playout)
                 .min(phone),
+            Life::Listening { opened_at } => opened_at.plus(self.settings.max_duration).min(phone),
             Life::Swapping { opened_at, .. } => opened_at
                 .plus(self.settings.max_duration)
                 .min(self.session.next_due())
@@ -541,6 +574,7 @@ impl Call {
         if let Life::Leaving { ending, .. } = self.life {
             self.end_if_played(ending);
         }
+        self.tell_said(false);
         more_up || more_down
     }
 
@@ -587,6 +621,9 @@ impl Call {
             return false;
         };
         self.phone.send_audio(&bench.bytes, frames.samples);
+        if let Some(tap) = &mut self.tap {
+            tap.sent(downlink.playing_from(frames.count), &bench.bytes);
+        }
         if let Some(since) = frames.since {
             self.phone.output.stamp(Stamped::Frame, since);
         }
@@ -596,10 +633,12 @@ impl Call {
             self.hold.greeting_began(self.now, self.settings.timers.greeting_heard);
         }
         let ms = (frames.count * PTIME_MS) as u64;
+        let next_due = downlink.next_due();
+        self.note_answer();
         if let Some(mark) = self.turns.audio_left(ms, frames.last) {
             self.phone.send_mark(mark);
         }
-        downlink.next_due() <= self.now
+        next_due <= self.now
     }
 
     /// What waits for the phone's socket.
@@ -680,7 +719,9 @@ impl Call {
                 self.life = Life::Leaving { opened_at, ending };
                 self.end_if_played(ending);
             }
-            Life::Opening { .. } | Life::Waiting { .. } => self.end(ending),
+            Life::Opening { .. } | Life::Waiting { .. } | Life::Listening { .. } => {
+                self.end(ending);
+            }
             Life::Leaving { .. } | Life::Over { .. } => {}
         }
     }
@@ -724,11 +765,16 @@ impl Call {
             Life::Opening { since } => since,
             Life::Waiting { opened_at }
             | Life::Live { opened_at }
+            | Life::Listening { opened_at }
             | Life::Swapping { opened_at, .. }
             | Life::Leaving { opened_at, .. } => opened_at,
         };
-        self.tell_said(None);
         self.life = Life::Over { since: self.now };
+        if let Some(tap) = &mut self.tap {
+            tap.cut(self.now);
+            tap.end(self.now);
+        }
+        self.tell_said(true);
         lose(&mut self.agent.held, Dropped::Ended, &mut self.tally.uplink);
         if let Some(Audio { uplink, downlink, .. }) = &mut self.audio {
             uplink.end(&mut self.tally.uplink);
@@ -738,13 +784,15 @@ impl Call {
         self.close_agent(CloseCode::NORMAL);
         let (uplink, downlink) = (&self.tally.uplink, &self.tally.downlink);
         let format = self.audio.as_ref().map_or(Format::Mulaw8k, |audio| audio.format);
-        self.requests.push_back(Request::Report(Report::Ended {
-            ending,
-            lasted: self.now.since(opened_at),
-            uplink_ms: uplink.samples_out * 1_000 / u64::from(format.rate_hz()),
-            downlink_ms: downlink.samples_out * 1_000 / u64::from(downlink::MODEL_RATE_HZ),
-            barge_ins: self.tally.barge_ins,
-        }));
+        if !self.is_fork {
+            self.requests.push_back(Request::Report(Report::Ended {
+                ending,
+                lasted: self.now.since(opened_at),
+                uplink_ms: uplink.samples_out * 1_000 / u64::from(format.rate_hz()),
+                downlink_ms: downlink.samples_out * 1_000 / u64::from(downlink::MODEL_RATE_HZ),
+                barge_ins: self.tally.barge_ins,
+            }));
+        }
         self.requests.push_back(Request::Ended(ending));
     }
 
@@ -795,7 +843,7 @@ impl Call {
     fn barge_in(&mut self, with_audio: bool) {
         let heard_ms = self.heard_ms();
         self.memory.interrupted(heard_ms);
-        self.tell_said(Some(heard_ms));
+        self.tell_said(false);
         let dropped_ms = self.void_answer(Dropped::BargeIn, with_audio);
         self.phone.output.stamp(Stamped::BargeIn, self.now);
         self.tally.barge_ins += 1;
@@ -807,35 +855,19 @@ impl Call {
     fn void_answer(&mut self, why: Dropped, with_audio: bool) -> u64 {
         self.turns.interrupted(self.now, with_audio);
         let Some(Audio { downlink, .. }) = &mut self.audio else { return 0 };
-        let queued = downlink.clear(self.now, why, &mut self.tally);
         let unsent = self.phone.output.retract_audio();
+        // What has not left would have been played last.
+        let heard_until = downlink.heard_until(unsent.samples);
+        let queued = downlink.clear(self.now, why, &mut self.tally);
+        if let Some(tap) = &mut self.tap {
+            tap.cut(self.now.min(heard_until));
+        }
         self.tally.downlink.take_back(unsent);
         self.tally.downlink.drop_samples(why, unsent.samples);
         let dropped_ms = downlink.ms_of(queued + unsent.samples);
         self.phone.send_clear();
         self.phone.tell_turn(Who::Caller);
         dropped_ms
-    }
-
-    /// Tells every turn that is final by now; `heard_ms`: so much of this generation has been
-    /// heard. All of them, where that is `None`: the call is over.
-    fn tell_said(&mut self, heard_ms: Option<u64>) {
-        let opened_at = match self.life {
-            Life::Waiting { opened_at }
-            | Life::Live { opened_at }
-            | Life::Swapping { opened_at, .. }
-            | Life::Leaving { opened_at, .. } => opened_at,
-            Life::Opening { .. } | Life::Over { .. } => return,
-        };
-        while let Some(Said { who, at, text, cut }) = self.memory.next_said(heard_ms) {
-            self.report(Report::Said { who, text, cut, at: at.since(opened_at) });
-        }
-    }
-
-    /// The same, while the call goes on.
-    fn tell_heard(&mut self) {
-        let heard_ms = self.heard_ms();
-        self.tell_said(Some(heard_ms));
     }
 
     /// What the caller has heard of this generation, in milliseconds: what a carrier's marks say,

@@ -8,6 +8,7 @@
 use super::session::{Cause, Kind};
 use crate::wire::gemini::CloseClass;
 
+use super::tap::TapCount;
 use crate::buf::Audio;
 
 /// Why samples that were accepted did not go on.
@@ -197,6 +198,8 @@ pub struct Tally {
     pub unmeasured: u64,
     /// What became of the model's connections.
     pub lines: Lines,
+    /// What was to be recorded.
+    pub taps: TapCount,
 }
 
 /// Why a model is asked to speak.
@@ -303,5 +306,6 @@ impl Tally {
         }
         self.unmeasured += other.unmeasured;
         self.lines.add(&other.lines);
+        self.taps.add(other.taps);
     }
 }

@@ -10,12 +10,10 @@ use std::time::Duration;
 use log::Level;
 
 use crate::call::session::Cause;
-use crate::call::{CallId, Class, Ending, LineFault, Refusal, Report};
+use crate::call::{CallId, Class, Ending, LineFault, Refusal, Report, shown_digits};
 
 /// Characters shown of one value a peer told. The rest is cut, and an ellipsis says so.
 pub const VALUE_MAX_CHARS: usize = 64;
-/// A number this short shows no digit when numbers are redacted: two would be most of it.
-const SHORT_NUMBER_DIGITS: usize = 6;
 
 /// Writes the log lines of calls.
 #[derive(Clone, Copy, Debug)]
@@ -62,8 +60,10 @@ impl Journal {
                 took.as_millis()
             ),
             Report::Dtmf => "event=dtmf".to_owned(),
-            // What was said stays out of the log.
+            // What was said stays out of the log, and so does what a tool was called with.
             Report::Said { cut, .. } => format!("event=said cut={cut}"),
+            Report::ToolCalled { name, .. } => format!("event=tool_called name={}", Told(name)),
+            Report::Answered { after } => format!("event=answered after_ms={}", after.as_millis()),
             Report::Tool { name, outcome, took } => format!(
                 "event=tool name={} outcome={} took_ms={}",
                 Told(name),
@@ -82,7 +82,7 @@ impl Journal {
 
     /// A party of the call, redacted unless the setting says otherwise.
     fn party<'t>(&self, told: &'t str) -> Party<'t> {
-        if self.redact_numbers { Party::Redacted(last_two_digits(told)) } else { Party::Told(told) }
+        if self.redact_numbers { Party::Redacted(shown_digits(told)) } else { Party::Told(told) }
     }
 }
 
@@ -111,18 +111,6 @@ fn level(report: &Report) -> Level {
         | Ending::Replaced
         | Ending::AgentHungUp
         | Ending::Transferred => Level::Info,
-    }
-}
-
-/// The last two digits of a number; empty for what is short or does not end in digits, such as a
-/// name.
-fn last_two_digits(told: &str) -> &str {
-    let digits = told.bytes().filter(u8::is_ascii_digit).count();
-    match told.len().checked_sub(2).and_then(|at| told.get(at..)) {
-        Some(last) if digits > SHORT_NUMBER_DIGITS && last.bytes().all(|b| b.is_ascii_digit()) => {
-            last
-        }
-        _ => "",
     }
 }
 

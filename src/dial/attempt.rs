@@ -25,8 +25,8 @@ const ANSWER_MAX_BYTES: usize = 64 * 1024;
 /// All of them together, pings included. Above: the attempt has failed.
 const HEARD_MAX_BYTES: usize = 4 * ANSWER_MAX_BYTES;
 
-/// What a session made ahead says until its call comes: an update a second, of a few hundred bytes.
-/// Above: the session is given up.
+/// What a session made ahead says until its call comes, pings included: an update a second, of a few
+/// hundred bytes. Above: the session is given up.
 const KEPT_MAX_BYTES: usize = 4 * ANSWER_MAX_BYTES;
 
 /// Names us to the service.
@@ -70,7 +70,7 @@ pub(super) struct Attempt {
     stage: Stage,
     /// What must not be shown.
     secret: Option<Secret>,
-    /// Bytes of frames used so far.
+    /// Bytes of frames used so far, in this stage.
     heard_bytes: usize,
     /// Mask keys.
     rng: fastrand::Rng,
@@ -144,6 +144,7 @@ impl Attempt {
     pub(super) fn keep(&mut self) {
         let reader = Box::new(MessageReader::new(Role::Server, ANSWER_MAX_BYTES));
         self.stage = Stage::Keeping { reader, kept: Vec::new() };
+        self.heard_bytes = 0;
     }
 
     /// The frames that were kept; the rest of the input follows them.
@@ -278,7 +279,8 @@ impl Attempt {
                 }
             };
             let is_kept = is_kept.and_then(|is_kept| {
-                let fits = kept.len() + input.unused()[..used].len() <= KEPT_MAX_BYTES;
+                self.heard_bytes += used;
+                let fits = self.heard_bytes <= KEPT_MAX_BYTES;
                 if fits { Ok(is_kept) } else { Err(LineFault::Broke) }
             });
             match is_kept {
@@ -476,7 +478,7 @@ mod tests {
         ws::write_close(Role::Server, code, reason, [0; 4], &mut close);
         let (step, sent, _) = after(&[close]);
         let failure = Failure {
-            fault: LineFault::closed(Some(1007), "API key not valid"),
+            fault: LineFault::closed(Some(1007), reason),
             close: Some(CloseClass::Key),
             reason: "API key not valid: ***".to_owned(),
         };
@@ -527,6 +529,61 @@ mod tests {
         let ping = server_frame(Opcode::Ping, &[0; 125]);
         let many = vec![ping; HEARD_MAX_BYTES / 127 + 1];
         let (step, sent, _) = after(&many);
+        assert_eq!(step, Step::Failed(LineFault::Broke.into()));
+        assert_eq!(sent.last().unwrap().0, Opcode::Close);
+    }
+
+    /// What a session that waits for its call makes of these frames, and what its call is to see.
+    fn kept(frames: &[Vec<u8>]) -> (Step, Frames, Vec<u8>) {
+        let (mut attempt, mut output, request) = begun(None);
+        let complete = server_frame(Opcode::Text, COMPLETE.as_bytes());
+        let mut input = RecvBuf::starting_with([accepted(&request), complete].concat());
+        assert_eq!(attempt.handle_bytes(&mut input, &mut output), Step::Ready);
+        attempt.keep();
+        let mut step = Step::Waiting;
+        // Cut anywhere: byte by byte.
+        for byte in frames.concat() {
+            input.extend(&[byte]);
+            step = attempt.handle_bytes(&mut input, &mut output);
+            if step != Step::Waiting {
+                break;
+            }
+        }
+        let mut unread = attempt.take_kept();
+        unread.extend_from_slice(input.unused());
+        (step, sent(&output), unread)
+    }
+
+    #[test]
+    fn what_a_session_says_while_it_waits_reaches_its_call_as_it_came() {
+        let update = server_frame(Opcode::Binary, br#"{"sessionResumptionUpdate":{}}"#);
+        let ping = server_frame(Opcode::Ping, b"there?");
+        let pong = server_frame(Opcode::Pong, b"");
+        let frames = [update.clone(), ping, pong, update.clone(), update[..7].to_vec()];
+        let (step, sent, unread) = kept(&frames);
+        assert_eq!(step, Step::Waiting);
+        assert_eq!(sent[1], (Opcode::Pong, b"there?".to_vec()));
+        assert_eq!(unread, [&update[..], &update, &update[..7]].concat());
+    }
+
+    #[test]
+    fn a_session_that_leaves_while_it_waits_or_makes_no_sense_is_given_up() {
+        let lost = LineFault::closed(None, "");
+        for (payload, fault) in [
+            (&br#"{"goAway":{"timeLeft":"5s"}}"#[..], lost),
+            (b"{\"error\":{}}", LineFault::Broke),
+            (b"[]", LineFault::Broke),
+        ] {
+            let (step, sent, _) = kept(&[server_frame(Opcode::Text, payload)]);
+            assert_eq!(step, Step::Failed(fault.into()), "{}", payload.escape_ascii());
+            assert_eq!(sent.last().unwrap().0, Opcode::Close);
+        }
+    }
+
+    #[test]
+    fn a_session_that_only_pings_while_it_waits_is_not_listened_to_for_ever() {
+        let ping = server_frame(Opcode::Ping, &[0; 125]);
+        let (step, sent, _) = kept(&vec![ping; KEPT_MAX_BYTES / 127 + 1]);
         assert_eq!(step, Step::Failed(LineFault::Broke.into()));
         assert_eq!(sent.last().unwrap().0, Opcode::Close);
     }

@@ -6,12 +6,13 @@
 //! Not here: gathering the figures (`control`), answering the request (`accept`).
 
 use std::fmt::{Display, Write as _};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
 use super::figures::{Figures, Histograms, Stage};
+use super::record::Discarded;
 use super::shared::{Labelled, Shared};
 use super::tools::TOOL_BUCKETS;
 use crate::call::session::{self, Cause};
@@ -99,6 +100,7 @@ impl Page<'_> {
         latency(&mut text, &self.totals.histograms);
         latency_window(&mut text, self.window);
         shared(&mut text, self.shared);
+        self.kept(&mut text);
         self.process(&mut text);
         self.build(&mut text);
         text.out
@@ -232,6 +234,46 @@ impl Page<'_> {
             for (reason, count) in CloseClass::LABELS.iter().zip(tally.lines.closes_by_class) {
                 text.sample(name, &[("class", class), ("reason", reason)], count);
             }
+        }
+    }
+
+    /// What is written down of calls, and recorded of them. Of recordings, at any page:
+    /// `taped = written + discarded + still on tape`, all at the rates the samples were taped with.
+    fn kept(&self, text: &mut Text) {
+        let (kept, load) = (&self.shared.kept, |count: &AtomicU64| count.load(Ordering::Relaxed));
+        let name = "transcript_lines_total";
+        text.family(name, Kind::Counter, "Lines of transcripts, by what became of them.");
+        let outcomes = [
+            ("written", load(&kept.lines_written)),
+            ("box_full", self.totals.transcript_lines_lost),
+            ("disk", load(&kept.lines_lost)),
+        ];
+        for (outcome, lines) in outcomes {
+            text.sample(name, &[("outcome", outcome)], lines);
+        }
+        let taps = self.totals.tally.iter().map(|tally| tally.taps);
+        let (taped, no_room) =
+            taps.fold((0, 0), |sum, tap| (sum.0 + tap.samples, sum.1 + tap.dropped));
+        let name = "recording_taped_samples_total";
+        text.family(name, Kind::Counter, "Samples handed to the thread that records.");
+        text.sample(name, &[], taped);
+        let name = "recording_written_samples_total";
+        text.family(name, Kind::Counter, "Samples written to recordings.");
+        text.sample(name, &[], load(&kept.samples_written));
+        let name = "recording_dropped_samples_total";
+        text.family(name, Kind::Counter, "Samples that are in no recording, by reason.");
+        // Nobody read the tape in time: these were never on it.
+        text.sample(name, &[("reason", "tape_full")], no_room);
+        for (reason, samples) in Discarded::LABELS.iter().zip(&kept.samples_discarded) {
+            text.sample(name, &[("reason", reason)], load(samples));
+        }
+        let name = "recording_files_open";
+        text.family(name, Kind::Gauge, "Recordings being written.");
+        text.sample(name, &[], kept.files_open.load(Ordering::Relaxed));
+        let name = "kept_files_deleted_total";
+        text.family(name, Kind::Counter, "Files deleted because their time was up, by kind.");
+        for (kind, files) in kept.files_deleted.all() {
+            text.sample(name, &[("kind", kind)], files);
         }
     }
 

@@ -21,18 +21,21 @@ pub enum Stage {
     Setup,
     /// From the carrier's `start` until the first audio of the model is with the kernel.
     FirstAudio,
+    /// From the end of the caller's words until the first audio of the answer leaves.
+    Turn,
     /// One turn of a worker's loop, without the wait.
     Loop,
 }
 
 impl Stage {
     /// Every stage, in the order of their histograms.
-    pub const ALL: [Stage; 6] = [
+    pub const ALL: [Stage; 7] = [
         Stage::Uplink,
         Stage::Downlink,
         Stage::BargeIn,
         Stage::Setup,
         Stage::FirstAudio,
+        Stage::Turn,
         Stage::Loop,
     ];
 
@@ -44,6 +47,7 @@ impl Stage {
             Stage::BargeIn => "barge_in",
             Stage::Setup => "setup",
             Stage::FirstAudio => "first_audio",
+            Stage::Turn => "turn",
             Stage::Loop => "loop",
         }
     }
@@ -114,6 +118,8 @@ pub struct Figures {
     pub active: [u64; Class::ALL.len()],
     /// Letters to other threads lost because their box was full.
     pub letters_lost: u64,
+    /// Lines of transcripts lost because their thread's box was full.
+    pub transcript_lines_lost: u64,
     /// Latency since the last hand-over.
     pub histograms: Histograms,
 }
@@ -136,5 +142,6 @@ impl Figures {
             }
         }
         self.letters_lost += other.letters_lost;
+        self.transcript_lines_lost += other.transcript_lines_lost;
     }
 }

@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::Kept;
+
 /// A family of counters, one a label. Labels are words of the program, never of a peer, so their
 /// number is bounded.
 #[derive(Debug, Default)]
@@ -16,7 +18,13 @@ pub struct Labelled {
 impl Labelled {
     /// Counts one `label`.
     pub fn count(&self, label: &'static str) {
-        *self.counts.lock().unwrap_or_else(PoisonError::into_inner).entry(label).or_default() += 1;
+        self.add(label, 1);
+    }
+
+    /// Counts `label` so many times.
+    pub fn add(&self, label: &'static str, times: u64) {
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
+        *counts.entry(label).or_default() += times;
     }
 
     /// Every label counted so far, in alphabetical order.
@@ -63,6 +71,8 @@ pub struct Shared {
     pub dials_waiting: AtomicUsize,
     /// See `dials_waiting`.
     pub dials_under_way: AtomicUsize,
+    /// What the threads count that write files of calls.
+    pub kept: Kept,
     /// Sessions that are ready and wait for their calls. Told by the dial thread once a turn.
     pub lines_ahead: AtomicUsize,
     /// Log lines that nobody read in time.

@@ -162,6 +162,13 @@ pub enum ToBrowser<'a> {
         /// What it answered: JSON, passed on as it is.
         result: Option<&'a str>,
     },
+    /// What a person is to know before the conversation begins.
+    Notice {
+        /// A word for programs.
+        code: &'a str,
+        /// A sentence for people.
+        message: &'a str,
+    },
     /// Something went wrong.
     Error {
         /// A word for programs.
@@ -218,6 +225,11 @@ impl ToBrowser<'_> {
                     sink.put(br#","result":"#);
                     sink.put(json.as_bytes());
                 }
+            }
+            ToBrowser::Notice { code, message } => {
+                sink.put(br#"{"type":"notice""#);
+                put_field(sink, "code", code);
+                put_field(sink, "message", message);
             }
             ToBrowser::Error { code, message } => {
                 sink.put(br#"{"type":"error""#);
@@ -356,6 +368,10 @@ mod tests {
                     "type": "tool", "id": u32::MAX, "name": "book_appointment", "state": "done",
                     "result": {"output": {"reference": "K7QF"}},
                 }),
+            ),
+            (
+                ToBrowser::Notice { code: "recording", message: hostile },
+                json!({"type": "notice", "code": "recording", "message": hostile}),
             ),
             (
                 ToBrowser::Error { code: "busy", message: hostile },

@@ -7,7 +7,7 @@
 //! Not here: which document is due (`accept`), the token among the parameters (`wire::token`).
 //!
 //! A query on the stream's address never arrives, and a `track` under `<Connect>` kills the call
-//! (error 31941): neither is ever written.
+//! (error 31941): neither is ever written. Both tracks are had by a copy of them, begun before.
 
 /// Bytes of a parameter's name and value together: Twilio wants fewer than 500 characters. A value
 /// that is too long is cut at a character, so that an odd caller id costs its tail, not the call.
@@ -17,9 +17,8 @@ pub const PARAMETER_BYTES_MAX: usize = 499;
 /// character.
 pub const SAY_BYTES_MAX: usize = crate::limits::SENTENCE_MAX_BYTES;
 
-/// The parameter that marks the stream of [`ConnectFacts::fork_both_tracks`], so that the far end
-/// tells the one-way copy from the call itself.
-pub const FORK_PARAMETER: (&str, &str) = ("fork", "both_tracks");
+/// The name of the one-way copy among the streams of its call.
+pub const FORK_NAME: &str = "both_tracks";
 
 /// What `<Connect><Stream>` needs to know.
 #[derive(Clone, Copy, Debug)]
@@ -33,24 +32,35 @@ pub struct ConnectFacts<'a> {
     pub action: &'a str,
     /// Names and values that come back in `start.customParameters`.
     pub parameters: &'a [(&'a str, &'a str)],
-    /// Before the call is connected, starts a one-way copy of both tracks: a second WebSocket,
-    /// with the same parameters and [`FORK_PARAMETER`].
-    pub fork_both_tracks: bool,
+    /// Said to the caller before anything else: what must be known before the call begins.
+    pub say_first: Option<&'a str>,
+    /// Before the call is connected, starts a one-way copy of both tracks: a second WebSocket.
+    pub fork: Option<ForkFacts<'a>>,
+}
+
+/// What `<Start><Stream track="both_tracks">` needs to know.
+#[derive(Clone, Copy, Debug)]
+pub struct ForkFacts<'a> {
+    /// `wss://HOST/twilio/tracks`: absolute, without a query.
+    pub stream_url: &'a str,
+    /// Comes back in `start.customParameters`.
+    pub token: &'a str,
 }
 
 /// Joins the call to our stream, in both directions.
 pub fn connect(facts: &ConnectFacts<'_>) -> String {
     debug_assert!(!facts.stream_url.contains('?'), "a query on the stream's address is dropped");
     let mut xml = String::from(HEAD);
-    if facts.fork_both_tracks {
-        xml.push_str("  <Start>\n");
-        push_stream(&mut xml, facts, true);
-        xml.push_str("  </Start>\n");
+    if let Some(text) = facts.say_first {
+        push_say(&mut xml, text, None);
+    }
+    if let Some(fork) = &facts.fork {
+        push_fork(&mut xml, fork, facts.status_callback);
     }
     xml.push_str("  <Connect");
     push_attribute(&mut xml, "action", facts.action);
     xml.push_str(">\n");
-    push_stream(&mut xml, facts, false);
+    push_stream(&mut xml, facts);
     xml.push_str("  </Connect>\n");
     xml.push_str(TAIL);
     xml
@@ -63,13 +73,9 @@ pub fn busy() -> String {
 
 /// Says `text`, in `language` (BCP 47) or the account's own, and hangs up.
 pub fn say_and_hangup(text: &str, language: Option<&str>) -> String {
-    let mut xml = String::from("  <Say");
-    if let Some(language) = language {
-        push_attribute(&mut xml, "language", language);
-    }
-    xml.push('>');
-    xml.push_str(&escape(cut(text, SAY_BYTES_MAX)));
-    xml.push_str("</Say>\n  <Hangup/>\n");
+    let mut xml = String::new();
+    push_say(&mut xml, text, language);
+    xml.push_str("  <Hangup/>\n");
     document(&xml)
 }
 
@@ -117,16 +123,39 @@ fn document(verbs: &str) -> String {
     [HEAD, verbs, TAIL].concat()
 }
 
-fn push_stream(xml: &mut String, facts: &ConnectFacts<'_>, fork: bool) {
+fn push_say(xml: &mut String, text: &str, language: Option<&str>) {
+    xml.push_str("  <Say");
+    if let Some(language) = language {
+        push_attribute(xml, "language", language);
+    }
+    xml.push('>');
+    xml.push_str(&escape(cut(text, SAY_BYTES_MAX)));
+    xml.push_str("</Say>\n");
+}
+
+fn push_fork(xml: &mut String, fork: &ForkFacts<'_>, status_callback: &str) {
+    debug_assert!(!fork.stream_url.contains('?'), "a query on the stream's address is dropped");
+    xml.push_str("  <Start>\n    <Stream");
+    push_attribute(xml, "url", fork.stream_url);
+    push_attribute(xml, "name", FORK_NAME);
+    push_attribute(xml, "track", "both_tracks");
+    push_attribute(xml, "statusCallback", status_callback);
+    xml.push_str(">\n");
+    push_parameters(xml, &[("source", "twilio"), ("token", fork.token)]);
+    xml.push_str("    </Stream>\n  </Start>\n");
+}
+
+fn push_stream(xml: &mut String, facts: &ConnectFacts<'_>) {
     xml.push_str("    <Stream");
     push_attribute(xml, "url", facts.stream_url);
-    if fork {
-        push_attribute(xml, "track", "both_tracks");
-    }
     push_attribute(xml, "statusCallback", facts.status_callback);
     xml.push_str(">\n");
-    let mark = if fork { &[FORK_PARAMETER][..] } else { &[] };
-    for (name, value) in facts.parameters.iter().chain(mark) {
+    push_parameters(xml, facts.parameters);
+    xml.push_str("    </Stream>\n");
+}
+
+fn push_parameters(xml: &mut String, parameters: &[(&str, &str)]) {
+    for (name, value) in parameters {
         let name = cut(name, PARAMETER_BYTES_MAX);
         let value = cut(value, PARAMETER_BYTES_MAX - name.len());
         xml.push_str("      <Parameter");
@@ -134,7 +163,6 @@ fn push_stream(xml: &mut String, facts: &ConnectFacts<'_>, fork: bool) {
         push_attribute(xml, "value", value);
         xml.push_str("/>\n");
     }
-    xml.push_str("    </Stream>\n");
 }
 
 fn push_attribute(xml: &mut String, name: &str, value: &str) {

@@ -33,7 +33,7 @@ use crate::config::Agent;
 use crate::limits::{LETTER_RETRY, LETTERS_PER_TURN, PHONE_SOCKET_BYTES};
 use crate::mail::{
     AcceptLetter, CallKey, ControlLetter, DialLetter, Line, Load, Mailbox, NewCall, Postbox,
-    ToolLetter, WorkerLetter, mailbox,
+    TapeLetter, ToolLetter, TranscriptLetter, WorkerLetter, mailbox,
 };
 use crate::metrics::{Figures, Stage};
 use crate::wire::ws::{CloseCode, Role, write_close};
@@ -56,6 +56,10 @@ pub struct Neighbours {
     pub tools: Postbox<ToolLetter>,
     /// Says things in the log, and gathers figures.
     pub control: Postbox<ControlLetter>,
+    /// Records calls, if that is wanted.
+    pub tapes: Option<Postbox<TapeLetter>>,
+    /// Writes transcripts, if that is wanted.
+    pub transcripts: Option<Postbox<TranscriptLetter>>,
     /// Calls on each worker.
     pub load: Arc<Load>,
 }
@@ -216,6 +220,9 @@ impl Worker {
                 }
                 WorkerLetter::Refused { call, refusal } => {
                     self.tell(now, call, |call| call.handle_refusal(now, refusal));
+                }
+                WorkerLetter::LetIn { call } => {
+                    self.tell(now, call, |call| call.handle_let_in(now));
                 }
                 WorkerLetter::Replaced { call } => {
                     self.tell(now, call, |call| call.handle_replaced(now));
@@ -445,6 +452,7 @@ impl Worker {
         figures.ended = self.figures.ended;
         figures.active = self.figures.active;
         figures.letters_lost = self.figures.letters_lost;
+        figures.transcript_lines_lost = self.figures.transcript_lines_lost;
         let letter = ControlLetter::Figures { worker: self.number, figures };
         if let Err(ControlLetter::Figures { figures, .. }) = neighbours.control.post(letter) {
             self.figures.histograms.add(&figures.histograms);
@@ -459,7 +467,8 @@ impl Worker {
         for slot in self.slots.iter() {
             let class = class_of(&slot.call) as usize;
             self.figures.tally[class].add(&slot.call.tally());
-            self.figures.active[class] += u64::from(!slot.call.is_over());
+            let goes_on = !slot.call.is_over() && !slot.call.is_fork();
+            self.figures.active[class] += u64::from(goes_on);
         }
     }
 }
@@ -474,7 +483,7 @@ impl Slot {
 
     /// Counts the call as started, once.
     fn count_start(&mut self, figures: &mut Figures) {
-        if !self.started {
+        if !self.started && !self.call.is_fork() {
             self.started = true;
             figures.started[class_of(&self.call) as usize] += 1;
         }
@@ -583,15 +592,29 @@ fn grant_one(
             let letter = DialLetter::Spare { call: key, id, class, agent };
             neighbours.dial.post(letter).map_err(|_| None)
         }
-        Request::RunTool(order) => run_tool(slot, key, order, neighbours),
+        Request::Record => {
+            record(slot, neighbours, figures);
+            Ok(())
+        }
+        Request::RunTool(order) => {
+            let (name, arguments) = (order.tool.name.clone(), order.arguments.clone());
+            write_down(slot, neighbours, figures, || Report::ToolCalled { name, arguments });
+            run_tool(slot, key, order, neighbours)
+        }
         Request::CancelTool { ticket } => {
             // A letter lost costs the tools a result that nobody wants.
             let _ = neighbours.tools.post(ToolLetter::Cancel { call: key, ticket });
             Ok(())
         }
         Request::Report(report) => {
-            if let Report::Joined { after } = report {
-                figures.histograms.record(Stage::Setup, after);
+            match report {
+                Report::Joined { after } => figures.histograms.record(Stage::Setup, after),
+                Report::Answered { after } => figures.histograms.record(Stage::Turn, after),
+                _ => {}
+            }
+            write_down(slot, neighbours, figures, || report.clone());
+            if report.is_unsaid() {
+                return Ok(());
             }
             let letter = ControlLetter::Report { id, class, report };
             neighbours.control.post(letter).map_err(|_| None)
@@ -608,9 +631,40 @@ fn grant_one(
                 let _ = neighbours.dial.post(DialLetter::Cancel { call: key });
             }
             slot.count_start(figures);
-            figures.ended[class as usize][ending.index()] += 1;
+            if !slot.call.is_fork() {
+                figures.ended[class as usize][ending.index()] += 1;
+            }
             Ok(())
         }
+    }
+}
+
+/// Gives an event to the thread that writes transcripts, if there is one.
+fn write_down(
+    slot: &Slot,
+    neighbours: &Neighbours,
+    figures: &mut Figures,
+    report: impl FnOnce() -> Report,
+) {
+    let Some(transcripts) = &neighbours.transcripts else { return };
+    let (id, class) = (slot.call.id(), class_of(&slot.call));
+    let agent = slot.model.as_ref().map(|(agent, _)| agent.clone());
+    let (at, after, report) = (slot.call.now(), slot.call.age(), report());
+    let letter = TranscriptLetter::Event { id, class, at, after, agent, report };
+    figures.transcript_lines_lost += u64::from(transcripts.post(letter).is_err());
+}
+
+/// Gives the call's tape to the thread that records.
+fn record(slot: &mut Slot, neighbours: &Neighbours, figures: &mut Figures) {
+    let Some(tape) = slot.call.take_tape() else { return };
+    let posted = neighbours.tapes.as_ref().is_some_and(|tapes| {
+        let call_sid = slot.call.call_sid().map(str::to_owned);
+        let (id, is_fork) = (slot.call.id(), slot.call.is_fork());
+        tapes.post(TapeLetter::Tape { id, call_sid, is_fork, tape }).is_ok()
+    });
+    if !posted {
+        slot.call.stop_recording();
+        figures.letters_lost += 1;
     }
 }
 

@@ -165,6 +165,16 @@ impl Relay {
         call
     }
 
+    /// Asks for a copy of both tracks to be let in, as a worker would.
+    pub(crate) fn admit_fork(&self, call_sid: &str, token: Option<&str>) -> CallKey {
+        let id = self.fresh_id();
+        let call = CallKey { worker: 1, slot: 7, generation: id.0 };
+        let token = token.map(str::to_owned);
+        let opening = Opening::Fork { call_sid: call_sid.into(), token };
+        self.post_letter(AcceptLetter::Admit { call, id, opening });
+        call
+    }
+
     /// Tells that a call has ended, as a worker would.
     pub(crate) fn end(&self, id: CallId, call_sid: &str, ending: Ending) {
         let call_sid = Some(call_sid.to_owned());

@@ -256,6 +256,61 @@ fn a_token_opens_its_own_call_once() {
     assert_eq!(relay.shared.signatures.of("token_valid"), 1);
 }
 
+/// Settings with which calls are recorded from the carrier's copies of both tracks.
+fn both_tracks(config: &mut vocaris::config::Config) {
+    signed(SignatureMode::Require)(config);
+    config.recording.enabled = true;
+    config.recording.consent = Some("This call is recorded & kept.".to_owned());
+    config.twilio.both_tracks = true;
+}
+
+#[test]
+fn a_recorded_call_is_announced_and_copied_before_it_is_connected() {
+    let relay = Relay::with(both_tracks);
+    let xml = relay.ask(post("/twilio/incoming", &signature(V1), B)).body;
+    let at = |what: &str| xml.find(what).unwrap_or_else(|| panic!("no {what} in {xml}"));
+    let say = at("<Say>This call is recorded &amp; kept.</Say>");
+    let fork = at("<Start>\n    <Stream url=\"wss://voice.example.com/twilio/tracks\"");
+    assert!(say < fork && fork < at("</Start>") && at("</Start>") < at("<Connect "));
+    let tokens: Vec<&str> = xml.split("name=\"token\" value=\"").skip(1).collect();
+    assert_eq!(tokens.len(), 2);
+    assert_ne!(tokens[0].split('"').next(), tokens[1].split('"').next());
+    let plain = Relay::with(signed(SignatureMode::Require));
+    let xml = plain.ask(post("/twilio/incoming", &signature(V1), B)).body;
+    assert!(!xml.contains("<Say>") && !xml.contains("<Start>"), "{xml}");
+}
+
+#[test]
+fn a_copy_of_both_tracks_comes_in_by_its_own_token_once_and_takes_no_place() {
+    let relay = Relay::with(|config| {
+        both_tracks(config);
+        config.limits.max_calls = 1;
+    });
+    let xml = relay.ask(post("/twilio/incoming", &signature(V1), B)).body;
+    let mut tokens = xml.split("name=\"token\" value=\"").skip(1);
+    let mut token = || tokens.next().and_then(|rest| rest.split('"').next()).unwrap();
+    let (for_fork, for_call) = (token(), token());
+    let let_in = |fork: CallKey| match relay.worker_letter(fork.worker) {
+        WorkerLetter::LetIn { call } if call == fork => {}
+        other => panic!("not let in but {other:?}"),
+    };
+    for wrong in [None, Some(for_call), Some("v1.forged")] {
+        let fork = relay.admit_fork(SID, wrong);
+        let expected = if wrong.is_none() { Refusal::NoToken } else { Refusal::BadToken };
+        assert_eq!(refusal(&relay, fork), expected, "{wrong:?}");
+    }
+    let other = relay.admit_fork("CA9", Some(for_fork));
+    assert_eq!(refusal(&relay, other), Refusal::BadToken);
+    let_in(relay.admit_fork(SID, Some(for_fork)));
+    let again = relay.admit_fork(SID, Some(for_fork));
+    assert_eq!(refusal(&relay, again), Refusal::UsedToken);
+    let as_call = relay.admit(SID, Some(for_fork), None);
+    assert_eq!(refusal(&relay, as_call), Refusal::BadToken, "it opens no call");
+    // The one place there is, is still the call's.
+    let call = relay.admit(SID, Some(for_call), None);
+    agent_dialled(&relay, call);
+}
+
 #[test]
 fn a_webhook_that_named_no_call_opens_one_only_where_signatures_are_not_required() {
     let off = Relay::start();

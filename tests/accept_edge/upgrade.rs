@@ -132,6 +132,16 @@ fn what_came_behind_the_request_goes_with_the_call() {
 }
 
 #[test]
+fn copies_of_both_tracks_are_taken_only_where_they_are_asked_for() {
+    let relay = Relay::start();
+    assert_eq!(try_upgrade(&relay, "/twilio/tracks", "").status, 404);
+    let relay = Relay::with(|config| config.twilio.both_tracks = true);
+    assert_eq!(try_upgrade(&relay, "/twilio/tracks", "").status, 101);
+    assert_eq!(relay.shared.upgrades.of("fork"), 1);
+    assert_eq!(new_call(&relay, 0).door, vocaris::call::Door::Fork);
+}
+
+#[test]
 fn an_upgrade_follows_other_requests_on_its_connection() {
     let relay = Relay::start();
     let mut client = relay.connect();

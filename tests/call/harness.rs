@@ -11,8 +11,8 @@ use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tungstenite::{Message, WebSocket};
 use vocaris::buf::SendBuf;
 use vocaris::call::{
-    Call, CallId, Door, Ending, LineFault, LineTerms, Opening, Report, Request, Revival, Settings,
-    Tally, ToolOrder, Workbench,
+    Call, CallId, Door, Ending, Keep, LineFault, LineTerms, Opening, Report, Request, Revival,
+    Settings, Tally, Tape, ToolOrder, Workbench,
 };
 use vocaris::clock::Nanos;
 use vocaris::config::{Agent, Timers};
@@ -115,6 +115,8 @@ pub(crate) struct Stage {
     pub(crate) redials: VecDeque<Revival>,
     /// Connections asked for ahead.
     pub(crate) spares: usize,
+    /// Tapes given away.
+    pub(crate) tapes: Vec<Box<Tape>>,
     pub(crate) bench: Workbench,
     pub(crate) now: Nanos,
     pub(crate) openings: Vec<Opening>,
@@ -165,7 +167,12 @@ impl Stage {
 
     /// A call that may last so long.
     pub(crate) fn lasting(door: Door, max_duration: Duration) -> Stage {
-        Stage::with(door, Settings { max_duration, ..settings() })
+        Stage::keeping(door, max_duration, Keep::default())
+    }
+
+    /// A call of which so much is kept.
+    pub(crate) fn keeping(door: Door, max_duration: Duration, keep: Keep) -> Stage {
+        Stage::with(door, Settings { max_duration, keep, ..settings() })
     }
 
     /// A call with settings of its own.
@@ -178,6 +185,7 @@ impl Stage {
             former: Vec::new(),
             redials: VecDeque::new(),
             spares: 0,
+            tapes: Vec::new(),
             bench: Workbench::new(Kernels::detect(Isa::Scalar)),
             now,
             openings: Vec::new(),
@@ -329,6 +337,7 @@ impl Stage {
                 Request::Admit(opening) => self.openings.push(opening),
                 Request::Spare => self.spares += 1,
                 Request::Redial(revival) => self.redials.push_back(revival),
+                Request::Record => self.tapes.extend(self.call.take_tape()),
                 Request::RunTool(order) => self.orders.push(*order),
                 Request::CancelTool { ticket } => self.cancelled.push(ticket),
                 Request::Report(report) => self.reports.push(report),

@@ -3,6 +3,7 @@
 mod closes;
 mod harness;
 mod outliving;
+mod record;
 mod session;
 mod tools;
 mod traps;

@@ -14,7 +14,9 @@ const WORDS = {
     calendar: "Calendar feed", paused: "The browser has paused the sound.", resume: "Continue",
     default_device: "Default device", answer: "answers after", buffer: "buffer", key: "Key",
     booked: "Appointment booked", moved: "Appointment moved", cancelled: "Appointment cancelled",
-    reference: "Reference", over: "The call is over",
+    reference: "Reference", over: "The call is over.",
+    over_transferred: "You have been put through: the call goes on elsewhere.",
+    over_agent_hung_up: "The agent has hung up.",
     ready: "Ready", asking: "Allow the microphone…", connecting: "Connecting…",
     listening: "Listening", speaking: "Agent is speaking", interrupted: "Interrupted",
     ended: "Call ended", error: "Something went wrong",
@@ -29,7 +31,9 @@ const WORDS = {
     calendar: "Kalender", paused: "Der Browser hat den Ton angehalten.", resume: "Weiter",
     default_device: "Standardgerät", answer: "antwortet nach", buffer: "Puffer", key: "Taste",
     booked: "Termin gebucht", moved: "Termin verschoben", cancelled: "Termin abgesagt",
-    reference: "Kennzeichen", over: "Das Gespräch ist beendet",
+    reference: "Kennzeichen", over: "Das Gespräch ist beendet.",
+    over_transferred: "Sie wurden verbunden: Das Gespräch geht anderswo weiter.",
+    over_agent_hung_up: "Der Agent hat aufgelegt.",
     ready: "Bereit", asking: "Bitte Mikrofon erlauben…", connecting: "Verbinde…",
     listening: "Hört zu", speaking: "Agent spricht", interrupted: "Unterbrochen",
     ended: "Gespräch beendet", error: "Etwas ist schiefgegangen",
@@ -210,17 +214,21 @@ function begin() {
   on("buffer", (told) => showFigures(told));
   on("devices", listDevices);
   on("paused", ({ paused }) => (element("paused").hidden = !paused));
+  on("notice", ({ message }) => {
+    element("told").textContent = message;
+    element("told").hidden = !message;
+  });
   on("problem", ({ code, message }) => complain(sentence(code, message)));
-  on("end", ended);
+  on("end", ({ reason }) => ended(reason));
   element("talk").dataset.is = "on";
   element("talk-word").textContent = t.hang_up;
   conversation.start();
 }
 
-function ended() {
+function ended(reason) {
   conversation = null;
   forget();
-  note(`${t.over}.`);
+  note(t[`over_${reason}`] ?? t.over);
   if (!element("wrong").hidden) show("error");
 }
 

@@ -23,6 +23,7 @@
  * | `buffer` | `{heldMs, wantedMs}` | once a second while the agent speaks |
  * | `devices` | `{microphones, speakers, microphone}` | at the start, and when one comes or goes |
  * | `paused` | `{paused}` | the browser stopped the sound; `resume()` from a click goes on |
+ * | `notice` | `{code, message}` | what a person is to know before the conversation begins |
  * | `problem` | {@link Problem} | something went wrong; `fatal` ones end it |
  * | `end` | `{reason}` | it is over; nothing comes after it |
  *
@@ -521,6 +522,9 @@ export class Conversation extends EventTarget {
         this.emit(type, detail);
         break;
       }
+      case "notice":
+        this.emit("notice", { code: message.code, message: message.message });
+        break;
       case "error":
         this.emit("problem", { code: message.code, message: message.message, fatal: false });
         break;
