@@ -129,7 +129,9 @@ fn every_turn_is_told_once_as_far_as_it_was_heard_and_whole_when_the_call_ends()
         });
         said.collect()
     };
-    let mut stage = Stage::joined();
+    let mut settings = settings();
+    settings.keep.transcript = true;
+    let mut stage = Stage::joined_with(settings);
     stage.agent.say(json!({"serverContent": {"inputTranscription": {"text": "A table?"}}}));
     stage.agent.say(content("For which day?"));
     stage.agent.say(speech(&voice(24_000, 0)));
