@@ -132,8 +132,8 @@ impl Call {
         }
     }
 
-    /// The model says that the caller spoke over it. An end that is never silent, an announcement or
-    /// another machine, lets no answer begin.
+    /// The model says that the caller spoke over it. An end that is never silent, an announcement
+    /// or another machine, lets no answer begin.
     fn take_interruption(&mut self, with_audio: bool) {
         self.generating = false;
         self.watch.interrupted(self.now, self.ear.spoken_ms(self.now));

@@ -68,6 +68,10 @@ pub(super) fn read(
     agents.push(Arc::new(for_the_rest.unwrap_or_else(|| {
         let mut agent = default_agent(&gemini.model, gemini.tuning, timers);
         shelf.equip(&mut agent);
+        if shelf.is_demo {
+            // Its keys stand alone: nobody types a number that a short pause could cut.
+            agent.keys_pause = KEYS_PAUSE_MIN;
+        }
         agent
     })));
     agents

@@ -9,8 +9,8 @@
 //! |---|---|
 //! | 1 | book, appointment, Termin, buchen |
 //! | 2 | cancel, absagen, stornieren |
-//! | 3 | transfer, person, human, verbinden |
-//! | 9, 0 | hang up, bye, auflegen, Tschüss |
+//! | 3, 0 | transfer, person, human, verbinden |
+//! | 9 | hang up, bye, auflegen, Tschüss |
 
 /// The longest text whose words are looked at.
 const WORDS_MAX: usize = 14;
@@ -72,8 +72,8 @@ impl Wish {
         match told.chars().find(is_key)? {
             '1' => Some(Wish::Book),
             '2' => Some(Wish::Cancel),
-            '3' => Some(Wish::Transfer),
-            '9' | '0' => Some(Wish::HangUp),
+            '3' | '0' => Some(Wish::Transfer),
+            '9' => Some(Wish::HangUp),
             _ => None,
         }
     }
@@ -114,7 +114,7 @@ mod tests {
             ("2", Some(Wish::Cancel)),
             ("3", Some(Wish::Transfer)),
             ("9", Some(Wish::HangUp)),
-            ("0", Some(Wish::HangUp)),
+            ("0", Some(Wish::Transfer)),
             ("4", None),
             ("#", None),
         ];
@@ -122,6 +122,7 @@ mod tests {
             for told in [
                 key.to_owned(),
                 format!("The caller pressed the keys: {key}"),
+                format!("(The caller pressed the keys {key})"),
                 format!("The caller pressed the key {key}."),
                 format!("[DTMF] {key}#"),
                 format!("Taste {key} gedrückt"),
