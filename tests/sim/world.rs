@@ -880,7 +880,7 @@ fn agent() -> Arc<Agent> {
             changes: name == "book",
         })
     });
-    Arc::new(Agent { tools: tools.to_vec(), ..Agent::default() })
+    Arc::new(Agent { tools: tools.to_vec(), timers: Arc::new(timers()), ..Agent::default() })
 }
 
 fn content_json(text: &str) -> String {
