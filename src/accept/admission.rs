@@ -10,11 +10,11 @@
 //! The last row is a simulator's: a webhook tried by hand has no `CallSid`, and the stream that
 //! follows it has one that nobody could have known. The carrier itself always names the call.
 //!
-//! While the relay drains, only a good token lets in: its webhook was answered before, and a place
-//! is kept for it. Without one, a call that would be let in needs a free place. A copy of both
+//! While no new calls are taken (the relay drains, or a quota of the model's is used up), only a
+//! good token lets in: its webhook was answered before, and a place is kept for it. Without one, a call that would be let in needs a free place. A copy of both
 //! tracks of a call takes no place and is let in by its own good token alone, in every mode.
 //!
-//! In:       settings, a token's check, whether the relay drains and has a place.
+//! In:       settings, a token's check, whether new calls are taken and there is a place.
 //! Out:      in, in with a remark, or refused and why.
 //! Bounds:   [`USED_TOKENS_MAX`]; at it a call that shows a token is refused as full.
 //! Not here: making and checking tokens (`wire::token`), signatures (`accept::carrier`).
@@ -81,8 +81,8 @@ pub(super) enum Facts {
         mode: SignatureMode,
         /// What became of its token.
         token: TokenCheck,
-        /// Whether new calls are no longer taken.
-        draining: bool,
+        /// Why new calls are not taken at present, if they are not.
+        shut: Option<Refusal>,
         /// Whether a place is free.
         has_room: bool,
     },
@@ -95,8 +95,8 @@ pub(super) enum Facts {
     Web {
         /// Whether browsers are served at all.
         enabled: bool,
-        /// Whether new calls are no longer taken.
-        draining: bool,
+        /// Why new calls are not taken at present, if they are not.
+        shut: Option<Refusal>,
         /// Whether a place is free.
         has_room: bool,
     },
@@ -131,14 +131,14 @@ pub(super) fn verdict(facts: Facts) -> Verdict {
 
 fn verdict_with_room(facts: Facts) -> Verdict {
     let (mode, token) = match facts {
-        Facts::Web { draining: true, .. } => return Verdict::Refused(Refusal::Draining),
+        Facts::Web { shut: Some(refusal), .. } => return Verdict::Refused(refusal),
         // A browser that came in by the unmarked door: there is nothing it could show.
         Facts::Web { enabled: false, .. } => return Verdict::Refused(Refusal::NoToken),
         Facts::Web { .. } => return Verdict::In,
         // Nobody but our own TwiML asks for one.
         Facts::Fork { token } => return token.refusal().map_or(Verdict::In, Verdict::Refused),
-        Facts::Twilio { token, draining: true, .. } if token != TokenCheck::Good => {
-            return Verdict::Refused(Refusal::Draining);
+        Facts::Twilio { token, shut: Some(refusal), .. } if token != TokenCheck::Good => {
+            return Verdict::Refused(refusal);
         }
         Facts::Twilio { mode, token, .. } => (mode, token),
     };
@@ -221,8 +221,8 @@ mod tests {
     #[test]
     fn a_good_token_always_opens_and_a_full_memory_never_does() {
         for mode in MODES {
-            for draining in [false, true] {
-                let of = |token| verdict(Facts::Twilio { mode, token, draining, has_room: false });
+            for shut in [None, Some(Refusal::Draining), Some(Refusal::Quota)] {
+                let of = |token| verdict(Facts::Twilio { mode, token, shut, has_room: false });
                 assert_eq!(of(TokenCheck::Good), Verdict::In);
                 assert!(matches!(of(TokenCheck::NoRoom), Verdict::Refused(_)));
             }
@@ -240,7 +240,7 @@ mod tests {
             (TokenCheck::Used, Refusal::UsedToken, Refused(Refusal::UsedToken)),
         ];
         for (token, refusal, off) in table {
-            let of = |mode| verdict(Facts::Twilio { mode, token, draining: false, has_room: true });
+            let of = |mode| verdict(Facts::Twilio { mode, token, shut: None, has_room: true });
             assert_eq!(of(SignatureMode::Require), Refused(refusal), "{token:?}");
             assert_eq!(of(SignatureMode::Warn), InDespite(refusal), "{token:?}");
             assert_eq!(of(SignatureMode::Off), off, "{token:?}");
@@ -248,21 +248,21 @@ mod tests {
     }
 
     #[test]
-    fn while_draining_only_a_call_answered_before_is_let_in() {
-        for mode in MODES {
-            for token in CHECKS {
-                let facts = Facts::Twilio { mode, token, draining: true, has_room: true };
-                let verdict = verdict(facts);
+    fn while_no_new_calls_are_taken_only_one_answered_before_is_let_in() {
+        for why in [Refusal::Draining, Refusal::Quota] {
+            let shut = Some(why);
+            for (mode, token) in MODES.iter().flat_map(|&mode| CHECKS.map(|token| (mode, token))) {
+                let verdict = verdict(Facts::Twilio { mode, token, shut, has_room: true });
                 let expected = match token {
                     TokenCheck::Good => Verdict::In,
-                    _ => Verdict::Refused(Refusal::Draining),
+                    _ => Verdict::Refused(why),
                 };
                 assert_eq!(verdict, expected, "{mode:?} {token:?}");
             }
-        }
-        for enabled in [false, true] {
-            let facts = Facts::Web { enabled, draining: true, has_room: true };
-            assert_eq!(verdict(facts), Verdict::Refused(Refusal::Draining));
+            for enabled in [false, true] {
+                let facts = Facts::Web { enabled, shut, has_room: true };
+                assert_eq!(verdict(facts), Verdict::Refused(why));
+            }
         }
     }
 
@@ -276,7 +276,7 @@ mod tests {
 
     #[test]
     fn a_browser_is_let_in_where_browsers_are_served() {
-        let of = |enabled, has_room| verdict(Facts::Web { enabled, draining: false, has_room });
+        let of = |enabled, has_room| verdict(Facts::Web { enabled, shut: None, has_room });
         assert_eq!(of(true, true), Verdict::In);
         assert_eq!(of(true, false), Verdict::Refused(Refusal::Full));
         assert_eq!(of(false, false), Verdict::Refused(Refusal::NoToken));
@@ -286,8 +286,7 @@ mod tests {
     fn without_a_free_place_only_a_promised_call_is_let_in() {
         for mode in MODES {
             for token in CHECKS {
-                let of =
-                    |has_room| verdict(Facts::Twilio { mode, token, draining: false, has_room });
+                let of = |has_room| verdict(Facts::Twilio { mode, token, shut: None, has_room });
                 let is_promised = matches!(token, TokenCheck::Good | TokenCheck::OfNoCall);
                 let expected = match of(true) {
                     Verdict::In | Verdict::InDespite(_) if !is_promised => {

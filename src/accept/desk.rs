@@ -79,16 +79,6 @@ impl Drop for Place {
     }
 }
 
-/// Whether one more call is welcome.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Welcome {
-    Yes,
-    /// Every place is taken, or kept for a call whose webhook was answered.
-    Full,
-    /// The relay is about to stop.
-    Draining,
-}
-
 /// See the module. Not to be shown in a debug print: it holds the carrier's secrets.
 pub(super) struct Desk {
     pub(super) config: Arc<Config>,
@@ -162,13 +152,22 @@ impl Desk {
         self.draining_since.get_or_insert(now);
     }
 
-    /// Whether one more call is welcome. The one place that decides it.
-    pub(super) fn welcome(&mut self) -> Welcome {
-        if self.draining_since.is_some() {
-            return Welcome::Draining;
+    /// Whether one more call is welcome, or why not. The one place that decides it.
+    pub(super) fn welcome(&mut self, now: Nanos) -> Result<(), Refusal> {
+        match self.shut(now) {
+            Some(refusal) => Err(refusal),
+            None if self.has_room() && self.emptiest().is_some() => Ok(()),
+            // Every place is taken, or kept for a call whose webhook was answered.
+            None => Err(Refusal::Full),
         }
-        let is_welcome = self.has_room() && self.emptiest().is_some();
-        if is_welcome { Welcome::Yes } else { Welcome::Full }
+    }
+
+    /// Why no new calls are taken at all, however many places are free.
+    fn shut(&self, now: Nanos) -> Option<Refusal> {
+        match self.draining_since {
+            Some(_) => Some(Refusal::Draining),
+            None => self.shared.quota.sheds(now).then_some(Refusal::Quota),
+        }
     }
 
     /// Whether a place is free: neither taken nor kept.
@@ -238,7 +237,7 @@ impl Desk {
         id: CallId,
         opening: &Opening,
     ) -> Option<IpAddr> {
-        let (verdict, vouched) = self.judge(call, opening);
+        let (verdict, vouched) = self.judge(now, call, opening);
         match verdict {
             Verdict::In => {}
             Verdict::InDespite(refusal) => {
@@ -282,14 +281,14 @@ impl Desk {
     }
 
     /// The verdict, and whether a token says that the call is what it claims to be.
-    fn judge(&mut self, call: CallKey, opening: &Opening) -> (Verdict, bool) {
-        let draining = self.draining_since.is_some();
+    fn judge(&mut self, now: Nanos, call: CallKey, opening: &Opening) -> (Verdict, bool) {
+        let shut = self.shut(now);
         let on_worker = self.guests.calls_on(call.worker, &self.load);
         let has_room = self.has_room() && on_worker < self.config.limits.max_calls_per_worker;
         match opening {
             Opening::Web { agent, .. } => {
                 let enabled = self.config.web.enabled;
-                let facts = admission::Facts::Web { enabled, draining, has_room };
+                let facts = admission::Facts::Web { enabled, shut, has_room };
                 let has_agent = self.config.web_agent(agent.as_deref()).is_some();
                 match verdict(facts) {
                     Verdict::In if !has_agent => (Verdict::Refused(Refusal::NoAgent), false),
@@ -305,7 +304,7 @@ impl Desk {
                 let token = self.use_token(token.as_deref(), call_sid);
                 self.shared.signatures.count(token.label());
                 let mode = self.config.twilio.signature;
-                let verdict = verdict(admission::Facts::Twilio { mode, token, draining, has_room });
+                let verdict = verdict(admission::Facts::Twilio { mode, token, shut, has_room });
                 (verdict, token == TokenCheck::Good)
             }
         }

@@ -6,7 +6,7 @@
 //! Not here: which door (`accept::routes`), the socket's way to the worker (`accept::inbound`).
 
 use super::answer::Answer;
-use super::desk::{Desk, Outcome, Placed, Welcome};
+use super::desk::{Desk, Outcome, Placed};
 use super::origin::is_own_page;
 use super::request::{Request, SUBPROTOCOL};
 use crate::call::{Door, Refusal};
@@ -32,14 +32,12 @@ impl Desk {
             return Outcome::Answer(Answer::error(403, "a page of another origin"));
         }
         let may_be_promised = door == Door::Twilio && self.has_promises();
-        let refusal = match self.welcome() {
-            Welcome::Yes => None,
+        let refusal = match self.welcome(now) {
             // It takes no place of its own; its token will tell.
-            Welcome::Full | Welcome::Draining if door == Door::Fork => None,
+            Err(_) if door == Door::Fork => None,
             // Its webhook may have been answered before; its token will tell.
-            Welcome::Full | Welcome::Draining if may_be_promised => None,
-            Welcome::Full => Some(Refusal::Full),
-            Welcome::Draining => Some(Refusal::Draining),
+            Err(_) if may_be_promised => None,
+            welcome => welcome.err(),
         };
         let worker = self.emptiest().filter(|_| self.guests.arriving() < ARRIVALS_MAX);
         let worker = match (refusal, worker) {

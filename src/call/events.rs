@@ -123,19 +123,22 @@ pub enum Refusal {
     Full,
     /// The relay is about to stop.
     Draining,
+    /// A quota of the model's was used up a moment ago.
+    Quota,
     /// No agent of the name that the web client asks for, or none for web clients.
     NoAgent,
 }
 
 impl Refusal {
     /// Every refusal, in the order of their counters.
-    pub const ALL: [Refusal; 7] = [
+    pub const ALL: [Refusal; 8] = [
         Refusal::NoToken,
         Refusal::BadToken,
         Refusal::ExpiredToken,
         Refusal::UsedToken,
         Refusal::Full,
         Refusal::Draining,
+        Refusal::Quota,
         Refusal::NoAgent,
     ];
 
@@ -148,6 +151,7 @@ impl Refusal {
             Refusal::UsedToken => "used_token",
             Refusal::Full => "full",
             Refusal::Draining => "draining",
+            Refusal::Quota => "quota",
             Refusal::NoAgent => "no_agent",
         }
     }
@@ -155,7 +159,7 @@ impl Refusal {
     /// The close code: 1008 policy, 1013 try again later.
     pub const fn close_code(self) -> u16 {
         match self {
-            Refusal::Full | Refusal::Draining => 1013,
+            Refusal::Full | Refusal::Draining | Refusal::Quota => 1013,
             _ => 1008,
         }
     }
