@@ -49,6 +49,11 @@ impl Hold {
         }
     }
 
+    /// Its line is given up: what is said until there is another is no answer to its beginning.
+    pub(super) fn line_gone(&mut self) {
+        self.greeting = None;
+    }
+
     /// When it is over by itself.
     pub(super) fn next_due(&self) -> Nanos {
         self.greeting.map_or(Nanos::NEVER, |greeting| greeting.until)

@@ -47,6 +47,7 @@ impl Call {
         }
         self.life = Life::Swapping { opened_at, ending };
         self.watch.line_gone(self.now, self.generating);
+        self.hold.line_gone();
         if !is_open {
             self.cut_off();
         }
@@ -215,9 +216,13 @@ impl Call {
     /// socket sends what waits for it, and drops it.
     pub fn dismiss_agent(&mut self, now: Nanos) {
         self.now = self.now.max(now);
-        if let (Life::Swapping { .. }, LegLife::Open) = (self.life, self.agent_life) {
+        let Life::Swapping { .. } = self.life else { return };
+        if self.agent_life == LegLife::Open {
             self.agent.hold_audio();
             self.close_agent(CloseCode::NORMAL);
+        }
+        // It may have been closed before, and not be gone yet.
+        if self.agent_life == LegLife::Closing {
             self.cut_off();
         }
     }
