@@ -200,7 +200,7 @@ fn a_carriers_handshake_is_signed() {
     for (target, value) in good {
         assert_eq!(try_upgrade(&relay, target, &signature(value)).status, 101, "{target} {value}");
     }
-    assert_eq!(relay.shared.signatures.of("valid"), good.len() as u64);
+    assert_eq!(relay.shared.signatures.handshake.of("valid"), good.len() as u64);
     assert_eq!(try_upgrade(&relay, "/twilio/media", "").status, 403);
     assert_eq!(try_upgrade(&relay, "/twilio/media", &signature("AAAA")).status, 403);
     assert_eq!(try_upgrade(&relay, "/?source=twilio", "").status, 403);
@@ -217,7 +217,7 @@ fn a_carriers_handshake_is_signed() {
     assert_eq!(try_upgrade(&relay, "/", "Origin: https://voice.example.com\r\n").status, 101);
     let relay = Relay::with(signed(SignatureMode::Warn));
     assert_eq!(try_upgrade(&relay, "/twilio/media", "").status, 101);
-    assert_eq!(relay.shared.signatures.of("missing"), 1);
+    assert_eq!(relay.shared.signatures.handshake.of("missing"), 1);
 }
 
 #[test]
