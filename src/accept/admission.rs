@@ -283,7 +283,8 @@ mod tests {
             }
         }
         for enabled in [false, true] {
-            let facts = Facts::Web { draining: true, ..browser(enabled, true, Bearer::Good) };
+            let (is_allowed, bearer, draining, has_room) = (true, Bearer::Good, true, true);
+            let facts = Facts::Web { enabled, is_allowed, bearer, draining, has_room };
             assert_eq!(verdict(facts), Verdict::Refused(Refusal::Draining));
         }
     }

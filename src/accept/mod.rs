@@ -96,6 +96,17 @@ pub struct Accept {
     deadlines: Deadlines,
 }
 
+/// An address cannot be listened on.
+#[derive(Debug)]
+pub struct BindError {
+    /// The key of the configuration that names it.
+    pub key: &'static str,
+    /// Which.
+    pub address: SocketAddr,
+    /// Why.
+    pub error: io::Error,
+}
+
 /// The threads that the inbound thread writes to.
 #[derive(Debug)]
 pub struct Neighbours {
@@ -119,24 +130,22 @@ impl Accept {
         clock: Clock,
         load: Arc<Load>,
         shared: Arc<Shared>,
-    ) -> io::Result<(Accept, Postbox<AcceptLetter>)> {
-        let poll = Poll::new()?;
-        let mut listener = listen(config.server.listen)?;
-        let local_addr = listener.local_addr()?;
-        poll.registry().register(&mut listener, inbound::LISTENER, Interest::READABLE)?;
-        let admin = match config.admin.listen {
-            Some(address) => {
-                let named = |error: io::Error| {
-                    io::Error::new(error.kind(), format!("admin.listen {address}: {error}"))
-                };
-                let mut listener = listen(address).map_err(named)?;
-                poll.registry().register(&mut listener, inbound::ADMIN, Interest::READABLE)?;
-                let address = listener.local_addr()?;
-                Some((listener, address))
-            }
-            None => None,
+    ) -> Result<(Accept, Postbox<AcceptLetter>), BindError> {
+        let main = ("server.listen", config.server.listen);
+        let no_poll = |error| BindError { key: main.0, address: main.1, error };
+        let poll = Poll::new().map_err(no_poll)?;
+        let watched = |(key, address), token| {
+            let failed = |error| BindError { key, address, error };
+            let mut listener = listen(address).map_err(failed)?;
+            let interest = Interest::READABLE;
+            poll.registry().register(&mut listener, token, interest).map_err(failed)?;
+            let address = listener.local_addr().map_err(failed)?;
+            Ok((listener, address))
         };
-        let bell = Arc::new(Waker::new(poll.registry(), inbound::BELL)?);
+        let (listener, local_addr) = watched(main, inbound::LISTENER)?;
+        let admin = config.admin.listen.map(|address| ("admin.listen", address));
+        let admin = admin.map(|admin| watched(admin, inbound::ADMIN)).transpose()?;
+        let bell = Arc::new(Waker::new(poll.registry(), inbound::BELL).map_err(no_poll)?);
         let (postbox, mailbox) = mailbox(bell);
         let deadlines = Deadlines::default();
         let accept = Accept {

@@ -463,6 +463,12 @@ fn shared(text: &mut Text, shared: &Shared) {
     family("http_faults_total", "fault", "Requests that were not taken.", &shared.http_faults);
     family("refusals_total", "reason", "Calls not let in.", &shared.refusals);
     family("upgrades_total", "door", "Upgrades to WebSocket, by what was told.", &shared.upgrades);
+    family(
+        "log_lines_left_out_total",
+        "event",
+        "Log lines of callers nobody let in, beyond what is written of them.",
+        &shared.log_lines_left_out,
+    );
     family("dials_total", "outcome", "Attempts to reach the model.", &shared.dials);
     family(
         "ahead_total",

@@ -93,6 +93,8 @@ pub struct Shared {
     pub kept: Kept,
     /// Sessions that are ready and wait for their calls. Told by the dial thread once a turn.
     pub lines_ahead: AtomicUsize,
+    /// Log lines of calls that strangers caused, beyond what is written of them, by event.
+    pub log_lines_left_out: Labelled,
     /// Log lines that nobody read in time.
     pub log_lines_lost: Arc<AtomicU64>,
 }

@@ -13,7 +13,7 @@ const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
 /// `fields`: more header lines, each with its line end.
-fn upgrade(target: &str, fields: &str) -> String {
+pub(crate) fn upgrade(target: &str, fields: &str) -> String {
     format!(
         "GET {target} HTTP/1.1\r\nHost: voice.example.com\r\nConnection: keep-alive, Upgrade\r\n\
          Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n\
@@ -28,7 +28,7 @@ fn new_call(relay: &Relay, worker: usize) -> Box<NewCall> {
     }
 }
 
-fn try_upgrade(relay: &Relay, target: &str, fields: &str) -> Response {
+pub(crate) fn try_upgrade(relay: &Relay, target: &str, fields: &str) -> Response {
     relay.ask(upgrade(target, fields))
 }
 
