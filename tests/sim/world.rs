@@ -29,7 +29,7 @@ use crate::report::Digest;
 use crate::sabotage::Saboteur;
 
 /// Events of one call at most: a call with more of them has lost its way.
-const STEPS_MAX: u32 = 3_000_000;
+const STEPS_MAX: u32 = 1_000_000;
 /// Timers of one moment at most.
 const SPINS_MAX: u32 = 8;
 
