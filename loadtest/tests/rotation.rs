@@ -13,10 +13,20 @@ use loadtest::verify::{align, spoken_code, turn_code};
 
 /// Every session hears some of the caller, speaks a turn, and then does this.
 fn start(last: Step) -> Harness {
-    let mut script =
-        Script::of(vec![Step::AwaitUplink { ms: 300 }, Step::Speak(Speech::real_time(400)), last]);
-    script.updates_every = Some(100 * MILLIS);
-    let config = HarnessConfig::new(env!("CARGO_BIN_EXE_loadtest"), script);
+    start_with(vec![session(vec![last])])
+}
+
+/// One session that hears some of the caller, speaks a turn, and then does this.
+fn session(last: Vec<Step>) -> Script {
+    let mut steps = vec![Step::AwaitUplink { ms: 300 }, Step::Speak(Speech::real_time(400))];
+    steps.extend(last);
+    Script { updates_every: Some(100 * MILLIS), ..Script::of(steps) }
+}
+
+/// Sessions by these scripts, one after the other.
+fn start_with(scripts: Vec<Script>) -> Harness {
+    let mut config = HarnessConfig::new(env!("CARGO_BIN_EXE_loadtest"), Script::listen());
+    config.stand_in.scripts = scripts.into_iter().map(Into::into).collect();
     Harness::start(config).unwrap_or_else(|error| panic!("{error}"))
 }
 
@@ -95,9 +105,9 @@ fn rotate(time_left: &str, ms: u64, sessions_min: usize) -> Vec<SessionRecord> {
 
 #[test]
 fn a_call_outlives_a_connection_that_breaks() {
-    let harness = start(Step::Reset);
+    let harness = start_with(vec![session(vec![Step::Reset]), session(Vec::new())]);
     let (record, sessions) = {
-        let spec = harness.spec(0, MediaPlan::steady(1500));
+        let spec = harness.spec(0, MediaPlan::steady(5000));
         one_call(harness, spec)
     };
     assert_eq!(record.outcome, Outcome::HungUp, "{:?}", record.closing);

@@ -52,7 +52,7 @@ impl Page {
         Answer::new(200, "text/html; charset=utf-8", self.html.clone().into_bytes())
             .with("Content-Security-Policy", self.policy.clone())
             .with("Referrer-Policy", "no-referrer")
-            .with("Permissions-Policy", "microphone=(self), speaker-selection=(self)")
+            .with("Permissions-Policy", "microphone=(self)")
             .with("Cache-Control", "no-cache")
     }
 

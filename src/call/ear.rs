@@ -1,13 +1,13 @@
 //! When the caller speaks, by level alone: not to be right about every word, but to know when it
 //! is quiet, and when a model that does not answer has been spoken to.
 //!
-//! What counts as loud rises with what the line never falls below: steady noise is no speech. Speech
-//! itself falls far below its own level many times a second.
+//! What counts as loud rises with what the line never falls below: steady noise is no speech.
+//! Speech itself falls far below its own level many times a second.
 //!
 //! In:       caller audio as it arrives, decoded.
 //! Out:      since when it has been quiet, how long the last words were.
-//! Bounds:   [`SPEECH_LEVEL`], [`SPEECH_MIN_MS`]: less is noise; [`NOISE_LEVEL_MAX`]: more is speech,
-//! however steady.
+//! Bounds:   [`SPEECH_LEVEL`], [`SPEECH_MIN_MS`]: less is noise; [`NOISE_LEVEL_MAX`]: more is
+//! speech, however steady.
 //! Not here: what the model's own detector hears, which alone decides about barge-in.
 
 use std::time::Duration;

@@ -126,14 +126,16 @@ impl Call {
                 self.agent.consumed(index);
             }
         }
+        // Also on a connection that is being closed: what it took back is not to be answered on the
+        // next one.
+        self.take_tool_calls(&message);
         if self.agent_life == LegLife::Open {
-            self.take_tool_calls(&message);
             self.heed(&message);
         }
     }
 
-    /// The model says that the caller spoke over it. An end that is never silent, an announcement or
-    /// another machine, lets no answer begin.
+    /// The model says that the caller spoke over it. An end that is never silent, an announcement
+    /// or another machine, lets no answer begin.
     fn take_interruption(&mut self, with_audio: bool) {
         self.generating = false;
         self.watch.interrupted(self.now, self.ear.spoken_ms(self.now));

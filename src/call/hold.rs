@@ -2,11 +2,12 @@
 //!
 //! A caller who says "Hello?" into the moment before the greeting would interrupt it, and hear it
 //! begin again. So until the caller has heard the greeting begin, what he says waits. If he then
-//! still speaks, all of it goes on: he does interrupt. If he has fallen silent, he has been answered
-//! by the greeting, and it is dropped and counted. Where no greeting comes in time, all of it goes on.
+//! still speaks, all of it goes on: he does interrupt. If he has fallen silent, he has been
+//! answered by the greeting, and it is dropped and counted. Where no greeting comes in time, all of
+//! it goes on.
 //!
-//! A model that can do nothing but wait for a tool may close the connection when it hears audio: that
-//! waits too, and goes on afterwards.
+//! A model that can do nothing but wait for a tool may close the connection when it hears audio:
+//! that waits too, and goes on afterwards.
 //!
 //! In:       when the model was asked to greet, when it began; whether it waits for a tool.
 //! Out:      whether audio waits, and until when.

@@ -1,12 +1,12 @@
-//! What was said lately, in words: what a fresh session is told when the old one is lost, and what a
-//! transcript says.
+//! What was said lately, in words: what a fresh session is told when the old one is lost, and what
+//! a transcript says.
 //!
-//! An answer counts as said as far as the caller has heard it: the model believes to have said all it
-//! sent, and its text runs ahead of its audio. So each answer remembers where in the generation its
-//! audio stands, and is cut there when the caller speaks over it.
+//! An answer counts as said as far as the caller has heard it: the model believes to have said all
+//! it sent, and its text runs ahead of its audio. So each answer remembers where in the generation
+//! its audio stands, and is cut there when the caller speaks over it.
 //!
-//! A session that is taken up again may give its last transcripts once more. Until somebody is heard
-//! on the new connection, words that are those of the turns before are held back.
+//! A session that is taken up again may give its last transcripts once more. Until somebody is
+//! heard on the new connection, words that are those of the turns before are held back.
 //!
 //! In:       pieces of transcripts, as they come; where audio stands, how much was heard.
 //! Out:      one text, oldest turn first; each turn that is final.

@@ -8,8 +8,8 @@
 //! ```
 //! In:       how a connection ended, resumption updates, the fate of each new line, the time.
 //! Out:      [`Wish`]es: dial so, forget the old connection, give up.
-//! Bounds:   those of [`Timers`]: the outage, lines in a row and in a call; [`EARLY_ROTATIONS_MAX`];
-//! of each kind of end its own ([`Remedy`]).
+//! Bounds:   those of [`Timers`]: the outage, lines in a row and in a call;
+//! [`EARLY_ROTATIONS_MAX`]; of each kind of end its own ([`Remedy`]).
 //! Not here: bytes, audio, messages; what the call does meanwhile (`call::swap`).
 
 use std::sync::Arc;
@@ -403,8 +403,8 @@ impl Session {
         matches!(self.swap, Some(Swap { stage: Stage::Dialling { .. }, .. }))
     }
 
-    /// The connection is given up. `is_open`: it has not ended by itself. Returns the remedy; `None`
-    /// if there is none, or the budget is spent.
+    /// The connection is given up. `is_open`: it has not ended by itself. Returns the remedy;
+    /// `None` if there is none, or the budget is spent.
     pub(super) fn give_up_line(
         &mut self,
         now: Nanos,

@@ -594,6 +594,7 @@ impl Call {
     fn is_quiet(&self) -> bool {
         self.can_tell_agent()
             && !self.generating
+            && !self.in_progress
             && !self.turns.is_agents()
             && !self.watch.is_owed()
             && !self.tools.is_blocking(self.now)

@@ -2,6 +2,7 @@
 
 mod closes;
 mod harness;
+mod outliving;
 mod record;
 mod session;
 mod tools;

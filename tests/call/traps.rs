@@ -1,40 +1,77 @@
-//! The traps that relays to this model are known to fall into, and what this one does instead.
+//! The traps that relays to this model are known to fall into, what this one does instead, and the
+//! test that shows it: here, or in the file in brackets.
 //!
-//! | trap | what is done | test |
-//! |---|---|---|
-//! | 1: messages in binary frames | text and binary are one | `messages_in_binary_frames_are_messages` |
-//! | 2: a setup that is never answered | a timer, and then another attempt or the fallback | `a_handle_that_is_refused_for_good_or_never_answered_is_not_tried_again` (`session`) |
-//! | 3: an open line on which nothing comes | asked, resumed, begun afresh | `a_model_that_does_not_answer_is_asked_then_resumed_then_begun_afresh` (`session`) |
-//! | 4: mute after an interruption | the same watch, armed by the interruption | `a_model_that_falls_mute_after_an_interruption_is_asked_to_answer` |
-//! | 5: an interruption nobody made, then mute | a fresh session | `a_model_that_stops_for_nobody_and_stays_mute_is_begun_afresh` (`session`) |
-//! | 6: a turn that ends in mid-sentence | asked once to go on | `a_sentence_that_breaks_off_is_asked_to_be_gone_on_with_once` |
-//! | 7: a "Hello?" interrupts the greeting | the caller's audio waits for the greeting to be heard | `a_hello_before_the_greeting_does_not_interrupt_it` and the two after it |
-//! | 8: the model never speaks first | asked to greet, and asked again | `a_greeting_that_does_not_come_is_asked_for_once_more` (`session`) |
-//! | 9: a resume is refused while the old line is open | the old one is closed first; in the other order it is closed then | `the_old_line_may_be_kept_until_the_new_one_is_up` and the one after it |
-//! | 10: pings to the model | none are sent | `the_model_is_never_pinged_however_long_it_says_nothing` |
-//! | 11: an announced end noticed too late | a timer of its own | `an_announced_end_that_finds_no_good_moment_is_obeyed_by_the_clock` (`session`) |
-//! | 12: rotating in the middle of something | at a moment when nothing is owed, resumable only | `an_announced_end_waits_until_nobody_speaks_and_nothing_is_owed` (`session`) |
-//! | 13: a handle that is not resumable | only one that literally is | `only_a_handle_that_is_literally_resumable_is_used_and_the_newest_of_them` (`session`) |
-//! | 14: a resumed session that only transcribes | a fresh one | `a_resumed_session_that_transcribes_and_does_not_speak_is_begun_afresh` |
-//! | 15: transcripts that come twice | shown once | `transcripts_that_a_resumed_session_repeats_are_shown_once` |
-//! | 16: a resume that fails with a long system text | our own summary seeds a fresh session | `a_fresh_session_is_told_what_was_said` (`session`) |
-//! | 17: replayed audio that closes the line again | dropped after 1007 | `after_1007_what_waited_is_dropped_then_a_fresh_session_is_tried_then_no_more` (`session`) |
-//! | 18: audio while the model waits for a tool | it waits too, 10 s at most | `audio_waits_while_the_model_can_only_wait_for_a_tool` |
-//! | 19: calls of functions without an id | answered without one | `a_function_called_without_an_id_is_answered_without_one` |
-//! | 21: content that cuts the model off | the only content sent unasked is a nudge, when it is silent | `nothing_is_sent_that_would_cut_the_model_off` |
-//! | 22: a burst larger than any buffer | the beginning is heard whole, the line is read on | `of_an_answer_longer_than_the_ring_the_beginning_is_heard_whole` |
-//! | 23: several parts in one message | each played once | `every_part_of_a_message_is_played_once_and_in_order` |
-//! | 24: the model's own voice comes back | 12 dB quieter by setting, never muted | `the_caller_is_made_quieter_while_the_model_speaks_where_that_is_set` |
-//! | 25: a machine at the other end | after so many answers that were not let begin the call ends | `a_machine_that_never_lets_the_model_finish_is_left` |
-//! | 26: a short word lost | no audio is delayed or withheld in a conversation | `the_model_hears_the_caller_sample_for_sample_whatever_the_frames` (`main`) |
-//! | 27: a turn of the caller's that never closes | told that the stream has ended, by setting, once | `a_caller_who_has_fallen_silent_is_said_to_where_that_is_set` |
-//! | 29: no voice activity from the model | an ear of our own | `a_model_that_does_not_answer_...` (`session`), which hears no such message |
-//! | 30: silence on purpose | accepted where the model says so | `a_model_that_says_it_waits_owes_nothing` |
-//! | 31: speech after the end of a turn | played; no swap while more is announced | `what_comes_after_the_end_of_a_turn_is_played_and_waited_for` |
-//! | 32: a second greeting | belongs to the call | `the_greeting_belongs_to_the_call_and_not_to_the_connection` (`session`) |
-//! | 35: a quota that looks like a fault | by its words, before its code | `every_known_close_during_a_call_...` (`closes`) |
-//! | 36: a tone instead of speech | thrown away, a fresh session | `a_tone_instead_of_speech_is_not_listened_to_for_ever` |
-//! | 38: sessions left open | closed with 1000 on every way out | `whatever_ends_a_call_the_models_session_is_closed` |
+//! 1. messages in binary frames: text and binary are one.
+//!    `messages_in_binary_frames_are_messages`
+//! 2. a setup that is never answered: a timer, and then another attempt or the fallback.
+//!    `a_handle_that_is_refused_for_good_or_never_answered_is_not_tried_again` (`session`)
+//! 3. an open line on which nothing comes: asked, resumed, begun afresh.
+//!    `a_model_that_does_not_answer_is_asked_then_resumed_then_begun_afresh` (`session`)
+//! 4. mute after an interruption: the same watch, armed by the interruption.
+//!    `a_model_that_falls_mute_after_an_interruption_is_asked_to_answer`
+//! 5. an interruption nobody made, then mute: a fresh session.
+//!    `a_model_that_stops_for_nobody_and_stays_mute_is_begun_afresh` (`session`)
+//! 6. a turn that ends in mid-sentence: asked once to go on.
+//!    `a_sentence_that_breaks_off_is_asked_to_be_gone_on_with_once`
+//! 7. a "Hello?" interrupts the greeting: the caller's audio waits for the greeting to be
+//!    heard.
+//!    `a_hello_before_the_greeting_does_not_interrupt_it` and the two after it
+//! 8. the model never speaks first: asked to greet, and asked again.
+//!    `a_greeting_that_does_not_come_is_asked_for_once_more` (`session`)
+//! 9. a resume is refused while the old line is open: the old one is closed first; in the
+//!    other order it is closed then.
+//!    `the_old_line_may_be_kept_until_the_new_one_is_up` and the one after it
+//! 10. pings to the model: none are sent.
+//!     `the_model_is_never_pinged_however_long_it_says_nothing`
+//! 11. an announced end noticed too late: a timer of its own.
+//!     `an_announced_end_that_finds_no_good_moment_is_obeyed_by_the_clock` (`session`)
+//! 12. rotating in the middle of something: at a moment when nothing is owed, resumable only.
+//!     `an_announced_end_waits_until_nobody_speaks_and_nothing_is_owed` (`session`)
+//! 13. a handle that is not resumable: only one that literally is.
+//!     `only_a_handle_that_is_literally_resumable_is_used_and_the_newest_of_them` (`session`)
+//! 14. a resumed session that only transcribes: a fresh one.
+//!     `a_resumed_session_that_transcribes_and_does_not_speak_is_begun_afresh`
+//! 15. transcripts that come twice: shown once.
+//!     `transcripts_that_a_resumed_session_repeats_are_shown_once`
+//! 16. a resume that fails with a long system text: our own summary seeds a fresh session.
+//!     `a_fresh_session_is_told_what_was_said` (`session`)
+//! 17. replayed audio that closes the line again: dropped after 1007.
+//!     `after_1007_what_waited_is_dropped_then_a_fresh_session_is_tried_then_no_more` (`session`)
+//! 18. audio while the model waits for a tool: it waits too, 10 s at most.
+//!     `audio_waits_while_the_model_can_only_wait_for_a_tool`
+//! 19. calls of functions without an id: answered without one.
+//!     `a_function_called_without_an_id_is_answered_without_one`
+//! 21. content that cuts the model off: the only content sent unasked is a nudge, when it is
+//!     silent.
+//!     `nothing_is_sent_that_would_cut_the_model_off`
+//! 22. a burst larger than any buffer: the beginning is heard whole, the line is read on.
+//!     `of_an_answer_longer_than_the_ring_the_beginning_is_heard_whole`
+//! 23. several parts in one message: each played once.
+//!     `every_part_of_a_message_is_played_once_and_in_order`
+//! 24. the model's own voice comes back: 12 dB quieter by setting, never muted.
+//!     `the_caller_is_made_quieter_while_the_model_speaks_where_that_is_set`
+//! 25. a machine at the other end: after so many answers that were not let begin the call
+//!     ends.
+//!     `a_machine_that_never_lets_the_model_finish_is_left`
+//! 26. a short word lost: no audio is delayed or withheld in a conversation.
+//!     `the_model_hears_the_caller_sample_for_sample_whatever_the_frames` (`main`)
+//! 27. a turn of the caller's that never closes: told that the stream has ended, by setting,
+//!     once.
+//!     `a_caller_who_has_fallen_silent_is_said_to_where_that_is_set`
+//! 29. no voice activity from the model: an ear of our own.
+//!     `a_model_that_does_not_answer_...` (`session`), which hears no such message
+//! 30. silence on purpose: accepted where the model says so.
+//!     `a_model_that_says_it_waits_owes_nothing`
+//! 31. speech after the end of a turn: played; no swap while more is announced.
+//!     `what_comes_after_the_end_of_a_turn_is_played_and_waited_for`
+//! 32. a second greeting: belongs to the call.
+//!     `the_greeting_belongs_to_the_call_and_not_to_the_connection` (`session`)
+//! 35. a quota that looks like a fault: by its words, before its code.
+//!     `every_known_close_during_a_call_...` (`closes`)
+//! 36. a tone instead of speech: thrown away, a fresh session.
+//!     `a_tone_instead_of_speech_is_not_listened_to_for_ever`
+//! 38. sessions left open: closed with 1000 on every way out.
+//!     `whatever_ends_a_call_the_models_session_is_closed`
 //!
 //! Of the others, 20 is about tools, 33 is another client's, and 2, 28, 34 and 37 belong to
 //! `setup`, to the key and to the size of a tool's answer, which have their own tests.
@@ -46,26 +83,28 @@ use serde_json::json;
 use tungstenite::Message;
 use vocaris::call::session::{Cause, Kind};
 use vocaris::call::{
-    Afterwards, Door, Dropped, Ending, LineFault, LineTerms, Nudge, Report, Revival, ToolOutcome,
+    Afterwards, Dropped, Ending, LineFault, LineTerms, Nudge, Report, Revival, ToolOutcome,
     ToolReply,
 };
 use vocaris::config::{Agent, SwapOrder, Tool, ToolBehavior, ToolKind, ToolScheduling};
-use vocaris::wire::browser::Who;
 
-use crate::harness::{
-    Stage, encode64, media, settings, speech, start, terms, update, voice, with_timers,
-};
+use crate::harness::{Stage, encode64, media, settings, speech, terms, update, voice, with_timers};
 use crate::{downsampled, mulaw, upsampled};
 
 /// A frame of mu-law that nobody takes for speech.
-const HUSH: [u8; 160] = [0xff; 160];
+pub(crate) const HUSH: [u8; 160] = [0xff; 160];
 
-fn nudges(stage: &Stage) -> u64 {
+pub(crate) fn nudges(stage: &Stage) -> u64 {
     stage.tally().lines.nudges.iter().sum()
 }
 
 /// Lets the caller say so many frames, in real time from `from_ms` on.
-fn frames(stage: &mut Stage, from_ms: &mut u64, count: usize, mut frame: impl FnMut() -> Vec<u8>) {
+pub(crate) fn frames(
+    stage: &mut Stage,
+    from_ms: &mut u64,
+    count: usize,
+    mut frame: impl FnMut() -> Vec<u8>,
+) {
     for _ in 0..count {
         stage.phone.say(media(*from_ms, &frame()));
         stage.settle();
@@ -74,11 +113,11 @@ fn frames(stage: &mut Stage, from_ms: &mut u64, count: usize, mut frame: impl Fn
     }
 }
 
-fn content(text: &str) -> serde_json::Value {
+pub(crate) fn content(text: &str) -> serde_json::Value {
     json!({"serverContent": {"outputTranscription": {"text": text}}})
 }
 
-fn turn_complete() -> serde_json::Value {
+pub(crate) fn turn_complete() -> serde_json::Value {
     json!({"serverContent": {"generationComplete": true, "turnComplete": true}})
 }
 
@@ -707,257 +746,5 @@ fn every_way_a_model_can_fail_ends_in_the_fallback_and_none_in_silence() {
             assert!(stage.now.since(began) < Duration::from_secs(180), "{what}: for ever");
         }
         assert_eq!(stage.ending.unwrap().afterwards(), Afterwards::Fallback, "{what}");
-    }
-}
-
-#[test]
-fn audio_that_had_not_left_when_a_line_ended_goes_first_to_the_next_one() {
-    for by_close in [false, true] {
-        let mut stage = Stage::joined();
-        stage.update("h");
-        stage.agent.deaf = true;
-        let said: Vec<u8> = (0..30).flat_map(|_| mulaw(160)).collect();
-        let (mut at, mut rest) = (0, said.chunks(160));
-        frames(&mut stage, &mut at, 20, || rest.next().unwrap().to_vec());
-        match by_close {
-            true => stage.close_agent(1011, "Internal error encountered."),
-            false => stage.lose_agent(),
-        }
-        frames(&mut stage, &mut at, 10, || rest.next().unwrap().to_vec());
-        stage.pass(500);
-        stage.redial();
-        stage.pass(100);
-        assert_eq!(stage.heard_by_model(), upsampled(&said), "by a close: {by_close}");
-        assert_eq!(stage.tally().uplink.dropped_samples(), 0);
-    }
-}
-
-#[test]
-fn of_audio_that_had_not_left_no_more_than_the_bound_on_a_swap_is_kept() {
-    let mut stage = Stage::joined();
-    stage.agent.deaf = true;
-    let said: Vec<u8> = (0..90).flat_map(|_| mulaw(160)).collect();
-    let (mut at, mut rest) = (0, said.chunks(160));
-    frames(&mut stage, &mut at, 60, || rest.next().unwrap().to_vec());
-    stage.lose_agent();
-    frames(&mut stage, &mut at, 30, || rest.next().unwrap().to_vec());
-    stage.redial();
-    stage.pass(100);
-    assert_eq!(stage.heard_by_model().len(), 2 * 8_000, "one second");
-    assert_eq!(stage.tally().uplink.dropped[Dropped::Overrun as usize], 40 * 160);
-}
-
-#[test]
-fn after_1007_audio_that_had_not_left_is_dropped_too() {
-    let mut stage = Stage::joined();
-    stage.update("h");
-    stage.agent.deaf = true;
-    let mut at = 0;
-    frames(&mut stage, &mut at, 10, || mulaw(160));
-    stage.close_agent(1007, "Request contains an invalid argument.");
-    stage.redial();
-    assert!(stage.heard_by_model().is_empty());
-    assert_eq!(stage.tally().uplink.dropped[Dropped::Suspect as usize], 1_600);
-}
-
-fn transparent() -> LineTerms {
-    LineTerms { transparent: true, ..terms() }
-}
-
-/// A service that says what it has consumed is sent the rest again, to the sample.
-#[test]
-fn what_a_service_has_not_consumed_is_sent_again_when_its_session_is_resumed() {
-    let mut stage = Stage::opened_with(settings());
-    stage.join_with(&transparent());
-    let said: Vec<u8> = (0..20).flat_map(|n| mulaw(160 + n)[n..].to_vec()).collect();
-    let (mut at, mut rest) = (0, said.chunks(160));
-    frames(&mut stage, &mut at, 15, || rest.next().unwrap().to_vec());
-    // `setup` has the number 0: of our own messages, the first ten are consumed.
-    stage.agent.say(json!({"sessionResumptionUpdate": {"newHandle": "h", "resumable": true,
-        "lastConsumedClientMessageIndex": "10"}}));
-    stage.settle();
-    frames(&mut stage, &mut at, 5, || rest.next().unwrap().to_vec());
-    let before = stage.heard_by_model();
-    stage.lose_agent();
-    stage.redial_with(&transparent());
-    let heard = stage.heard_by_model();
-    assert_eq!(before, upsampled(&said));
-    assert_eq!(heard[before.len()..], before[10 * 320..], "from the eleventh message on");
-    assert_eq!(stage.tally().lines.replayed_messages, 10);
-    // What was sent again can be asked for again.
-    stage.update("h2");
-    stage.lose_agent();
-    stage.redial_with(&transparent());
-    assert_eq!(stage.tally().lines.replayed_messages, 20);
-    // A fresh session is told in words.
-    stage.agent.say(json!({"sessionResumptionUpdate": {"resumable": false}}));
-    stage.settle();
-    assert_eq!(stage.ending, None);
-}
-
-#[test]
-fn an_answer_that_was_cut_short_is_told_to_a_fresh_session_as_far_as_it_was_heard() {
-    let mut stage = Stage::joined();
-    stage.agent.say(content("We have a table at six and another one at nine."));
-    stage.agent.say(speech(&voice(96_000, 0)));
-    stage.agent.say(turn_complete());
-    stage.settle();
-    stage.pass(1_900);
-    for ms in (200..=2_000).step_by(200) {
-        stage.phone.say(json!({"event": "mark", "mark": {"name": format!("g0:{ms}")}}));
-    }
-    stage.settle();
-    stage.agent.say(json!({"serverContent": {"interrupted": true}}));
-    stage.settle();
-    stage.lose_agent();
-    let Revival::Fresh { summary } = stage.redials[0].clone() else { panic!("no handle") };
-    assert!(summary.ends_with("You: We have a table at six ..."), "{summary}");
-}
-
-/// What each side said, once it is final: for whoever writes it down.
-#[test]
-fn every_turn_is_told_once_as_far_as_it_was_heard_and_whole_when_the_call_ends() {
-    let told = |stage: &Stage| -> Vec<(Who, String, bool)> {
-        let said = stage.reports.iter().filter_map(|report| match report {
-            Report::Said { who, text, cut, .. } => Some((*who, text.clone(), *cut)),
-            _ => None,
-        });
-        said.collect()
-    };
-    let mut stage = Stage::joined();
-    stage.agent.say(json!({"serverContent": {"inputTranscription": {"text": "A table?"}}}));
-    stage.agent.say(content("For which day?"));
-    stage.agent.say(speech(&voice(24_000, 0)));
-    stage.agent.say(turn_complete());
-    stage.settle();
-    stage.pass(700);
-    let first = (Who::Caller, "A table?".to_owned(), false);
-    assert_eq!(told(&stage), [first], "the answer is still playing");
-    for ms in (200..=1_000).step_by(200) {
-        stage.phone.say(json!({"event": "mark", "mark": {"name": format!("g0:{ms}")}}));
-        stage.pass(100);
-    }
-    assert_eq!(told(&stage)[1], (Who::Agent, "For which day?".to_owned(), false));
-    stage.agent.say(content("We have four tables"));
-    stage.agent.say(speech(&voice(48_000, 0)));
-    stage.settle();
-    stage.pass(200);
-    for ms in (1_200..=2_000).step_by(200) {
-        stage.phone.say(json!({"event": "mark", "mark": {"name": format!("g0:{ms}")}}));
-        stage.pass(200);
-    }
-    stage.agent.say(json!({"serverContent": {"interrupted": true}}));
-    stage.settle();
-    assert_eq!(told(&stage)[2], (Who::Agent, "We have".to_owned(), true));
-    stage.agent.say(json!({"serverContent": {"inputTranscription": {"text": "Monday."}}}));
-    stage.settle();
-    stage.call.handle_phone_gone(stage.now);
-    stage.settle();
-    assert_eq!(told(&stage)[3], (Who::Caller, "Monday.".to_owned(), false));
-    assert_eq!(told(&stage).len(), 4);
-}
-
-#[test]
-fn a_browser_that_returns_no_marks_has_heard_what_must_have_been_played() {
-    let mut stage = Stage::joined_browser();
-    stage.agent.say(content("We have a table at six and another one at nine."));
-    stage.agent.say(speech(&voice(96_000, 0)));
-    stage.settle();
-    stage.pass(2_000);
-    stage.agent.say(json!({"serverContent": {"interrupted": true}}));
-    stage.settle();
-    stage.lose_agent();
-    let Revival::Fresh { summary } = stage.redials[0].clone() else { panic!("no handle") };
-    assert!(summary.ends_with("You: We have a table at six ..."), "{summary}");
-}
-
-#[test]
-fn a_line_without_updates_is_not_given_up_because_nobody_speaks() {
-    let quiet = LineTerms { resumable: false, ..terms() };
-    let mut stage = Stage::opened_with(settings());
-    stage.join_with(&quiet);
-    let mut at = 0;
-    frames(&mut stage, &mut at, 3_000, || HUSH.to_vec());
-    assert!(stage.redials.is_empty(), "a minute of silence is no fault");
-    // Asked something, it is watched like any other.
-    frames(&mut stage, &mut at, 20, || mulaw(160));
-    frames(&mut stage, &mut at, 360, || HUSH.to_vec());
-    assert_eq!(nudges(&stage), 1);
-    // One with updates is dead without them.
-    let mut stage = Stage::joined();
-    let mut at = 0;
-    frames(&mut stage, &mut at, 1_001, || HUSH.to_vec());
-    assert_eq!(stage.redials.len(), 1);
-}
-
-#[test]
-fn a_close_every_ten_minutes_does_not_use_up_a_calls_budget() {
-    let long = with_timers(|timers| timers.tone = Duration::ZERO);
-    let long = vocaris::call::Settings { max_duration: Duration::from_secs(86_400), ..long };
-    let mut stage = Stage::joined_with(long);
-    for round in 0..60 {
-        for _ in 0..20 {
-            stage.phone.socket.send(Message::Ping(Vec::new().into())).unwrap();
-            stage.settle();
-            stage.pass(30_000);
-        }
-        stage.lose_agent();
-        assert_eq!(stage.redials.len(), 1, "round {round}");
-        stage.redial();
-    }
-    assert_eq!(stage.ending, None, "ten hours");
-}
-
-#[test]
-fn a_connection_is_replaced_for_its_age_only_where_that_is_set_and_when_nobody_speaks() {
-    let mut stage = Stage::joined_with(with_timers(|it| it.rotate = Duration::from_secs(510)));
-    let pass = |stage: &mut Stage, seconds: u64| {
-        for _ in 0..seconds {
-            stage.phone.socket.send(Message::Ping(Vec::new().into())).unwrap();
-            stage.settle();
-            stage.pass(1_000);
-        }
-    };
-    pass(&mut stage, 509);
-    assert_eq!((stage.spares, stage.redials.len()), (0, 0));
-    pass(&mut stage, 3);
-    assert_eq!((stage.spares, stage.redials.len()), (1, 0), "not without a handle");
-    stage.agent.say(speech(&voice(24_000, 0)));
-    stage.update("h");
-    pass(&mut stage, 2);
-    assert!(stage.redials.is_empty(), "the model speaks");
-    stage.agent.say(turn_complete());
-    stage.settle();
-    assert_eq!(stage.redials.len(), 1);
-    stage.redial();
-    assert_eq!(stage.tally().lines.swaps[Kind::Resume as usize][Cause::GoAway.index()], 1);
-    let mut stage = Stage::joined();
-    stage.update("h");
-    pass(&mut stage, 1_000);
-    assert!(stage.redials.is_empty(), "never, unless it is set");
-}
-
-#[test]
-fn an_agents_own_timers_go_before_the_common_ones() {
-    let slow = vocaris::config::Agent {
-        timers: Arc::new(vocaris::config::Timers {
-            reply: Duration::from_secs(20),
-            ..Default::default()
-        }),
-        ..Default::default()
-    };
-    let mut stage = Stage::new(Door::Twilio);
-    stage.phone.say(start());
-    stage.settle();
-    stage.join_with(&LineTerms { agent: Some(Arc::new(slow)), ..terms() });
-    let mut at = 0;
-    frames(&mut stage, &mut at, 20, || mulaw(160));
-    for (seconds, expected) in [(19, 0), (2, 1)] {
-        for _ in 0..seconds {
-            stage.agent.say(json!({"usageMetadata": {}}));
-            stage.settle();
-            stage.pass(1_000);
-        }
-        assert_eq!(nudges(&stage), expected);
     }
 }
