@@ -8,8 +8,8 @@
 //!
 //! What a request says of its own way is believed as far as trusted proxies vouch for it: each adds
 //! the address it was asked from at the end of the list. From there it is read backwards, past the
-//! proxies we trust, to the first address that is none: the client. What stands before it the client
-//! may have written himself, and is not looked at.
+//! proxies we trust, to the first address that is none: the client. What stands before it he may
+//! have written himself, and is not looked at.
 
 use std::net::{IpAddr, SocketAddr};
 

@@ -27,7 +27,7 @@
 //! | `accepted` | got a slot |
 //! | `too_many`, `too_many_of_one_address` | got none: closed at once |
 //! | `gave_way` | idled between two requests, and was closed for a new one |
-//! | `bad_forwarded` | a trusted proxy's list of hops could not be read: no allow list has the client |
+//! | `bad_forwarded` | a trusted proxy's list of hops could not be read: its client is unknown |
 //! | `accept_failed` | the kernel gave none, mostly for lack of descriptors |
 //! | `idle` | closed: no request in time |
 //! | `slow_head`, `slow_body`, `slow_figures` | answered 408 or 503 at a deadline |

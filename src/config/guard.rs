@@ -50,8 +50,8 @@ pub struct Web {
     pub enabled: bool,
     /// From where; `None`: from anywhere.
     pub allow: Option<Networks>,
-    /// Of which origins a page is that may talk to us, as browsers write them; empty: of the host it
-    /// asks, and of `server.public_url`.
+    /// Of which origins a page is that may talk to us, as browsers write them; empty: of the host
+    /// it asks, and of `server.public_url`.
     pub allowed_origins: Vec<String>,
     /// One of these lets in; empty: none is needed.
     pub tokens: Vec<Secret>,

@@ -3,8 +3,8 @@
 //!
 //! In:       reports of calls, the time.
 //! Out:      whether the line is written, and what it says of those before it.
-//! Bounds:   [`OPENED_PER_SECOND`] beyond those that were joined; [`ENDED_PER_SECOND`]. Beyond: left
-//!           out, and counted by event.
+//! Bounds:   [`OPENED_PER_SECOND`] beyond those that were joined; [`ENDED_PER_SECOND`]. Beyond:
+//!           left out, and counted by event.
 //! Not here: the lines (`control::journal`); the lines of the inbound thread, which has its own
 //!           limits.
 
