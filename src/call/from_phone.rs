@@ -281,6 +281,8 @@ impl Call {
     fn take_typed(&mut self, text: &str) {
         if let Life::Live { .. } | Life::Swapping { .. } = self.life {
             self.tell_agent(gemini::text_json(text));
+            self.memory.typed(self.now, text);
+            self.watch.caller_spoke(self.now);
         } else {
             self.note_phone(Oddity::PhoneOrder);
             let message = "The agent is not there yet.";
