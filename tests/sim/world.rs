@@ -520,10 +520,8 @@ impl World {
             Request::Redial(revival) => self.redial(&revival),
             Request::RunTool(order) => self.run_tool(&order),
             Request::CancelTool { .. } => self.dice.note(Fault::ToolTakenBack),
-            Request::Ended(ending) => {
-                if !self.saboteur.swallows_ending() {
-                    assert_eq!(self.ending.replace(ending), None, "a call ends once");
-                }
+            Request::Ended(ending) if !self.saboteur.swallows_ending() => {
+                assert_eq!(self.ending.replace(ending), None, "a call ends once");
             }
             Request::Report(Report::Joined { .. } | Report::Swapped { .. }) => {
                 self.phase = Phase::Live;
@@ -571,7 +569,7 @@ impl World {
     fn trace(&self, what: impl FnOnce() -> String) {
         if self.is_traced {
             let at = self.now.since(self.born).as_secs_f64();
-            println!("{at:9.4} {:?}: {}", self.phase, what());
+            eprintln!("{at:9.4} {:?}: {}", self.phase, what());
         }
     }
 
