@@ -118,17 +118,11 @@ pub const CLOSE_TIMEOUT: Duration = Duration::from_millis(250);
 pub const PHONE_CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Beyond the end of what is playing, how long the last mark may take before the call ends anyway.
 pub const FAREWELL_TIMEOUT: Duration = Duration::from_secs(2);
-/// After `interrupted`, audio of the cancelled turn is dropped until the turn is complete, or for
-/// this long, so that a lost `turnComplete` cannot mute the model for ever.
-pub const VOID_MAX: Duration = Duration::from_secs(3);
-/// The same where the turn was complete already: no `turnComplete` may follow, and the next answer
-/// must not lose its beginning.
+/// After `interrupted` where the turn was complete already, audio of the cancelled turn is dropped so
+/// long: no `turnComplete` may follow, and the next answer must not lose its beginning.
 pub const LATE_MAX: Duration = Duration::from_millis(500);
 /// After an underrun inside a turn, this much audio is gathered before playing goes on.
 pub const REBUFFER_MS: usize = 60;
-/// Connections to the model whose end is announced within seconds of their beginning, one after the
-/// other, though the model was heard on them. At the bound the call ends with the fallback.
-pub const EARLY_ROTATIONS_MAX: u32 = 24;
 /// An answer of which the caller heard less than this was not let begin, in milliseconds.
 pub const ANSWER_HEARD_MS: u64 = 1_000;
 /// After the last of the model's audio, so long what is heard may be its echo.

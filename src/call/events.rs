@@ -216,7 +216,7 @@ pub enum Revival {
 pub enum LineFault {
     /// The name has no address.
     Resolve,
-    /// TCP was refused or timed out.
+    /// TCP was refused, or TCP, TLS or the upgrade took too long.
     Connect,
     /// TLS failed: not the right server, or no common ground.
     Tls,
@@ -234,7 +234,7 @@ pub enum LineFault {
         /// What it meant, by code and text.
         class: CloseClass,
     },
-    /// No upgrade, or no `setupComplete`, in time.
+    /// No `setupComplete` in time.
     Timeout,
     /// Too many calls are waiting for a line.
     Full,

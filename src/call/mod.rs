@@ -404,7 +404,7 @@ impl Call {
                 }
                 self.attend();
             }
-            Life::Swapping { ending, .. } => self.leave(ending),
+            Life::Swapping { ending, .. } => self.give_up(ending),
             _ => {}
         }
     }
@@ -551,6 +551,7 @@ impl Call {
             Life::Swapping { opened_at, .. } => opened_at
                 .plus(self.settings.max_duration)
                 .min(self.session.next_due())
+                .min(self.agent_close_due())
                 .min(self.errands_due())
                 .min(playout)
                 .min(phone),
@@ -858,7 +859,8 @@ impl Call {
     /// What the model was saying is not to be heard: it is thrown away, here and at the phone.
     /// Returns how much of it was here, in milliseconds.
     fn void_answer(&mut self, why: Dropped, with_audio: bool) -> u64 {
-        self.turns.interrupted(self.now, with_audio);
+        let void = self.settings.timers.void;
+        self.turns.interrupted(self.now, void, with_audio);
         let Some(Audio { downlink, .. }) = &mut self.audio else { return 0 };
         let unsent = self.phone.output.retract_audio();
         // What has not left would have been played last.

@@ -64,7 +64,7 @@ impl Call {
     }
 
     /// There is nothing more to be tried.
-    fn give_up(&mut self, ending: Ending) {
+    pub(super) fn give_up(&mut self, ending: Ending) {
         self.close_agent(CloseCode::NORMAL);
         self.leave(ending);
     }
@@ -96,6 +96,11 @@ impl Call {
         if let Life::Live { .. } = self.life {
             self.attend_line();
         }
+        if let (Life::Swapping { .. }, true) = (self.life, self.now >= self.agent_close_due()) {
+            self.abandon_agent();
+            self.cut_off();
+            self.session.line_gone(self.now);
+        }
         while let Life::Swapping { ending, .. } = self.life {
             match self.session.poll(self.now) {
                 None => return,
@@ -116,7 +121,7 @@ impl Call {
     fn attend_line(&mut self) {
         self.attend_hold();
         if self.now >= self.session.ages_at() {
-            self.session.aged();
+            self.session.aged(self.now);
             self.requests.push_back(Request::Spare);
         }
         if self.now >= self.rotation_due() {
