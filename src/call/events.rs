@@ -111,9 +111,9 @@ impl Opening {
 /// Why a call is not let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// No per-call token where one is required.
+    /// No token where one is required: of a call, or of a web client.
     NoToken,
-    /// A token that is not ours, of another call, or changed.
+    /// A token that is not ours, of another call, or changed; of a web client, none of those set.
     BadToken,
     /// A token past its expiry.
     ExpiredToken,
@@ -127,11 +127,15 @@ pub enum Refusal {
     Quota,
     /// No agent of the name that the web client asks for, or none for web clients.
     NoAgent,
+    /// A web client from an address that is on no allow list.
+    NotAllowed,
+    /// The caller's number has as many calls as it may.
+    NumberFull,
 }
 
 impl Refusal {
     /// Every refusal, in the order of their counters.
-    pub const ALL: [Refusal; 8] = [
+    pub const ALL: [Refusal; 10] = [
         Refusal::NoToken,
         Refusal::BadToken,
         Refusal::ExpiredToken,
@@ -140,6 +144,8 @@ impl Refusal {
         Refusal::Draining,
         Refusal::Quota,
         Refusal::NoAgent,
+        Refusal::NotAllowed,
+        Refusal::NumberFull,
     ];
 
     /// The reason in figures, in the log and in the close frame.
@@ -153,13 +159,15 @@ impl Refusal {
             Refusal::Draining => "draining",
             Refusal::Quota => "quota",
             Refusal::NoAgent => "no_agent",
+            Refusal::NotAllowed => "not_allowed",
+            Refusal::NumberFull => "number_full",
         }
     }
 
     /// The close code: 1008 policy, 1013 try again later.
     pub const fn close_code(self) -> u16 {
         match self {
-            Refusal::Full | Refusal::Draining | Refusal::Quota => 1013,
+            Refusal::Full | Refusal::Draining | Refusal::Quota | Refusal::NumberFull => 1013,
             _ => 1008,
         }
     }
@@ -212,7 +220,7 @@ pub enum Revival {
 pub enum LineFault {
     /// The name has no address.
     Resolve,
-    /// TCP was refused or timed out.
+    /// TCP was refused, or TCP, TLS or the upgrade took too long.
     Connect,
     /// TLS failed: not the right server, or no common ground.
     Tls,
@@ -230,7 +238,7 @@ pub enum LineFault {
         /// What it meant, by code and text.
         class: CloseClass,
     },
-    /// No upgrade, or no `setupComplete`, in time.
+    /// No `setupComplete` in time.
     Timeout,
     /// Too many calls are waiting for a line.
     Full,

@@ -13,7 +13,7 @@ use vocaris::call::LineTerms;
 use vocaris::clock::Nanos;
 use vocaris::limits::{
     DOWNLINK_QUEUE_MS, HOLE_MAX_MS, HOLE_TOLERANCE_MS, LATE_MAX, PTIME_MS, SWAP_QUEUE_MS,
-    UPLINK_QUEUE_MS, VOID_MAX,
+    UPLINK_QUEUE_MS,
 };
 
 /// Changes of the model's rate within what waits: beyond them audio of another rate is refused.
@@ -268,7 +268,7 @@ impl CallerHears {
     /// The caller spoke over the model. What waits is void, and so is what still comes of the turn.
     pub(crate) fn interrupt(&mut self, now: Nanos, with_audio: bool, left: u64) {
         let void = match self.floor {
-            Floor::Model | Floor::Void { .. } => Some(VOID_MAX),
+            Floor::Model | Floor::Void { .. } => Some(crate::world::timers().void),
             Floor::Caller if with_audio => Some(LATE_MAX),
             Floor::Caller => None,
         };
