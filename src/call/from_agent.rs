@@ -126,8 +126,10 @@ impl Call {
                 self.agent.consumed(index);
             }
         }
+        // Also on a connection that is being closed: what it took back is not to be answered on the
+        // next one.
+        self.take_tool_calls(&message);
         if self.agent_life == LegLife::Open {
-            self.take_tool_calls(&message);
             self.heed(&message);
         }
     }

@@ -350,6 +350,7 @@ pub(super) fn sentence_for(ending: Ending) -> Option<&'static str> {
         Ending::Refused(Refusal::Full) => Some("Every line is busy at present."),
         Ending::Refused(Refusal::Draining) => Some("The relay is being restarted."),
         Ending::Refused(Refusal::NoAgent) => Some("There is no such agent for web clients."),
+        Ending::Refused(Refusal::NumberFull) => Some("This number is on the line already."),
         Ending::Refused(_) => Some("This conversation was not let in."),
         Ending::NoModel(_) => Some("The agent cannot be reached at present."),
         Ending::ModelClosed { .. }
