@@ -489,6 +489,17 @@ fn audio_waits_while_the_model_can_only_wait_for_a_tool() {
     frames(&mut stage, &mut at, 510, || HUSH.to_vec());
     assert!(!stage.heard_by_model().is_empty(), "not for ever");
 
+    // Though nothing else happens: the call asks for that moment.
+    let mut stage = with(ToolBehavior::Blocking);
+    let began = stage.now;
+    let mut at = 0;
+    frames(&mut stage, &mut at, 5, || mulaw(160));
+    assert!(stage.call.next_timeout().since(began) <= Duration::from_secs(10));
+    stage.pass(9_890);
+    assert!(stage.heard_by_model().is_empty());
+    stage.pass(10);
+    assert_eq!(stage.heard_by_model().len(), 5 * 320);
+
     let mut stage = with(ToolBehavior::NonBlocking);
     let mut at = 0;
     frames(&mut stage, &mut at, 5, || mulaw(160));
@@ -650,6 +661,24 @@ fn a_caller_who_has_fallen_silent_is_said_to_where_that_is_set() {
         frames(&mut stage, &mut at, 150, || HUSH.to_vec());
         assert_eq!(ends(&stage), expected, "nothing is owed");
     }
+}
+
+/// Trap 27: not before the words themselves.
+#[test]
+fn the_end_of_the_callers_words_is_not_told_before_words_that_wait() {
+    let mut stage = Stage::opened_with(with_timers(|it| {
+        it.stream_end = Duration::from_secs(1);
+        it.greeting_hold = Duration::from_secs(3);
+    }));
+    stage.join_with(&greeting_terms());
+    let mut at = 0;
+    frames(&mut stage, &mut at, 20, || mulaw(160));
+    frames(&mut stage, &mut at, 90, || HUSH.to_vec());
+    assert_eq!(stage.agent.texts().len(), 1, "the request to greet");
+    frames(&mut stage, &mut at, 50, || HUSH.to_vec());
+    let texts = stage.agent.texts();
+    let told = texts.iter().position(|text| text["realtimeInput"]["audioStreamEnd"] == true);
+    assert!(told.is_some_and(|at| at > 140), "{told:?}");
 }
 
 /// Trap 30.
