@@ -136,7 +136,8 @@ pub const TOOL_ASKERS_MAX: usize = 8;
 pub const TOOL_RESULTS_KEPT: usize = 16;
 /// Notes for the model that wait until it is quiet. At the bound the oldest is dropped and counted.
 pub const TOOL_NOTES_MAX: usize = 8;
-/// The name the model gives to one call of a tool. A longer one is passed over and counted.
+/// The name the model gives to one call of a tool. A call with a longer one is counted, not
+/// ordered, and answered without it.
 pub const TOOL_ID_BYTES_MAX: usize = 512;
 /// Beyond a tool's own time, so long its answer is waited for. Then the model is told that there is
 /// none: the tools' threads themselves have not kept their time.

@@ -203,6 +203,35 @@ fn what_follows_a_closed_stream_depends_on_why_it_closed() {
 }
 
 #[test]
+fn a_caller_who_was_to_be_put_through_hears_of_it_when_nobody_answers() {
+    let relay = Relay::start();
+    let id = relay.fresh_id();
+    relay.admit_as(id, "CA1", None, None);
+    relay.post_letter(AcceptLetter::Ended {
+        id,
+        call_sid: Some("CA1".into()),
+        ending: Ending::Transferred,
+        transfer: Some("+15550100".into()),
+    });
+    let dial = after(&relay, "CA1");
+    assert!(dial.contains(">+15550100</Dial>"), "{dial}");
+    let action = attribute(&dial, "<Dial", "action");
+    let (_, path) = action.split_once("/twilio/").unwrap();
+    let then = |status: &str| {
+        relay.post_form(&format!("/twilio/{path}"), &format!("CallSid=CA1{status}")).body
+    };
+    for status in ["busy", "no-answer", "failed", "canceled", "something-new"] {
+        let told = then(&format!("&DialCallStatus={status}"));
+        assert!(told.contains("We are &lt;sorry&gt;"), "{status}: {told}");
+    }
+    for status in ["&DialCallStatus=completed", "&DialCallStatus=answered", ""] {
+        let told = then(status);
+        assert!(told.contains("<Hangup/>"), "{status}: {told}");
+        assert!(!told.contains("<Say>") && !told.contains("<Dial"), "{status}: {told}");
+    }
+}
+
+#[test]
 fn reports_of_streams_need_no_answer() {
     let relay = Relay::start();
     for event in ["stream-started", "stream-stopped", "stream-error&StreamError=31920%0A", ""] {
