@@ -11,6 +11,19 @@ use crate::limits::{CUSTOM_FACTS_MAX, FACT_BYTES_MAX, FACT_NAME_BYTES_MAX};
 /// Parameters of a stream that are ours, or told apart from the rest.
 const OURS: [&str; 4] = ["source", "token", "from", "to"];
 
+/// What carriers send instead of a number: ANONYMOUS, RESTRICTED, BLOCKED, UNKNOWN and UNAVAILABLE
+/// on a telephone's keys.
+const WITHHELD: [&str; 5] = ["+266696687", "+7378742833", "+2562533", "+8656696", "+86282452253"];
+
+/// What carriers told, where it is a number that tells callers apart: E.164, and not one of those
+/// that stand for a withheld one.
+pub fn telling_number(told: &str) -> Option<&str> {
+    let digits = told.strip_prefix('+')?;
+    let is_number =
+        (7..=15).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit());
+    (is_number && !WITHHELD.contains(&told)).then_some(told)
+}
+
 /// See the module.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Facts {

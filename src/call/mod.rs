@@ -63,7 +63,7 @@ pub use events::{
     Afterwards, CallId, Class, Door, Ending, LineFault, LineTerms, Opening, Refusal, Report,
     Request, Revival, TOOLS_BUSY, ToolOrder, ToolOutcome, ToolReply, shown_digits,
 };
-pub use facts::Facts;
+pub use facts::{Facts, telling_number};
 pub use keep::Keep;
 pub use tally::{Dropped, Flow, Lines, Nudge, Oddity, Tally};
 pub use tap::{Tap, TapCount, Tape};
@@ -188,7 +188,9 @@ pub struct Call {
     went_on: bool,
     /// Whether the model has been told that the caller's words have ended.
     stream_ended: bool,
-    /// Answers in a row that were not let begin.
+    /// Whether audio of an answer has come since the last interruption; answers in a row that were
+    /// not let begin.
+    answer_began: bool,
     unheard_answers: usize,
     memory: Memory,
     /// Messages for the model, other than audio, that wait for it to be back.
@@ -235,6 +237,8 @@ struct LineFacts {
     /// What a model that owes an answer is told, and one that broke off.
     nudge: String,
     go_on: String,
+    /// What came was a tone or noise: no more of its audio is heard.
+    is_refused: bool,
 }
 
 /// The audio between the legs.
@@ -310,6 +314,7 @@ impl Call {
             hold: Hold::default(),
             went_on: false,
             stream_ended: false,
+            answer_began: false,
             unheard_answers: 0,
             memory: Memory::default(),
             waiting_messages: Vec::new(),
@@ -404,7 +409,7 @@ impl Call {
                 }
                 self.attend();
             }
-            Life::Swapping { ending, .. } => self.leave(ending),
+            Life::Swapping { ending, .. } => self.give_up(ending),
             _ => {}
         }
     }
@@ -551,6 +556,7 @@ impl Call {
             Life::Swapping { opened_at, .. } => opened_at
                 .plus(self.settings.max_duration)
                 .min(self.session.next_due())
+                .min(self.agent_close_due())
                 .min(self.errands_due())
                 .min(playout)
                 .min(phone),
@@ -858,7 +864,8 @@ impl Call {
     /// What the model was saying is not to be heard: it is thrown away, here and at the phone.
     /// Returns how much of it was here, in milliseconds.
     fn void_answer(&mut self, why: Dropped, with_audio: bool) -> u64 {
-        self.turns.interrupted(self.now, with_audio);
+        let void = self.settings.timers.void;
+        self.turns.interrupted(self.now, void, with_audio);
         let Some(Audio { downlink, .. }) = &mut self.audio else { return 0 };
         let unsent = self.phone.output.retract_audio();
         // What has not left would have been played last.

@@ -9,7 +9,7 @@
 //! In:       how a connection ended, resumption updates, the fate of each new line, the time.
 //! Out:      [`Wish`]es: dial so, forget the old connection, give up.
 //! Bounds:   those of [`Timers`]: the outage, lines in a row and in a call;
-//! [`EARLY_ROTATIONS_MAX`]; of each kind of end its own ([`Remedy`]).
+//! announced ends in a row; of each kind of end its own ([`Remedy`]).
 //! Not here: bytes, audio, messages; what the call does meanwhile (`call::swap`).
 
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use std::time::Duration;
 use super::events::{LineFault, Revival};
 use crate::clock::Nanos;
 use crate::config::{Secret, SwapOrder, Timers};
-use crate::limits::{EARLY_ROTATIONS_MAX, HANDLE_BYTES_MAX};
+use crate::limits::{HANDLE_BYTES_MAX, SPARE_KEPT};
 use crate::wire::gemini::CloseClass;
 
 /// Why a connection is given up.
@@ -114,7 +114,7 @@ impl Cause {
 }
 
 /// What is done about the end of a connection. Counts start anew once a line has held for
-/// [`Timers::proven`].
+/// [`Timers::proven`], and with an end of another kind: lines in a row are counted over all kinds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Remedy {
     /// So often the session is taken up again by its handle, before a new one is begun.
@@ -244,21 +244,23 @@ pub(super) struct Session {
     resumable: bool,
     /// The model announced the connection's end: it is given up by then.
     rotate_by: Option<Nanos>,
-    /// The connection is old enough to be replaced at a good moment.
-    aged: bool,
+    /// Since when the connection is old enough to be replaced at a good moment; `None`: it is not.
+    aged: Option<Nanos>,
     /// Whether the model was heard on this connection.
     heard: bool,
     swap: Option<Swap>,
     /// Since a line has last held for [`Timers::proven`]: connections given up without notice,
     /// resumptions asked for, lines had.
     row: usize,
+    /// What `resumes`, `freshes` and `lines` count the remedies of.
+    counted: Option<Cause>,
     resumes: u32,
     freshes: u32,
     lines: u32,
     budget: Budget,
     /// Connections whose end was announced before they had held for [`Timers::proven`], one after
     /// the other; of these, since when none has been heard on, and how many.
-    early: u32,
+    early: usize,
     unheard_since: Nanos,
     unheard: u32,
     rng: fastrand::Rng,
@@ -274,10 +276,11 @@ impl Session {
             up_since: Nanos::ZERO,
             resumable: false,
             rotate_by: None,
-            aged: false,
+            aged: None,
             heard: false,
             swap: None,
             row: 0,
+            counted: None,
             resumes: 0,
             freshes: 0,
             lines: 0,
@@ -298,7 +301,7 @@ impl Session {
     pub(super) fn came_up(&mut self, now: Nanos) -> Option<Swapped> {
         self.up_since = now;
         (self.resumable, self.rotate_by) = (false, None);
-        (self.aged, self.heard) = (false, false);
+        (self.aged, self.heard) = (None, false);
         let swap = self.swap.take()?;
         let Stage::Dialling { kind } = swap.stage else { return None };
         if swap.cause == Cause::GoAway {
@@ -327,7 +330,7 @@ impl Session {
     }
 
     /// The model announced the connection's end. Returns whether a connection may be made ahead:
-    /// it is the first announcement, and there is time.
+    /// it is the first announcement, there is time, and none is kept that was made for its age.
     pub(super) fn go_away(&mut self, now: Nanos, time_left: Duration) -> bool {
         let timers = &self.timers;
         let wait = match time_left {
@@ -335,7 +338,8 @@ impl Session {
             later => later.saturating_sub(timers.go_away_margin).min(timers.go_away_wait),
         };
         let by = now.plus(wait);
-        let is_first = self.rotate_by.is_none() && !self.aged;
+        let has_none = self.aged.is_none_or(|since| now >= since.plus(SPARE_KEPT));
+        let is_first = self.rotate_by.is_none() && has_none;
         self.rotate_by = Some(self.rotate_by.map_or(by, |before| before.min(by)));
         is_first && wait > Duration::ZERO
     }
@@ -344,14 +348,14 @@ impl Session {
     pub(super) fn ages_at(&self) -> Nanos {
         match self.timers.rotate {
             Duration::ZERO => Nanos::NEVER,
-            _ if self.aged || self.rotate_by.is_some() => Nanos::NEVER,
+            _ if self.aged.is_some() || self.rotate_by.is_some() => Nanos::NEVER,
             age => self.up_since.plus(age),
         }
     }
 
     /// The connection counts as old: it is replaced at the next good moment.
-    pub(super) fn aged(&mut self) {
-        self.aged = true;
+    pub(super) fn aged(&mut self, now: Nanos) {
+        self.aged = Some(now);
     }
 
     /// When the connection is to be given up because its end was announced, or because of its age.
@@ -360,7 +364,7 @@ impl Session {
         let calm_at = calm_at.filter(|_| self.resumable).unwrap_or(Nanos::NEVER);
         match self.rotate_by {
             Some(by) => calm_at.min(by),
-            None if self.aged => calm_at,
+            None if self.aged.is_some() => calm_at,
             None => Nanos::NEVER,
         }
     }
@@ -415,6 +419,9 @@ impl Session {
             self.proven(now);
         }
         let remedy = cause.remedy()?;
+        if self.counted.replace(cause) != Some(cause) {
+            (self.resumes, self.freshes, self.lines) = (0, 0, 0);
+        }
         let wait = match cause {
             Cause::GoAway => self.note_rotation(now)?,
             _ if self.row == self.timers.in_a_row => return None,
@@ -451,6 +458,7 @@ impl Session {
         let until = now.plus(self.timers.close);
         let Some(swap) = &mut self.swap else { return };
         swap.keeps_old = false;
+        // While a line is being dialled, whoever has the old one drops it in time.
         if let Stage::Pausing { .. } = swap.stage {
             swap.stage = Stage::Closing { until };
         }
@@ -464,7 +472,7 @@ impl Session {
             return Some(Duration::ZERO);
         }
         self.early += 1;
-        if self.early > EARLY_ROTATIONS_MAX {
+        if self.early > self.timers.early_rotations {
             return None;
         }
         if self.heard {
@@ -498,15 +506,32 @@ impl Session {
             return true;
         };
         let resumed = kind == Kind::Resume;
+        let is_key = match fault {
+            LineFault::Refused { status } => matches!(status, 401 | 403),
+            LineFault::Closed { class, .. } => class == CloseClass::Key,
+            _ => false,
+        };
+        if keeps_old && !is_key {
+            // Not while the old connection is open, then: whatever it was, that attempt was none.
+            self.resumes = self.resumes.saturating_sub(u32::from(resumed));
+            if let Some(swap) = &mut self.swap {
+                (swap.keeps_old, swap.wait) = (false, Duration::ZERO);
+                swap.stage = Stage::Closing { until: now.plus(self.timers.close) };
+            }
+            return true;
+        }
         match fault {
             LineFault::Quota => return false,
-            LineFault::Refused { status } if status < 500 && status != 429 => return false,
-            LineFault::Closed { class: CloseClass::Key | CloseClass::NotFound, .. } => {
+            _ if is_key => return false,
+            // The same setup was taken before: it is the handle.
+            LineFault::Closed { .. } | LineFault::Refused { .. }
+                if resumed && !fault.may_pass() =>
+            {
+                self.handle = None;
+            }
+            LineFault::Closed { .. } | LineFault::Refused { .. } if !fault.may_pass() => {
                 return false;
             }
-            // The same setup was taken before: it is the handle.
-            LineFault::Closed { class, .. } if resumed && !class.may_pass() => self.handle = None,
-            LineFault::Closed { class, .. } if !class.may_pass() => return false,
             LineFault::Timeout if resumed => self.handle = None,
             _ => {}
         }
@@ -517,15 +542,6 @@ impl Session {
             }
             _ => self.backoff(dials.saturating_sub(1)),
         };
-        if keeps_old {
-            // Not while the old connection is open, then. That attempt was none.
-            self.resumes = self.resumes.saturating_sub(u32::from(resumed));
-            if let Some(swap) = &mut self.swap {
-                (swap.keeps_old, swap.wait) = (false, Duration::ZERO);
-                swap.stage = Stage::Closing { until: now.plus(self.timers.close) };
-            }
-            return true;
-        }
         self.set_stage(Stage::Pausing { until: now.plus(wait) });
         true
     }

@@ -2,12 +2,14 @@
 //!
 //! Audio of the model belongs to a generation. A barge-in voids the generation: what was queued is
 //! dropped, what still comes of it is refused, and echoes of its marks count for nothing.
-//! Bounds:   [`VOID_MAX`]: a lost `turnComplete` cannot mute the model for ever; [`LATE_MAX`] where
-//! none may come.
+//! Bounds:   `void` of the settings: a lost `turnComplete` cannot mute the model for ever;
+//! [`LATE_MAX`] where none may come.
 //! Not here: the queues themselves (`call::downlink`), messages.
 
+use std::time::Duration;
+
 use crate::clock::Nanos;
-use crate::limits::{LATE_MAX, MARK_EVERY_MS, VOID_MAX};
+use crate::limits::{LATE_MAX, MARK_EVERY_MS};
 use crate::wire::twilio::MarkName;
 
 /// Who is speaking.
@@ -68,12 +70,13 @@ impl Turns {
 
     /// The model says that the caller spoke over it; `with_audio`: in a message that also carries
     /// audio. The generation is void from here on, whoever had the floor: playback may outlast
-    /// the turn. Late audio is to be expected only of a turn that was not complete.
-    pub fn interrupted(&mut self, now: Nanos, with_audio: bool) {
+    /// the turn. Late audio is to be expected only of a turn that was not complete, and is refused
+    /// for `void` at most.
+    pub fn interrupted(&mut self, now: Nanos, void: Duration, with_audio: bool) {
         self.generation = self.generation.wrapping_add(1);
         (self.sent_ms, self.marked_ms, self.heard_ms) = (0, 0, 0);
         let void_for = match self.floor {
-            Floor::Agent | Floor::BargedIn { .. } => VOID_MAX,
+            Floor::Agent | Floor::BargedIn { .. } => void,
             Floor::Caller if with_audio => LATE_MAX,
             Floor::Caller => return,
         };
@@ -135,11 +138,13 @@ impl Turns {
 mod tests {
     use super::*;
 
+    const VOID: Duration = Duration::from_secs(3);
+
     #[test]
     fn late_audio_of_a_cancelled_turn_is_refused_until_the_turn_is_complete() {
         let mut turns = Turns::default();
         assert!(turns.audio_came(Nanos(0)));
-        turns.interrupted(Nanos(1), false);
+        turns.interrupted(Nanos(1), VOID, false);
         assert!(!turns.audio_came(Nanos(2)));
         turns.turn_completed();
         assert!(turns.audio_came(Nanos(3)));
@@ -150,14 +155,14 @@ mod tests {
         let mut turns = Turns::default();
         turns.audio_came(Nanos(0));
         turns.turn_completed();
-        turns.interrupted(Nanos(1), false);
+        turns.interrupted(Nanos(1), VOID, false);
         assert!(turns.audio_came(Nanos(2)));
     }
 
     #[test]
     fn audio_in_the_same_message_belongs_to_the_cancelled_turn() {
         let mut turns = Turns::default();
-        turns.interrupted(Nanos(0), true);
+        turns.interrupted(Nanos(0), VOID, true);
         assert!(!turns.audio_came(Nanos(1)));
     }
 
@@ -165,10 +170,10 @@ mod tests {
     fn a_lost_turn_complete_does_not_mute_the_model_for_ever() {
         let mut turns = Turns::default();
         turns.audio_came(Nanos(0));
-        turns.interrupted(Nanos(0), false);
-        turns.interrupted(Nanos(0), false);
-        assert!(!turns.audio_came(Nanos(VOID_MAX.as_nanos() as u64 - 1)));
-        assert!(turns.audio_came(Nanos(VOID_MAX.as_nanos() as u64)));
+        turns.interrupted(Nanos(0), VOID, false);
+        turns.interrupted(Nanos(0), VOID, false);
+        assert!(!turns.audio_came(Nanos(VOID.as_nanos() as u64 - 1)));
+        assert!(turns.audio_came(Nanos(VOID.as_nanos() as u64)));
     }
 
     #[test]
@@ -177,7 +182,7 @@ mod tests {
         assert_eq!(turns.audio_left(20, false), None);
         let mark = turns.audio_left(180, false).unwrap();
         assert_eq!((mark.generation, mark.at_ms), (0, 200));
-        turns.interrupted(Nanos(0), false);
+        turns.interrupted(Nanos(0), VOID, false);
         assert_eq!(turns.mark_echoed(mark), Echo::Void);
         let last = turns.audio_left(40, true).unwrap();
         assert!(!turns.all_heard());

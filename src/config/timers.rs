@@ -12,7 +12,7 @@ use toml::de::DeValue;
 
 use super::settings::{Key, Settings, Written};
 use super::values;
-use crate::limits::{DOWNLINK_QUEUE_MS, SWAP_QUEUE_MS};
+use crate::limits::{DOWNLINK_QUEUE_MS, JOIN_TIMEOUT, SWAP_QUEUE_MS};
 
 const SECTION: &str = "timers";
 
@@ -40,6 +40,9 @@ pub struct Timers {
     pub phantom: Duration,
     /// A turn shorter than this whose words break off is asked to be gone on with; zero: none is.
     pub short_turn: Duration,
+    /// After an interruption, what still comes of the interrupted answer is dropped until the model
+    /// says that it is complete, at most so long.
+    pub void: Duration,
     /// So much of a steady tone or noise from the model is no speech: it is thrown away and a
     /// fresh session begun; zero: everything is speech.
     pub tone: Duration,
@@ -73,6 +76,9 @@ pub struct Timers {
     pub per_call: usize,
     /// After so long, one more may be.
     pub regain: Duration,
+    /// Lines of a call whose end is announced before they have held for [`Timers::proven`], one
+    /// after the other, though the model was heard on them. The next one ends the call.
+    pub early_rotations: usize,
     /// Caller audio kept while the model's connection is swapped. At the bound the oldest is
     /// dropped and counted.
     pub uplink_hold: Duration,
@@ -111,6 +117,7 @@ impl Default for Timers {
             owed: ms(60_000),
             phantom: ms(5_000),
             short_turn: ms(1_000),
+            void: ms(3_000),
             tone: ms(3_000),
             dead: ms(20_000),
             go_away_margin: ms(5_000),
@@ -126,6 +133,7 @@ impl Default for Timers {
             in_a_row: 3,
             per_call: 8,
             regain: ms(5 * 60_000),
+            early_rotations: 24,
             uplink_hold: ms(SWAP_QUEUE_MS as u64),
             waiting_messages: 32,
             downlink_queue: ms(DOWNLINK_QUEUE_MS as u64),
@@ -142,7 +150,7 @@ impl Default for Timers {
 type DurationKey = (&'static str, u64, u64, fn(&mut Timers) -> &mut Duration);
 
 /// Every length of time.
-const DURATIONS: [DurationKey; 28] = [
+const DURATIONS: [DurationKey; 29] = [
     ("tcp", 100, 60_000, |timers| &mut timers.tcp),
     ("upgrade", 100, 60_000, |timers| &mut timers.upgrade),
     ("setup", 1_000, 60_000, |timers| &mut timers.setup),
@@ -152,6 +160,7 @@ const DURATIONS: [DurationKey; 28] = [
     ("owed", 10_000, 600_000, |timers| &mut timers.owed),
     ("phantom", 1_000, 60_000, |timers| &mut timers.phantom),
     ("short_turn", 0, 5_000, |timers| &mut timers.short_turn),
+    ("void", 100, 10_000, |timers| &mut timers.void),
     ("tone", 0, 60_000, |timers| &mut timers.tone),
     ("dead", 2_000, 600_000, |timers| &mut timers.dead),
     ("go_away_margin", 0, 30_000, |timers| &mut timers.go_away_margin),
@@ -183,9 +192,10 @@ const COMMON: [&str; 4] = ["tcp", "upgrade", "setup", "downlink_queue"];
 type CountKey = (&'static str, usize, usize, fn(&mut Timers) -> &mut usize);
 
 /// Every number.
-const COUNTS: [CountKey; 4] = [
+const COUNTS: [CountKey; 5] = [
     ("in_a_row", 1, 100, |timers| &mut timers.in_a_row),
     ("per_call", 1, 1_000, |timers| &mut timers.per_call),
+    ("early_rotations", 1, 1_000, |timers| &mut timers.early_rotations),
     ("waiting_messages", 1, 256, |timers| &mut timers.waiting_messages),
     ("interruptions", 0, 1_000, |timers| &mut timers.interruptions),
 ];
@@ -264,6 +274,12 @@ impl Timers {
             return clash(
                 ["outage", "setup", "tcp", "upgrade"],
                 "must leave time for one attempt: tcp, upgrade and setup together",
+            );
+        }
+        if self.tcp + self.upgrade + self.setup > JOIN_TIMEOUT {
+            return clash(
+                ["setup", "tcp", "upgrade", "upgrade"],
+                "with tcp and upgrade must be no more than 25s: a call waits no longer",
             );
         }
         if self.go_away_margin > self.go_away_now {
@@ -349,6 +365,7 @@ mod tests {
             ("backoff = \"5s\"", "backoff_max"),
             ("backoff_max = \"40s\"", "outage"),
             ("outage = \"10s\"", "one attempt"),
+            ("early_rotations = 0", "early_rotations"),
             ("go_away_margin = \"9s\"", "go_away_now"),
             ("owed = \"10s\"\nreply = \"11s\"", "owed"),
             ("in_a_row = 9", "per_call"),
@@ -361,6 +378,13 @@ mod tests {
             let said = read(&agent).unwrap_err();
             assert!(said.contains(says), "{said}");
         }
+    }
+
+    #[test]
+    fn one_attempt_fits_into_the_time_a_call_waits_for_its_model() {
+        assert!(read("[timers]\nsetup = \"19s\"").is_ok());
+        let said = read("[timers]\nsetup = \"19001ms\"").unwrap_err();
+        assert!(said.contains("25s"), "{said}");
     }
 
     #[test]

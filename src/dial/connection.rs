@@ -217,6 +217,8 @@ impl Connection {
                 addresses.failed(self.target);
                 LineFault::Connect.into()
             }
+            // Nothing was said to a session yet, or of one.
+            _ if !self.attempt.is_upgraded() => LineFault::Connect.into(),
             _ => LineFault::Timeout.into(),
         }
     }

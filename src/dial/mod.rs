@@ -646,7 +646,10 @@ impl Dial {
             self.places[index] = Some(Place { order, stage });
             return;
         }
-        if std::mem::take(&mut order.from_spare) && failure.close == Some(CloseClass::Lost) {
+        // It may have been dead for a while.
+        let is_dead =
+            failure.close == Some(CloseClass::Lost) || failure.fault == LineFault::Timeout;
+        if std::mem::take(&mut order.from_spare) && is_dead {
             order.attempts = 0;
             let stage = Stage::Pausing { until: now };
             self.places[index] = Some(Place { order, stage });

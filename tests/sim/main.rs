@@ -69,7 +69,7 @@ fn run(first: u64, calls: u64) -> (Sum, Vec<u64>) {
                     match call {
                         Ok(outcome) => mine.add_call(&outcome),
                         Err(_) => {
-                            println!("seed {seed} failed");
+                            eprintln!("seed {seed} failed");
                             failed.lock().unwrap().push(seed);
                         }
                     }
@@ -89,7 +89,7 @@ fn whatever_the_peers_do_both_sides_hear_what_they_must_and_the_call_ends() {
     let calls = setting("VOCARIS_SIM_CALLS").unwrap_or(CALLS);
     println!("seeds {first} to {}", first + calls - 1);
     let (sum, failed) = run(first, calls);
-    sum.print();
+    println!("{}", sum.summary());
     for seed in &failed {
         println!(
             "replay: VOCARIS_SIM_SEED={seed} VOCARIS_SIM_CALLS=1 cargo test --test sim whatever"

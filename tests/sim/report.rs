@@ -94,28 +94,27 @@ impl Sum {
     }
 
     /// What it came to, for whoever runs it.
-    pub(crate) fn print(&self) {
-        println!(
-            "{} calls, {:.1} h of them, {} lines, {} calls with overruns, digest {:016x}",
-            self.calls,
-            self.lasted.as_secs_f64() / 3_600.0,
-            self.lines,
-            self.overruns,
-            self.digest
-        );
-        println!(
-            "heard and compared: {} bytes by callers, {} by models",
-            self.heard_by_caller, self.heard_by_model
-        );
-        println!("endings: {:?}", self.endings);
+    pub(crate) fn summary(&self) -> String {
         let counted: Vec<_> = NAMES
             .iter()
             .zip(&self.counts.0)
             .map(|(name, count)| format!("{name} {count}"))
             .collect();
-        for line in counted.chunks(9) {
-            println!("  {}", line.join(", "));
-        }
+        let faults: Vec<_> = counted.chunks(9).map(|line| line.join(", ")).collect();
+        format!(
+            "{} calls, {:.1} h of them, {} lines, {} calls with overruns, digest {:016x}\n\
+             heard and compared: {} bytes by callers, {} by models\n\
+             endings: {:?}\n  {}",
+            self.calls,
+            self.lasted.as_secs_f64() / 3_600.0,
+            self.lines,
+            self.overruns,
+            self.digest,
+            self.heard_by_caller,
+            self.heard_by_model,
+            self.endings,
+            faults.join("\n  ")
+        )
     }
 
     /// The names of faults that never happened.
