@@ -129,7 +129,7 @@ impl Config {
             web: sections::web(settings),
             log: sections::log(settings),
             appointments,
-            store: store::read(settings),
+            store: store::read(settings, is_demo),
             agents: agents::read(settings, &gemini, &shelf, &timers),
             transcripts: record::transcripts(settings),
             recording: record::recording(settings),

@@ -235,11 +235,11 @@ fn the_operator_lists_exports_and_cancels_beside_a_running_relay() {
         (output.status.code(), text(&output.stdout), text(&output.stderr))
     };
     let (code, _, why) = appointments(&["list"]);
-    assert!(code == Some(1) && why.contains("vocaris.db (store.url)"), "{why}");
+    assert!(code == Some(1) && why.contains("vocaris-demo.db (store.url)"), "{why}");
 
     let relay = Relay::start(program().current_dir(&folder));
     assert_eq!(appointments(&["list"]), (Some(0), "no appointments\n".to_owned(), String::new()));
-    let store = Store { path: folder.join("vocaris.db"), retention_days: None };
+    let store = Store { path: folder.join("vocaris-demo.db"), retention_days: None };
     let mut book = Appointments::open(&Practice::sample(), &store).unwrap();
     let caller = CallerFacts { call: "1".to_owned(), ..CallerFacts::default() };
     let mut ask = |tool: &str, arguments: serde_json::Value| {

@@ -44,8 +44,9 @@ const SHOWN_MAX: usize = 6;
 /// Coming appointments of one caller: more are not booked.
 const OWN_MAX: u32 = 10;
 /// What carriers send instead of a number: ANONYMOUS, RESTRICTED, BLOCKED, UNKNOWN and UNAVAILABLE
-/// on a telephone's keys.
-const WITHHELD: [&str; 5] = ["+266696687", "+7378742833", "+2562533", "+8656696", "+86282452253"];
+/// on a telephone's keys. The third is RESTRICTED as others are seen to write it.
+const WITHHELD: [&str; 6] =
+    ["+266696687", "+7378742833", "+7378742883", "+2562533", "+8656696", "+86282452253"];
 
 /// Why a tool does not do what it was asked.
 enum No {
