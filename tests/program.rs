@@ -221,6 +221,24 @@ fn fetch(address: &str, target: &str) -> String {
 }
 
 #[test]
+fn a_relay_that_keeps_calls_on_disk_stops_in_order() {
+    let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("program-keeps");
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir_all(&folder).unwrap();
+    let mut command = program();
+    for section in ["RECORDING", "TRANSCRIPTS"] {
+        command.env(format!("VOCARIS_{section}_ENABLED"), "true");
+    }
+    let relay = Relay::start(command.current_dir(&folder));
+    relay.signal("-TERM");
+    assert_eq!(relay.end().0, Some(0));
+    let mut left: Vec<_> =
+        std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["recordings", "transcripts", "vocaris-demo.db"], "the book is closed");
+}
+
+#[test]
 fn the_operator_lists_exports_and_cancels_beside_a_running_relay() {
     use vocaris::config::{Appointments as Practice, Store};
     use vocaris::control::appointments::{Appointments, CallerFacts};
