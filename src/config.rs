@@ -9,6 +9,7 @@ mod agents;
 pub mod appointments;
 mod errors;
 mod gemini;
+mod guard;
 mod models;
 mod record;
 mod sections;
@@ -30,6 +31,7 @@ use dsp::kernels::Isa;
 use jiff::tz::TimeZone;
 
 pub use errors::{ConfigError, ConfigErrors, Place};
+pub use guard::{Admin, LIST_MAX, Networks, SharedKey, TOKEN_LEAST_BYTES, Web};
 pub use models::{
     Compression, Greeting, ModelRules, Sensitivity, Temperature, Thinking, ThinkingLevel, Tuning,
     Vad,
@@ -62,6 +64,8 @@ pub struct Config {
     pub twilio: Twilio,
     /// Browsers.
     pub web: Web,
+    /// Who may see the figures.
+    pub admin: Admin,
     /// Log lines.
     pub log: Log,
     /// How long a call waits for its model, unless its agent says otherwise.
@@ -126,7 +130,8 @@ impl Config {
             server: sections::server(settings),
             limits: sections::limits(settings),
             twilio: sections::twilio(settings),
-            web: sections::web(settings),
+            web: guard::web(settings),
+            admin: guard::admin(settings),
             log: sections::log(settings),
             appointments,
             store: store::read(settings, is_demo),
@@ -185,6 +190,8 @@ pub struct Server {
     /// The `https://` origin that carriers see, without a slash at its end; `None`: taken from
     /// each request's `Host`.
     pub public_url: Option<String>,
+    /// The proxies in front of us: what they say of where a request comes from is believed.
+    pub trusted_proxies: Networks,
     /// Media threads; 0 is one a core.
     pub workers: usize,
     /// Whether each media thread stays on one core.
@@ -202,6 +209,8 @@ pub struct Limits {
     pub max_calls: usize,
     /// Calls on one worker.
     pub max_calls_per_worker: usize,
+    /// Calls of one caller's number at a time; 0: as many as there is room for.
+    pub max_calls_per_number: usize,
     /// Connections from one address that have not yet become calls.
     pub max_handshakes_per_ip: usize,
     /// The longest call.
@@ -328,6 +337,10 @@ impl fmt::Display for ModelUrl {
 pub struct Twilio {
     /// Tokens that may have signed a request.
     pub auth_tokens: Vec<Secret>,
+    /// Keys made at the carrier that may have signed a request.
+    pub shared_keys: Vec<SharedKey>,
+    /// Only they may: auth tokens count no longer.
+    pub require_shared: bool,
     /// What is done with a wrong or missing signature or per-call token.
     pub signature: SignatureMode,
     /// How far ahead of the caller's ear the carrier's buffer is kept filled.
@@ -358,13 +371,6 @@ pub enum Busy {
     Reject,
     /// This sentence, then the line goes down.
     Say(String),
-}
-
-/// Browsers.
-#[derive(Clone, Debug)]
-pub struct Web {
-    /// Whether browsers are served at all.
-    pub enabled: bool,
 }
 
 /// Log lines.

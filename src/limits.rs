@@ -46,6 +46,10 @@ pub const PHONE_SOCKET_BYTES: usize = 64 * 1024;
 /// Bytes waiting for the model's socket, about 1.4 s of audio messages. At the bound caller audio
 /// stays in the uplink ring, which then drops its oldest.
 pub const AGENT_OUTPUT_MAX_BYTES: usize = 64 * 1024;
+/// The same with answers of tools, which go beyond what audio may fill: more than the tools of one
+/// call can have to say. At the bound the model counts as deaf: it is closed with 1008, and another
+/// connection is made.
+pub const AGENT_BACKLOG_MAX_BYTES: usize = 256 * 1024;
 /// Messages to the model kept to be sent once more, where the service says what it has consumed: 2 s
 /// of audio, for it says so about every second. At the bound the oldest is forgotten.
 pub const REPLAY_BYTES_MAX: usize = 96 * 1024;
@@ -99,6 +103,8 @@ pub const STEADY_RANGE: u64 = 4;
 pub const SPEECH_RECENT: Duration = Duration::from_secs(2);
 /// An interruption with less speech than this before it was none of the caller's.
 pub const PHANTOM_SPEECH_MS: u64 = 200;
+/// Times in a row that a model may answer the caller by saying that it waits. Then that is no answer.
+pub const WAITS_MAX: u32 = 3;
 /// What is remembered of a call in words, for a fresh session: its last turns.
 pub const MEMORY_BYTES_MAX: usize = 4 * 1024;
 /// The same in turns.
@@ -260,6 +266,7 @@ pub const DEMO_SESSIONS_MAX: usize = 64;
 
 const _: () = {
     assert!(AGENT_OUTPUT_MAX_BYTES >= FRAMES_PER_TURN * 1024);
+    assert!(AGENT_BACKLOG_MAX_BYTES >= AGENT_OUTPUT_MAX_BYTES + TOOLS_AT_WORK_MAX * 8_000);
     assert!(REBUFFER_MS.is_multiple_of(PTIME_MS));
     assert!(CLOSE_TIMEOUT.as_millis() < PHONE_CLOSE_TIMEOUT.as_millis());
     assert!(SPARES_MAX < DIALS_AT_ONCE);

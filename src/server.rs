@@ -25,7 +25,7 @@ use dsp::kernels::Kernels;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use crate::accept::{self, Accept};
+use crate::accept::{self, Accept, BindError};
 use crate::call;
 use crate::clock::Clock;
 use crate::config::{Config, SignatureMode};
@@ -67,6 +67,8 @@ const POST_TIMEOUT: Duration = Duration::from_secs(1);
 pub enum StartError {
     /// The listening address cannot be had.
     Listen {
+        /// The key of the configuration that names it.
+        key: &'static str,
         /// Which.
         address: SocketAddr,
         /// Why.
@@ -97,8 +99,8 @@ pub enum StartError {
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            StartError::Listen { address, error } => {
-                write!(f, "cannot listen on {address} (server.listen): {error}")
+            StartError::Listen { key, address, error } => {
+                write!(f, "cannot listen on {address} ({key}): {error}")
             }
             StartError::Dial(error) => write!(f, "cannot dial the model: {error}"),
             StartError::Demo(error) => write!(f, "cannot start the demo agent: {error}"),
@@ -219,9 +221,10 @@ fn build_rooms(
         .map_err(StartError::Thread)?
         .into_iter()
         .unzip();
-    let address = config.server.listen;
     let (accept, accept_post) = Accept::bind(config.clone(), clock, load.clone(), shared.clone())
-        .map_err(|error| StartError::Listen { address, error })?;
+        .map_err(|BindError { key, address, error }| {
+        StartError::Listen { key, address, error }
+    })?;
     let (dial, dial_post) =
         Dial::new(config.clone(), clock, shared.clone()).map_err(StartError::Dial)?;
     let (tools, tools_post) = Tools::new(config.clone(), clock);
@@ -525,6 +528,7 @@ fn serve(config: Config, shared: Shared) -> Result<(), String> {
 fn exposures(config: &Config) -> Vec<&'static str> {
     let has_key = config.gemini.has_credentials();
     let requires = config.twilio.signature == SignatureMode::Require;
+    let allow = config.web.allow.as_ref();
     let exposures = [
         (
             config.recording.enabled && config.recording.consent.is_none(),
@@ -537,9 +541,9 @@ fn exposures(config: &Config) -> Vec<&'static str> {
              required; set twilio.auth_token (TWILIO_AUTH_TOKEN)",
         ),
         (
-            has_key && config.web.enabled,
-            "anyone who reaches this port can talk from a browser and spend the key: set \
-             web.enabled = false, or let a proxy decide who comes in",
+            has_key && config.web.enabled && config.web.tokens.is_empty() && allow.is_none(),
+            "anyone who reaches this port can talk from a browser and spend the key: set web.tokens \
+             or web.allow, or web.enabled = false, or let a proxy decide who comes in",
         ),
         (
             requires && config.server.public_url.is_none(),
@@ -745,6 +749,15 @@ mod tests {
         let error = Server::start(Config::read(None, settings).unwrap()).unwrap_err();
         let text = error.to_string();
         assert!(text.contains(&address) && text.contains("server.listen"), "{text}");
+        let settings = [
+            ("VOCARIS_SERVER_LISTEN", "127.0.0.1:0"),
+            ("VOCARIS_ADMIN_LISTEN", address.as_str()),
+            ("VOCARIS_GEMINI_URL", "ws://127.0.0.1:9"),
+        ];
+        let settings = settings.map(|(name, value)| (name.into(), value.into()));
+        let error = Server::start(Config::read(None, settings).unwrap()).unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains(&address) && text.contains("admin.listen"), "{text}");
         first.stop();
     }
 
@@ -761,6 +774,8 @@ mod tests {
         assert_eq!(told(&[]), 0, "the demo has nothing to lose");
         assert_eq!(told(&[key]), 2);
         assert_eq!(told(&[key, no_web]), 1);
+        assert_eq!(told(&[key, ("VOCARIS_WEB_TOKENS", "0123456789abcdef")]), 1);
+        assert_eq!(told(&[key, ("VOCARIS_WEB_ALLOW", "10.0.0.0/8")]), 1);
         assert_eq!(told(&[key, token]), 2, "browsers, and the Host that is believed");
         assert_eq!(told(&[key, token, public, no_web]), 0);
     }

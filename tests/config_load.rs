@@ -78,6 +78,89 @@ fn a_demo_keeps_its_sample_bookings_out_of_the_book_of_a_real_setup() {
 }
 
 #[test]
+fn without_a_word_on_guards_they_are_as_open_as_the_port() {
+    let config = Config::read(None, []).unwrap();
+    assert!(config.server.trusted_proxies.is_empty());
+    let (web, admin, twilio) = (&config.web, &config.admin, &config.twilio);
+    assert!(web.allow.is_none() && web.allowed_origins.is_empty() && web.tokens.is_empty());
+    assert!(admin.token.is_none() && admin.allow.is_none() && admin.listen.is_none());
+    assert!(twilio.shared_keys.is_empty() && !twilio.require_shared);
+    assert_eq!(config.limits.max_calls_per_number, 0);
+}
+
+#[test]
+fn guards_are_set_in_the_file_and_in_variables() {
+    let file = "[server]\ntrusted_proxies = [\"10.0.0.0/8\", \"::1\"]\n\
+        [limits]\nmax_calls_per_number = 2\n\
+        [web]\nallow = [\"192.0.2.0/24\"]\nallowed_origins = [\"https://Shop.example.com\"]\n\
+        tokens = [\"0123456789abcdef\", \"fedcba9876543210\"]\n\
+        [admin]\ntoken = \"a token for figures\"\nlisten = \"127.0.0.1:9100\"\n";
+    let file = file.replace("a token for figures", "a-token-for-figures");
+    let config = read(&file, &[]).unwrap();
+    let inside = |text: &str| text.parse().unwrap();
+    assert!(config.server.trusted_proxies.contains(inside("10.9.9.9")));
+    assert!(!config.server.trusted_proxies.contains(inside("11.0.0.1")));
+    assert_eq!(config.limits.max_calls_per_number, 2);
+    assert!(config.web.allow.unwrap().contains(inside("192.0.2.99")));
+    assert_eq!(config.web.allowed_origins, ["https://shop.example.com"]);
+    assert_eq!(config.web.tokens[1].reveal(), "fedcba9876543210");
+    assert_eq!(config.admin.token.unwrap().reveal(), "a-token-for-figures");
+    assert_eq!(config.admin.listen.unwrap().port(), 9100);
+    let variables = [
+        ("VOCARIS_WEB_ALLOW", "192.0.2.0/24, 2001:db8::/32"),
+        ("VOCARIS_WEB_TOKENS", "0123456789abcdef,fedcba9876543210"),
+        ("VOCARIS_ADMIN_ALLOW", "127.0.0.1"),
+    ];
+    let config = read("", &variables).unwrap();
+    assert!(config.web.allow.unwrap().contains(inside("2001:db8::5")));
+    assert_eq!(config.web.tokens.len(), 2);
+    assert!(!config.admin.allow.unwrap().contains(inside("127.0.0.2")));
+}
+
+#[test]
+fn a_guard_that_guards_nothing_is_an_error() {
+    for (file, advice) in [
+        ("[web]\nallow = []", "empty list"),
+        ("[web]\nallow = [7]", "must be a list of texts"),
+        ("[web]\nallow = [\"10.0.0.1/8\"]", "write 10.0.0.0/8"),
+        ("[web]\nallowed_origins = [\"*\"]", "is no origin"),
+        ("[web]\ntokens = [\"short\"]", "at least 16 characters"),
+        ("[web]\ntokens = []", "empty list"),
+        ("[admin]\ntoken = \"short\"", "at least 16 characters"),
+        ("[server]\ntrusted_proxies = \"proxy.example.com\"", "is no network"),
+        ("[limits]\nmax_calls_per_number = -1", "must be a whole number"),
+        ("[twilio]\nrequire_shared = true", "set twilio.shared_keys"),
+        ("[twilio]\nshared_keys = \"KX\"", "[[twilio.shared_keys]]"),
+        ("[twilio]\nshared_keys = [{ id = \"KX\" }]", "an id and a secret"),
+        ("[twilio]\nshared_keys = [{ id = \"K,X\", secret = \"s\" }]", "the key's id"),
+        ("[twilio]\nshared_keys = [{ id = \"K\", secret = \"s\", x = 1 }]", "no such key"),
+    ] {
+        let complaint = complaint(file, &[]);
+        assert!(complaint.contains(advice), "{file}: {complaint}");
+        assert!(!complaint.contains("short"), "a token is not shown: {complaint}");
+    }
+}
+
+#[test]
+fn shared_keys_alone_make_signatures_required() {
+    let file = "[twilio]\nrequire_shared = true\n\
+        shared_keys = [{ id = \"KX\", secret = \"s1\" }]\n\
+        [[twilio.more]]\n";
+    assert!(complaint(file, &[]).contains("no such key"));
+    let file = "[twilio]\nrequire_shared = true\nsignature = \"require\"\n\
+        [[twilio.shared_keys]]\nid = \"KX\"\nsecret = \"s1\"\n\
+        [[twilio.shared_keys]]\nid = \"KY\"\nsecret = \"s2\"\n";
+    let twilio = read(file, &[]).unwrap().twilio;
+    assert_eq!(twilio.signature, SignatureMode::Require);
+    let ids: Vec<_> = twilio.shared_keys.iter().map(|key| key.id.as_str()).collect();
+    assert_eq!(ids, ["KX", "KY"]);
+    assert_eq!(twilio.shared_keys[1].secret.reveal(), "s2");
+    assert!(twilio.require_shared && !format!("{twilio:?}").contains("s2"));
+    let twice = file.replace("KY", "KX");
+    assert!(complaint(&twice, &[]).contains("stands above"));
+}
+
+#[test]
 fn what_cargo_adds_to_the_environment_sets_nothing() {
     // Cargo sets for the programs it runs what the build script sets for the compiler.
     let script = include_str!("../src/build.rs");

@@ -666,7 +666,8 @@ mod tests {
 
     #[test]
     fn a_turn_torn_by_the_end_of_its_connection_goes_on_with_or_without_the_filters_memory() {
-        let torn = turn(0, 9600, false);
+        // Torn in mid-word: its voice would have gone on.
+        let torn = Turn { samples: 24_000, ..turn(0, 9600, false) };
         let rest = Turn { continues: true, ..turn(0, 4800, true) };
         let [before, after] = [(5, &torn), (6, &rest)].map(|(n, turn)| turn_pcm(7, n, turn));
         let first = session(5, Vec::new(), vec![Spoken::Turn(torn.clone())]);

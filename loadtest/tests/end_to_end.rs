@@ -72,7 +72,9 @@ fn frames_of_any_length_bursts_and_holes_leave_no_trace_in_the_audio() {
 #[test]
 fn the_model_may_hear_8_khz() {
     let script = Script::listen();
-    let harness = start_with(script, |config| config.with("VOCARIS_GEMINI_UPLINK_RATE", "8000"));
+    let harness = start_with(script, |config| {
+        config.with("VOCARIS_GEMINI_UPLINK_RATE", "8000").with("VOCARIS_TIMERS_GREETING_HOLD", "0s")
+    });
     let calls = vec![harness.spec(0, MediaPlan::steady(500))];
     let (report, _) = judged(harness, calls);
     assert!(report.is_good(), "{report}");
@@ -117,7 +119,8 @@ fn an_interruption_voids_all_that_was_not_heard() {
 fn audio_from_before_the_model_is_ready_is_not_lost() {
     let mut script = Script::listen();
     script.setup_after = Some(700 * MILLIS);
-    let harness = start(script);
+    // This model never greets: what the caller says is not to wait for that.
+    let harness = start_with(script, |config| config.with("VOCARIS_TIMERS_GREETING_HOLD", "0s"));
     let calls = vec![harness.spec(0, MediaPlan::steady(1500))];
     let (report, _) = judged(harness, calls);
     assert!(report.is_good(), "{report}");

@@ -14,6 +14,9 @@
 //! is kept for it. Without one, a call that would be let in needs a free place. A copy of both
 //! tracks of a call takes no place and is let in by its own good token alone, in every mode.
 //!
+//! A browser needs an address on the allow list, where there is one, and one of the tokens, where
+//! there are any.
+//!
 //! In:       settings, a token's check, whether the relay drains and has a place.
 //! Out:      in, in with a remark, or refused and why.
 //! Bounds:   [`USED_TOKENS_MAX`]; at it a call that shows a token is refused as full.
@@ -21,6 +24,7 @@
 
 use std::collections::{HashSet, VecDeque};
 
+use super::secrets::Bearer;
 use crate::call::Refusal;
 use crate::config::SignatureMode;
 use crate::limits::USED_TOKENS_MAX;
@@ -49,13 +53,13 @@ impl TokenCheck {
     /// The label in figures.
     pub(super) const fn label(self) -> &'static str {
         match self {
-            TokenCheck::Good => "token_valid",
-            TokenCheck::OfNoCall => "token_of_no_call",
-            TokenCheck::Missing => "token_missing",
-            TokenCheck::Wrong => "token_wrong",
-            TokenCheck::Expired => "token_expired",
-            TokenCheck::Used => "token_used",
-            TokenCheck::NoRoom => "token_no_room",
+            TokenCheck::Good => "valid",
+            TokenCheck::OfNoCall => "of_no_call",
+            TokenCheck::Missing => "missing",
+            TokenCheck::Wrong => "wrong",
+            TokenCheck::Expired => "expired",
+            TokenCheck::Used => "used",
+            TokenCheck::NoRoom => "no_room",
         }
     }
 
@@ -85,6 +89,8 @@ pub(super) enum Facts {
         draining: bool,
         /// Whether a place is free.
         has_room: bool,
+        /// Whether the caller's number may have one more call.
+        number_has_room: bool,
     },
     /// A copy of both tracks of a carrier's call.
     Fork {
@@ -95,6 +101,10 @@ pub(super) enum Facts {
     Web {
         /// Whether browsers are served at all.
         enabled: bool,
+        /// Whether its address is allowed.
+        is_allowed: bool,
+        /// What became of its token.
+        bearer: Bearer,
         /// Whether new calls are no longer taken.
         draining: bool,
         /// Whether a place is free.
@@ -115,17 +125,19 @@ pub(super) enum Verdict {
 
 /// Decides. Who is not let in anyway does not learn how full the relay is.
 pub(super) fn verdict(facts: Facts) -> Verdict {
-    let verdict = verdict_with_room(facts);
-    let lacks_place = match facts {
-        Facts::Web { has_room, .. } => !has_room,
+    let lack = match facts {
+        Facts::Web { has_room, .. } => (!has_room).then_some(Refusal::Full),
         // It belongs to a call that has its place.
-        Facts::Fork { .. } => false,
-        Facts::Twilio { token: TokenCheck::Good | TokenCheck::OfNoCall, .. } => false,
-        Facts::Twilio { has_room, .. } => !has_room,
+        Facts::Fork { .. } => None,
+        // Its place is kept.
+        Facts::Twilio { token: TokenCheck::Good | TokenCheck::OfNoCall, .. } => None,
+        Facts::Twilio { has_room: false, .. } => Some(Refusal::Full),
+        Facts::Twilio { number_has_room: false, .. } => Some(Refusal::NumberFull),
+        Facts::Twilio { .. } => None,
     };
-    match verdict {
-        Verdict::In | Verdict::InDespite(_) if lacks_place => Verdict::Refused(Refusal::Full),
-        verdict => verdict,
+    match (verdict_with_room(facts), lack) {
+        (Verdict::In | Verdict::InDespite(_), Some(refusal)) => Verdict::Refused(refusal),
+        (verdict, _) => verdict,
     }
 }
 
@@ -134,6 +146,9 @@ fn verdict_with_room(facts: Facts) -> Verdict {
         Facts::Web { draining: true, .. } => return Verdict::Refused(Refusal::Draining),
         // A browser that came in by the unmarked door: there is nothing it could show.
         Facts::Web { enabled: false, .. } => return Verdict::Refused(Refusal::NoToken),
+        Facts::Web { is_allowed: false, .. } => return Verdict::Refused(Refusal::NotAllowed),
+        Facts::Web { bearer: Bearer::Missing, .. } => return Verdict::Refused(Refusal::NoToken),
+        Facts::Web { bearer: Bearer::Wrong, .. } => return Verdict::Refused(Refusal::BadToken),
         Facts::Web { .. } => return Verdict::In,
         // Nobody but our own TwiML asks for one.
         Facts::Fork { token } => return token.refusal().map_or(Verdict::In, Verdict::Refused),
@@ -218,11 +233,19 @@ mod tests {
         TokenCheck::NoRoom,
     ];
 
+    fn stream(mode: SignatureMode, token: TokenCheck, draining: bool, has_room: bool) -> Facts {
+        Facts::Twilio { mode, token, draining, has_room, number_has_room: true }
+    }
+
+    fn browser(enabled: bool, is_allowed: bool, bearer: Bearer) -> Facts {
+        Facts::Web { enabled, is_allowed, bearer, draining: false, has_room: true }
+    }
+
     #[test]
     fn a_good_token_always_opens_and_a_full_memory_never_does() {
         for mode in MODES {
             for draining in [false, true] {
-                let of = |token| verdict(Facts::Twilio { mode, token, draining, has_room: false });
+                let of = |token| verdict(stream(mode, token, draining, false));
                 assert_eq!(of(TokenCheck::Good), Verdict::In);
                 assert!(matches!(of(TokenCheck::NoRoom), Verdict::Refused(_)));
             }
@@ -240,7 +263,7 @@ mod tests {
             (TokenCheck::Used, Refusal::UsedToken, Refused(Refusal::UsedToken)),
         ];
         for (token, refusal, off) in table {
-            let of = |mode| verdict(Facts::Twilio { mode, token, draining: false, has_room: true });
+            let of = |mode| verdict(stream(mode, token, false, true));
             assert_eq!(of(SignatureMode::Require), Refused(refusal), "{token:?}");
             assert_eq!(of(SignatureMode::Warn), InDespite(refusal), "{token:?}");
             assert_eq!(of(SignatureMode::Off), off, "{token:?}");
@@ -251,8 +274,7 @@ mod tests {
     fn while_draining_only_a_call_answered_before_is_let_in() {
         for mode in MODES {
             for token in CHECKS {
-                let facts = Facts::Twilio { mode, token, draining: true, has_room: true };
-                let verdict = verdict(facts);
+                let verdict = verdict(stream(mode, token, true, true));
                 let expected = match token {
                     TokenCheck::Good => Verdict::In,
                     _ => Verdict::Refused(Refusal::Draining),
@@ -261,7 +283,8 @@ mod tests {
             }
         }
         for enabled in [false, true] {
-            let facts = Facts::Web { enabled, draining: true, has_room: true };
+            let (is_allowed, bearer, draining, has_room) = (true, Bearer::Good, true, true);
+            let facts = Facts::Web { enabled, is_allowed, bearer, draining, has_room };
             assert_eq!(verdict(facts), Verdict::Refused(Refusal::Draining));
         }
     }
@@ -276,18 +299,64 @@ mod tests {
 
     #[test]
     fn a_browser_is_let_in_where_browsers_are_served() {
-        let of = |enabled, has_room| verdict(Facts::Web { enabled, draining: false, has_room });
-        assert_eq!(of(true, true), Verdict::In);
-        assert_eq!(of(true, false), Verdict::Refused(Refusal::Full));
-        assert_eq!(of(false, false), Verdict::Refused(Refusal::NoToken));
+        let of = |facts| verdict(facts);
+        let free = browser(true, true, Bearer::Good);
+        assert_eq!(of(free), Verdict::In);
+        assert_eq!(of(browser(true, false, Bearer::Good)), Verdict::Refused(Refusal::NotAllowed));
+        assert_eq!(of(browser(true, false, Bearer::Wrong)), Verdict::Refused(Refusal::NotAllowed));
+        assert_eq!(of(browser(true, true, Bearer::Missing)), Verdict::Refused(Refusal::NoToken));
+        assert_eq!(of(browser(true, true, Bearer::Wrong)), Verdict::Refused(Refusal::BadToken));
+        assert_eq!(of(browser(false, true, Bearer::Good)), Verdict::Refused(Refusal::NoToken));
+    }
+
+    #[test]
+    fn a_browser_that_is_not_let_in_does_not_learn_how_full_it_is() {
+        for (is_allowed, bearer) in [
+            (true, Bearer::Good),
+            (false, Bearer::Good),
+            (true, Bearer::Missing),
+            (true, Bearer::Wrong),
+        ] {
+            let facts = |has_room| Facts::Web {
+                enabled: true,
+                is_allowed,
+                bearer,
+                draining: false,
+                has_room,
+            };
+            let full = match verdict(facts(true)) {
+                Verdict::In => Verdict::Refused(Refusal::Full),
+                refused => refused,
+            };
+            assert_eq!(verdict(facts(false)), full);
+        }
+    }
+
+    #[test]
+    fn a_number_with_all_its_calls_gets_no_other_but_one_that_was_promised() {
+        for mode in MODES {
+            for token in CHECKS {
+                let of = |number_has_room| {
+                    let (draining, has_room) = (false, true);
+                    verdict(Facts::Twilio { mode, token, draining, has_room, number_has_room })
+                };
+                let is_promised = matches!(token, TokenCheck::Good | TokenCheck::OfNoCall);
+                let expected = match of(true) {
+                    Verdict::In | Verdict::InDespite(_) if !is_promised => {
+                        Verdict::Refused(Refusal::NumberFull)
+                    }
+                    verdict => verdict,
+                };
+                assert_eq!(of(false), expected, "{mode:?} {token:?}");
+            }
+        }
     }
 
     #[test]
     fn without_a_free_place_only_a_promised_call_is_let_in() {
         for mode in MODES {
             for token in CHECKS {
-                let of =
-                    |has_room| verdict(Facts::Twilio { mode, token, draining: false, has_room });
+                let of = |has_room| verdict(stream(mode, token, false, has_room));
                 let is_promised = matches!(token, TokenCheck::Good | TokenCheck::OfNoCall);
                 let expected = match of(true) {
                     Verdict::In | Verdict::InDespite(_) if !is_promised => {

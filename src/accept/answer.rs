@@ -62,6 +62,11 @@ impl Answer {
         Answer::json(status, format!("{{\"error\":\"{why}\"}}"))
     }
 
+    /// The 401 to a request that lacks a token, or shows a wrong one.
+    pub(super) fn unauthorized(why: &str) -> Answer {
+        Answer::error(401, why).with("WWW-Authenticate", "Bearer")
+    }
+
     /// A calendar that may be kept, and asked for again by its tag.
     pub(super) fn calendar(text: &str, tag: String) -> Answer {
         Answer::new(200, "text/calendar; charset=utf-8", text.as_bytes().to_vec()).revalidated(tag)

@@ -3,7 +3,7 @@
 //! Every one of them is signed, and the signature is checked as the settings say: refused with 403,
 //! logged and let in, or not looked at.
 //!
-//! In:       requests with their forms.
+//! In:       requests with their forms, or with a JSON object whose signed address holds its hash.
 //! Out:      TwiML, 204, or an error.
 //! Bounds:   [`CALL_SID_MAX_BYTES`]; a form's by `wire::form`; log lines by `accept::limiter`.
 //! Not here: how a form, a signature, a token or TwiML is spelled (`wire`), who is let in at the
@@ -18,19 +18,31 @@ use super::endings::{CALL_SID_MAX_BYTES, Sequel};
 use super::limiter::LeftOut;
 use super::origin::Origin;
 use super::request::Request;
+use super::routes::JSON;
 use crate::call::Refusal;
 use crate::clock::Nanos;
 use crate::config::{Busy, SignatureMode};
 use crate::wire::http::Method;
-use crate::wire::signature::{Claim, Keys, SignatureError, webhook_candidates};
+use crate::wire::signature::{Claim, Keys, SignatureError, body_hash_matches, webhook_candidates};
 use crate::wire::{form, twiml};
 
 /// How the name begins that a token is minted for when the webhook named no call. Random digits
 /// follow it, so that two such tokens of one second are two.
 pub(super) const NO_CALL: &str = "no-call-";
 
-/// Fields of a form or query, decoded.
+/// Fields of a form, a query or a JSON object, decoded.
 type Fields = Vec<(String, String)>;
+
+/// What was signed besides the address.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Signed<'r> {
+    /// Of a handshake: nothing.
+    Handshake,
+    /// Of a webhook: the fields of its form, or none where they stand in the query.
+    Form(&'r [(String, String)]),
+    /// Of a webhook: a body whose hash the address holds.
+    Hashed(&'r [u8]),
+}
 
 impl Desk {
     /// The webhook: TwiML that leads the call to our stream. The same call asked for twice gets
@@ -47,7 +59,7 @@ impl Desk {
         let Some(origin) = self.origin(request) else {
             return Answer::error(400, "no Host, and no server.public_url is set");
         };
-        let vouched = match self.check_webhook(now, request, &fields, &origin) {
+        let vouched = match self.check_webhook(now, request, &fields, body, &origin) {
             Ok(vouched) => vouched,
             Err(answer) => return answer,
         };
@@ -60,10 +72,14 @@ impl Desk {
             false => self.limiters.webhooks.may_speak(now),
         };
         let shown = Shown(call_sid.unwrap_or("none"));
+        let number = form::value(&fields, "From");
         let refusal = match self.welcome() {
-            Welcome::Yes => None,
             // A place is kept for it already.
             _ if call_sid.is_some_and(|call_sid| self.is_promised(call_sid)) => None,
+            // Its stream is asked for once more.
+            Welcome::Yes if call_sid.is_some_and(|sid| self.guests.is_inside(sid)) => None,
+            Welcome::Yes if self.is_number_full(number) => Some(Refusal::NumberFull),
+            Welcome::Yes => None,
             Welcome::Full => Some(Refusal::Full),
             Welcome::Draining => Some(Refusal::Draining),
         };
@@ -129,7 +145,7 @@ impl Desk {
                 &nobody
             }
         };
-        let token = self.promise(bound_to);
+        let token = self.promise(bound_to, form::value(fields, "From"));
         if let Some(call_sid) = call_sid {
             self.endings.expect(now, call_sid);
         }
@@ -196,7 +212,8 @@ impl Desk {
 
     /// Where the carrier reaches us; `None` if neither settings nor request say it.
     pub(super) fn origin(&self, request: &Request) -> Option<Origin> {
-        Origin::new(self.config.server.public_url.as_deref(), request.host.as_deref())
+        let public_url = self.config.server.public_url.as_deref();
+        Origin::new(public_url, request.host.as_deref(), request.client.secure)
     }
 
     fn signed_fields(
@@ -208,7 +225,7 @@ impl Desk {
         let fields = fields(request, body)?;
         let no_host = || Answer::error(400, "no Host, and no server.public_url is set");
         let origin = self.origin(request).ok_or_else(no_host)?;
-        self.check_webhook(now, request, &fields, &origin)?;
+        self.check_webhook(now, request, &fields, body, &origin)?;
         Ok(fields)
     }
 
@@ -217,11 +234,16 @@ impl Desk {
         now: Nanos,
         request: &Request,
         fields: &Fields,
+        body: &[u8],
         origin: &Origin,
     ) -> Result<bool, Answer> {
         let candidates = webhook_candidates(&origin.http(), request.target(), &[]);
-        // What stands in a query is signed as part of the address.
-        let signed = if request.method == Method::Post { &fields[..] } else { &[] };
+        let signed = match request.method {
+            Method::Post if is_json(request) => Signed::Hashed(body),
+            Method::Post => Signed::Form(fields),
+            // What stands in a query is signed as part of the address.
+            _ => Signed::Form(&[]),
+        };
         self.check_signature(now, request, &candidates, signed)
     }
 
@@ -234,33 +256,52 @@ impl Desk {
         now: Nanos,
         request: &Request,
         candidates: &[String],
-        fields: &[(String, String)],
+        signed: Signed<'_>,
     ) -> Result<bool, Answer> {
         let mode = self.config.twilio.signature;
+        let signatures = &self.shared.signatures;
+        let counted = match signed {
+            Signed::Handshake => &signatures.handshake,
+            Signed::Form(_) | Signed::Hashed(_) => &signatures.webhook,
+        };
         if mode == SignatureMode::Off {
-            self.shared.signatures.count("not_checked");
+            counted.count("not_checked");
             return Ok(false);
         }
-        let keys = Keys { tokens: &self.auth_tokens, ..Keys::default() };
+        let keys = Keys {
+            tokens: &self.auth_tokens,
+            shared: &self.shared_keys,
+            require_shared: self.config.twilio.require_shared,
+        };
         let claim = Claim {
             signature: request.signature.as_deref(),
             settings: request.signature_settings.as_deref(),
         };
-        let (label, why) = match keys.verify(claim, candidates, fields) {
+        let fields = if let Signed::Form(fields) = signed { fields } else { &[] };
+        let checked = keys.verify(claim, candidates, fields).and_then(|()| match signed {
+            Signed::Hashed(body) if !body_hash_matches(request.target(), body) => {
+                Err(SignatureError::WrongBody)
+            }
+            _ => Ok(()),
+        });
+        let fault = match checked {
             Ok(()) => {
-                self.shared.signatures.count("valid");
+                counted.count("valid");
                 return Ok(true);
             }
-            Err(SignatureError::Missing) => ("missing", "no signature"),
-            Err(_) => ("wrong", "the signature does not fit"),
+            Err(fault) => fault,
         };
-        self.shared.signatures.count(label);
+        counted.count(fault.label());
+        let why = match fault {
+            SignatureError::Missing => "no signature",
+            _ => "the signature does not fit",
+        };
         if let Some(left_out) = self.limiters.forged.may_speak(now) {
-            let (path, peer) = (request.path(), request.peer);
+            let (path, peer, why) = (request.path(), request.client.address, fault.label());
             let tried = Tried { urls: candidates, with_query: !self.config.log.redact_numbers };
             log::warn!(
                 target: "twilio",
-                "event=unsigned peer={peer} path={path} why=\"{why}\" tried=\"{tried}\"{left_out}"
+                "event=unsigned peer={peer} path={path} why={why} tried=\"{tried}\"{left_out}"
             );
         }
         match mode {
@@ -272,6 +313,9 @@ impl Desk {
 
 /// The fields of a request: of its form, or of its query where it is no POST.
 fn fields(request: &Request, body: &[u8]) -> Result<Fields, Answer> {
+    if request.method == Method::Post && is_json(request) {
+        return json_fields(body);
+    }
     let text = if request.method == Method::Post { body } else { request.query().as_bytes() };
     form::parse(text).map_err(|fault| {
         Answer::error(
@@ -283,6 +327,28 @@ fn fields(request: &Request, body: &[u8]) -> Result<Fields, Answer> {
             },
         )
     })
+}
+
+fn is_json(request: &Request) -> bool {
+    request.content_type.as_deref() == Some(JSON)
+}
+
+/// The members of a JSON object that are texts, numbers or truths; of a name that comes twice the
+/// last.
+fn json_fields(body: &[u8]) -> Result<Fields, Answer> {
+    let members: serde_json::Map<String, serde_json::Value> =
+        serde_json::from_slice(body).map_err(|_| Answer::error(400, "not a JSON object"))?;
+    if members.len() > form::FIELDS_MAX {
+        return Err(Answer::error(400, "too many members in the object"));
+    }
+    let fields = members.into_iter().filter_map(|(name, value)| match value {
+        serde_json::Value::String(text) => Some((name, text)),
+        value @ (serde_json::Value::Number(_) | serde_json::Value::Bool(_)) => {
+            Some((name, value.to_string()))
+        }
+        _ => None,
+    });
+    Ok(fields.collect())
 }
 
 /// A stranger's text in a log line: short, on one line, nothing a terminal obeys.

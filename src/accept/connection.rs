@@ -22,9 +22,11 @@ use std::time::Duration;
 use mio::{Registry, Token};
 
 use super::answer::{Answer, Terms, status_label};
+use super::client::Standing;
 use super::desk::{Desk, Outcome, Placed};
 use super::request::Request;
 use super::routes::Route;
+use super::young::Shares;
 use crate::buf::{RecvBuf, SendBuf};
 use crate::clock::Nanos;
 #[cfg(doc)]
@@ -82,6 +84,7 @@ pub(super) struct Context<'a> {
     pub(super) now: Nanos,
     pub(super) deadlines: Deadlines,
     pub(super) desk: &'a mut Desk,
+    pub(super) shares: &'a mut Shares,
     /// Where every read goes first, so that waiting connections hold no read buffers.
     pub(super) scratch: &'a mut RecvBuf,
     /// As `scratch`, for connections with TLS.
@@ -92,7 +95,12 @@ pub(super) struct Context<'a> {
 #[derive(Debug)]
 pub(super) struct Connection {
     socket: Stream,
+    /// The socket's other end.
     peer: IpAddr,
+    /// Whose share of connections it is from; `None`: a trusted proxy's, that waits for a request.
+    counts_for: Option<IpAddr>,
+    /// Whether it came to the address for figures.
+    is_admin: bool,
     input: RecvBuf,
     output: SendBuf,
     state: State,
@@ -181,21 +189,25 @@ pub(super) enum End {
 pub(super) struct BecomeCall {
     pub(super) socket: Stream,
     pub(super) unread: Vec<u8>,
+    /// Its client, whose share it is from.
     pub(super) peer: IpAddr,
     pub(super) placed: Placed,
 }
 
 impl Connection {
-    /// A connection that has just been accepted.
+    /// A connection of `peer` that has just been accepted, and is from the share of `counts_for`.
     pub(super) fn new(
         socket: Stream,
         peer: IpAddr,
+        counts_for: Option<IpAddr>,
         now: Nanos,
         deadlines: Deadlines,
     ) -> Connection {
         Connection {
             socket,
             peer,
+            counts_for,
+            is_admin: false,
             input: RecvBuf::new(),
             output: SendBuf::new(),
             state: State::Idle,
@@ -206,8 +218,14 @@ impl Connection {
         }
     }
 
-    pub(super) fn peer(&self) -> IpAddr {
-        self.peer
+    /// At the address for figures.
+    pub(super) fn at_admin(self) -> Connection {
+        Connection { is_admin: true, ..self }
+    }
+
+    /// Whose share of connections it is from.
+    pub(super) fn counts_for(&self) -> Option<IpAddr> {
+        self.counts_for
     }
 
     /// When [`Connection::expire`] is due.
@@ -272,7 +290,10 @@ impl Connection {
     fn read_head(&mut self, context: &mut Context<'_>) -> Step {
         let decoded = decode_request(self.input.unused());
         let (request, used) = match decoded {
-            Ok(HeadDecoded::Head { head, used }) => (Request::new(&head, self.peer), used),
+            Ok(HeadDecoded::Head { head, used }) => {
+                let trusted = &context.desk.config.server.trusted_proxies;
+                (Request::new(&head, self.peer, trusted), used)
+            }
             Ok(HeadDecoded::NeedMore) => return self.wait_for_head(context),
             Err(fault) => {
                 let head_only = self.begins_with_head();
@@ -311,7 +332,20 @@ impl Connection {
 
     /// A head is whole: refuse it now, or read its body first.
     fn take_request(&mut self, context: &mut Context<'_>, request: Request) -> Step {
-        let route = match context.desk.route(&request) {
+        if request.client.standing == Standing::Unknown {
+            context.desk.shared.connections.count("bad_forwarded");
+        }
+        if self.counts_for.is_none() {
+            let client = request.client.address;
+            if !context.shares.take(client) {
+                context.desk.shared.connections.count("too_many_of_one_address");
+                let answer = Answer::error(429, "too many connections from this address");
+                let head_only = request.method == Method::Head;
+                return self.answer(context, &answer, Terms { keep_alive: false, head_only });
+            }
+            self.counts_for = Some(client);
+        }
+        let route = match context.desk.route(&request, self.is_admin) {
             Ok(route) => route,
             Err(answer) => {
                 // An unread body would be taken for the next request.
@@ -406,6 +440,12 @@ impl Connection {
             State::Answering(Then::NextRequest) => {
                 self.state = State::Idle;
                 self.deadline = context.now.plus(context.deadlines.keep_alive);
+                // The proxy's next request may be of another client.
+                if context.desk.config.server.trusted_proxies.contains(self.peer)
+                    && let Some(client) = self.counts_for.take()
+                {
+                    context.shares.give_back(client);
+                }
                 Step::On
             }
             State::Answering(Then::Call(_)) => Step::Over(End::Call),
@@ -512,8 +552,9 @@ impl Connection {
 
     /// The parts of a connection that ended as [`End::Call`]; `None` if it did not.
     pub(super) fn into_call(self, registry: &Registry) -> Option<BecomeCall> {
-        let Connection { mut socket, peer, input, state, .. } = self;
+        let Connection { mut socket, peer, counts_for, input, state, .. } = self;
         let State::Answering(Then::Call(placed)) = state else { return None };
+        let peer = counts_for.unwrap_or(peer);
         socket.deregister(registry).ok()?;
         Some(BecomeCall { socket, unread: input.unused().to_vec(), peer, placed })
     }

@@ -16,14 +16,18 @@ use super::admission::{self, TokenCheck, Use, UsedTokens, Verdict, mark_of, verd
 use super::answer::Answer;
 use super::carrier::NO_CALL;
 use super::endings::Endings;
-use super::guests::Guests;
+use super::guests::{Guests, Kept, Pass};
 use super::limiter::Limiters;
 use super::page::Page;
-use crate::call::{CallId, Class, Door, Ending, Facts, LineFault, Opening, Refusal};
+use super::secrets::Bearer;
+use crate::call::{
+    CallId, Class, Door, Ending, Facts, LineFault, Opening, Refusal, telling_number,
+};
 use crate::clock::{Nanos, unix_seconds};
 use crate::config::Config;
 use crate::mail::{CallKey, DialLetter, Load, WorkerLetter};
 use crate::metrics::Shared;
+use crate::wire::signature::SharedKey;
 use crate::wire::token::{TOKEN_TTL_SECONDS, TokenError, TokenKey, mint, verify};
 
 /// How long a failed accept keeps the relay from calling itself ready.
@@ -49,6 +53,23 @@ pub(super) enum Outcome {
 pub(super) struct Placed {
     pub(super) place: Place,
     pub(super) door: Door,
+    pub(super) pass: Pass,
+}
+
+/// What became of a stream's token.
+struct Shown {
+    check: TokenCheck,
+    /// The number of the caller it was given out to.
+    number: Option<String>,
+}
+
+/// A verdict, and what it rests on.
+struct Judged {
+    verdict: Verdict,
+    /// A token says that the call is what it claims to be.
+    vouched: bool,
+    /// The caller's number, where it tells callers apart.
+    number: Option<String>,
 }
 
 /// One call's place on a worker, counted in its load; given back when dropped, unless the worker
@@ -101,6 +122,7 @@ pub(super) struct Desk {
     pub(super) limiters: Limiters,
     /// The secrets the carrier may sign with.
     pub(super) auth_tokens: Vec<String>,
+    pub(super) shared_keys: Vec<SharedKey>,
     /// Signs the per-call tokens; lives as long as the process.
     pub(super) token_key: TokenKey,
     /// Signs the tokens of copies of a call's tracks: neither opens the other's door.
@@ -136,8 +158,14 @@ impl Desk {
             calls => calls.min(all_workers),
         };
         let auth_tokens = &config.twilio.auth_tokens;
+        let shared_keys = config
+            .twilio
+            .shared_keys
+            .iter()
+            .map(|key| SharedKey { id: key.id.clone(), secret: key.secret.reveal().to_owned() });
         Desk {
             auth_tokens: auth_tokens.iter().map(|token| token.reveal().to_owned()).collect(),
+            shared_keys: shared_keys.collect(),
             load,
             shared,
             neighbours,
@@ -186,13 +214,22 @@ impl Desk {
         self.guests.promised(unix_seconds()) > 0
     }
 
-    /// Keeps a place for the call that `name` stands for. Returns the token that takes it.
-    pub(super) fn promise(&mut self, name: &str) -> String {
+    /// Whether `number` has all the calls it may have. A number that tells no callers apart never
+    /// has.
+    pub(super) fn is_number_full(&mut self, number: Option<&str>) -> bool {
+        let max = self.config.limits.max_calls_per_number;
+        let number = number.and_then(telling_number).filter(|_| max > 0);
+        number.is_some_and(|number| self.guests.calls_of(number, unix_seconds()) >= max)
+    }
+
+    /// Keeps a place for the call that `name` stands for, from `number`. Returns the token that
+    /// takes it.
+    pub(super) fn promise(&mut self, name: &str, number: Option<&str>) -> String {
         let now_unix = unix_seconds();
         let token = mint(&self.token_key, name, now_unix, TOKEN_TTL_SECONDS);
         let until = now_unix.saturating_add(TOKEN_TTL_SECONDS);
         let mark = mark_of(&token).expect("our tokens are long enough");
-        if let Some(bad) = self.guests.promise(name, until, mark) {
+        if let Some(bad) = self.guests.promise(name, until, mark, number.and_then(telling_number)) {
             self.used_tokens.take(now_unix, bad);
         }
         token
@@ -238,7 +275,7 @@ impl Desk {
         id: CallId,
         opening: &Opening,
     ) -> Option<IpAddr> {
-        let (verdict, vouched) = self.judge(call, opening);
+        let Judged { verdict, vouched, number } = self.judge(call, id, opening);
         match verdict {
             Verdict::In => {}
             Verdict::InDespite(refusal) => {
@@ -270,7 +307,7 @@ impl Desk {
             }
             Opening::Web { .. } => None,
         };
-        let let_in = self.guests.let_in(now, id, call, call_sid, vouched);
+        let let_in = self.guests.let_in(now, id, call, call_sid, vouched, number);
         if let Some(call_sid) = call_sid {
             self.endings.forget(call_sid);
         }
@@ -281,34 +318,55 @@ impl Desk {
         let_in.arrived_from
     }
 
-    /// The verdict, and whether a token says that the call is what it claims to be.
-    fn judge(&mut self, call: CallKey, opening: &Opening) -> (Verdict, bool) {
+    fn judge(&mut self, call: CallKey, id: CallId, opening: &Opening) -> Judged {
+        let of_nobody = |verdict| Judged { verdict, vouched: false, number: None };
         let draining = self.draining_since.is_some();
         let on_worker = self.guests.calls_on(call.worker, &self.load);
         let has_room = self.has_room() && on_worker < self.config.limits.max_calls_per_worker;
         match opening {
-            Opening::Web { agent, .. } => {
+            Opening::Web { agent, token, .. } => {
+                let Pass { is_allowed, bearer } = self.web_pass(id, token.as_deref());
                 let enabled = self.config.web.enabled;
-                let facts = admission::Facts::Web { enabled, draining, has_room };
                 let has_agent = self.config.web_agent(agent.as_deref()).is_some();
-                match verdict(facts) {
-                    Verdict::In if !has_agent => (Verdict::Refused(Refusal::NoAgent), false),
-                    verdict => (verdict, false),
-                }
+                let facts =
+                    admission::Facts::Web { enabled, is_allowed, bearer, draining, has_room };
+                of_nobody(match verdict(facts) {
+                    Verdict::In if !has_agent => Verdict::Refused(Refusal::NoAgent),
+                    verdict => verdict,
+                })
             }
             Opening::Fork { call_sid, token } => {
                 let token = self.use_fork_token(token.as_deref(), call_sid);
-                self.shared.signatures.count(token.label());
-                (verdict(admission::Facts::Fork { token }), false)
+                self.shared.signatures.token.count(token.label());
+                of_nobody(verdict(admission::Facts::Fork { token }))
             }
-            Opening::Twilio { call_sid, token, .. } => {
-                let token = self.use_token(token.as_deref(), call_sid);
-                self.shared.signatures.count(token.label());
+            Opening::Twilio { call_sid, token, from, .. } => {
+                let Shown { check: token, number } = self.use_token(token.as_deref(), call_sid);
+                self.shared.signatures.token.count(token.label());
+                let number =
+                    number.or_else(|| from.as_deref().and_then(telling_number).map(str::to_owned));
                 let mode = self.config.twilio.signature;
-                let verdict = verdict(admission::Facts::Twilio { mode, token, draining, has_room });
-                (verdict, token == TokenCheck::Good)
+                let number_has_room = !self.is_number_full(number.as_deref());
+                let facts =
+                    admission::Facts::Twilio { mode, token, draining, has_room, number_has_room };
+                let vouched = token == TokenCheck::Good;
+                Judged { verdict: verdict(facts), vouched, number }
             }
         }
+    }
+
+    /// What a browser showed, at its upgrade and in its `hello`: one good token is enough.
+    fn web_pass(&self, id: CallId, token: Option<&str>) -> Pass {
+        let web = &self.config.web;
+        // Of one that nobody remembers nothing is known.
+        let unknown =
+            Pass { is_allowed: web.allow.is_none(), bearer: Bearer::judge(None, &web.tokens) };
+        let pass = self.guests.pass_of(id).unwrap_or(unknown);
+        let bearer = match (pass.bearer, token) {
+            (Bearer::Good, _) | (_, None) => pass.bearer,
+            (_, token) => Bearer::judge(token, &web.tokens),
+        };
+        Pass { bearer, ..pass }
     }
 
     /// A call has ended. Returns the address that has one arriving socket less.
@@ -341,30 +399,33 @@ impl Desk {
     }
 
     /// Checks a stream's token; a good one is used up by it.
-    fn use_token(&mut self, token: Option<&str>, call_sid: &str) -> TokenCheck {
+    fn use_token(&mut self, token: Option<&str>, call_sid: &str) -> Shown {
+        let bad = |check| Shown { check, number: None };
         let Some(token) = token.filter(|token| !token.is_empty()) else {
-            return TokenCheck::Missing;
+            return bad(TokenCheck::Missing);
         };
         let now_unix = unix_seconds();
         let names_no_call = token.strip_prefix("v1.").and_then(|rest| rest.split_once('.'));
         let names_no_call = names_no_call.map(|(call, _)| call).filter(|s| s.starts_with(NO_CALL));
         let name = names_no_call.unwrap_or(call_sid);
         match verify(&self.token_key, token, name, now_unix) {
-            Err(TokenError::Expired) => return TokenCheck::Expired,
-            Err(_) => return TokenCheck::Wrong,
+            Err(TokenError::Expired) => return bad(TokenCheck::Expired),
+            Err(_) => return bad(TokenCheck::Wrong),
             Ok(()) => {}
         }
-        let Some(mark) = mark_of(token) else { return TokenCheck::Wrong };
+        let Some(mark) = mark_of(token) else { return bad(TokenCheck::Wrong) };
         match self.used_tokens.take(now_unix, mark) {
-            Use::Again => return TokenCheck::Used,
-            Use::NoRoom => return TokenCheck::NoRoom,
+            Use::Again => return bad(TokenCheck::Used),
+            Use::NoRoom => return bad(TokenCheck::NoRoom),
             Use::First => {}
         }
         // With one token, all the others of its call are used up.
-        for mark in self.guests.keep_promise(name) {
+        let Kept { marks, number } = self.guests.keep_promise(name);
+        for mark in marks {
             self.used_tokens.take(now_unix, mark);
         }
-        if names_no_call.is_some() { TokenCheck::OfNoCall } else { TokenCheck::Good }
+        let check = if names_no_call.is_some() { TokenCheck::OfNoCall } else { TokenCheck::Good };
+        Shown { check, number }
     }
 
     /// A token for a copy of the tracks of `call_sid`.

@@ -6,9 +6,12 @@
 //! Not here: which door (`accept::routes`), the socket's way to the worker (`accept::inbound`).
 
 use super::answer::Answer;
+use super::carrier::Signed;
 use super::desk::{Desk, Outcome, Placed, Welcome};
+use super::guests::Pass;
 use super::origin::is_own_page;
 use super::request::{Request, SUBPROTOCOL};
+use super::secrets::{Bearer, bearer_in};
 use crate::call::{Door, Refusal};
 use crate::clock::Nanos;
 use crate::limits::ARRIVALS_MAX;
@@ -27,10 +30,10 @@ impl Desk {
         {
             return Outcome::Answer(answer);
         }
-        if !self.is_own_page(request) {
-            self.shared.http_faults.count("foreign_page");
-            return Outcome::Answer(Answer::error(403, "a page of another origin"));
-        }
+        let pass = match self.check_browser(now, request, door) {
+            Ok(pass) => pass,
+            Err(answer) => return Outcome::Answer(answer),
+        };
         let may_be_promised = door == Door::Twilio && self.has_promises();
         let refusal = match self.welcome() {
             Welcome::Yes => None,
@@ -54,11 +57,51 @@ impl Desk {
         let mut response = Vec::new();
         write_accepted(&mut response, &upgrade.accept, is_ours.then_some(SUBPROTOCOL));
         self.shared.upgrades.count(label(door));
-        Outcome::Upgrade { placed: Placed { place: self.place(worker), door }, response }
+        Outcome::Upgrade { placed: Placed { place: self.place(worker), door, pass }, response }
     }
 
-    /// Whether no page, or one of ours, asks.
+    /// Refuses what no browser that may talk to us sends; returns what counts if it is one. A
+    /// carrier says no `Origin`: who does is a browser.
+    fn check_browser(&mut self, now: Nanos, request: &Request, door: Door) -> Result<Pass, Answer> {
+        let web = &self.config.web;
+        let pass = Pass {
+            is_allowed: request.client.is_in(web.allow.as_ref()),
+            bearer: Bearer::judge(bearer_in(request.authorization.as_deref()), &web.tokens),
+        };
+        let is_browser =
+            door == Door::Web || (door == Door::Unknown && request.page_origin.is_some());
+        if is_browser && !pass.is_allowed {
+            self.turn_away(now, request, Refusal::NotAllowed);
+            return Err(Answer::error(403, "this address is not allowed"));
+        }
+        if !self.is_own_page(request) {
+            self.shared.http_faults.count("foreign_page");
+            return Err(Answer::error(403, "a page of another origin"));
+        }
+        // One without a token may say it in its first message.
+        if is_browser && pass.bearer == Bearer::Wrong {
+            self.turn_away(now, request, Refusal::BadToken);
+            return Err(Answer::unauthorized("wrong token"));
+        }
+        Ok(pass)
+    }
+
+    /// Counts a browser that is refused before its upgrade, and says so.
+    fn turn_away(&mut self, now: Nanos, request: &Request, refusal: Refusal) {
+        self.count_refusal(refusal);
+        if let Some(left_out) = self.limiters.refused.may_speak(now) {
+            let (peer, reason) = (request.client.address, refusal.label());
+            log::warn!(target: "web", "event=refused peer={peer} reason={reason}{left_out}");
+        }
+    }
+
+    /// Whether no page, or one that may talk to us, asks.
     fn is_own_page(&self, request: &Request) -> bool {
+        let allowed = &self.config.web.allowed_origins;
+        if !allowed.is_empty() {
+            let page = request.page_origin.as_deref();
+            return page.is_none_or(|page| allowed.iter().any(|origin| origin == page));
+        }
         let public_url = self.config.server.public_url.as_deref();
         let host = request.host.as_deref();
         let page = request.page_origin.as_deref();
@@ -73,7 +116,7 @@ impl Desk {
             }
             None => Vec::new(),
         };
-        self.check_signature(now, request, &candidates, &[]).map(drop)
+        self.check_signature(now, request, &candidates, Signed::Handshake).map(drop)
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! A call counts against capacity from its webhook's answer until its token has expired, and from
 //! being let in until it has ended. In between, and without a webhook, it is only arriving: an open
-//! socket that holds no place, counted for its address.
+//! socket that holds no place, counted for its address. While a call counts, it counts for its
+//! caller's number, too.
 //!
 //! In:       tokens given out and used, upgrades, verdicts, endings.
 //! Out:      how many places are taken; which address is free of a socket again; which older
@@ -18,6 +19,7 @@ use std::time::Duration;
 
 use super::admission::Mark;
 use super::endings::CALL_SID_MAX_BYTES;
+use super::secrets::Bearer;
 use crate::call::CallId;
 use crate::clock::Nanos;
 #[cfg(doc)]
@@ -52,6 +54,8 @@ pub(super) struct Guests {
     forks: HashMap<String, Fork>,
     /// Of `inside`, by worker.
     on_worker: Vec<usize>,
+    /// Of `promises` and `inside`, by the caller's number.
+    by_number: HashMap<String, usize>,
     max_call_duration: Duration,
     sweep_after: Nanos,
 }
@@ -63,12 +67,33 @@ struct Promise {
     until: u64,
     /// Its tokens, oldest first; none is used.
     marks: Vec<Mark>,
+    /// The caller's number, where it tells callers apart.
+    number: Option<String>,
+}
+
+/// A promise that was kept.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Kept {
+    /// Every token it had.
+    pub(super) marks: Vec<Mark>,
+    /// The caller's number.
+    pub(super) number: Option<String>,
+}
+
+/// What an upgrade showed that counts only if a browser turns out to have asked for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Pass {
+    /// Whether its address is allowed.
+    pub(super) is_allowed: bool,
+    /// What became of the token in its head.
+    pub(super) bearer: Bearer,
 }
 
 /// A WebSocket that has not yet been let in.
 #[derive(Debug)]
 struct Arriving {
     peer: IpAddr,
+    pass: Pass,
 }
 
 /// A call that was let in.
@@ -76,6 +101,8 @@ struct Arriving {
 struct Inside {
     call: CallKey,
     call_sid: Option<String>,
+    /// The caller's number, where it tells callers apart.
+    number: Option<String>,
     /// Whether its token said that it is what it claims to be.
     vouched: bool,
     /// When it would have been too long.
@@ -125,18 +152,25 @@ impl Guests {
             by_call_sid: HashMap::new(),
             forks: HashMap::new(),
             on_worker: vec![0; workers],
+            by_number: HashMap::new(),
             max_call_duration,
             sweep_after: Nanos::ZERO,
         }
     }
 
-    /// A token bound to `name` is given out, good until the second `until`. Returns the token that
-    /// is good no longer, if there are too many.
-    pub(super) fn promise(&mut self, name: &str, until: u64, mark: Mark) -> Option<Mark> {
-        let promise = self
-            .promises
-            .entry(name.to_owned())
-            .or_insert_with(|| Promise { until, marks: Vec::new() });
+    /// A token bound to `name` is given out, good until the second `until`, to the caller of
+    /// `number`. Returns the token that is good no longer, if there are too many.
+    pub(super) fn promise(
+        &mut self,
+        name: &str,
+        until: u64,
+        mark: Mark,
+        number: Option<&str>,
+    ) -> Option<Mark> {
+        let promise = self.promises.entry(name.to_owned()).or_insert_with(|| {
+            count_in(&mut self.by_number, number);
+            Promise { until, marks: Vec::new(), number: number.map(str::to_owned) }
+        });
         promise.until = promise.until.max(until);
         self.promises_by_expiry.push_back((until, name.to_owned()));
         // Two tokens of one second are one.
@@ -147,9 +181,24 @@ impl Guests {
         (promise.marks.len() > TOKENS_PER_CALL_MAX).then(|| promise.marks.remove(0))
     }
 
-    /// A token bound to `name` is used: the promise is kept. Returns every token it had.
-    pub(super) fn keep_promise(&mut self, name: &str) -> Vec<Mark> {
-        self.promises.remove(name).map(|promise| promise.marks).unwrap_or_default()
+    /// A token bound to `name` is used: the promise is kept.
+    pub(super) fn keep_promise(&mut self, name: &str) -> Kept {
+        let Some(Promise { marks, number, .. }) = self.promises.remove(name) else {
+            return Kept::default();
+        };
+        count_out(&mut self.by_number, number.as_deref());
+        Kept { marks, number }
+    }
+
+    /// How many calls of `number` are promised or let in at the second `now_unix`.
+    pub(super) fn calls_of(&mut self, number: &str, now_unix: u64) -> usize {
+        self.forget_promises(now_unix);
+        self.by_number.get(number).copied().unwrap_or(0)
+    }
+
+    /// Whether the carrier's call `call_sid` is let in.
+    pub(super) fn is_inside(&self, call_sid: &str) -> bool {
+        self.by_call_sid.contains_key(call_sid)
     }
 
     /// Whether a place is kept for `name` at the second `now_unix`.
@@ -168,20 +217,25 @@ impl Guests {
         while self.promises_by_expiry.front().is_some_and(|&(until, _)| until < now_unix) {
             let Some((_, name)) = self.promises_by_expiry.pop_front() else { return };
             if self.promises.get(&name).is_some_and(|promise| promise.until < now_unix) {
-                self.promises.remove(&name);
+                self.keep_promise(&name);
             }
         }
     }
 
     /// A socket of `peer` has become a WebSocket.
-    pub(super) fn arrive(&mut self, now: Nanos, id: CallId, peer: IpAddr) {
-        self.arriving.insert(id, Arriving { peer });
+    pub(super) fn arrive(&mut self, now: Nanos, id: CallId, peer: IpAddr, pass: Pass) {
+        self.arriving.insert(id, Arriving { peer, pass });
         self.arriving_by_expiry.push_back((now.plus(ARRIVAL_KEPT), id));
     }
 
     /// Where an arriving call comes from.
     pub(super) fn peer_of(&self, id: CallId) -> Option<IpAddr> {
         self.arriving.get(&id).map(|arriving| arriving.peer)
+    }
+
+    /// What an arriving call showed at its upgrade.
+    pub(super) fn pass_of(&self, id: CallId) -> Option<Pass> {
+        self.arriving.get(&id).map(|arriving| arriving.pass)
     }
 
     /// How many are arriving.
@@ -193,7 +247,7 @@ impl Guests {
     pub(super) fn next_lost(&mut self, now: Nanos) -> Option<IpAddr> {
         while self.arriving_by_expiry.front().is_some_and(|&(until, _)| until <= now) {
             let (_, id) = self.arriving_by_expiry.pop_front()?;
-            if let Some(Arriving { peer }) = self.arriving.remove(&id) {
+            if let Some(Arriving { peer, .. }) = self.arriving.remove(&id) {
                 return Some(peer);
             }
         }
@@ -202,6 +256,7 @@ impl Guests {
 
     /// A call is let in. `vouched`: its token is of the carrier's call it names; then it takes the
     /// place of an older stream of that call. One that nobody vouches for replaces nobody.
+    /// `number`: the caller's.
     pub(super) fn let_in(
         &mut self,
         now: Nanos,
@@ -209,6 +264,7 @@ impl Guests {
         call: CallKey,
         call_sid: Option<&str>,
         vouched: bool,
+        number: Option<String>,
     ) -> LetIn {
         self.sweep(now);
         let arrived_from = self.arriving.remove(&id).map(|arriving| arriving.peer);
@@ -224,7 +280,8 @@ impl Guests {
         let until = now.plus(self.max_call_duration).plus(ENDING_LATE);
         let call_sid = call_sid.map(str::to_owned);
         self.on_worker[call.worker] += 1;
-        let before = self.inside.insert(id, Inside { call, call_sid, vouched, until });
+        count_in(&mut self.by_number, number.as_deref());
+        let before = self.inside.insert(id, Inside { call, call_sid, number, vouched, until });
         debug_assert!(before.is_none(), "a call is let in once");
         LetIn { arrived_from, older }
     }
@@ -254,10 +311,11 @@ impl Guests {
     /// A call has ended, let in or not.
     pub(super) fn end(&mut self, id: CallId) -> Gone {
         let arrived_from = self.arriving.remove(&id).map(|arriving| arriving.peer);
-        let Some(Inside { call, call_sid, vouched, .. }) = self.inside.remove(&id) else {
+        let Some(Inside { call, call_sid, vouched, number, .. }) = self.inside.remove(&id) else {
             return Gone { arrived_from, inside: None, spoke: false, fork: None };
         };
         self.on_worker[call.worker] -= 1;
+        count_out(&mut self.by_number, number.as_deref());
         let of_call = call_sid.filter(|call_sid| self.by_call_sid.get(call_sid) == Some(&id));
         if let Some(call_sid) = &of_call {
             self.by_call_sid.remove(call_sid);
@@ -293,9 +351,27 @@ impl Guests {
     }
 }
 
+fn count_in(by_number: &mut HashMap<String, usize>, number: Option<&str>) {
+    if let Some(number) = number {
+        *by_number.entry(number.to_owned()).or_default() += 1;
+    }
+}
+
+fn count_out(by_number: &mut HashMap<String, usize>, number: Option<&str>) {
+    let Some(number) = number else { return };
+    if let Some(calls) = by_number.get_mut(number) {
+        *calls -= 1;
+        if *calls == 0 {
+            by_number.remove(number);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const PASS: Pass = Pass { is_allowed: true, bearer: Bearer::Good };
 
     const PEER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1));
     const NOON: Nanos = Nanos(1_000_000_000);
@@ -317,33 +393,51 @@ mod tests {
     #[test]
     fn a_promise_holds_one_place_until_its_newest_token_expires() {
         let mut guests = guests();
-        assert_eq!(guests.promise("CA1", 100, [1; 32]), None);
-        assert_eq!(guests.promise("CA1", 110, [2; 32]), None);
-        assert_eq!(guests.promise("CA2", 110, [3; 32]), None);
+        assert_eq!(guests.promise("CA1", 100, [1; 32], None), None);
+        assert_eq!(guests.promise("CA1", 110, [2; 32], None), None);
+        assert_eq!(guests.promise("CA2", 110, [3; 32], None), None);
         assert_eq!((guests.promised(105), guests.is_promised("CA1", 110)), (2, true));
         assert_eq!(guests.promised(111), 0);
         assert!(guests.promises_by_expiry.is_empty());
     }
 
     #[test]
+    fn a_call_counts_for_its_number_from_its_promise_to_its_end() {
+        const NUMBER: &str = "+4930555010";
+        let mut guests = guests();
+        guests.promise("CA1", 100, [1; 32], Some(NUMBER));
+        guests.promise("CA1", 110, [2; 32], Some(NUMBER));
+        guests.promise("CA2", 110, [3; 32], Some(NUMBER));
+        guests.promise("CA3", 110, [4; 32], None);
+        assert_eq!(guests.calls_of(NUMBER, 105), 2);
+        let number = guests.keep_promise("CA1").number;
+        assert_eq!((number.as_deref(), guests.calls_of(NUMBER, 105)), (Some(NUMBER), 1));
+        guests.let_in(NOON, CallId(1), key(0), Some("CA1"), true, number);
+        assert!(guests.is_inside("CA1") && !guests.is_inside("CA2"));
+        assert_eq!((guests.calls_of(NUMBER, 105), guests.calls_of(NUMBER, 111)), (2, 1));
+        guests.end(CallId(1));
+        assert!(guests.by_number.is_empty());
+    }
+
+    #[test]
     fn a_promise_kept_uses_up_every_token_of_its_call() {
         let mut guests = guests();
         for n in 1..=TOKENS_PER_CALL_MAX as u8 {
-            assert_eq!(guests.promise("CA1", 100, [n; 32]), None);
-            assert_eq!(guests.promise("CA1", 100, [n; 32]), None, "the same once more");
+            assert_eq!(guests.promise("CA1", 100, [n; 32], None), None);
+            assert_eq!(guests.promise("CA1", 100, [n; 32], None), None, "the same once more");
         }
-        assert_eq!(guests.promise("CA1", 100, [99; 32]), Some([1; 32]), "one too many");
-        let marks = guests.keep_promise("CA1");
+        assert_eq!(guests.promise("CA1", 100, [99; 32], None), Some([1; 32]), "one too many");
+        let marks = guests.keep_promise("CA1").marks;
         assert_eq!((marks.len(), marks[0], guests.promised(100)), (8, [2; 32], 0));
-        assert_eq!(guests.keep_promise("CA1"), Vec::<Mark>::new());
+        assert_eq!(guests.keep_promise("CA1"), Kept::default());
     }
 
     #[test]
     fn an_arriving_socket_counts_for_its_address_until_it_is_let_in_ends_or_is_lost() {
         let mut guests = guests();
-        (1..=3).for_each(|n| guests.arrive(NOON, CallId(n), PEER));
+        (1..=3).for_each(|n| guests.arrive(NOON, CallId(n), PEER, PASS));
         assert_eq!((guests.arriving(), guests.calls(&load(3))), (3, 0));
-        let let_in = guests.let_in(NOON, CallId(1), key(0), None, false);
+        let let_in = guests.let_in(NOON, CallId(1), key(0), None, false, None);
         assert_eq!(let_in, LetIn { arrived_from: Some(PEER), older: None });
         let gone = guests.end(CallId(2));
         assert_eq!(gone.arrived_from, Some(PEER));
@@ -357,8 +451,8 @@ mod tests {
     #[test]
     fn a_copy_of_a_calls_tracks_holds_no_place_and_replaces_nobody() {
         let mut guests = guests();
-        guests.let_in(NOON, CallId(1), key(0), Some("CA1"), true);
-        guests.arrive(NOON, CallId(2), PEER);
+        guests.let_in(NOON, CallId(1), key(0), Some("CA1"), true, None);
+        guests.arrive(NOON, CallId(2), PEER, PASS);
         assert_eq!(guests.let_fork_in(NOON, CallId(2), key(7), "CA1"), Some(PEER));
         assert_eq!((guests.calls(&load(2)), guests.arriving()), (1, 0));
         let gone = Gone { arrived_from: None, inside: None, spoke: false, fork: None };
@@ -369,13 +463,13 @@ mod tests {
     #[test]
     fn a_copy_is_over_with_the_stream_that_speaks_for_its_call_and_with_no_other() {
         let mut guests = guests();
-        guests.let_in(NOON, CallId(1), key(1), Some("CA1"), true);
+        guests.let_in(NOON, CallId(1), key(1), Some("CA1"), true, None);
         guests.let_fork_in(NOON, CallId(2), key(2), "CA1");
         guests.let_fork_in(NOON, CallId(3), key(3), "CA3");
         // A newer stream of the call goes on, and a stranger's never spoke for it.
-        guests.let_in(NOON, CallId(4), key(4), Some("CA1"), true);
+        guests.let_in(NOON, CallId(4), key(4), Some("CA1"), true, None);
         assert_eq!(guests.end(CallId(1)).fork, None);
-        guests.let_in(NOON, CallId(5), key(5), Some("CA3"), false);
+        guests.let_in(NOON, CallId(5), key(5), Some("CA3"), false, None);
         assert_eq!(guests.end(CallId(5)).fork, None);
         assert_eq!(guests.end(CallId(4)).fork, Some(key(2)));
         // One that has ended by itself is not told of, nor kept; a lost ending is forgotten.
@@ -391,8 +485,8 @@ mod tests {
     #[test]
     fn the_newest_stream_of_a_call_speaks_for_it() {
         let mut guests = guests();
-        guests.let_in(NOON, CallId(1), key(0), Some("CA1"), true);
-        let newer = guests.let_in(NOON, CallId(2), key(1), Some("CA1"), true);
+        guests.let_in(NOON, CallId(1), key(0), Some("CA1"), true, None);
+        let newer = guests.let_in(NOON, CallId(2), key(1), Some("CA1"), true, None);
         assert_eq!(newer.older, Some(key(0)));
         assert!(!guests.end(CallId(1)).spoke, "its ending is nobody's answer");
         assert!(guests.end(CallId(2)).spoke);
@@ -402,22 +496,22 @@ mod tests {
     #[test]
     fn a_stream_nobody_vouches_for_replaces_nobody() {
         let mut guests = guests();
-        guests.let_in(NOON, CallId(1), key(0), Some("CA1"), true);
-        assert_eq!(guests.let_in(NOON, CallId(2), key(1), Some("CA1"), false).older, None);
+        guests.let_in(NOON, CallId(1), key(0), Some("CA1"), true, None);
+        assert_eq!(guests.let_in(NOON, CallId(2), key(1), Some("CA1"), false, None).older, None);
         assert!(!guests.end(CallId(2)).spoke);
         assert!(guests.end(CallId(1)).spoke);
         let long = "C".repeat(CALL_SID_MAX_BYTES + 1);
-        guests.let_in(NOON, CallId(3), key(2), Some(&long), true);
+        guests.let_in(NOON, CallId(3), key(2), Some(&long), true, None);
         assert!(guests.by_call_sid.is_empty() && !guests.end(CallId(3)).spoke);
     }
 
     #[test]
     fn a_lost_ending_holds_no_place_beyond_the_sockets_there_are_and_not_for_ever() {
         let mut guests = guests();
-        guests.let_in(NOON, CallId(1), key(0), Some("CA1"), true);
+        guests.let_in(NOON, CallId(1), key(0), Some("CA1"), true, None);
         assert_eq!((guests.calls(&load(1)), guests.calls(&load(0))), (1, 0));
         let much_later = NOON.plus(Duration::from_secs(3600)).plus(ENDING_LATE);
-        guests.let_in(much_later, CallId(2), key(1), None, false);
+        guests.let_in(much_later, CallId(2), key(1), None, false, None);
         assert_eq!((guests.calls(&load(9)), guests.inside.len()), (1, 1));
         assert!(guests.by_call_sid.is_empty());
     }

@@ -18,7 +18,7 @@ use mio::{Events, Poll, Token};
 use super::answer::Answer;
 use super::connection::{BecomeCall, Connection, Context, Deadlines, End, Served};
 use super::desk::Desk;
-use super::young::{NoSlot, Young};
+use super::young::{NoSlot, Shares, Young};
 use super::{Accept, Neighbours};
 use crate::buf::RecvBuf;
 use crate::call::CallId;
@@ -31,8 +31,10 @@ use crate::net::Stream;
 pub(super) const BELL: Token = Token(0);
 /// Connections are waiting outside.
 pub(super) const LISTENER: Token = Token(1);
+/// The same at the address for figures.
+pub(super) const ADMIN: Token = Token(2);
 /// The connection in slot 0; the others follow.
-const FIRST_SLOT: usize = 2;
+const FIRST_SLOT: usize = 3;
 
 /// Connections accepted in one turn.
 const ACCEPTS_PER_TURN: usize = 64;
@@ -47,15 +49,23 @@ const TOO_MANY: &[u8] = b"HTTP/1.1 429 Too Many Requests\r\nContent-Type: applic
     Content-Length: 50\r\nConnection: close\r\n\r\n\
     {\"error\":\"too many connections from this address\"}";
 
+/// What a client is sent where there is no slot for anybody, if the kernel takes it at once.
+const NO_SLOT: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n\
+    Content-Length: 32\r\nConnection: close\r\n\r\n\
+    {\"error\":\"too many connections\"}";
+
 /// The running thread.
 pub(super) struct Inbound {
     poll: Poll,
     listener: TcpListener,
+    /// At the address for figures, where they have one.
+    admin: Option<TcpListener>,
     mailbox: Mailbox<AcceptLetter>,
     clock: Clock,
     deadlines: Deadlines,
     desk: Desk,
     young: Young,
+    shares: Shares,
     scratch: RecvBuf,
     ciphertext: RecvBuf,
     /// The time this turn sees.
@@ -76,14 +86,18 @@ pub(super) struct Inbound {
 
 impl Inbound {
     pub(super) fn new(accept: Accept, neighbours: Neighbours) -> Inbound {
-        let Accept { poll, listener, mailbox, config, clock, load, shared, deadlines, .. } = accept;
+        let Accept {
+            poll, listener, admin, mailbox, config, clock, load, shared, deadlines, ..
+        } = accept;
         Inbound {
             poll,
             listener,
+            admin: admin.map(|(listener, _)| listener),
             mailbox,
             clock,
             deadlines,
-            young: Young::new(YOUNG_CONNECTIONS_MAX, config.limits.max_handshakes_per_ip),
+            young: Young::new(YOUNG_CONNECTIONS_MAX),
+            shares: Shares::new(config.limits.max_handshakes_per_ip),
             desk: Desk::new(config, load, shared, neighbours),
             scratch: RecvBuf::new(),
             ciphertext: RecvBuf::new(),
@@ -126,7 +140,7 @@ impl Inbound {
         for event in events.iter() {
             match event.token() {
                 BELL => self.may_have_mail = true,
-                LISTENER => self.may_accept = true,
+                LISTENER | ADMIN => self.may_accept = true,
                 Token(token) => {
                     let slot = token - FIRST_SLOT;
                     if let Some(connection) = self.young.at(slot) {
@@ -187,7 +201,7 @@ impl Inbound {
     /// An arriving call has been let in, or is over: its address may have another.
     fn arrived(&mut self, from: Option<IpAddr>) {
         if let Some(peer) = from {
-            self.young.arrived(peer);
+            self.shares.give_back(peer);
         }
     }
 
@@ -196,10 +210,14 @@ impl Inbound {
         if !self.may_accept || self.now < self.accept_after {
             return;
         }
+        // Whoever looks at the figures while the port is flooded is not behind the flood.
+        let mut at_admin = self.admin.is_some();
         for _ in 0..ACCEPTS_PER_TURN {
-            match self.listener.accept() {
-                Ok((socket, peer)) => self.welcome(socket, peer.ip().to_canonical()),
+            let listener = self.admin.as_ref().filter(|_| at_admin).unwrap_or(&self.listener);
+            match listener.accept() {
+                Ok((socket, peer)) => self.welcome(socket, peer.ip().to_canonical(), at_admin),
                 Err(error) => match error.kind() {
+                    ErrorKind::WouldBlock if at_admin => at_admin = false,
                     ErrorKind::WouldBlock => {
                         self.may_accept = false;
                         return;
@@ -222,12 +240,17 @@ impl Inbound {
     }
 
     /// Gives a new connection a slot, or shows it out.
-    fn welcome(&mut self, mut socket: TcpStream, peer: IpAddr) {
-        let room = self.make_room(peer);
+    fn welcome(&mut self, mut socket: TcpStream, peer: IpAddr, at_admin: bool) {
+        let is_proxy = self.desk.config.server.trusted_proxies.contains(peer);
+        let counts_for = (!is_proxy).then_some(peer);
+        let room = self.make_room(counts_for);
         let connections = &self.desk.shared.connections;
         match room {
             Ok(()) => {}
-            Err(NoSlot::Full) => return connections.count("too_many"),
+            Err(NoSlot::Full) => {
+                let _ = socket.write(NO_SLOT);
+                return connections.count("too_many");
+            }
             Err(NoSlot::FullForAddress) => {
                 // Whether he reads it is his affair.
                 let _ = socket.write(TOO_MANY);
@@ -236,31 +259,34 @@ impl Inbound {
         }
         // Answers are written whole: nothing would ever fill the rest of a segment.
         let _ = socket.set_nodelay(true);
-        let connection = Connection::new(Stream::Plain(socket), peer, self.now, self.deadlines);
-        let slot = self.young.insert(connection);
+        let socket = Stream::Plain(socket);
+        let connection = Connection::new(socket, peer, counts_for, self.now, self.deadlines);
+        let connection = if at_admin { connection.at_admin() } else { connection };
+        let slot = self.young.insert(&mut self.shares, connection);
         let token = Token(FIRST_SLOT + slot);
         let registered = self
             .young
             .at(slot)
             .is_some_and(|connection| connection.register(self.poll.registry(), token).is_ok());
         if !registered {
-            self.young.remove(slot);
+            self.young.remove(&mut self.shares, slot);
             return connections.count("not_watched");
         }
         connections.count("accepted");
         self.ready.push(slot);
     }
 
-    /// Sees to it that there is a slot for `peer`: one that idles gives way to one that asks.
-    fn make_room(&mut self, peer: IpAddr) -> Result<(), NoSlot> {
+    /// Sees to it that there is a slot for one more connection from the share of `counts_for`: one
+    /// that idles gives way to one that asks.
+    fn make_room(&mut self, counts_for: Option<IpAddr>) -> Result<(), NoSlot> {
         while let Some(lost) = self.desk.guests.next_lost(self.now) {
-            self.young.arrived(lost);
+            self.shares.give_back(lost);
         }
-        let Err(full) = self.young.has_slot(peer) else { return Ok(()) };
-        let idle = self.young.longest_idle(peer, full).ok_or(full)?;
-        self.young.remove(idle);
+        let Err(full) = self.young.has_slot(&self.shares, counts_for) else { return Ok(()) };
+        let idle = self.young.longest_idle(counts_for, full).ok_or(full)?;
+        self.young.remove(&mut self.shares, idle);
         self.desk.shared.connections.count("gave_way");
-        self.young.has_slot(peer)
+        self.young.has_slot(&self.shares, counts_for)
     }
 
     fn serve_ready(&mut self) {
@@ -286,6 +312,7 @@ impl Inbound {
             now: self.now,
             deadlines: self.deadlines,
             desk: &mut self.desk,
+            shares: &mut self.shares,
             scratch: &mut self.scratch,
             ciphertext: &mut self.ciphertext,
         };
@@ -300,18 +327,20 @@ impl Inbound {
 
     fn part_with(&mut self, slot: usize, end: End) {
         match end {
-            End::Closed | End::TooSlow => drop(self.young.remove(slot)),
+            End::Closed | End::TooSlow => {
+                self.young.remove(&mut self.shares, slot);
+            }
             End::Lost => {
-                self.young.remove(slot);
+                self.young.remove(&mut self.shares, slot);
                 self.desk.shared.connections.count("lost");
             }
             End::Call => {
                 let Some(connection) = self.young.remove_arriving(slot) else { return };
-                let peer = connection.peer();
+                let counts_for = connection.counts_for();
                 match connection.into_call(self.poll.registry()) {
                     Some(call) => self.post_call(call),
                     None => {
-                        self.young.arrived(peer);
+                        self.arrived(counts_for);
                         self.desk.shared.connections.count("not_watched");
                     }
                 }
@@ -324,15 +353,16 @@ impl Inbound {
         let BecomeCall { socket, unread, peer, placed } = call;
         let id = CallId(fastrand::u64(..));
         let worker = placed.place.worker();
+        let pass = placed.pass;
         let new_call = NewCall { id, socket, unread, door: placed.door };
         match self.desk.neighbours.workers[worker].post(WorkerLetter::Call(Box::new(new_call))) {
             Ok(()) => {
                 placed.place.hand_over();
-                self.desk.guests.arrive(self.now, id, peer);
+                self.desk.guests.arrive(self.now, id, peer, pass);
             }
             // There was room when the place was taken: the worker has stopped, or is swamped.
             Err(_) => {
-                self.young.arrived(peer);
+                self.shares.give_back(peer);
                 self.desk.shared.connections.count("worker_box_full");
             }
         }
@@ -371,8 +401,10 @@ mod tests {
 
     #[test]
     fn the_answer_to_one_connection_too_many_has_the_length_it_says() {
-        let text = std::str::from_utf8(TOO_MANY).unwrap();
-        let (head, body) = text.split_once("\r\n\r\n").unwrap();
-        assert!(head.contains(&format!("Content-Length: {}\r\n", body.len())), "{}", body.len());
+        for answer in [TOO_MANY, NO_SLOT] {
+            let (head, body) = std::str::from_utf8(answer).unwrap().split_once("\r\n\r\n").unwrap();
+            let length = format!("Content-Length: {}\r\n", body.len());
+            assert!(head.contains(&length), "{}", body.len());
+        }
     }
 }

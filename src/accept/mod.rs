@@ -16,6 +16,8 @@
 //! | `routes`, `carrier`, `doors`, `page` | the answers, by kind of request |
 //! | `limiter` | log lines that strangers can cause |
 //! | `guests` | calls promised, arriving, let in |
+//! | `secrets` | bearer tokens |
+//! | `client` | where a request comes from, behind proxies |
 //! | `admission`, `endings`, `origin` | who is let in, what follows a call, where we are reached |
 //!
 //! Connections are counted under these labels:
@@ -25,6 +27,7 @@
 //! | `accepted` | got a slot |
 //! | `too_many`, `too_many_of_one_address` | got none: closed at once |
 //! | `gave_way` | idled between two requests, and was closed for a new one |
+//! | `bad_forwarded` | a trusted proxy's list of hops could not be read: its client is unknown |
 //! | `accept_failed` | the kernel gave none, mostly for lack of descriptors |
 //! | `idle` | closed: no request in time |
 //! | `slow_head`, `slow_body`, `slow_figures` | answered 408 or 503 at a deadline |
@@ -36,6 +39,7 @@
 mod admission;
 mod answer;
 mod carrier;
+mod client;
 mod connection;
 mod date;
 mod desk;
@@ -48,6 +52,7 @@ mod origin;
 mod page;
 mod request;
 mod routes;
+mod secrets;
 mod young;
 
 use std::io;
@@ -81,12 +86,25 @@ pub struct Accept {
     poll: Poll,
     listener: TcpListener,
     local_addr: SocketAddr,
+    /// The listener for figures, and where it listens.
+    admin: Option<(TcpListener, SocketAddr)>,
     mailbox: Mailbox<AcceptLetter>,
     config: Arc<Config>,
     clock: Clock,
     load: Arc<Load>,
     shared: Arc<Shared>,
     deadlines: Deadlines,
+}
+
+/// An address cannot be listened on.
+#[derive(Debug)]
+pub struct BindError {
+    /// The key of the configuration that names it.
+    pub key: &'static str,
+    /// Which.
+    pub address: SocketAddr,
+    /// Why.
+    pub error: io::Error,
 }
 
 /// The threads that the inbound thread writes to.
@@ -103,7 +121,7 @@ pub struct Neighbours {
 }
 
 impl Accept {
-    /// Listens where the settings say.
+    /// Listens where the settings say: one address, or one more for the figures.
     ///
     /// # Errors
     /// Those of the socket, above all an address in use, and of the poll instance.
@@ -112,16 +130,36 @@ impl Accept {
         clock: Clock,
         load: Arc<Load>,
         shared: Arc<Shared>,
-    ) -> io::Result<(Accept, Postbox<AcceptLetter>)> {
-        let poll = Poll::new()?;
-        let mut listener = listen(config.server.listen)?;
-        let local_addr = listener.local_addr()?;
-        poll.registry().register(&mut listener, inbound::LISTENER, Interest::READABLE)?;
-        let bell = Arc::new(Waker::new(poll.registry(), inbound::BELL)?);
+    ) -> Result<(Accept, Postbox<AcceptLetter>), BindError> {
+        let main = ("server.listen", config.server.listen);
+        let no_poll = |error| BindError { key: main.0, address: main.1, error };
+        let poll = Poll::new().map_err(no_poll)?;
+        let watched = |(key, address), token| {
+            let failed = |error| BindError { key, address, error };
+            let mut listener = listen(address).map_err(failed)?;
+            let interest = Interest::READABLE;
+            poll.registry().register(&mut listener, token, interest).map_err(failed)?;
+            let address = listener.local_addr().map_err(failed)?;
+            Ok((listener, address))
+        };
+        let (listener, local_addr) = watched(main, inbound::LISTENER)?;
+        let admin = config.admin.listen.map(|address| ("admin.listen", address));
+        let admin = admin.map(|admin| watched(admin, inbound::ADMIN)).transpose()?;
+        let bell = Arc::new(Waker::new(poll.registry(), inbound::BELL).map_err(no_poll)?);
         let (postbox, mailbox) = mailbox(bell);
         let deadlines = Deadlines::default();
-        let accept =
-            Accept { poll, listener, local_addr, mailbox, config, clock, load, shared, deadlines };
+        let accept = Accept {
+            poll,
+            listener,
+            local_addr,
+            admin,
+            mailbox,
+            config,
+            clock,
+            load,
+            shared,
+            deadlines,
+        };
         Ok((accept, postbox))
     }
 
@@ -134,6 +172,11 @@ impl Accept {
     /// Where it listens; the port is the real one also where 0 was asked for.
     pub fn local_addr(&self) -> SocketAddr {
         self.local_addr
+    }
+
+    /// Where it listens for those who ask for figures, if that is an address of its own.
+    pub fn admin_addr(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().map(|&(_, address)| address)
     }
 
     /// Serves until [`AcceptLetter::Stop`].

@@ -1,14 +1,16 @@
 //! Where the carrier reaches us: the origin its requests are signed under, and our addresses in
 //! its documents.
 //!
-//! In:       the configured origin, the request's `Host`, the `Origin` of a browser's page.
+//! In:       the configured origin, the request's `Host`, what a trusted proxy says of the scheme,
+//!           the `Origin` of a browser's page.
 //! Out:      absolute addresses; whether a page is ours.
 //! Not here: their escaping (`wire::twiml`).
 //!
 //! A configured origin is taken as it is. Without one the request's `Host` is believed: whoever
 //! lies in it leads his own call astray, and a request signed for another host passes for ours,
-//! which is why the relay warns of it at its start. It is then reached by `https` and `wss`, except on
-//! loopback, where there is no certificate: so the relay can be tried on one machine.
+//! which is why the relay warns of it at its start. It is then reached by the scheme that a trusted
+//! proxy names, else by `https` and `wss`, except on loopback, where there is no certificate: so the
+//! relay can be tried on one machine.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -23,14 +25,19 @@ pub(super) struct Origin {
 }
 
 impl Origin {
-    /// The configured origin, else the request's host.
-    pub(super) fn new(public_url: Option<&str>, host: Option<&str>) -> Option<Origin> {
+    /// The configured origin, else the request's host, by TLS if `secure` says so.
+    pub(super) fn new(
+        public_url: Option<&str>,
+        host: Option<&str>,
+        secure: Option<bool>,
+    ) -> Option<Origin> {
         if let Some((scheme, authority)) = public_url.and_then(|url| url.split_once("://")) {
             let secure = scheme.eq_ignore_ascii_case("https");
             return Some(Origin { secure, authority: authority.trim_end_matches('/').into() });
         }
         let host = host?;
-        Some(Origin { secure: !is_loopback(host), authority: host.into() })
+        let secure = secure.unwrap_or_else(|| !is_loopback(host));
+        Some(Origin { secure, authority: host.into() })
     }
 
     /// `https://host[:port]`.
@@ -101,7 +108,8 @@ mod tests {
 
     #[test]
     fn the_configured_origin_counts_more_than_the_host() {
-        let origin = Origin::new(Some("https://voice.example.com"), Some("evil.example")).unwrap();
+        let origin = Origin::new(Some("https://voice.example.com"), Some("evil.example"), None);
+        let origin = origin.unwrap();
         assert_eq!(origin.http(), "https://voice.example.com");
         assert_eq!(origin.stream_url(), "wss://voice.example.com/twilio/media");
         assert_eq!(origin.action(), "https://voice.example.com/twilio/after");
@@ -128,7 +136,7 @@ mod tests {
 
     #[test]
     fn without_one_a_host_is_reached_by_tls_unless_it_is_this_machine() {
-        let websocket = |host| Origin::new(None, Some(host)).unwrap().websocket();
+        let websocket = |host| Origin::new(None, Some(host), None).unwrap().websocket();
         assert_eq!(websocket("voice.example.com"), "wss://voice.example.com");
         assert_eq!(websocket("voice.example.com:8443"), "wss://voice.example.com:8443");
         assert_eq!(websocket("10.0.0.1:8080"), "wss://10.0.0.1:8080");
@@ -137,6 +145,8 @@ mod tests {
         for host in ["localhost", "LOCALHOST:8080", "127.0.0.1:8080", "127.8.9.1", "[::1]:80"] {
             assert_eq!(websocket(host), format!("ws://{host}"));
         }
-        assert_eq!(Origin::new(None, None), None);
+        assert_eq!(Origin::new(None, None, None), None);
+        let behind = |secure| Origin::new(None, Some("relay"), Some(secure)).unwrap().websocket();
+        assert_eq!((behind(true), behind(false)), ("wss://relay".into(), "ws://relay".into()));
     }
 }

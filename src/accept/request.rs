@@ -7,6 +7,8 @@
 
 use std::net::IpAddr;
 
+use super::client::Client;
+use crate::config::Networks;
 use crate::wire::http::{Body, HttpError, Method, RequestHead, body};
 use crate::wire::upgrade::{ACCEPT_BYTES, UpgradeError, accept_value, check_request};
 
@@ -17,8 +19,8 @@ pub(super) const SUBPROTOCOL: &str = "vocaris.v1";
 #[derive(Debug)]
 pub(super) struct Request {
     pub(super) method: Method,
-    /// Where it comes from.
-    pub(super) peer: IpAddr,
+    /// Who sent it.
+    pub(super) client: Client,
     /// Path and query, as sent.
     target: String,
     /// Of `target`, how much is path.
@@ -56,11 +58,15 @@ pub(super) struct Upgrade {
 }
 
 impl Request {
-    /// Keeps what the routes need of `head`, sent by `peer`.
+    /// Keeps what the routes need of `head`, which came from `peer`: the client, or a proxy.
     ///
     /// # Errors
     /// If its body has no certain length.
-    pub(super) fn new(head: &RequestHead<'_>, peer: IpAddr) -> Result<Request, HttpError> {
+    pub(super) fn new(
+        head: &RequestHead<'_>,
+        peer: IpAddr,
+        trusted: &Networks,
+    ) -> Result<Request, HttpError> {
         let owned = |name| head.header(name).map(str::to_owned);
         let mut target = head.path.to_owned();
         if let Some(query) = head.query {
@@ -70,7 +76,7 @@ impl Request {
         let agent = head.header("user-agent").unwrap_or_default();
         Ok(Request {
             method: head.method,
-            peer,
+            client: Client::of(head, peer, trusted),
             target,
             path_bytes: head.path.len(),
             host: head.host().map(str::to_owned),

@@ -12,17 +12,18 @@
 //! | `/`, `/web`, `/twilio/media`, `/twilio/media/…` | GET with an upgrade | [`Route::Upgrade`] |
 //! | `/twilio/tracks` | the same, where both tracks are asked for | [`Route::Upgrade`] |
 //!
+//! Where the figures have an address of their own, `/metrics` is served there, with `/healthz` and
+//! `/readyz`, and nothing else is.
+//!
 //! In:       a request without its body; later the same with it.
 //! Out:      a route, or the answer that refuses; later the answer.
 //! Not here: the carrier's routes (`accept::carrier`), upgrades (`accept::doors`).
-
-use aws_lc_rs::constant_time::verify_slices_are_equal;
-use aws_lc_rs::digest::{SHA256, digest};
 
 use super::answer::Answer;
 use super::desk::{Desk, Outcome, Welcome};
 use super::page::Page;
 use super::request::Request;
+use super::secrets::{Bearer, bearer_in, is_one_of};
 use crate::call::Door;
 use crate::clock::Nanos;
 use crate::limits::FIGURES_WAITING_MAX;
@@ -73,26 +74,34 @@ pub(super) const TRACKS: &str = "/twilio/tracks";
 
 /// The media type of forms.
 const FORM: &str = "application/x-www-form-urlencoded";
+/// The media type of what a carrier may post instead.
+pub(super) const JSON: &str = "application/json";
 
 impl Desk {
-    /// Where `request` goes; decided before its body is read.
+    /// Where `request` goes; decided before its body is read. `is_admin`: it came to the address
+    /// for figures.
     ///
     /// # Errors
     /// The answer to a request that goes nowhere.
-    pub(super) fn route(&self, request: &Request) -> Result<Route, Answer> {
-        if let Some(door) = self.door(request) {
+    pub(super) fn route(&self, request: &Request, is_admin: bool) -> Result<Route, Answer> {
+        if let Some(door) = self.door(request).filter(|_| !is_admin) {
             return Desk::route_upgrade(request, door);
         }
         let route = match request.path() {
+            "/metrics" if is_admin || self.config.admin.listen.is_none() => {
+                self.check_admin(request).map(|()| Route::Metrics)?
+            }
+            "/healthz" => Route::Healthz,
+            "/readyz" => Route::Readyz,
+            _ if is_admin => return Err(Answer::error(404, "no such path")),
             "/twilio/incoming" => Route::Incoming,
             "/twilio/after" => Route::After,
             "/twilio/stream-status" => Route::StreamStatus,
-            "/healthz" => Route::Healthz,
-            "/readyz" => Route::Readyz,
-            "/metrics" => Route::Metrics,
             "/calendar.ics" if self.config.appointments.enabled => Route::Calendar,
-            "/" if self.config.web.enabled => Route::Page,
-            "/vocaris.js" if self.config.web.enabled => Route::Module,
+            "/" if self.config.web.enabled => self.check_reader(request).map(|()| Route::Page)?,
+            "/vocaris.js" if self.config.web.enabled => {
+                self.check_reader(request).map(|()| Route::Module)?
+            }
             _ => return Err(Answer::error(404, "no such path")),
         };
         match request.method {
@@ -100,6 +109,35 @@ impl Desk {
             Method::Post if route.takes_forms() => check_form(request).map(|()| route),
             _ => Err(Answer::error(405, "no such method here").with("Allow", route.methods())),
         }
+    }
+
+    /// The figures are for those whose address is allowed, and who show the token.
+    fn check_admin(&self, request: &Request) -> Result<(), Answer> {
+        let admin = &self.config.admin;
+        if !request.client.is_in(admin.allow.as_ref()) {
+            self.shared.http_faults.count("admin_not_allowed");
+            return Err(Answer::error(403, "this address is not allowed"));
+        }
+        match Bearer::judge(bearer_in(request.authorization.as_deref()), &admin.token) {
+            Bearer::Good => Ok(()),
+            Bearer::Missing => {
+                self.shared.http_faults.count("admin_no_token");
+                Err(Answer::unauthorized("the figures need a bearer token"))
+            }
+            Bearer::Wrong => {
+                self.shared.http_faults.count("admin_wrong_token");
+                Err(Answer::unauthorized("wrong token"))
+            }
+        }
+    }
+
+    /// The page is for those who may talk.
+    fn check_reader(&self, request: &Request) -> Result<(), Answer> {
+        if request.client.is_in(self.config.web.allow.as_ref()) {
+            return Ok(());
+        }
+        self.shared.http_faults.count("page_not_allowed");
+        Err(Answer::error(403, "this address is not allowed"))
     }
 
     /// A path that only speaks WebSocket, or an upgrade on the page's.
@@ -200,10 +238,9 @@ impl Desk {
         };
         match token_of(request) {
             None => {
-                let asked = Answer::error(401, "the address needs ?token=");
-                return refused(asked.with("WWW-Authenticate", "Bearer"));
+                return refused(Answer::unauthorized("the address needs ?token="));
             }
-            Some(given) if !is_same_secret(&given, token.reveal()) => {
+            Some(given) if !is_one_of(&given, [token]) => {
                 return refused(Answer::error(403, "wrong token"));
             }
             Some(_) => {}
@@ -254,20 +291,14 @@ fn is_media(path: &str) -> bool {
 /// The token a request brings: in its query, or as a bearer.
 fn token_of(request: &Request) -> Option<String> {
     let fields = form::parse(request.query().as_bytes()).ok()?;
-    let bearer = request.authorization.as_deref().and_then(|field| field.strip_prefix("Bearer "));
+    let bearer = bearer_in(request.authorization.as_deref());
     form::value(&fields, "token").or(bearer).map(str::to_owned)
 }
 
-/// Whether two secrets are the same; how much of them is, the time this takes does not tell.
-fn is_same_secret(given: &str, known: &str) -> bool {
-    let digest = |text: &str| digest(&SHA256, text.as_bytes());
-    verify_slices_are_equal(digest(given).as_ref(), digest(known).as_ref()).is_ok()
-}
-
-/// A body must say that it is a form. No body at all is an empty form.
+/// A body must say that it is a form, or JSON. No body at all is an empty form.
 fn check_form(request: &Request) -> Result<(), Answer> {
     match request.content_type.as_deref() {
-        Some(FORM) => Ok(()),
+        Some(FORM | JSON) => Ok(()),
         None if !request.has_body() => Ok(()),
         _ => Err(Answer::error(415, "not application/x-www-form-urlencoded")),
     }

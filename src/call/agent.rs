@@ -62,46 +62,53 @@ impl AgentLeg {
             gemini::write_audio_json(rate_hz, pcm_le, tail);
             apply_mask(mask, 0, &mut tail[payload..]);
         });
-        self.remember(header_bytes(json_bytes, true) + json_bytes);
+        self.remember(header_bytes(json_bytes, true) + json_bytes, Says::Audio);
     }
 
     /// Any other message, as JSON.
     pub fn send_json(&mut self, json: &str) {
         let mask = self.mask();
         write_frame(Role::Client, Opcode::Text, json.as_bytes(), mask, self.output.tail());
-        self.remember(header_bytes(json.len(), true) + json.len());
+        self.remember(header_bytes(json.len(), true) + json.len(), Says::Words);
     }
 
     /// Keeps the message that was just written, for the case that it is asked for once more.
-    fn remember(&mut self, frame_bytes: usize) {
+    fn remember(&mut self, frame_bytes: usize, says: Says) {
         let AgentLeg { output, replay, .. } = self;
         if let Some(replay) = replay {
             let waiting = output.waiting();
-            replay.push(&waiting[waiting.len() - frame_bytes..]);
+            replay.push(&waiting[waiting.len() - frame_bytes..], says);
         }
     }
 
-    /// Audio that has not left for the connection that is given up goes to the next one. Whole
-    /// messages are the same on any connection.
+    /// Audio that has not left for the connection that is given up goes to the next one, whatever
+    /// session it has. Whole messages are the same on any connection. The service never had them:
+    /// they are not among those it has not consumed.
     pub fn hold_audio(&mut self) {
-        let AgentLeg { output, held, .. } = self;
-        output.retract_audio_into(held);
+        let AgentLeg { output, held, replay, .. } = self;
+        let taken = output.retract_audio_into(held);
+        if let Some(replay) = replay {
+            replay.take_back_audio(taken.messages);
+        }
+    }
+
+    /// Nothing of what was sent is sent once more.
+    pub fn forget_replay(&mut self) {
+        self.replay = None;
     }
 
     /// Another connection is up. `transparent`: the service says what it consumes. `resumed`: it
-    /// lacks what it has not consumed. Returns how many messages are sent once more.
+    /// lacks what it has not consumed. Returns how many messages are sent once more: they have been
+    /// counted, and another session has no use for them.
     pub fn line_up(&mut self, transparent: bool, resumed: bool) -> u64 {
         let before = self.replay.take();
         self.replay = transparent.then(Replay::default);
-        let Some(before) = before.filter(|replay| resumed && !replay.is_empty()) else { return 0 };
-        // What had not left is the end of it, and goes on counting as waiting.
-        let audio = self.held.waiting_audio();
-        self.held.abandon();
-        self.output.carry(audio, |output| output.tail().extend(&before.bytes));
+        let Some(before) = before.filter(|_| resumed) else { return 0 };
+        self.output.tail().extend(&before.bytes);
         if let Some(replay) = &mut self.replay {
             replay.take_over(&before);
         }
-        before.lengths.len() as u64
+        before.messages.len() as u64
     }
 
     /// Sends what was held for this connection.
@@ -110,7 +117,7 @@ impl AgentLeg {
         held.retract_audio_by(|message, audio| {
             output.carry(audio, |output| output.tail().extend_from_slice(message));
             if let Some(replay) = replay {
-                replay.push(message);
+                replay.push(message, Says::Audio);
             }
         });
         held.abandon();
@@ -149,51 +156,72 @@ impl AgentLeg {
 /// the plain reading, and has not been verified against the service.
 const SETUP_INDEX: u64 = 0;
 
+/// What a message to the model holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Says {
+    /// The caller's voice.
+    Audio,
+    /// Anything else.
+    Words,
+}
+
 /// Messages that the service has not said to have consumed, as they were written.
 #[derive(Debug)]
 struct Replay {
     bytes: VecDeque<u8>,
-    lengths: VecDeque<usize>,
+    /// The length of each, and what it holds.
+    messages: VecDeque<(usize, Says)>,
     /// The number of the oldest one kept.
     first: u64,
 }
 
 impl Default for Replay {
     fn default() -> Replay {
-        Replay { bytes: VecDeque::new(), lengths: VecDeque::new(), first: SETUP_INDEX + 1 }
+        Replay { bytes: VecDeque::new(), messages: VecDeque::new(), first: SETUP_INDEX + 1 }
     }
 }
 
 impl Replay {
-    fn is_empty(&self) -> bool {
-        self.lengths.is_empty()
-    }
-
-    fn push(&mut self, message: &[u8]) {
+    fn push(&mut self, message: &[u8], says: Says) {
         self.bytes.extend(message);
-        self.lengths.push_back(message.len());
+        self.messages.push_back((message.len(), says));
         while self.bytes.len() > REPLAY_BYTES_MAX {
             self.forget_oldest();
         }
     }
 
     fn forget_oldest(&mut self) {
-        if let Some(length) = self.lengths.pop_front() {
+        if let Some((length, _)) = self.messages.pop_front() {
             self.bytes.drain(..length);
             self.first += 1;
         }
     }
 
     fn consumed(&mut self, index: u64) {
-        while !self.is_empty() && self.first <= index {
+        while !self.messages.is_empty() && self.first <= index {
             self.forget_oldest();
+        }
+    }
+
+    /// The last `count` messages with audio have not left, and will not.
+    fn take_back_audio(&mut self, mut count: u64) {
+        let (mut at, mut end) = (self.messages.len(), self.bytes.len());
+        while at > 0 && count > 0 {
+            at -= 1;
+            let (length, says) = self.messages[at];
+            if says == Says::Audio {
+                self.messages.remove(at);
+                self.bytes.drain(end - length..end);
+                count -= 1;
+            }
+            end -= length;
         }
     }
 
     /// These are sent on a new connection, behind its `setup`.
     fn take_over(&mut self, before: &Replay) {
         self.bytes.extend(&before.bytes);
-        self.lengths.extend(&before.lengths);
+        self.messages.extend(&before.messages);
     }
 }
 
@@ -205,10 +233,10 @@ mod tests {
     fn what_was_consumed_is_not_sent_again_and_the_rest_in_order() {
         let mut replay = Replay::default();
         for message in ["one", "two", "three"] {
-            replay.push(message.as_bytes());
+            replay.push(message.as_bytes(), Says::Words);
         }
         replay.consumed(SETUP_INDEX);
-        assert_eq!(replay.lengths.len(), 3);
+        assert_eq!(replay.messages.len(), 3);
         replay.consumed(SETUP_INDEX + 1);
         assert_eq!(replay.bytes, b"twothree");
         let mut next = Replay::default();
@@ -216,14 +244,35 @@ mod tests {
         next.consumed(SETUP_INDEX + 1);
         assert_eq!(next.bytes, b"three");
         next.consumed(u64::MAX);
-        assert!(next.is_empty() && next.bytes.is_empty());
+        assert!(next.messages.is_empty() && next.bytes.is_empty());
+    }
+
+    #[test]
+    fn audio_that_never_left_is_taken_back_and_words_between_it_keep_their_numbers() {
+        let mut replay = Replay::default();
+        for (message, says) in [
+            ("a1", Says::Audio),
+            ("words", Says::Words),
+            ("a2", Says::Audio),
+            ("more", Says::Words),
+            ("a3", Says::Audio),
+        ] {
+            replay.push(message.as_bytes(), says);
+        }
+        replay.take_back_audio(2);
+        assert_eq!(replay.bytes, b"a1wordsmore");
+        // The service's third message of ours is the one behind what was taken back.
+        replay.consumed(SETUP_INDEX + 2);
+        assert_eq!(replay.bytes, b"more");
+        replay.take_back_audio(9);
+        assert_eq!(replay.bytes, b"more");
     }
 
     #[test]
     fn a_service_that_never_says_what_it_consumed_costs_no_more_than_the_bound() {
         let mut replay = Replay::default();
         for _ in 0..1_000 {
-            replay.push(&[0; 1_000]);
+            replay.push(&[0; 1_000], Says::Words);
             assert!(replay.bytes.len() <= REPLAY_BYTES_MAX);
         }
         replay.consumed(SETUP_INDEX + 999);

@@ -107,11 +107,18 @@ impl Downlink {
         rate_hz == self.source_hz || (known && self.earlier.len() < RATE_CHANGES_MAX)
     }
 
-    /// Takes in one piece of PCM16 little-endian, left in `bench.bytes`.
+    /// Takes in one piece of PCM16 little-endian, left in `bench.bytes`. Returns the samples in it:
+    /// a piece of one byte has none.
     ///
     /// # Panics
     /// If [`Downlink::can_play`] denies the rate.
-    pub fn push(&mut self, now: Nanos, rate_hz: u32, bench: &mut Workbench, tally: &mut Tally) {
+    pub fn push(
+        &mut self,
+        now: Nanos,
+        rate_hz: u32,
+        bench: &mut Workbench,
+        tally: &mut Tally,
+    ) -> usize {
         self.tune(rate_hz);
         let mut bytes = std::mem::take(&mut bench.bytes);
         let samples = self.join_halves(&mut bytes);
@@ -137,15 +144,16 @@ impl Downlink {
         self.arrivals.note(start, self.pushed, now);
         tally.downlink.queued = self.pending;
         bench.bytes = bytes;
+        samples
     }
 
-    /// Counts audio that is not wanted: it belongs to a turn that was cancelled.
-    pub fn refuse(&mut self, bytes: usize, tally: &mut Tally) {
+    /// Counts audio that is not wanted: it belongs to a turn that was cancelled, or is no speech.
+    pub fn refuse(&mut self, bytes: usize, why: Dropped, tally: &mut Tally) {
         let samples = (bytes / 2) as u64;
         tally.downlink.messages_in += 1;
         tally.downlink.bytes_in += bytes as u64;
         tally.downlink.samples_in += samples;
-        tally.downlink.drop_samples(Dropped::Late, samples);
+        tally.downlink.drop_samples(why, samples);
     }
 
     /// Sets the conversion for audio of this rate.

@@ -111,9 +111,9 @@ impl Opening {
 /// Why a call is not let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// No per-call token where one is required.
+    /// No token where one is required: of a call, or of a web client.
     NoToken,
-    /// A token that is not ours, of another call, or changed.
+    /// A token that is not ours, of another call, or changed; of a web client, none of those set.
     BadToken,
     /// A token past its expiry.
     ExpiredToken,
@@ -125,11 +125,15 @@ pub enum Refusal {
     Draining,
     /// No agent of the name that the web client asks for, or none for web clients.
     NoAgent,
+    /// A web client from an address that is on no allow list.
+    NotAllowed,
+    /// The caller's number has as many calls as it may.
+    NumberFull,
 }
 
 impl Refusal {
     /// Every refusal, in the order of their counters.
-    pub const ALL: [Refusal; 7] = [
+    pub const ALL: [Refusal; 9] = [
         Refusal::NoToken,
         Refusal::BadToken,
         Refusal::ExpiredToken,
@@ -137,6 +141,8 @@ impl Refusal {
         Refusal::Full,
         Refusal::Draining,
         Refusal::NoAgent,
+        Refusal::NotAllowed,
+        Refusal::NumberFull,
     ];
 
     /// The reason in figures, in the log and in the close frame.
@@ -149,13 +155,15 @@ impl Refusal {
             Refusal::Full => "full",
             Refusal::Draining => "draining",
             Refusal::NoAgent => "no_agent",
+            Refusal::NotAllowed => "not_allowed",
+            Refusal::NumberFull => "number_full",
         }
     }
 
     /// The close code: 1008 policy, 1013 try again later.
     pub const fn close_code(self) -> u16 {
         match self {
-            Refusal::Full | Refusal::Draining => 1013,
+            Refusal::Full | Refusal::Draining | Refusal::NumberFull => 1013,
             _ => 1008,
         }
     }

@@ -111,8 +111,8 @@ impl Call {
             }
             self.complete(message.turn_complete);
         }
-        if message.waiting_for_input {
-            self.watch.answered();
+        if message.waiting_for_input && !self.line.is_refused {
+            self.watch.waits();
         }
         match message.interaction {
             Some(told) => self.in_progress = told == Interaction::InProgress,
@@ -126,8 +126,10 @@ impl Call {
                 self.agent.consumed(index);
             }
         }
+        // Also on a connection that is being closed: what it took back is not to be answered on the
+        // next one.
+        self.take_tool_calls(&message);
         if self.agent_life == LegLife::Open {
-            self.take_tool_calls(&message);
             self.heed(&message);
         }
     }
@@ -143,6 +145,9 @@ impl Call {
         });
         let heard_ms = self.heard_ms().saturating_sub(begun_ms);
         self.barge_in(with_audio);
+        if !std::mem::take(&mut self.answer_began) {
+            return;
+        }
         self.unheard_answers =
             if heard_ms < ANSWER_HEARD_MS { self.unheard_answers + 1 } else { 0 };
         let most = self.settings.timers.interruptions;
@@ -152,14 +157,15 @@ impl Call {
     }
 
     /// The model's turn is complete: whether it was one. A sentence that breaks off after a moment
-    /// is asked to be gone on with, once; a turn without a word though one is owed is asked for.
+    /// is asked to be gone on with, once; a turn without a word though one is owed is asked for,
+    /// once: what follows then is for the watch to say.
     fn review_turn(&mut self, message: &ServerMessage<'_>) {
         let Some(Audio { downlink, .. }) = &self.audio else { return };
         let is_quiet = !self.ear.hears_speech(self.now);
         if !self.turns.is_agents() {
             let failed =
                 message.turn_complete_reason.is_some_and(|reason| is_failure(&reason.to_cow()));
-            if failed && is_quiet && self.watch.is_owed() {
+            if failed && is_quiet && self.watch.is_unasked() {
                 self.watch.asked(self.now);
                 self.nudge(Nudge::Reply);
             }
@@ -202,6 +208,13 @@ impl Call {
                 continue;
             }
             let Some(Audio { downlink, .. }) = &mut self.audio else { return };
+            if bench.bytes.is_empty() {
+                continue;
+            }
+            if self.line.is_refused {
+                downlink.refuse(bench.bytes.len(), Dropped::Tone, &mut self.tally);
+                continue;
+            }
             if !downlink.can_play(part.rate_hz) {
                 self.note_agent(Oddity::AgentRate);
                 continue;
@@ -209,14 +222,17 @@ impl Call {
             let had_floor = self.turns.is_agents();
             let live = !message.interrupted && self.turns.audio_came(self.now);
             if !live {
-                downlink.refuse(bench.bytes.len(), &mut self.tally);
+                downlink.refuse(bench.bytes.len(), Dropped::Late, &mut self.tally);
                 continue;
             }
             let from_ms = self.turns.sent_ms() + downlink.queued_ms();
-            downlink.push(self.now, part.rate_hz, bench, &mut self.tally);
+            let samples = downlink.push(self.now, part.rate_hz, bench, &mut self.tally);
+            if samples == 0 {
+                continue;
+            }
             self.memory.audio(from_ms, self.turns.sent_ms() + downlink.queued_ms());
             let steady_ms = downlink.steady_ms();
-            (self.has_spoken, self.generating) = (true, true);
+            (self.has_spoken, self.generating, self.answer_began) = (true, true, true);
             self.watch.answered();
             self.session.was_heard(self.now);
             self.show_heard(Who::Agent);
@@ -226,21 +242,24 @@ impl Call {
             }
             let tone = self.settings.timers.tone;
             if !tone.is_zero() && u128::from(steady_ms) >= tone.as_millis() {
-                return self.refuse_tone();
+                self.refuse_tone();
             }
         }
     }
 
-    /// What the model says is a tone or noise: nothing of it is heard any more, and another session
-    /// is begun.
+    /// What the model says is a tone or noise: nothing of this connection is heard any more, and
+    /// another session is begun, unless another connection is being had already.
     fn refuse_tone(&mut self) {
+        self.line.is_refused = true;
         let heard_ms = self.heard_ms();
         self.memory.interrupted(heard_ms);
         self.void_answer(Dropped::Tone, false);
         // It is no answer that was cut off.
         self.generating = false;
         self.turns.turn_completed();
-        self.recover(Cause::Tone, Ending::ModelSilent);
+        if let Life::Live { .. } = self.life {
+            self.recover(Cause::Tone, Ending::ModelSilent);
+        }
         self.watch.caller_spoke(self.now);
     }
 
@@ -266,6 +285,9 @@ impl Call {
             (Who::Agent, &message.output_transcription),
         ];
         for (who, piece) in pieces {
+            if who == Who::Agent && self.line.is_refused {
+                continue;
+            }
             if let Some(Transcription { text, finished }) = piece {
                 let is_final = finished.unwrap_or(false);
                 match self.memory.add(self.now, who, &text.to_cow()) {

@@ -281,6 +281,8 @@ impl Call {
     fn take_typed(&mut self, text: &str) {
         if let Life::Live { .. } | Life::Swapping { .. } = self.life {
             self.tell_agent(gemini::text_json(text));
+            self.memory.typed(self.now, text);
+            self.watch.caller_spoke(self.now);
         } else {
             self.note_phone(Oddity::PhoneOrder);
             let message = "The agent is not there yet.";
@@ -348,6 +350,7 @@ pub(super) fn sentence_for(ending: Ending) -> Option<&'static str> {
         Ending::Refused(Refusal::Full) => Some("Every line is busy at present."),
         Ending::Refused(Refusal::Draining) => Some("The relay is being restarted."),
         Ending::Refused(Refusal::NoAgent) => Some("There is no such agent for web clients."),
+        Ending::Refused(Refusal::NumberFull) => Some("This number is on the line already."),
         Ending::Refused(_) => Some("This conversation was not let in."),
         Ending::NoModel(_) => Some("The agent cannot be reached at present."),
         Ending::ModelClosed { .. }

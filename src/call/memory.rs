@@ -10,7 +10,8 @@
 //!
 //! In:       pieces of transcripts, as they come; where audio stands, how much was heard.
 //! Out:      one text, oldest turn first; each turn that is final.
-//! Bounds:   [`MEMORY_BYTES_MAX`]: the oldest turns are forgotten, of one turn its beginning;
+//! Bounds:   [`MEMORY_BYTES_MAX`]: the oldest turns are forgotten, of one turn its beginning; what
+//! is held back and longer is no repetition;
 //! [`MEMORY_TURNS_MAX`].
 //! Not here: audio; what becomes of a transcript (`call`).
 
@@ -89,6 +90,17 @@ impl Memory {
         Some(shown)
     }
 
+    /// What the caller has typed: a turn of its own, and no repetition.
+    pub(super) fn typed(&mut self, at: Nanos, text: &str) {
+        if let Some(turn) = self.turns.back_mut().filter(|turn| turn.who == Who::Caller) {
+            turn.whole = true;
+        }
+        self.keep(at, Who::Caller, text);
+        if let Some(turn) = self.turns.back_mut().filter(|turn| turn.who == Who::Caller) {
+            turn.whole = true;
+        }
+    }
+
     fn keep(&mut self, at: Nanos, who: Who, text: &str) {
         if text.is_empty() {
             return;
@@ -135,7 +147,9 @@ impl Memory {
         if turn.who == Who::Agent {
             turn.span = span;
             if cut {
-                self.bytes += turn.mark_cut();
+                let before = turn.text.len();
+                turn.mark_cut();
+                self.bytes = self.bytes + turn.text.len() - before;
             }
         }
     }
@@ -156,9 +170,8 @@ impl Memory {
             if heard_ms < of_ms {
                 let before = turn.text.len();
                 turn.cut_to(heard_ms, of_ms);
-                let grown = turn.mark_cut();
+                turn.mark_cut();
                 self.bytes = self.bytes + turn.text.len() - before;
-                debug_assert!(grown <= turn.text.len());
             }
         }
     }
@@ -241,18 +254,13 @@ impl Memory {
 }
 
 impl Turn {
-    /// Shows that something is missing. Returns by how many bytes the text has grown.
-    fn mark_cut(&mut self) -> usize {
+    /// Shows that something is missing.
+    fn mark_cut(&mut self) {
         self.cut = true;
-        if self.text.ends_with(CUT) {
-            return 0;
+        if !self.text.ends_with(CUT) {
+            self.text.truncate(self.text.trim_end().len());
+            self.text.push_str(CUT);
         }
-        let trimmed = self.text.trim_end().len();
-        let before = self.text.len();
-        self.text.truncate(trimmed);
-        self.text.push_str(CUT);
-        // A blank at the end may have made room for it.
-        self.text.len().saturating_sub(before)
     }
 
     /// Keeps the words of the first `heard_ms` of `of_ms`: whole ones.
@@ -301,7 +309,8 @@ impl Again {
     fn hear(&mut self, piece: &str) -> Verdict {
         self.heard.push_str(&letters(piece));
         self.held.push_str(piece);
-        let repeats = (0..self.turns.len()).any(|first| self.begins_at(first));
+        let is_short = self.held.len() <= MEMORY_BYTES_MAX;
+        let repeats = is_short && (0..self.turns.len()).any(|first| self.begins_at(first));
         match repeats {
             true => Verdict::Held,
             false => {
@@ -500,6 +509,42 @@ mod tests {
         assert_eq!(memory.add(AT, Who::Agent, "For"), None);
         assert_eq!(memory.is_heard(AT, Who::Agent).as_deref(), Some("For"));
         assert!(memory.summary().ends_with("Caller: For Monday.\nCaller: For Tuesday.\nYou: For"));
+    }
+
+    #[test]
+    fn blanks_without_end_are_not_held_back_as_a_repetition() {
+        let mut memory = talked();
+        let mut shown = 0;
+        for _ in 0..1_024 {
+            shown += memory.add(AT, Who::Caller, &" ".repeat(1_024)).map_or(0, |text| text.len());
+            let held = memory.again.iter().flatten().map(|again| again.held.len());
+            assert!(held.sum::<usize>() <= MEMORY_BYTES_MAX);
+            assert!(memory.bytes <= MEMORY_BYTES_MAX);
+        }
+        assert_eq!(shown, 1_024 * 1_024);
+        assert_eq!(memory.add(AT, Who::Caller, "At eight.").as_deref(), Some("At eight."));
+    }
+
+    #[test]
+    fn what_a_cut_off_answer_takes_is_counted_though_blanks_stood_at_its_end() {
+        let mut memory = Memory::default();
+        memory.add(AT, Who::Agent, &format!("One{}", " ".repeat(100)));
+        memory.end_turn(true);
+        assert_eq!(
+            (memory.bytes, lines(&memory)),
+            ("One ...".len(), vec!["You: One ...".to_owned()])
+        );
+    }
+
+    #[test]
+    fn what_the_caller_typed_is_a_turn_of_its_own() {
+        let mut memory = Memory::default();
+        memory.add(AT, Who::Caller, "A table.");
+        memory.typed(AT, "for two");
+        memory.typed(AT, "by the window");
+        memory.add(AT, Who::Caller, "Please.");
+        let told = ["A table.", "for two", "by the window", "Please."];
+        assert_eq!(lines(&memory), told.map(|text| format!("Caller: {text}")));
     }
 
     #[test]

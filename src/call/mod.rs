@@ -63,7 +63,7 @@ pub use events::{
     Afterwards, CallId, Class, Door, Ending, LineFault, LineTerms, Opening, Refusal, Report,
     Request, Revival, TOOLS_BUSY, ToolOrder, ToolOutcome, ToolReply, shown_digits,
 };
-pub use facts::Facts;
+pub use facts::{Facts, telling_number};
 pub use keep::Keep;
 pub use tally::{Dropped, Flow, Lines, Nudge, Oddity, Tally};
 pub use tap::{Tap, TapCount, Tape};
@@ -183,7 +183,9 @@ pub struct Call {
     went_on: bool,
     /// Whether the model has been told that the caller's words have ended.
     stream_ended: bool,
-    /// Answers in a row that were not let begin.
+    /// Whether audio of an answer has come since the last interruption; answers in a row that were
+    /// not let begin.
+    answer_began: bool,
     unheard_answers: usize,
     memory: Memory,
     /// Messages for the model, other than audio, that wait for it to be back.
@@ -230,6 +232,8 @@ struct LineFacts {
     /// What a model that owes an answer is told, and one that broke off.
     nudge: String,
     go_on: String,
+    /// What came was a tone or noise: no more of its audio is heard.
+    is_refused: bool,
 }
 
 /// The audio between the legs.
@@ -305,6 +309,7 @@ impl Call {
             hold: Hold::default(),
             went_on: false,
             stream_ended: false,
+            answer_began: false,
             unheard_answers: 0,
             memory: Memory::default(),
             waiting_messages: Vec::new(),

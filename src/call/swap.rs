@@ -46,7 +46,8 @@ impl Call {
             self.close_agent(CloseCode::NORMAL);
         }
         self.life = Life::Swapping { opened_at, ending };
-        self.watch.line_gone(self.now, self.generating);
+        // What it was saying may still come whole.
+        self.watch.line_gone(self.now, false);
         if !is_open {
             self.cut_off();
         }
@@ -55,6 +56,7 @@ impl Call {
             if remedy.drops_audio {
                 audio.uplink.drop_waiting(Dropped::Suspect, &mut self.tally.uplink);
                 lose(&mut self.agent.held, Dropped::Suspect, &mut self.tally.uplink);
+                self.agent.forget_replay();
             }
         }
         self.report(Report::LineGivenUp { cause });
@@ -154,10 +156,13 @@ impl Call {
     /// When the model that owes an answer is told that the caller's words have ended.
     fn stream_end_due(&self) -> Nanos {
         let after = self.settings.timers.stream_end;
+        let waits = |audio: &super::Audio| audio.uplink.groups_waiting() > 0;
+        if after.is_zero() || self.is_uplink_held() || self.audio.as_ref().is_some_and(waits) {
+            // His words are not all there yet.
+            return Nanos::NEVER;
+        }
         match self.ear.spoke_at() {
-            Some(spoke_at) if !after.is_zero() && !self.stream_ended && self.watch.is_owed() => {
-                spoke_at.plus(after)
-            }
+            Some(spoke_at) if !self.stream_ended && self.watch.is_owed() => spoke_at.plus(after),
             _ => Nanos::NEVER,
         }
     }
@@ -181,6 +186,7 @@ impl Call {
             .min(self.session.ages_at())
             .min(self.stream_end_due())
             .min(self.hold.next_due())
+            .min(self.tools.gate_due(self.now))
     }
 
     /// Caller audio, decoded.
@@ -215,7 +221,8 @@ impl Call {
     /// socket sends what waits for it, and drops it.
     pub fn dismiss_agent(&mut self, now: Nanos) {
         self.now = self.now.max(now);
-        if let (Life::Swapping { .. }, LegLife::Open) = (self.life, self.agent_life) {
+        let is_there = matches!(self.agent_life, LegLife::Open | LegLife::Closing);
+        if let (Life::Swapping { .. }, true) = (self.life, is_there) {
             self.agent.hold_audio();
             self.close_agent(CloseCode::NORMAL);
             self.cut_off();
@@ -238,6 +245,7 @@ impl Call {
             is_resumable: terms.resumable,
             nudge: terms.nudge.clone(),
             go_on: terms.go_on.clone(),
+            is_refused: false,
         };
         if let Some(timers) = terms.agent.as_ref().map(|agent| &agent.timers) {
             self.settings.timers = Arc::clone(timers);
@@ -276,9 +284,13 @@ impl Call {
             self.watch.asked_to_greet(self.now);
             self.hold.asked_to_greet(self.now, self.settings.timers.greeting_hold);
         }
-        if self.watch.was_cut_off() && resumed && !self.line.nudge.is_empty() {
+        let was_cut_off = self.watch.was_cut_off().then_some(Nudge::CutOff);
+        let lost_its_greeting = self.watch.lost_its_greeting().then_some(Nudge::Greeting);
+        if let (Some(why), true, false) =
+            (was_cut_off.or(lost_its_greeting), resumed, self.line.nudge.is_empty())
+        {
             self.watch.asked(self.now);
-            self.nudge(Nudge::CutOff);
+            self.nudge(why);
         }
         for message in self.waiting_messages.drain(..) {
             self.agent.send_json(&message);

@@ -26,18 +26,21 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::session::Cause;
 use super::{Call, LegLife, Life, Oddity, Report, Request, ToolOrder, ToolOutcome, ToolReply};
-use super::{Class, TOOLS_BUSY};
+use super::{Class, Ending, TOOLS_BUSY};
 use crate::clock::Nanos;
 use crate::config::{Agent, Tool, ToolBehavior, ToolKind, ToolScheduling};
 use crate::limits::{
-    BLOCKING_GATE_MAX, TOOL_ARGUMENTS_BYTES_MAX, TOOL_ASKERS_MAX, TOOL_GRACE, TOOL_ID_BYTES_MAX,
-    TOOL_LATE_MAX, TOOL_NOTES_MAX, TOOL_RESULT_BYTES_MAX, TOOL_RESULTS_KEPT, TOOLS_AT_WORK_MAX,
+    AGENT_BACKLOG_MAX_BYTES, BLOCKING_GATE_MAX, TOOL_ARGUMENTS_BYTES_MAX, TOOL_ASKERS_MAX,
+    TOOL_GRACE, TOOL_ID_BYTES_MAX, TOOL_LATE_MAX, TOOL_NOTES_MAX, TOOL_RESULT_BYTES_MAX,
+    TOOL_RESULTS_KEPT, TOOLS_AT_WORK_MAX,
 };
 use crate::wire::browser::{ToBrowser, ToolState};
 use crate::wire::gemini::{
     self, FunctionResponse, ModelRules, Scheduling, ServerMessage, TOOL_RESPONSE_BYTES_MAX,
 };
+use crate::wire::ws::CloseCode;
 
 /// In figures and in the log, the name of every tool that nobody declared.
 const UNKNOWN: &str = "unknown";
@@ -161,6 +164,13 @@ impl Tools {
             })
     }
 
+    /// When that is over by itself, after `now`.
+    pub(super) fn gate_due(&self, now: Nanos) -> Nanos {
+        let blocking = self.at_work.iter().filter(|work| self.waits_for(&work.tool));
+        let ends = blocking.map(|work| work.since.plus(BLOCKING_GATE_MAX));
+        ends.filter(|&end| end > now).fold(Nanos::NEVER, Nanos::min)
+    }
+
     fn waits_for(&self, tool: &Tool) -> bool {
         tool.behavior == ToolBehavior::Blocking && !self.rules().non_blocking_only
     }
@@ -280,7 +290,7 @@ impl Call {
             let batch = self.tools.next_batch;
             self.tools.next_batch = batch.wrapping_add(1);
             for (place, call) in (0..).zip(calls) {
-                self.watch.answered();
+                self.watch.works(self.now);
                 let id = call.id.map(|id| id.to_cow().into_owned());
                 if id.as_ref().is_some_and(|id| id.len() > TOOL_ID_BYTES_MAX) {
                     self.note_agent(Oddity::AgentTool);
@@ -469,13 +479,19 @@ impl Call {
             return;
         }
         while let Some(answers) = self.tools.take_ready() {
+            if self.agent.output.len_bytes() > AGENT_BACKLOG_MAX_BYTES {
+                // It goes on calling and takes no answer.
+                self.close_agent(CloseCode::POLICY);
+                let code = CloseCode::POLICY.number();
+                return self.recover(Cause::Broke, Ending::ModelBroke { code });
+            }
             let is_silent = |answer: &Answer| answer.scheduling == Some(Scheduling::Silent);
             if !answers.iter().all(is_silent) && self.farewell.is_none() {
                 // It owes the caller what it was told.
                 self.watch.caller_spoke(self.now);
             }
             let message = message_of(&answers);
-            // Few, and each bounded: they go beyond what audio may fill.
+            // They go beyond what audio may fill.
             self.agent.send_json(&message);
         }
     }
@@ -565,8 +581,8 @@ impl Call {
             return;
         }
         if self.tools.is_blocking(self.now) {
-            // It can say nothing, and owes nothing.
-            self.watch.answered();
+            // It can say nothing.
+            self.watch.works(self.now);
         }
         while let Some(at) = self.tools.at_work.iter().position(|work| work.due <= self.now) {
             let work = &mut self.tools.at_work[at];

@@ -6,14 +6,17 @@
 //! | it still says nothing | `reply` | another connection, same session |
 //! | nor does the session taken up again | `resumed_reply` | a fresh session |
 //! | it was asked to greet | `greeting` | asked once more, then as above |
-//! | the caller, or noise, goes on and on | `owed` | asked to answer |
+//! | the caller goes on and on, or noise; tool follows tool | `owed` | asked, then as above |
 //! | it stopped though nobody had spoken | `phantom` | a fresh session |
 //!
-//! A session that was taken up again before it had been asked is asked first: the question may
-//! have been lost with the old connection. Nobody's connection is given up while he speaks, unless
-//! he has been speaking for as long as `owed`.
+//! A session that was taken up again and is spoken to must answer by itself. One that owed an
+//! answer already is asked first: the question may have been lost with the old connection.
+//! Nobody's connection is given up while he speaks, unless he has been speaking for as long as
+//! `owed`.
 //! In:       who spoke when, what the model did; [`Timers`].
-//! Out:      [`Alarm`]s. An answer is audio or a tool call: transcripts come from a mute one too.
+//! Out:      [`Alarm`]s. An answer is audio: transcripts come from a mute model too. A tool call
+//!           stops the time, and it goes on with the tool's answer.
+//! Bounds:   [`WAITS_MAX`] times in a row that a model may answer that it waits.
 //! Not here: what is done about it (`call::swap`), who counts as speaking (`call::ear`).
 
 use std::sync::Arc;
@@ -22,7 +25,7 @@ use super::session::Cause;
 use super::tally::Nudge;
 use crate::clock::Nanos;
 use crate::config::Timers;
-use crate::limits::PHANTOM_SPEECH_MS;
+use crate::limits::{PHANTOM_SPEECH_MS, WAITS_MAX};
 
 /// What is to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +41,10 @@ pub(super) enum Alarm {
 pub(super) struct Watch {
     timers: Arc<Timers>,
     debt: Debt,
+    /// How often in a row the model has answered by saying that it waits.
+    waits: u32,
+    /// When the connection came up.
+    up_at: Nanos,
 }
 
 /// What the model owes, and what has been done about it.
@@ -46,7 +53,7 @@ struct Debt {
     /// Since when the model owes an answer, counted from the caller's last word, or from when it
     /// was asked; `None`: it does not.
     since: Option<Nanos>,
-    /// The same from the caller's first word.
+    /// The same from the caller's first word. It stands while the model has something done.
     first: Option<Nanos>,
     /// When the caller was last heard.
     spoke_at: Option<Nanos>,
@@ -60,12 +67,14 @@ struct Debt {
     greeting_due: Option<Nanos>,
     /// Its silence after an interruption nobody made is over then.
     phantom_due: Option<Nanos>,
+    /// The request to greet was lost with its connection.
+    greeting_lost: bool,
 }
 
 impl Watch {
     /// Nobody owes anything.
     pub(super) fn new(timers: Arc<Timers>) -> Watch {
-        Watch { timers, debt: Debt::default() }
+        Watch { timers, debt: Debt::default(), waits: 0, up_at: Nanos::ZERO }
     }
 
     /// From now on with the timers of the agent that has been chosen.
@@ -78,7 +87,7 @@ impl Watch {
     pub(super) fn caller_spoke(&mut self, now: Nanos) {
         let debt = &mut self.debt;
         debt.spoke_at = Some(now);
-        if !debt.nudged {
+        if !debt.nudged || debt.since.is_none() {
             debt.since = Some(now);
             debt.first.get_or_insert(now);
         }
@@ -105,18 +114,43 @@ impl Watch {
 
     /// The model was asked for what it owes.
     pub(super) fn asked(&mut self, now: Nanos) {
-        self.debt.nudged = true;
-        (self.debt.since, self.debt.first) = (Some(now), Some(now));
+        let debt = &mut self.debt;
+        (debt.nudged, debt.greeting_due) = (true, None);
+        (debt.since, debt.first) = (Some(now), Some(now));
     }
 
-    /// The model speaks, calls a tool, or says that it waits for the caller.
+    /// The model speaks.
     pub(super) fn answered(&mut self) {
         self.debt = Debt::default();
+        self.waits = 0;
+    }
+
+    /// The model says that it waits for the caller. One that says nothing else is not believed for
+    /// ever.
+    pub(super) fn waits(&mut self) {
+        if !self.is_owed() {
+            return;
+        }
+        self.waits += 1;
+        if self.waits <= WAITS_MAX {
+            self.debt = Debt::default();
+        }
+    }
+
+    /// The model has something done, or can do nothing but wait for that.
+    pub(super) fn works(&mut self, now: Nanos) {
+        let debt = &mut self.debt;
+        if debt.greeting_due.take().is_some() {
+            debt.first.get_or_insert(now);
+        }
+        // Whatever it is, it is not mute.
+        (debt.since, debt.phantom_due, debt.resumed) = (None, None, false);
     }
 
     /// The connection is given up; `midway`: the model was speaking.
     pub(super) fn line_gone(&mut self, now: Nanos, midway: bool) {
         let debt = &mut self.debt;
+        debt.greeting_lost |= debt.greeting_due.is_some();
         if midway || debt.greeting_due.is_some() {
             debt.since = Some(now);
             debt.first.get_or_insert(now);
@@ -127,9 +161,10 @@ impl Watch {
 
     /// Another connection is up. What is owed is owed on it, from now on.
     pub(super) fn line_up(&mut self, now: Nanos, resumed: bool) {
+        self.up_at = now;
         let debt = &mut self.debt;
         debt.since = debt.since.map(|_| now);
-        debt.first = debt.since;
+        debt.first = debt.first.map(|_| now);
         debt.resumed = resumed;
         // A fresh session has been asked for nothing.
         debt.nudged &= resumed;
@@ -140,9 +175,19 @@ impl Watch {
         std::mem::take(&mut self.debt.cut_off)
     }
 
-    /// Whether the model owes an answer.
+    /// Whether the request to greet was lost with its connection; told once.
+    pub(super) fn lost_its_greeting(&mut self) -> bool {
+        std::mem::take(&mut self.debt.greeting_lost)
+    }
+
+    /// Whether the model owes an answer, or its greeting.
     pub(super) fn is_owed(&self) -> bool {
-        self.debt.since.is_some()
+        self.debt.since.is_some() || self.debt.greeting_due.is_some()
+    }
+
+    /// Whether it does, and has not been asked for it.
+    pub(super) fn is_unasked(&self) -> bool {
+        self.is_owed() && !self.debt.nudged
     }
 
     /// Since when the model has owed something: an answer, or its greeting.
@@ -166,7 +211,8 @@ impl Watch {
         if now < self.reply_due() {
             return None;
         }
-        match (self.debt.nudged, self.debt.resumed) {
+        let is_mute = self.is_spoken_to_anew() && now >= self.silence_due();
+        match (self.debt.nudged || is_mute, self.debt.resumed) {
             (false, _) => {
                 self.asked(now);
                 Some(Alarm::Nudge(Nudge::Reply))
@@ -177,18 +223,27 @@ impl Watch {
     }
 
     fn reply_due(&self) -> Nanos {
+        let at_last = self.debt.first.map_or(Nanos::NEVER, |first| first.plus(self.timers.owed));
+        self.silence_due().min(at_last)
+    }
+
+    /// When the model has been silent for too long, however long it may be about it.
+    fn silence_due(&self) -> Nanos {
         let (debt, timers) = (&self.debt, &self.timers);
         let Some(since) = debt.since else { return Nanos::NEVER };
-        let due = match (debt.nudged, debt.resumed) {
-            (false, _) => since.plus(timers.reply),
-            // What follows is another connection: never in the middle of what he says.
-            (true, resumed) => {
-                let patience = if resumed { timers.resumed_reply } else { timers.reply };
-                let quiet_at = debt.spoke_at.map_or(Nanos::ZERO, |at| at.plus(timers.quiet));
-                since.plus(patience).max(quiet_at)
-            }
-        };
-        due.min(debt.first.map_or(Nanos::NEVER, |first| first.plus(timers.owed)))
+        if !debt.nudged && !self.is_spoken_to_anew() {
+            return since.plus(timers.reply);
+        }
+        // What follows is another connection: never in the middle of what he says.
+        let patience = if debt.resumed { timers.resumed_reply } else { timers.reply };
+        let quiet_at = debt.spoke_at.map_or(Nanos::ZERO, |at| at.plus(timers.quiet));
+        since.plus(patience).max(quiet_at)
+    }
+
+    /// Whether the session was taken up again, and has been spoken to since: no question of the
+    /// caller's can have been lost.
+    fn is_spoken_to_anew(&self) -> bool {
+        self.debt.resumed && self.debt.spoke_at.is_some_and(|at| at > self.up_at)
     }
 
     /// When [`Watch::poll`] has something to say, unless something happens before.
@@ -264,6 +319,7 @@ mod tests {
         watch.asked_to_greet(s(0));
         watch.interrupted(s(1), 0);
         watch.line_up(s(1), true);
+        assert!(watch.is_owed());
         watch.answered();
         assert!(!watch.is_owed());
         assert_eq!((watch.poll(s(99)), watch.next_due()), (None, Nanos::NEVER));
@@ -288,6 +344,66 @@ mod tests {
         watch.line_gone(s(0), true);
         watch.line_up(s(1), false);
         assert_eq!(watch.next_due(), s(8));
+    }
+
+    #[test]
+    fn a_model_that_calls_tool_after_tool_and_never_speaks_is_asked_then_replaced() {
+        let mut watch = Watch::default();
+        watch.caller_spoke(s(0));
+        let mut alarms = Vec::new();
+        for second in 1..=120 {
+            match second % 5 {
+                0 => watch.works(s(second)),
+                // The tool has answered.
+                2 => watch.caller_spoke(s(second)),
+                _ => {}
+            }
+            alarms.extend(watch.poll(s(second)).map(|alarm| (second, alarm)));
+        }
+        assert_eq!(alarms, [(60, REPLY), (120, Alarm::GiveUpLine(Cause::Unanswered))]);
+        // And one that never comes back from the first.
+        let mut watch = Watch::default();
+        watch.caller_spoke(s(0));
+        watch.works(s(1));
+        assert_eq!(watch.next_due(), s(60));
+    }
+
+    #[test]
+    fn a_model_that_only_says_that_it_waits_is_not_believed_for_ever() {
+        let mut watch = Watch::default();
+        for round in 0..u64::from(WAITS_MAX) {
+            watch.caller_spoke(s(round * 100));
+            watch.waits();
+            assert_eq!(watch.next_due(), Nanos::NEVER);
+            watch.waits();
+        }
+        watch.caller_spoke(s(900));
+        watch.waits();
+        assert_eq!(watch.poll(s(907)), Some(REPLY));
+        watch.answered();
+        watch.caller_spoke(s(1_000));
+        watch.waits();
+        assert_eq!(watch.next_due(), Nanos::NEVER, "it spoke meanwhile");
+    }
+
+    #[test]
+    fn a_session_taken_up_again_that_is_spoken_to_and_mute_is_given_up_unasked() {
+        let mut watch = Watch::default();
+        watch.line_up(s(1), true);
+        watch.caller_spoke(s(10));
+        assert_eq!(watch.poll(s(17)), None);
+        assert_eq!(watch.next_due(), s(18));
+        assert_eq!(watch.poll(s(18)), Some(Alarm::GiveUpLine(Cause::Poisoned)));
+    }
+
+    #[test]
+    fn a_greeting_lost_with_its_connection_is_known_to_be_owed() {
+        let mut watch = Watch::default();
+        watch.asked_to_greet(s(0));
+        watch.line_gone(s(1), false);
+        assert!(watch.is_owed());
+        watch.line_up(s(2), true);
+        assert!(watch.lost_its_greeting() && !watch.lost_its_greeting());
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::time::Duration;
 use dsp::kernels::Isa;
 
 use super::settings::{Key, Settings};
-use super::{Busy, Limits, Log, Server, SignatureMode, Twilio, Web, values};
+use super::{Busy, Limits, Log, Server, SignatureMode, Twilio, guard, values};
 
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8080);
 const DEFAULT_DRAIN_TIMEOUT: Duration = Duration::from_secs(15 * 60);
@@ -40,6 +40,7 @@ pub(super) fn server(settings: &mut Settings<'_>) -> Server {
     Server {
         listen,
         public_url: settings.read(Key::open("server", "public_url"), values::public_url),
+        trusted_proxies: guard::trusted_proxies(settings),
         workers: settings
             .read(Key::open("server", "workers"), values::whole(0..=WORKERS_MAX))
             .unwrap_or(0),
@@ -63,6 +64,7 @@ pub(super) fn limits(settings: &mut Settings<'_>) -> Limits {
     Limits {
         max_calls: count("max_calls", 0, 0),
         max_calls_per_worker: count("max_calls_per_worker", 1, DEFAULT_MAX_CALLS_PER_WORKER),
+        max_calls_per_number: count("max_calls_per_number", 0, 0),
         max_handshakes_per_ip: count("max_handshakes_per_ip", 1, DEFAULT_MAX_HANDSHAKES_PER_IP),
         max_call_duration: settings
             .read(
@@ -76,18 +78,27 @@ pub(super) fn limits(settings: &mut Settings<'_>) -> Limits {
 /// Reads `[twilio]`.
 pub(super) fn twilio(settings: &mut Settings<'_>) -> Twilio {
     const AUTH_TOKEN: Key = Key::secret("twilio", "auth_token", "TWILIO_AUTH_TOKEN");
+    const SHARED_KEYS: Key = Key::guarded("twilio", "shared_keys");
     const SIGNATURE: Key = Key::open("twilio", "signature");
-    let tokens_written = settings.is_written(AUTH_TOKEN);
+    const REQUIRE_SHARED: Key = Key::open("twilio", "require_shared");
+    let written = settings.is_written(AUTH_TOKEN) || settings.is_in_file(SHARED_KEYS);
     let auth_tokens = settings.read(AUTH_TOKEN, values::secrets).unwrap_or_default();
+    let shared_keys = guard::shared_keys(settings);
+    let require_shared = settings.read(REQUIRE_SHARED, values::truth).unwrap_or(false);
+    if require_shared && shared_keys.is_empty() {
+        settings.fail(REQUIRE_SHARED, "needs a key to require: set twilio.shared_keys");
+    }
     let signature = settings.read(SIGNATURE, values::signature);
     let checks = matches!(signature, Some(SignatureMode::Require | SignatureMode::Warn));
-    if checks && auth_tokens.is_empty() && !tokens_written {
+    let has_secret = !auth_tokens.is_empty() || !shared_keys.is_empty();
+    if checks && !has_secret && !written {
         settings.fail(SIGNATURE, "needs a token to check with: set TWILIO_AUTH_TOKEN");
     }
-    let unless_set =
-        if auth_tokens.is_empty() { SignatureMode::Off } else { SignatureMode::Require };
+    let unless_set = if has_secret { SignatureMode::Require } else { SignatureMode::Off };
     Twilio {
         auth_tokens,
+        shared_keys,
+        require_shared,
         signature: signature.unwrap_or(unless_set),
         playout_lead: settings
             .read(Key::open("twilio", "playout_lead"), values::playout_lead)
@@ -98,11 +109,6 @@ pub(super) fn twilio(settings: &mut Settings<'_>) -> Twilio {
         busy: settings.read(Key::open("twilio", "busy"), values::busy).unwrap_or(Busy::Reject),
         both_tracks: settings.read(BOTH_TRACKS, values::truth).unwrap_or(false),
     }
-}
-
-/// Reads `[web]`.
-pub(super) fn web(settings: &mut Settings<'_>) -> Web {
-    Web { enabled: settings.read(Key::open("web", "enabled"), values::truth).unwrap_or(true) }
 }
 
 /// Reads `[log]`.

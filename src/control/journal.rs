@@ -23,12 +23,13 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Writes the line of one event.
-    pub fn write(&self, id: CallId, class: Class, report: &Report) {
+    /// Writes the line of one event; `left_out`: so many of its kind before it were not written.
+    pub fn write(&self, id: CallId, class: Class, report: &Report, left_out: u64) {
         if report.is_unsaid() {
             return;
         }
-        log::log!(target: class.label(), level(report), "{}", self.line(id, report));
+        let left_out = Field("left_out", Some(left_out).filter(|&lines| lines > 0));
+        log::log!(target: class.label(), level(report), "{}{left_out}", self.line(id, report));
     }
 
     /// The line of one event, without time, level and target.

@@ -9,6 +9,7 @@
 pub mod appointments;
 pub mod journal;
 pub mod rounds;
+mod strangers;
 pub mod tools;
 
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use crate::mail::{
 use crate::metrics::{Build, Figures, Histograms, Page, Process, Shared};
 use journal::Journal;
 use rounds::{Outcome, Rounds};
+use strangers::{Line, Strangers};
 
 /// How long the thread sleeps when nothing is due.
 const IDLE_WAIT: Duration = Duration::from_secs(60);
@@ -35,6 +37,7 @@ pub struct Control {
     mailbox: Mailbox<ControlLetter>,
     clock: Clock,
     journal: Journal,
+    strangers: Strangers,
     rounds: Rounds,
     shared: Arc<Shared>,
     build: Build,
@@ -65,6 +68,7 @@ impl Control {
             mailbox,
             clock,
             journal: Journal { redact_numbers },
+            strangers: Strangers::default(),
             rounds: Rounds::new(workers),
             shared,
             build,
@@ -103,7 +107,10 @@ impl Control {
                 if let Report::Tool { name, outcome, took } = &report {
                     self.shared.tools.count(name, *outcome, *took);
                 }
-                self.journal.write(id, class, &report);
+                match self.strangers.judge(now, &report) {
+                    Line::Written { left_out } => self.journal.write(id, class, &report, left_out),
+                    Line::LeftOut(event) => self.shared.log_lines_left_out.count(event),
+                }
             }
             ControlLetter::Scrape { ticket } => {
                 let outcome = self.rounds.ask(now, ticket, &neighbours.workers);

@@ -444,6 +444,14 @@ impl From<&Histogram<u64>> for Cumulated {
 }
 
 fn shared(text: &mut Text, shared: &Shared) {
+    let help = "Checks of signatures of webhooks and handshakes, and of streams' tokens.";
+    text.family("signatures_total", Kind::Counter, help);
+    for (family, counted) in shared.signatures.families() {
+        for (verdict, count) in counted.all() {
+            let labels = [("family", family), ("verdict", verdict)];
+            text.sample("signatures_total", &labels, count);
+        }
+    }
     let mut family = |name, label, help, counted: &Labelled| {
         text.family(name, Kind::Counter, help);
         for (value, count) in counted.all() {
@@ -458,14 +466,14 @@ fn shared(text: &mut Text, shared: &Shared) {
     );
     family("http_answers_total", "status", "Answers to HTTP requests.", &shared.answers);
     family("http_faults_total", "fault", "Requests that were not taken.", &shared.http_faults);
-    family(
-        "signatures_total",
-        "verdict",
-        "Signatures of webhooks and handshakes; with token_ before it, tokens of streams.",
-        &shared.signatures,
-    );
     family("refusals_total", "reason", "Calls not let in.", &shared.refusals);
     family("upgrades_total", "door", "Upgrades to WebSocket, by what was told.", &shared.upgrades);
+    family(
+        "log_lines_left_out_total",
+        "event",
+        "Log lines of callers nobody let in, beyond what is written of them.",
+        &shared.log_lines_left_out,
+    );
     family("dials_total", "outcome", "Attempts to reach the model.", &shared.dials);
     family(
         "ahead_total",

@@ -40,6 +40,25 @@ impl Labelled {
     }
 }
 
+/// Checks of what proves that a request or a stream is the carrier's, by what was checked.
+#[derive(Debug, Default)]
+pub struct Signatures {
+    /// Signatures of webhooks: `valid`, `not_checked`, and the faults by
+    /// [`crate::wire::signature::SignatureError::label`].
+    pub webhook: Labelled,
+    /// Signatures of handshakes, the same.
+    pub handshake: Labelled,
+    /// Per-call tokens of streams: `valid`, or what is wrong with them.
+    pub token: Labelled,
+}
+
+impl Signatures {
+    /// The families, by name.
+    pub fn families(&self) -> [(&'static str, &Labelled); 3] {
+        [("webhook", &self.webhook), ("handshake", &self.handshake), ("token", &self.token)]
+    }
+}
+
 /// What the accept and dial threads count.
 #[derive(Debug, Default)]
 pub struct Shared {
@@ -49,9 +68,8 @@ pub struct Shared {
     pub answers: Labelled,
     /// Requests that were no HTTP, or none that we take, by fault.
     pub http_faults: Labelled,
-    /// Webhook and handshake signatures: `valid`, `wrong`, `missing`, `not_checked`; and the tokens
-    /// of streams, as `token_valid` and so on.
-    pub signatures: Labelled,
+    /// Who proved to be the carrier, and who did not.
+    pub signatures: Signatures,
     /// Calls not let in, by [`crate::call::Refusal::label`].
     pub refusals: Labelled,
     /// Upgrades, by what was told of the class: `twilio`, `web`, `unknown`.
@@ -75,6 +93,8 @@ pub struct Shared {
     pub kept: Kept,
     /// Sessions that are ready and wait for their calls. Told by the dial thread once a turn.
     pub lines_ahead: AtomicUsize,
+    /// Log lines of calls that strangers caused, beyond what is written of them, by event.
+    pub log_lines_left_out: Labelled,
     /// Log lines that nobody read in time.
     pub log_lines_lost: Arc<AtomicU64>,
 }

@@ -4,7 +4,8 @@
 //! Out:      yes, or why not.
 //! Bounds:   [`CANDIDATES_MAX`] addresses times the configured secrets; the form has its own bound.
 //! Not here: the form's reading (`wire::form`), which origin is ours (`config`), what follows from
-//!           a no (`accept`).
+//!           a no (`accept`), replays: a signature names no time, so whoever has seen a request can
+//!           send it again (the answer is the same, and its token opens one stream).
 //!
 //! The signature is base64 of an HMAC over the address as the carrier has it configured, byte for
 //! byte, then each form field's name and value, sorted by name. Nobody can see the address that was
@@ -90,6 +91,22 @@ pub enum SignatureError {
     SharedKeyRequired,
     /// No secret and no candidate gives this signature.
     Mismatch,
+    /// The body is no form, and the signed address does not hold its hash.
+    WrongBody,
+}
+
+impl SignatureError {
+    /// The label in figures.
+    pub const fn label(self) -> &'static str {
+        match self {
+            SignatureError::Missing => "missing",
+            SignatureError::BadSettings => "bad_settings",
+            SignatureError::UnknownKey => "unknown_key",
+            SignatureError::SharedKeyRequired => "shared_key_required",
+            SignatureError::Mismatch => "wrong",
+            SignatureError::WrongBody => "wrong_body",
+        }
+    }
 }
 
 impl Keys<'_> {

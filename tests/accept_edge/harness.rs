@@ -24,6 +24,8 @@ pub(crate) const SHORT: Duration = Duration::from_millis(40);
 
 pub(crate) struct Relay {
     pub(crate) address: SocketAddr,
+    /// Where the figures have an address of their own.
+    pub(crate) admin: Option<SocketAddr>,
     pub(crate) letters: Postbox<AcceptLetter>,
     pub(crate) workers: Vec<Mailbox<WorkerLetter>>,
     /// The other ends of `workers` and `dial`, to fill them.
@@ -58,7 +60,7 @@ impl Relay {
         let (accept, letters) =
             Accept::bind(Arc::new(config), Clock::start(), load.clone(), shared.clone()).unwrap();
         let accept = accept.with_deadlines(deadlines);
-        let address = accept.local_addr();
+        let (address, admin) = (accept.local_addr(), accept.admin_addr());
         let (to_workers, workers): (Vec<_>, Vec<_>) =
             (0..WORKERS).map(|_| mailbox_without_bell()).unzip();
         let (to_dial, dial) = mailbox_without_bell();
@@ -73,6 +75,7 @@ impl Relay {
         let thread = Some(std::thread::spawn(move || accept.run(neighbours)));
         Relay {
             address,
+            admin,
             letters,
             workers,
             to_workers,
@@ -88,7 +91,11 @@ impl Relay {
     }
 
     pub(crate) fn connect(&self) -> Client {
-        let socket = TcpStream::connect(self.address).unwrap();
+        self.connect_to(self.address)
+    }
+
+    pub(crate) fn connect_to(&self, address: SocketAddr) -> Client {
+        let socket = TcpStream::connect(address).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         Client { socket, unread: Vec::new() }
     }

@@ -246,7 +246,7 @@ fn a_body_too_large_is_refused_before_it_has_come() {
 #[test]
 fn a_body_that_is_no_form_is_told_so() {
     let relay = Relay::start();
-    for media_type in ["application/json", "text/plain", "multipart/form-data; boundary=x", ""] {
+    for media_type in ["application/xml", "text/plain", "multipart/form-data; boundary=x", ""] {
         for target in ["/twilio/incoming", "/twilio/after", "/twilio/stream-status"] {
             let response = relay.ask(format!(
                 "POST {target} HTTP/1.1\r\nHost: h\r\nContent-Type: {media_type}\r\n\

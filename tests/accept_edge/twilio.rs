@@ -98,7 +98,7 @@ fn signed_webhooks_are_let_in_and_others_are_not() {
         assert_eq!(response.status, 200, "{target} {form}");
         assert!(response.body.contains("<Stream"), "{}", response.body);
     }
-    assert_eq!(relay.shared.signatures.of("valid"), good.len() as u64);
+    assert_eq!(relay.shared.signatures.webhook.of("valid"), good.len() as u64);
     let by_get = "/twilio/incoming?CallSid=CA00000000000000000000000000000002&\
                   From=%2B18005550199&To=%2B18005550100";
     let head = format!("GET {by_get} HTTP/1.1\r\nHost: whatever\r\n");
@@ -123,8 +123,8 @@ fn signed_webhooks_are_let_in_and_others_are_not() {
         assert_eq!(relay.post_form(target, B).status, 403, "{target}");
     }
     assert_eq!(relay.get(by_get).status, 403);
-    assert_eq!(relay.shared.signatures.of("missing"), 4);
-    assert_eq!(relay.shared.signatures.of("wrong"), 8);
+    assert_eq!(relay.shared.signatures.webhook.of("missing"), 4);
+    assert_eq!(relay.shared.signatures.webhook.of("wrong"), 8);
     // A prober needs no signature.
     assert_eq!(relay.get("/twilio/incoming").status, 200);
 }
@@ -146,11 +146,11 @@ fn softer_modes_let_unsigned_requests_in_and_count_them() {
     assert_eq!(relay.post_form("/twilio/incoming", B).status, 200);
     assert_eq!(relay.ask(post("/twilio/incoming", &signature("AAAA"), B)).status, 200);
     assert_eq!(relay.ask(post("/twilio/incoming", &signature(V1), B)).status, 200);
-    let counts = |label| relay.shared.signatures.of(label);
+    let counts = |label| relay.shared.signatures.webhook.of(label);
     assert_eq!((counts("missing"), counts("wrong"), counts("valid")), (1, 1, 1));
     let relay = Relay::with(signed(SignatureMode::Off));
     assert_eq!(relay.ask(post("/twilio/incoming", &signature("AAAA"), B)).status, 200);
-    assert_eq!(relay.shared.signatures.of("not_checked"), 1);
+    assert_eq!(relay.shared.signatures.webhook.of("not_checked"), 1);
 }
 
 #[test]
@@ -253,7 +253,7 @@ fn a_token_opens_its_own_call_once() {
     }
     assert_eq!(relay.shared.refusals.of("used_token"), 1);
     assert_eq!(relay.shared.refusals.of("bad_token"), 5);
-    assert_eq!(relay.shared.signatures.of("token_valid"), 1);
+    assert_eq!(relay.shared.signatures.token.of("valid"), 1);
 }
 
 /// Settings with which calls are recorded from the carrier's copies of both tracks.
@@ -360,8 +360,8 @@ fn softer_modes_judge_tokens_by_their_table() {
         let call = warn.admit(SID, token, None);
         assert_eq!(agent_dialled(&warn, call), "everybody");
     }
-    assert_eq!(warn.shared.signatures.of("token_missing"), 1);
-    assert_eq!(warn.shared.signatures.of("token_wrong"), 1);
+    assert_eq!(warn.shared.signatures.token.of("missing"), 1);
+    assert_eq!(warn.shared.signatures.token.of("wrong"), 1);
     assert_eq!(warn.shared.refusals.all(), []);
 }
 

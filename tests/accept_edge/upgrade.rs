@@ -13,7 +13,7 @@ const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
 /// `fields`: more header lines, each with its line end.
-fn upgrade(target: &str, fields: &str) -> String {
+pub(crate) fn upgrade(target: &str, fields: &str) -> String {
     format!(
         "GET {target} HTTP/1.1\r\nHost: voice.example.com\r\nConnection: keep-alive, Upgrade\r\n\
          Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {KEY}\r\n\
@@ -28,7 +28,7 @@ fn new_call(relay: &Relay, worker: usize) -> Box<NewCall> {
     }
 }
 
-fn try_upgrade(relay: &Relay, target: &str, fields: &str) -> Response {
+pub(crate) fn try_upgrade(relay: &Relay, target: &str, fields: &str) -> Response {
     relay.ask(upgrade(target, fields))
 }
 
@@ -200,7 +200,7 @@ fn a_carriers_handshake_is_signed() {
     for (target, value) in good {
         assert_eq!(try_upgrade(&relay, target, &signature(value)).status, 101, "{target} {value}");
     }
-    assert_eq!(relay.shared.signatures.of("valid"), good.len() as u64);
+    assert_eq!(relay.shared.signatures.handshake.of("valid"), good.len() as u64);
     assert_eq!(try_upgrade(&relay, "/twilio/media", "").status, 403);
     assert_eq!(try_upgrade(&relay, "/twilio/media", &signature("AAAA")).status, 403);
     assert_eq!(try_upgrade(&relay, "/?source=twilio", "").status, 403);
@@ -217,7 +217,7 @@ fn a_carriers_handshake_is_signed() {
     assert_eq!(try_upgrade(&relay, "/", "Origin: https://voice.example.com\r\n").status, 101);
     let relay = Relay::with(signed(SignatureMode::Warn));
     assert_eq!(try_upgrade(&relay, "/twilio/media", "").status, 101);
-    assert_eq!(relay.shared.signatures.of("missing"), 1);
+    assert_eq!(relay.shared.signatures.handshake.of("missing"), 1);
 }
 
 #[test]

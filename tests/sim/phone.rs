@@ -277,19 +277,19 @@ impl Phone {
     }
 
     fn talk(&mut self, now: Nanos, dice: &mut Dice) -> u64 {
+        if self.step == Step::Silent {
+            return 1_000;
+        }
         self.return_marks(now, dice);
         if now >= self.end_at {
             self.hang_up(dice);
             return 1;
         }
-        if self.step == Step::Silent {
-            return 1_000;
-        }
         if let Some(rest_ms) = self.rest(dice) {
             return rest_ms;
         }
         if dice.strikes(Fault::PhoneSilent, 1) {
-            (self.step, self.end_at) = (Step::Silent, Nanos::NEVER);
+            self.step = Step::Silent;
             return 1_000;
         }
         if dice.strikes(Fault::PhoneStalls, 20) {

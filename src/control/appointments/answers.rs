@@ -30,6 +30,7 @@ use super::hours::{
 };
 use super::store::{Booking, Ledger, Place, Status, StoreError, Wish};
 use super::{Answer, Appointments, CallerFacts, GUESSES_MAX, words};
+use crate::call::telling_number;
 use crate::config::Appointments as Practice;
 use crate::config::appointments::Service;
 
@@ -43,10 +44,6 @@ const SAID_MAX: usize = 3;
 const SHOWN_MAX: usize = 6;
 /// Coming appointments of one caller: more are not booked.
 const OWN_MAX: u32 = 10;
-/// What carriers send instead of a number: ANONYMOUS, RESTRICTED, BLOCKED, UNKNOWN and UNAVAILABLE
-/// on a telephone's keys. The third is RESTRICTED as others are seen to write it.
-const WITHHELD: [&str; 6] =
-    ["+266696687", "+7378742833", "+7378742883", "+2562533", "+8656696", "+86282452253"];
 
 /// Why a tool does not do what it was asked.
 enum No {
@@ -634,14 +631,9 @@ fn first_answer(ledger: &Ledger<'_>, caller: &CallerFacts) -> Result<Option<Answ
     Ok(json.transpose()?.map(|json| Answer { ok: true, label: "repeated", json }))
 }
 
-/// The caller's number, where it is one that tells callers apart: E.164, and not one of those that
-/// stand for a withheld one.
+/// The caller's number, where it is one that tells callers apart.
 fn own_number(caller: &CallerFacts) -> Option<&str> {
-    let number = caller.number.as_deref()?;
-    let digits = number.strip_prefix('+')?;
-    let is_number =
-        (7..=15).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit());
-    (is_number && !WITHHELD.contains(&number)).then_some(number)
+    telling_number(caller.number.as_deref()?)
 }
 
 /// Whether the name a caller says is the one that was written down: every word of the shorter one
