@@ -66,8 +66,8 @@ pub const JOIN_TIMEOUT: Duration = Duration::from_secs(25);
 /// Messages of one leg that were refused or passed over, in one call. At the bound its peer counts
 /// as broken: the phone is closed with 1008, the model left.
 pub const ODDITIES_MAX: u32 = 256;
-/// Wishes of one call that wait to be collected. At the bound reports go unsaid; being let in and
-/// having ended are never lost.
+/// Wishes of one call that wait to be collected. At the bound reports go unsaid, and are counted; being
+/// let in and having ended are never lost.
 pub const REQUESTS_MAX: usize = 32;
 /// Key tones reported of one call. Further ones count, but go unsaid.
 pub const DTMF_REPORTS_MAX: u64 = 100;

@@ -698,8 +698,9 @@ impl Call {
     }
 
     fn report(&mut self, report: Report) {
-        if self.requests.len() < REQUESTS_MAX {
-            self.requests.push_back(Request::Report(report));
+        match self.requests.len() < REQUESTS_MAX {
+            true => self.requests.push_back(Request::Report(report)),
+            false => self.tally.unsaid += 1,
         }
     }
 

@@ -341,6 +341,23 @@ fn a_copy_of_both_tracks_comes_in_by_its_own_token_once_and_takes_no_place() {
 }
 
 #[test]
+fn a_copy_of_both_tracks_is_over_with_its_call() {
+    let relay = Relay::with(both_tracks);
+    let xml = relay.ask(post("/twilio/incoming", &signature(V1), B)).body;
+    let mut tokens = xml.split("name=\"token\" value=\"").skip(1);
+    let mut token = || tokens.next().and_then(|rest| rest.split('"').next()).unwrap();
+    let (for_fork, for_call) = (token(), token());
+    let fork = relay.admit_fork(SID, Some(for_fork));
+    assert!(matches!(relay.worker_letter(1), WorkerLetter::LetIn { call } if call == fork));
+    let id = relay.fresh_id();
+    let call = relay.admit_as(id, SID, Some(for_call), None);
+    agent_dialled(&relay, call);
+    relay.end(id, SID, Ending::AgentHungUp);
+    let told = relay.worker_letter(fork.worker);
+    assert!(matches!(told, WorkerLetter::OriginalOver { call } if call == fork), "{told:?}");
+}
+
+#[test]
 fn a_webhook_that_named_no_call_opens_one_only_where_signatures_are_not_required() {
     let off = Relay::start();
     let tries = "From=%2B1234567890&To=%2B0987654321";
