@@ -103,6 +103,9 @@ pub const STEADY_RANGE: u64 = 4;
 pub const SPEECH_RECENT: Duration = Duration::from_secs(2);
 /// An interruption with less speech than this before it was none of the caller's.
 pub const PHANTOM_SPEECH_MS: u64 = 200;
+/// So much speech before the caller has heard the greeting begin is a hello, in milliseconds: two of
+/// them fit. More is a wish, which the model must hear.
+pub const HELLO_SPEECH_MS: u64 = 1_000;
 /// Times in a row that a model may answer the caller by saying that it waits. Then that is no answer.
 pub const WAITS_MAX: u32 = 3;
 /// What is remembered of a call in words, for a fresh session: its last turns.

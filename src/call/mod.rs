@@ -593,6 +593,7 @@ impl Call {
         if self.is_uplink_held() {
             return false;
         }
+        self.hold.let_go();
         let ducked = self.settings.duck && self.is_model_audible();
         for _ in 0..FRAMES_PER_TURN {
             let Some(Audio { format, uplink, .. }) = &mut self.audio else { return false };

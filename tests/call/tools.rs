@@ -77,6 +77,33 @@ fn called(id: &str, name: &str, args: Value) -> Value {
     json!({"toolCall": {"functionCalls": [{"id": id, "name": name, "args": args}]}})
 }
 
+/// A model that goes on calling and takes no answer does not fill our memory.
+#[test]
+fn a_model_that_calls_and_takes_no_answer_is_left_for_another_line() {
+    let mut stage = stage();
+    stage.update("h");
+    stage.agent.deaf = true;
+    let mut most = 0;
+    for n in 0..4_000 {
+        if !stage.redials.is_empty() || stage.ending.is_some() {
+            break;
+        }
+        stage.agent.say(called(&format!("f{n}"), "look_up", json!({ "n": n })));
+        stage.settle();
+        most = most.max(stage.call.agent_output().len_bytes());
+        if n % 100 == 0 {
+            stage.pass(10);
+        }
+        if !stage.call.needs_agent() || most > 256 * 1024 {
+            stage.pass(300);
+        }
+    }
+    assert!((200 * 1024..300 * 1024).contains(&most), "{most} bytes");
+    assert_eq!((stage.redials.len(), stage.ending), (1, None));
+    assert!(matches!(stage.redial(), Revival::Resume { .. }));
+    assert_eq!(stage.ending, None);
+}
+
 fn at(time: &str) -> Value {
     json!({ "at": time })
 }
