@@ -134,7 +134,7 @@ impl Config {
             admin: guard::admin(settings),
             log: sections::log(settings),
             appointments,
-            store: store::read(settings),
+            store: store::read(settings, is_demo),
             agents: agents::read(settings, &gemini, &shelf, &timers),
             transcripts: record::transcripts(settings),
             recording: record::recording(settings),

@@ -66,8 +66,8 @@ pub const JOIN_TIMEOUT: Duration = Duration::from_secs(25);
 /// Messages of one leg that were refused or passed over, in one call. At the bound its peer counts
 /// as broken: the phone is closed with 1008, the model left.
 pub const ODDITIES_MAX: u32 = 256;
-/// Wishes of one call that wait to be collected. At the bound reports go unsaid; being let in and
-/// having ended are never lost.
+/// Wishes of one call that wait to be collected. At the bound reports go unsaid, and are counted; being
+/// let in and having ended are never lost.
 pub const REQUESTS_MAX: usize = 32;
 /// Key tones reported of one call. Further ones count, but go unsaid.
 pub const DTMF_REPORTS_MAX: u64 = 100;
@@ -103,6 +103,9 @@ pub const STEADY_RANGE: u64 = 4;
 pub const SPEECH_RECENT: Duration = Duration::from_secs(2);
 /// An interruption with less speech than this before it was none of the caller's.
 pub const PHANTOM_SPEECH_MS: u64 = 200;
+/// So much speech before the caller has heard the greeting begin is a hello, in milliseconds: two of
+/// them fit. More is a wish, which the model must hear.
+pub const HELLO_SPEECH_MS: u64 = 1_000;
 /// Times in a row that a model may answer the caller by saying that it waits. Then that is no answer.
 pub const WAITS_MAX: u32 = 3;
 /// What is remembered of a call in words, for a fresh session: its last turns.
@@ -136,7 +139,8 @@ pub const TOOL_ASKERS_MAX: usize = 8;
 pub const TOOL_RESULTS_KEPT: usize = 16;
 /// Notes for the model that wait until it is quiet. At the bound the oldest is dropped and counted.
 pub const TOOL_NOTES_MAX: usize = 8;
-/// The name the model gives to one call of a tool. A longer one is passed over and counted.
+/// The name the model gives to one call of a tool. A call with a longer one is counted, not
+/// ordered, and answered without it.
 pub const TOOL_ID_BYTES_MAX: usize = 512;
 /// Beyond a tool's own time, so long its answer is waited for. Then the model is told that there is
 /// none: the tools' threads themselves have not kept their time.

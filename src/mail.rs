@@ -64,6 +64,11 @@ pub enum WorkerLetter {
         /// Which copy.
         call: CallKey,
     },
+    /// The call of whose tracks this is a copy is over: so is the copy.
+    OriginalOver {
+        /// Which copy.
+        call: CallKey,
+    },
     /// A newer stream of the same call was let in: this one ends.
     Replaced {
         /// Which call.

@@ -409,9 +409,10 @@ impl Running {
         let mut quiet = 0;
         while quiet < 2 && Instant::now() < deadline {
             match self.threads.next_event(Some(Instant::now() + DRAIN_LOOK)) {
-                Some(Event::Ended(ended)) => return Err(ended),
+                Some(Event::Ended(ended)) if ended.fault.is_some() => return Err(ended),
                 Some(Event::Signal) => return Ok(()),
-                None => {}
+                // The threads that write files have been asked to end.
+                Some(Event::Ended(_)) | None => {}
             }
             let is_quiet = self.load.owed() == 0 && self.posts.accept.len_letters() == 0;
             quiet = if is_quiet { quiet + 1 } else { 0 };

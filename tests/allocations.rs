@@ -76,15 +76,21 @@ fn drain(tape: &mut Tape, audio: &mut Vec<u8>) -> usize {
 
 #[test]
 fn a_frame_costs_no_allocation_either_way() {
-    frames_cost_no_allocation(false);
+    frames_cost_no_allocation(false, false);
 }
 
 #[test]
 fn a_frame_that_is_recorded_costs_no_allocation_either() {
-    frames_cost_no_allocation(true);
+    frames_cost_no_allocation(true, false);
 }
 
-fn frames_cost_no_allocation(recording: bool) {
+#[test]
+fn a_frame_costs_no_allocation_while_keys_wait_for_the_model() {
+    frames_cost_no_allocation(false, true);
+}
+
+/// `keys`: the caller has pressed some, and the model, which speaks, has not been told.
+fn frames_cost_no_allocation(recording: bool, keys: bool) {
     // The model's audio here is the same chunk again and again, which is no speech.
     let timers = Timers { tone: Duration::ZERO, ..Timers::default() };
     let keep = Keep { recording, ..Keep::default() };
@@ -101,6 +107,15 @@ fn frames_cost_no_allocation(recording: bool) {
 
     let mut ups: Vec<_> = (0..WARM_UP + FRAMES).map(phone_frame).collect();
     let mut downs: Vec<_> = (0..WARM_UP + FRAMES).map(|_| agent_chunk()).collect();
+    if keys {
+        let dtmf = |digit| {
+            let json = format!(
+                r#"{{"event":"dtmf","streamSid":"MZ1","dtmf":{{"track":"inbound_track","digit":"{digit}"}}}}"#
+            );
+            message(Role::Client, &json)
+        };
+        ups[WARM_UP / 2].extend([dtmf("1"), dtmf("#")].concat());
+    }
     let (warm_ups, ups) = ups.split_at_mut(WARM_UP);
     let (warm_downs, downs) = downs.split_at_mut(WARM_UP);
     let (mut tape, mut audio, mut taped) = (call.take_tape(), Vec::new(), 0);
@@ -122,4 +137,8 @@ fn frames_cost_no_allocation(recording: bool) {
     assert_eq!(counted.count_total, 0, "{counted:?}");
     let both = (WARM_UP + FRAMES) * 160 * 2;
     assert_eq!(taped, if recording { both } else { 0 });
+    let complete = r#"{"serverContent":{"generationComplete":true,"turnComplete":true}}"#;
+    call.handle_agent_bytes(now, &mut message(Role::Server, complete), &mut bench);
+    call.transcode(now, &mut bench);
+    assert_eq!(call.agent_output().is_empty(), !keys, "told when it is silent");
 }

@@ -47,7 +47,7 @@ fn without_a_file_and_variables_everything_has_its_default() {
     assert_eq!(config.twilio.busy, Busy::Reject);
     assert!(config.twilio.fallback.contains("sorry"));
     assert!(config.web.enabled && config.log.redact_numbers);
-    assert_eq!(config.store.path, Path::new("vocaris.db"));
+    assert_eq!(config.store.path, Path::new("vocaris-demo.db"));
     assert_eq!(config.store.retention_days, None);
     assert!(config.appointments.enabled, "a demo has a sample practice");
     let transcripts = &config.transcripts;
@@ -64,6 +64,17 @@ fn without_a_file_and_variables_everything_has_its_default() {
     assert_eq!(agent.numbers, ["*"]);
     assert_eq!(agent.model, "models/gemini-3.8-live");
     assert!(agent.system.contains("Always answer the caller") && agent.greeting.is_some());
+}
+
+#[test]
+fn a_demo_keeps_its_sample_bookings_out_of_the_book_of_a_real_setup() {
+    let path = |file: &str, variables: &[(&str, &str)]| read(file, variables).unwrap().store.path;
+    assert_eq!(path("", &[]), Path::new("vocaris-demo.db"));
+    assert_eq!(path("", &[("GEMINI_API_KEY", "k")]), Path::new("vocaris.db"));
+    let written = "[store]\nurl = \"sqlite:own.db\"\n";
+    assert_eq!(path(written, &[]), Path::new("own.db"));
+    assert_eq!(path(written, &[("GEMINI_API_KEY", "k")]), Path::new("own.db"));
+    assert_eq!(path("", &[("VOCARIS_STORE_URL", "sqlite:set.db")]), Path::new("set.db"));
 }
 
 #[test]

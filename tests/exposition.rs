@@ -24,6 +24,7 @@ fn busy_figures() -> Figures {
         let tally = &mut figures.tally[class];
         tally.barge_ins = next();
         tally.unmeasured = next();
+        tally.unsaid = next();
         tally.lines.given_up = std::array::from_fn(|_| next());
         tally.lines.swaps = std::array::from_fn(|_| std::array::from_fn(|_| next()));
         tally.lines.nudges = std::array::from_fn(|_| next());
@@ -183,6 +184,7 @@ fn every_count_is_told_under_its_own_name() {
         assert_eq!(of("vocaris_calls_active"), figures.active[at]);
         assert_eq!(of("vocaris_barge_ins_total"), figures.tally[at].barge_ins);
         assert_eq!(of("vocaris_unmeasured_messages_total"), figures.tally[at].unmeasured);
+        assert_eq!(of("vocaris_reports_unsaid_total"), figures.tally[at].unsaid);
         for (reason, ended) in Ending::LABELS.into_iter().zip(figures.ended[at]) {
             let labels = [class, ("reason", reason)];
             assert_eq!(sum(&samples, "vocaris_calls_ended_total", &labels), ended);

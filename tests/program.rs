@@ -221,6 +221,24 @@ fn fetch(address: &str, target: &str) -> String {
 }
 
 #[test]
+fn a_relay_that_keeps_calls_on_disk_stops_in_order() {
+    let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("program-keeps");
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir_all(&folder).unwrap();
+    let mut command = program();
+    for section in ["RECORDING", "TRANSCRIPTS"] {
+        command.env(format!("VOCARIS_{section}_ENABLED"), "true");
+    }
+    let relay = Relay::start(command.current_dir(&folder));
+    relay.signal("-TERM");
+    assert_eq!(relay.end().0, Some(0));
+    let mut left: Vec<_> =
+        std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["recordings", "transcripts", "vocaris-demo.db"], "the book is closed");
+}
+
+#[test]
 fn the_operator_lists_exports_and_cancels_beside_a_running_relay() {
     use vocaris::config::{Appointments as Practice, Store};
     use vocaris::control::appointments::{Appointments, CallerFacts};
@@ -235,11 +253,11 @@ fn the_operator_lists_exports_and_cancels_beside_a_running_relay() {
         (output.status.code(), text(&output.stdout), text(&output.stderr))
     };
     let (code, _, why) = appointments(&["list"]);
-    assert!(code == Some(1) && why.contains("vocaris.db (store.url)"), "{why}");
+    assert!(code == Some(1) && why.contains("vocaris-demo.db (store.url)"), "{why}");
 
     let relay = Relay::start(program().current_dir(&folder));
     assert_eq!(appointments(&["list"]), (Some(0), "no appointments\n".to_owned(), String::new()));
-    let store = Store { path: folder.join("vocaris.db"), retention_days: None };
+    let store = Store { path: folder.join("vocaris-demo.db"), retention_days: None };
     let mut book = Appointments::open(&Practice::sample(), &store).unwrap();
     let caller = CallerFacts { call: "1".to_owned(), ..CallerFacts::default() };
     let mut ask = |tool: &str, arguments: serde_json::Value| {

@@ -246,6 +246,15 @@ fn a_sentence_is_spoken_and_the_call_ends() {
 }
 
 #[test]
+fn a_caller_is_put_through_and_we_are_asked_what_follows() {
+    let action = "https://voice.example.com/twilio/after?dialled=1&x=\"<y>\"";
+    let root = read(&twiml::dial("+1555<0100>&;", action));
+    assert_eq!(root.names(), ["Dial"], "what stands behind it would never be reached");
+    let dial = &root.children[0];
+    assert_eq!((dial.text.as_str(), dial.attribute("action")), ("+1555<0100>&;", Some(action)));
+}
+
+#[test]
 fn the_short_documents_say_one_thing() {
     let busy = read(&twiml::busy());
     assert_eq!(busy.names(), ["Reject"]);

@@ -4,6 +4,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -11,7 +12,7 @@ use std::time::Duration;
 use aws_lc_rs::hmac;
 use serde_json::{Value, json};
 use vocaris::call::{CallId, Class, ToolOrder, ToolOutcome, ToolReply};
-use vocaris::clock::Clock;
+use vocaris::clock::{Clock, unix_seconds};
 use vocaris::config::{
     Config, Secret, Tool, ToolBehavior, ToolKind, ToolScheduling, Webhook, WebhookUrl,
 };
@@ -204,13 +205,20 @@ fn a_service_is_asked_in_the_documented_way_and_its_answer_reaches_the_model() {
     let wanted = json!({"call": "00000000000000a1", "tool": "order_taxi", "key": "key-7",
         "arguments": {"at": "18:30"}, "caller": caller, "timestamp": timestamp});
     assert_eq!(said, wanted);
+    assert_eq!(signed_at(request, &secret), timestamp);
+}
+
+/// The time a request was signed at, if it was signed with `secret`.
+fn signed_at(request: &str, secret: &Secret) -> u64 {
+    let (_, body) = request.split_once("\r\n\r\n").unwrap();
     let signature = header(request, "vocaris-signature").unwrap();
-    let digits = signature.strip_prefix(&format!("t={timestamp},v1=")).unwrap();
+    let (time, digits) = signature.strip_prefix("t=").unwrap().split_once(",v1=").unwrap();
     let mac: Vec<u8> = (0..digits.len() / 2)
         .map(|at| u8::from_str_radix(&digits[2 * at..2 * at + 2], 16).unwrap())
         .collect();
     let key = hmac::Key::new(hmac::HMAC_SHA256, secret.reveal().as_bytes());
-    hmac::verify(&key, format!("{timestamp}.{body}").as_bytes(), &mac).unwrap();
+    hmac::verify(&key, format!("{time}.{body}").as_bytes(), &mac).unwrap();
+    time.parse().unwrap()
 }
 
 #[test]
@@ -318,6 +326,48 @@ fn a_service_that_breaks_off_is_asked_again_only_if_that_is_safe_and_with_the_sa
     let requests = service.requests();
     let keys: Vec<_> = requests.iter().filter_map(|r| header(r, "idempotency-key")).collect();
     assert_eq!((outcome, keys), (ToolOutcome::Failed, vec!["key-1"; 3]));
+}
+
+#[test]
+fn a_request_made_again_is_the_same_and_signed_anew() {
+    let asked = AtomicU32::new(0);
+    let service = Service::new(move |mut socket| {
+        if asked.fetch_add(1, Ordering::Relaxed) > 0 {
+            let _ = socket.write_all(ok("text/plain", "yes").as_bytes());
+            return;
+        }
+        // Breaks off when the clock shows another second.
+        let second = unix_seconds();
+        socket.set_read_timeout(Some(Duration::from_millis(10))).unwrap();
+        while unix_seconds() == second {
+            let _ = socket.read(&mut [0]);
+        }
+    });
+    let secret = Secret::new("a secret of the two of us".into());
+    let tool = service.tool(|webhook| {
+        (webhook.secret, webhook.idempotent) = (Some(secret.clone()), true);
+    });
+    assert_eq!(Room::new().ask(&tool).0, ToolOutcome::Done);
+    let requests = service.requests();
+    let [first, second] = &requests[..] else { panic!("{requests:?}") };
+    let body = |request: &str| request.split_once("\r\n\r\n").unwrap().1.to_owned();
+    assert_eq!(body(first), body(second));
+    assert!(signed_at(first, &secret) < signed_at(second, &secret));
+}
+
+#[test]
+fn a_service_that_took_a_request_and_went_may_have_done_it() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let service = Service { port: listener.local_addr().unwrap().port(), heard: Arc::default() };
+    let serving = thread::spawn(move || {
+        let (mut socket, _) = listener.accept().unwrap();
+        drop(listener);
+        read_request(&mut socket)
+    });
+    let (outcome, told) = Room::new().ask(&service.tool(|webhook| webhook.idempotent = true));
+    assert!(serving.join().unwrap().contains("key-1"), "it was heard");
+    assert_eq!(outcome, ToolOutcome::Failed);
+    assert!(told["error"].as_str().unwrap().contains("not known"), "{told}");
 }
 
 #[test]

@@ -5,9 +5,10 @@
 //! Bounds:   one booking a conversation; [`SLOTS_A_DAY`] of them on a day.
 //! Not here: asking (`gemini::session`), when (`gemini::scenario`).
 //!
-//! Each booking has a name that no other has, so both sides can be compared as sets.
+//! Each booking has a name that no other has, so both sides can be compared by name: a name that
+//! stands on disk twice is a double booking, whatever was confirmed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -56,18 +57,22 @@ fn is_confirmed(response: &Value) -> bool {
     response["output"]["ok"] == true
 }
 
-/// The names of confirmed bookings in the relay's file.
-pub fn stored(file: &Path) -> rusqlite::Result<BTreeSet<String>> {
+/// Confirmed bookings by name, and how many rows each has.
+pub type Stored = BTreeMap<String, u64>;
+
+/// The confirmed bookings in the relay's file.
+pub fn stored(file: &Path) -> rusqlite::Result<Stored> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let store = Connection::open_with_flags(file, flags)?;
-    let mut names = store.prepare("SELECT name FROM bookings WHERE status = 'confirmed'")?;
-    names.query_map([], |row| row.get(0))?.collect()
+    let sql = "SELECT name, count(*) FROM bookings WHERE status = 'confirmed' GROUP BY name";
+    let mut names = store.prepare(sql)?;
+    names.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
 }
 
 /// Compares what was confirmed to the model with what is [`stored`].
 pub fn judge(
     sessions: &[SessionRecord],
-    stored: rusqlite::Result<BTreeSet<String>>,
+    stored: rusqlite::Result<Stored>,
 ) -> (BookingReport, Vec<String>) {
     let stored = match stored {
         Ok(stored) => stored,
@@ -80,28 +85,38 @@ pub fn judge(
     compare(&asked, &stored)
 }
 
-fn compare(asked: &[&Asked], stored: &BTreeSet<String>) -> (BookingReport, Vec<String>) {
+fn compare(asked: &[&Asked], stored: &Stored) -> (BookingReport, Vec<String>) {
     let name = |asked: &Asked| asked.args["name"].as_str().unwrap_or_default().to_string();
+    let mut report = BookingReport {
+        asked: asked.len() as u64,
+        stored: stored.values().sum(),
+        ..BookingReport::default()
+    };
     let (mut confirmed, mut open) = (BTreeSet::new(), BTreeSet::new());
     for asked in asked {
+        // One that is asked for again, after its answer was lost, is confirmed each time.
         match &asked.answer {
-            Some((_, response)) if is_confirmed(response) => confirmed.insert(name(asked)),
-            Some(_) => false,
-            None => open.insert(name(asked)),
-        };
+            Some((_, response)) if is_confirmed(response) => {
+                report.confirmed += 1;
+                confirmed.insert(name(asked));
+            }
+            Some(_) => report.refused += 1,
+            None => {
+                report.unanswered += 1;
+                open.insert(name(asked));
+            }
+        }
     }
-    let report = BookingReport {
-        asked: asked.len() as u64,
-        confirmed: confirmed.len() as u64,
-        refused: (asked.len() - confirmed.len() - open.len()) as u64,
-        unanswered: open.len() as u64,
-        stored: stored.len() as u64,
-    };
-    let missing: Vec<_> = confirmed.difference(stored).collect();
+    let missing: Vec<_> = confirmed.iter().filter(|it| !stored.contains_key(*it)).collect();
     // A request whose answer the model did not live to hear may have been done.
-    let unasked: Vec<_> = stored.iter().filter(|it| !confirmed.contains(*it)).collect();
-    let unasked: Vec<_> = unasked.into_iter().filter(|it| !open.contains(*it)).collect();
+    let is_known = |it: &String| confirmed.contains(it) || open.contains(it);
+    let unasked: Vec<_> = stored.keys().filter(|it| !is_known(it)).collect();
+    let twice: Vec<_> = stored.iter().filter(|&(_, &rows)| rows > 1).collect();
     let mut problems = Vec::new();
+    if let Some((first, rows)) = twice.first() {
+        let count = twice.len();
+        problems.push(format!("{count} bookings on disk more than once, such as {first}: {rows}"));
+    }
     if let Some(first) = missing.first() {
         let count = missing.len();
         problems.push(format!("{count} bookings confirmed and not on disk, such as {first}"));
@@ -157,7 +172,7 @@ mod tests {
     #[test]
     fn what_is_confirmed_and_what_is_stored_are_the_same_or_a_problem() {
         let ok = || Some(json!({ "output": { "ok": true } }));
-        let stored: BTreeSet<String> = ["a".to_string(), "b".to_string()].into();
+        let stored: Stored = [("a".to_string(), 1), ("b".to_string(), 1)].into();
         let asks = [asked("a", ok()), asked("b", ok())];
         assert_eq!(compare(&asks.iter().collect::<Vec<_>>(), &stored).1, Vec::<String>::new());
         // An answer that nobody heard leaves it open.
@@ -170,5 +185,33 @@ mod tests {
             let (_, problems) = compare(&wrong.iter().collect::<Vec<_>>(), &stored);
             assert_eq!(problems.len(), 2, "{what}: {problems:?}");
         }
+    }
+
+    #[test]
+    fn what_stands_on_disk_twice_is_a_problem_and_what_is_confirmed_twice_is_not() {
+        let ok = || Some(json!({ "output": { "ok": true } }));
+        let asks = [asked("a", ok()), asked("a", ok()), asked("b", None), asked("b", ok())];
+        let asks: Vec<_> = asks.iter().collect();
+        let once: Stored = [("a".to_string(), 1), ("b".to_string(), 1)].into();
+        let (report, problems) = compare(&asks, &once);
+        assert_eq!(problems, Vec::<String>::new());
+        let BookingReport { asked, confirmed, refused, unanswered, stored } = report;
+        assert_eq!((asked, confirmed, refused, unanswered, stored), (4, 3, 0, 1, 2));
+        let twice: Stored = [("a".to_string(), 2), ("b".to_string(), 1)].into();
+        let (report, problems) = compare(&asks, &twice);
+        assert_eq!((report.stored, problems.len()), (3, 1));
+        assert_eq!(problems[0], "1 bookings on disk more than once, such as a: 2");
+    }
+
+    #[test]
+    fn rows_are_counted_by_name_and_cancelled_ones_are_not() {
+        let file = std::env::temp_dir().join(format!("bookings-{}.db", std::process::id()));
+        let store = Connection::open(&file).unwrap();
+        let rows = "CREATE TABLE bookings (name, status); INSERT INTO bookings VALUES
+            ('a', 'confirmed'), ('b', 'confirmed'), ('a', 'confirmed'), ('c', 'cancelled')";
+        store.execute_batch(rows).unwrap();
+        let found = stored(&file);
+        std::fs::remove_file(file).unwrap();
+        assert_eq!(found.unwrap(), [("a".to_string(), 2), ("b".to_string(), 1)].into());
     }
 }

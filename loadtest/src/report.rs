@@ -178,7 +178,7 @@ pub struct BookingReport {
     pub refused: u64,
     /// Never answered.
     pub unanswered: u64,
-    /// Found on the relay's disk.
+    /// Rows found on the relay's disk.
     pub stored: u64,
 }
 

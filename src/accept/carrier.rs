@@ -16,7 +16,7 @@ use super::answer::Answer;
 use super::desk::Desk;
 use super::endings::{CALL_SID_MAX_BYTES, Sequel};
 use super::limiter::LeftOut;
-use super::origin::Origin;
+use super::origin::{DIALLED, Origin};
 use super::request::Request;
 use super::routes::JSON;
 use crate::call::Refusal;
@@ -173,10 +173,14 @@ impl Desk {
         };
         let call_sid = form::value(&fields, "CallSid").unwrap_or_default();
         self.forget_ahead(call_sid);
-        Answer::twiml(match self.endings.afterwards(now, call_sid) {
-            Sequel::Hangup => twiml::hangup(),
-            Sequel::Fallback => twiml::say_and_hangup(&self.config.twilio.fallback, None),
-            Sequel::Dial(number) => twiml::dial(&number),
+        let sequel = match request.query_has(DIALLED) {
+            true => after_dialling(form::value(&fields, "DialCallStatus")),
+            false => self.endings.afterwards(now, call_sid),
+        };
+        Answer::twiml(match (sequel, self.origin(request)) {
+            (Sequel::Dial(number), Some(origin)) => twiml::dial(&number, &origin.dialled()),
+            (Sequel::Fallback, _) => twiml::say_and_hangup(&self.config.twilio.fallback, None),
+            (Sequel::Hangup | Sequel::Dial(_), _) => twiml::hangup(),
         })
     }
 
@@ -302,6 +306,16 @@ impl Desk {
             SignatureMode::Require => Err(Answer::error(403, why)),
             SignatureMode::Warn | SignatureMode::Off => Ok(false),
         }
+    }
+}
+
+/// What follows a caller's being put through, by the carrier's word for how that went. Without one
+/// nobody is dialled again.
+fn after_dialling(status: Option<&str>) -> Sequel {
+    match status {
+        None | Some("completed" | "answered") => Sequel::Hangup,
+        // Busy, not answered, not to be had: the caller is still there, and hears that.
+        Some(_) => Sequel::Fallback,
     }
 }
 

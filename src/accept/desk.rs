@@ -300,9 +300,9 @@ impl Desk {
         }
         let call_sid = match opening {
             Opening::Twilio { call_sid, .. } => Some(call_sid.as_str()),
-            Opening::Fork { .. } => {
+            Opening::Fork { call_sid, .. } => {
                 self.tell_worker(call, WorkerLetter::LetIn { call });
-                return self.guests.let_fork_in(id);
+                return self.guests.let_fork_in(now, id, call, call_sid);
             }
             Opening::Web { .. } => None,
         };
@@ -377,6 +377,12 @@ impl Desk {
         transfer: Option<String>,
     ) -> Option<IpAddr> {
         let gone = self.guests.end(id);
+        if let Some(fork) = gone.fork {
+            self.tell_worker(fork, WorkerLetter::OriginalOver { call: fork });
+        }
+        if let (None, Some(call_sid)) = (gone.inside, &call_sid) {
+            self.guests.end_fork(id, call_sid);
+        }
         if let Some(call) = gone.inside
             // By way of this thread it cannot overtake the order.
             && self.neighbours.dial.post(DialLetter::Cancel { call }).is_err()

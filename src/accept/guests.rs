@@ -50,6 +50,8 @@ pub(super) struct Guests {
     inside: HashMap<CallId, Inside>,
     /// The stream that speaks for each of the carrier's calls.
     by_call_sid: HashMap<String, CallId>,
+    /// Copies of the tracks of the carrier's calls, by the name of the call: the newest of each.
+    forks: HashMap<String, Fork>,
     /// Of `inside`, by worker.
     on_worker: Vec<usize>,
     /// Of `promises` and `inside`, by the caller's number.
@@ -107,6 +109,15 @@ struct Inside {
     until: Nanos,
 }
 
+/// A copy of a call's tracks that was let in.
+#[derive(Debug)]
+struct Fork {
+    id: CallId,
+    call: CallKey,
+    /// When it would have been too long.
+    until: Nanos,
+}
+
 /// What letting a call in came to.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct LetIn {
@@ -125,6 +136,8 @@ pub(super) struct Gone {
     pub(super) inside: Option<CallKey>,
     /// Whether it spoke for the carrier's call: its ending is what the carrier will ask for.
     pub(super) spoke: bool,
+    /// The copy of its tracks, which has nothing more to copy.
+    pub(super) fork: Option<CallKey>,
 }
 
 impl Guests {
@@ -137,6 +150,7 @@ impl Guests {
             arriving_by_expiry: VecDeque::new(),
             inside: HashMap::new(),
             by_call_sid: HashMap::new(),
+            forks: HashMap::new(),
             on_worker: vec![0; workers],
             by_number: HashMap::new(),
             max_call_duration,
@@ -272,28 +286,44 @@ impl Guests {
         LetIn { arrived_from, older }
     }
 
-    /// A copy of a call's tracks is let in: it holds no place. Returns the address that has one
-    /// arriving socket less.
-    pub(super) fn let_fork_in(&mut self, id: CallId) -> Option<IpAddr> {
+    /// A copy of the tracks of `call_sid` is let in: it holds no place. Returns the address that has
+    /// one arriving socket less.
+    pub(super) fn let_fork_in(
+        &mut self,
+        now: Nanos,
+        id: CallId,
+        call: CallKey,
+        call_sid: &str,
+    ) -> Option<IpAddr> {
+        self.sweep(now);
+        let until = now.plus(self.max_call_duration).plus(ENDING_LATE);
+        self.forks.insert(call_sid.to_owned(), Fork { id, call, until });
         self.arriving.remove(&id).map(|arriving| arriving.peer)
+    }
+
+    /// What ended may have been the copy of this call's tracks.
+    pub(super) fn end_fork(&mut self, id: CallId, call_sid: &str) {
+        if self.forks.get(call_sid).is_some_and(|fork| fork.id == id) {
+            self.forks.remove(call_sid);
+        }
     }
 
     /// A call has ended, let in or not.
     pub(super) fn end(&mut self, id: CallId) -> Gone {
         let arrived_from = self.arriving.remove(&id).map(|arriving| arriving.peer);
-        let Some(Inside { call, call_sid, number, .. }) = self.inside.remove(&id) else {
-            return Gone { arrived_from, inside: None, spoke: false };
+        let Some(Inside { call, call_sid, vouched, number, .. }) = self.inside.remove(&id) else {
+            return Gone { arrived_from, inside: None, spoke: false, fork: None };
         };
         self.on_worker[call.worker] -= 1;
         count_out(&mut self.by_number, number.as_deref());
-        let spoke = call_sid.is_some_and(|call_sid| {
-            let spoke = self.by_call_sid.get(&call_sid) == Some(&id);
-            if spoke {
-                self.by_call_sid.remove(&call_sid);
-            }
-            spoke
-        });
-        Gone { arrived_from, inside: Some(call), spoke }
+        let of_call = call_sid.filter(|call_sid| self.by_call_sid.get(call_sid) == Some(&id));
+        if let Some(call_sid) = &of_call {
+            self.by_call_sid.remove(call_sid);
+        }
+        // A stranger ends nobody's copy.
+        let forked = of_call.as_ref().filter(|_| vouched);
+        let fork = forked.and_then(|call_sid| self.forks.remove(call_sid)).map(|fork| fork.call);
+        Gone { arrived_from, inside: Some(call), spoke: of_call.is_some(), fork }
     }
 
     /// Calls that were let in and go on.
@@ -312,6 +342,7 @@ impl Guests {
             return;
         }
         self.sweep_after = now.plus(SWEEP_EVERY);
+        self.forks.retain(|_, fork| fork.until > now);
         let overdue = self.inside.iter().filter(|(_, inside)| inside.until <= now);
         let overdue: Vec<CallId> = overdue.map(|(&id, _)| id).collect();
         for id in overdue {
@@ -409,7 +440,8 @@ mod tests {
         let let_in = guests.let_in(NOON, CallId(1), key(0), None, false, None);
         assert_eq!(let_in, LetIn { arrived_from: Some(PEER), older: None });
         let gone = guests.end(CallId(2));
-        assert_eq!(gone, Gone { arrived_from: Some(PEER), inside: None, spoke: false });
+        assert_eq!(gone.arrived_from, Some(PEER));
+        assert!(gone.inside.is_none() && !gone.spoke);
         assert_eq!(guests.next_lost(NOON.plus(START_TIMEOUT)), None);
         assert_eq!(guests.next_lost(NOON.plus(ARRIVAL_KEPT)), Some(PEER));
         assert_eq!(guests.next_lost(NOON.plus(ARRIVAL_KEPT)), None);
@@ -421,10 +453,33 @@ mod tests {
         let mut guests = guests();
         guests.let_in(NOON, CallId(1), key(0), Some("CA1"), true, None);
         guests.arrive(NOON, CallId(2), PEER, PASS);
-        assert_eq!(guests.let_fork_in(CallId(2)), Some(PEER));
+        assert_eq!(guests.let_fork_in(NOON, CallId(2), key(7), "CA1"), Some(PEER));
         assert_eq!((guests.calls(&load(2)), guests.arriving()), (1, 0));
-        assert_eq!(guests.end(CallId(2)), Gone { arrived_from: None, inside: None, spoke: false });
+        let gone = Gone { arrived_from: None, inside: None, spoke: false, fork: None };
+        assert_eq!(guests.end(CallId(2)), gone);
         assert!(guests.end(CallId(1)).spoke);
+    }
+
+    #[test]
+    fn a_copy_is_over_with_the_stream_that_speaks_for_its_call_and_with_no_other() {
+        let mut guests = guests();
+        guests.let_in(NOON, CallId(1), key(1), Some("CA1"), true, None);
+        guests.let_fork_in(NOON, CallId(2), key(2), "CA1");
+        guests.let_fork_in(NOON, CallId(3), key(3), "CA3");
+        // A newer stream of the call goes on, and a stranger's never spoke for it.
+        guests.let_in(NOON, CallId(4), key(4), Some("CA1"), true, None);
+        assert_eq!(guests.end(CallId(1)).fork, None);
+        guests.let_in(NOON, CallId(5), key(5), Some("CA3"), false, None);
+        assert_eq!(guests.end(CallId(5)).fork, None);
+        assert_eq!(guests.end(CallId(4)).fork, Some(key(2)));
+        // One that has ended by itself is not told of, nor kept; a lost ending is forgotten.
+        guests.end_fork(CallId(3), "CA1");
+        assert_eq!(guests.forks.len(), 1);
+        guests.end_fork(CallId(3), "CA3");
+        assert!(guests.forks.is_empty());
+        guests.let_fork_in(NOON, CallId(6), key(6), "CA6");
+        guests.sweep(NOON.plus(Duration::from_secs(3600)).plus(ENDING_LATE));
+        assert!(guests.forks.is_empty());
     }
 
     #[test]

@@ -16,6 +16,9 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::routes::TRACKS;
 
+/// The query of the carrier's question that follows a caller's being put through.
+pub(super) const DIALLED: &str = "dialled=1";
+
 /// Scheme, host and port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Origin {
@@ -63,6 +66,11 @@ impl Origin {
     /// What the carrier asks when the stream is closed.
     pub(super) fn action(&self) -> String {
         self.http() + "/twilio/after"
+    }
+
+    /// Where Twilio asks what follows when a caller was to be put through.
+    pub(super) fn dialled(&self) -> String {
+        self.action() + "?" + DIALLED
     }
 
     /// Where the carrier tells of the stream.
@@ -113,6 +121,7 @@ mod tests {
         assert_eq!(origin.http(), "https://voice.example.com");
         assert_eq!(origin.stream_url(), "wss://voice.example.com/twilio/media");
         assert_eq!(origin.action(), "https://voice.example.com/twilio/after");
+        assert_eq!(origin.dialled(), "https://voice.example.com/twilio/after?dialled=1");
         assert_eq!(origin.status_callback(), "https://voice.example.com/twilio/stream-status");
     }
 

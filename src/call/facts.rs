@@ -12,8 +12,9 @@ use crate::limits::{CUSTOM_FACTS_MAX, FACT_BYTES_MAX, FACT_NAME_BYTES_MAX};
 const OURS: [&str; 4] = ["source", "token", "from", "to"];
 
 /// What carriers send instead of a number: ANONYMOUS, RESTRICTED, BLOCKED, UNKNOWN and UNAVAILABLE
-/// on a telephone's keys.
-const WITHHELD: [&str; 5] = ["+266696687", "+7378742833", "+2562533", "+8656696", "+86282452253"];
+/// on a telephone's keys. The third is RESTRICTED as others are seen to write it.
+const WITHHELD: [&str; 6] =
+    ["+266696687", "+7378742833", "+7378742883", "+2562533", "+8656696", "+86282452253"];
 
 /// What carriers told, where it is a number that tells callers apart: E.164, and not one of those
 /// that stand for a withheld one.
@@ -124,6 +125,24 @@ mod tests {
         assert!(facts.custom.iter().all(|(_, text)| text.len() <= FACT_BYTES_MAX));
         let name = "n".repeat(FACT_BYTES_MAX);
         assert_eq!(Facts::new(None, None, [(&*name, "v")]).custom[0].0.len(), FACT_NAME_BYTES_MAX);
+    }
+
+    #[test]
+    fn a_number_that_stands_for_a_withheld_one_tells_nobody_apart() {
+        for told in [
+            "+266696687",
+            "+7378742833",
+            "+7378742883",
+            "+2562533",
+            "+8656696",
+            "+86282452253",
+            "anonymous",
+            "Restricted",
+            "",
+        ] {
+            assert_eq!(telling_number(told), None, "{told}");
+        }
+        assert_eq!(telling_number("+18005550199"), Some("+18005550199"));
     }
 
     #[test]

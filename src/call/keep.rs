@@ -14,7 +14,7 @@ use std::time::Duration;
 use super::audio::Format;
 use super::memory::Said;
 use super::tap::{Channel, Tap, Tape};
-use super::{Call, Life, Oddity, Opening, Report, Request, Workbench};
+use super::{Call, Ending, Life, Oddity, Opening, Report, Request, Workbench};
 use crate::clock::Nanos;
 use crate::config::Config;
 use crate::wire::browser::ToBrowser;
@@ -78,6 +78,14 @@ impl Call {
         if let (true, Life::Waiting { opened_at }) = (self.is_fork, self.life) {
             self.life = Life::Listening { opened_at };
             self.requests.push_back(Request::Record);
+        }
+    }
+
+    /// The call that this is a copy of is over. Its own stream was in order: the carrier hears 1000.
+    pub fn handle_original_over(&mut self, now: Nanos) {
+        self.now = self.now.max(now);
+        if self.is_fork {
+            self.end(Ending::CallerHungUp);
         }
     }
 

@@ -78,11 +78,16 @@ impl Call {
             self.end_group();
         }
         while let (Some(group), Life::Live { .. } | Life::Swapping { .. }) =
-            (self.keys.groups.front().cloned(), self.life)
+            (self.keys.groups.front(), self.life)
         {
             let agent = self.tools.agent().cloned();
             let rules = agent.iter().flat_map(|agent| &agent.keys);
-            let rule = rules.into_iter().find(|(keys, _)| *keys == group).map(|(_, rule)| rule);
+            let rule = rules.into_iter().find(|(keys, _)| keys == group).map(|(_, rule)| rule);
+            // Asked before anything is made of them: a group may wait for many frames.
+            if self.is_for_model(rule) && !self.can_hear_keys() {
+                return;
+            }
+            let Some(group) = self.keys.groups.pop_front() else { return };
             let text = match rule {
                 Some(KeyRule::End) => return self.hang_up_by_key(),
                 Some(KeyRule::Transfer(name)) if self.transfer_by_key(name) => return,
@@ -96,14 +101,19 @@ impl Call {
                 }
             };
             if let Some(text) = text {
-                if !self.can_hear_keys() {
-                    return;
-                }
                 let json = gemini::greeting_json(self.tools.model(), &text);
                 self.tell_agent(json);
                 self.watch.caller_spoke(self.now);
             }
-            self.keys.groups.pop_front();
+        }
+    }
+
+    /// Whether keys with this rule, or with none, are said to the model.
+    fn is_for_model(&self, rule: Option<&KeyRule>) -> bool {
+        match rule {
+            None => true,
+            Some(KeyRule::Transfer(name)) => !self.can_put_through(name),
+            Some(KeyRule::End | KeyRule::Ignore) => false,
         }
     }
 

@@ -85,7 +85,7 @@ use watch::Watch;
 
 use crate::buf::{SendBuf, Stamped};
 use crate::clock::Nanos;
-use crate::config::{Config, SwapOrder, Timers};
+use crate::config::{Config, SignatureMode, SwapOrder, Timers};
 use crate::limits::{
     AGENT_MESSAGE_MAX_BYTES, ECHO_TAIL, FAREWELL_TIMEOUT, FRAMES_PER_TURN, JOIN_TIMEOUT,
     ODDITIES_MAX, PHONE_CLOSE_TIMEOUT, PHONE_DEAD, PHONE_MESSAGE_MAX_BYTES, PHONE_PING, PTIME_MS,
@@ -112,6 +112,9 @@ pub struct Settings {
     pub swap: SwapOrder,
     /// Whether the caller's audio is made quieter while the model is heard.
     pub duck: bool,
+    /// Whether only calls are let in that a signed webhook led here: then its token vouches for
+    /// the numbers it was told.
+    pub signed: bool,
 }
 
 impl From<&Config> for Settings {
@@ -123,6 +126,7 @@ impl From<&Config> for Settings {
             timers: Arc::clone(&config.timers),
             swap: config.gemini.swap,
             duck: config.gemini.duck,
+            signed: config.twilio.signature == SignatureMode::Require,
             keep: Keep::from(config),
         }
     }
@@ -138,6 +142,7 @@ impl Default for Settings {
             timers: Arc::default(),
             swap: SwapOrder::default(),
             duck: false,
+            signed: false,
             keep: Keep::default(),
         }
     }
@@ -588,6 +593,7 @@ impl Call {
         if self.is_uplink_held() {
             return false;
         }
+        self.hold.let_go();
         let ducked = self.settings.duck && self.is_model_audible();
         for _ in 0..FRAMES_PER_TURN {
             let Some(Audio { format, uplink, .. }) = &mut self.audio else { return false };
@@ -693,8 +699,9 @@ impl Call {
     }
 
     fn report(&mut self, report: Report) {
-        if self.requests.len() < REQUESTS_MAX {
-            self.requests.push_back(Request::Report(report));
+        match self.requests.len() < REQUESTS_MAX {
+            true => self.requests.push_back(Request::Report(report)),
+            false => self.tally.unsaid += 1,
         }
     }
 

@@ -201,6 +201,9 @@ impl Call {
             return;
         }
         self.stream_ended = false;
+        if self.is_uplink_held() {
+            self.hold.heard(pcm.len(), rate_hz);
+        }
         self.show_heard(Who::Caller);
         // Who talks along while the model is heard wants no answer; who interrupts it is told of.
         if self.agent_life != LegLife::Absent && !self.is_model_audible() {

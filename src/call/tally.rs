@@ -196,6 +196,8 @@ pub struct Tally {
     pub oddities: [u64; Oddity::COUNT],
     /// Messages whose latency was not measured.
     pub unmeasured: u64,
+    /// Events that were not told, for too many waited to be.
+    pub unsaid: u64,
     /// What became of the model's connections.
     pub lines: Lines,
     /// What was to be recorded.
@@ -305,6 +307,7 @@ impl Tally {
             *sum += part;
         }
         self.unmeasured += other.unmeasured;
+        self.unsaid += other.unsaid;
         self.lines.add(&other.lines);
         self.taps.add(other.taps);
     }

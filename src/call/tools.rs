@@ -15,7 +15,8 @@
 //! A model may call the same thing again before it hears of the first, with the same id or with
 //! another. So one order is made of one name with one set of arguments. What was done is not done
 //! again, unless another tool has changed something since: what was booked, cancelled and asked for
-//! once more is booked once more.
+//! once more is booked once more. Of appointments that is true of one tool alone: what was moved
+//! away and back is moved once more, and the store itself knows what stands already.
 //!
 //! An id means nothing to a session that did not give it. What was called on a session that is
 //! lost reaches the next one in words.
@@ -219,10 +220,13 @@ impl Tools {
     }
 
     /// What the same attempt went by before, where it failed: it may have been done all the same.
+    /// For its key the store gives its first answer again, which is none once an appointment has
+    /// been changed since.
     fn key_of_failure(&self, tool: &Tool, arguments: &str) -> Option<String> {
         let same = self.finished.iter().find(|done| done.is_of(tool, arguments))?;
         let is_open = matches!(same.outcome, ToolOutcome::TimedOut | ToolOutcome::Failed);
-        is_open.then(|| same.key.clone())
+        let is_same = same.holds || tool.kind != ToolKind::Appointments;
+        (is_open && is_same).then(|| same.key.clone())
     }
 
     /// Keeps what came of an order.
@@ -233,8 +237,9 @@ impl Tools {
         ids.extend(work.askers.iter().filter_map(|asker| asker.id.clone()));
         ids.drain(..ids.len().saturating_sub(TOOL_ASKERS_MAX));
         if reply.outcome == ToolOutcome::Done && work.tool.changes {
+            let is_appointment = work.tool.kind == ToolKind::Appointments;
             for done in &mut self.finished {
-                done.holds &= done.tool.name == work.tool.name;
+                done.holds &= done.tool.name == work.tool.name && !is_appointment;
             }
         }
         if self.finished.len() == TOOL_RESULTS_KEPT {
@@ -292,18 +297,27 @@ impl Call {
             for (place, call) in (0..).zip(calls) {
                 self.watch.works(self.now);
                 let id = call.id.map(|id| id.to_cow().into_owned());
-                if id.as_ref().is_some_and(|id| id.len() > TOOL_ID_BYTES_MAX) {
-                    self.note_agent(Oddity::AgentTool);
-                    continue;
+                let is_long = id.as_ref().is_some_and(|id| id.len() > TOOL_ID_BYTES_MAX);
+                let asker = Asker { id: id.filter(|_| !is_long), batch, place };
+                match is_long {
+                    false => self.take_tool_call(asker, &call.name.to_cow(), call.args),
+                    true => self.refuse_id(asker, &call.name.to_cow()),
                 }
-                let asker = Asker { id, batch, place };
-                self.take_tool_call(asker, &call.name.to_cow(), call.args);
             }
         }
         for id in message.tool_cancellations() {
             self.take_back(&id.to_cow());
         }
         self.send_answers();
+    }
+
+    /// A call whose id is too long to be kept: it is answered without, so that nobody waits.
+    fn refuse_id(&mut self, asker: Asker, name: &str) {
+        self.note_agent(Oddity::AgentTool);
+        let message = "The id of this call is too long, and nothing was done. Call the tool again.";
+        let reply = ToolReply::failed(ToolOutcome::BadArguments, message);
+        self.report_tool(UNKNOWN, reply.outcome, Duration::ZERO);
+        self.queue_answer(asker, name, None, &reply.json, false);
     }
 
     fn take_tool_call(&mut self, asker: Asker, name: &str, args: &str) {
@@ -323,6 +337,9 @@ impl Call {
             );
             return self.answer_at_once(asker, tool, &reply);
         };
+        if tool.kind != ToolKind::TransferCall {
+            self.call_off_transfer();
+        }
         match tool.kind {
             ToolKind::EndCall => self.take_end_call(asker, tool),
             ToolKind::TransferCall => self.take_transfer_call(asker, tool, &arguments),

@@ -9,6 +9,9 @@ use super::values;
 
 /// The file, below the folder the relay runs in.
 const DEFAULT_FILE: &str = "vocaris.db";
+/// That of a demo: what is made up while it is tried stands in no real book, and a demo that is
+/// started beside a real book does not show it to everybody.
+const DEMO_FILE: &str = "vocaris-demo.db";
 /// A hundred years.
 const RETENTION_DAYS_MAX: usize = 36_500;
 
@@ -28,11 +31,13 @@ impl Default for Store {
 }
 
 /// Reads `[store]`.
-pub(super) fn read(settings: &mut Settings<'_>) -> Store {
-    let default = Store::default();
+pub(super) fn read(settings: &mut Settings<'_>, is_demo: bool) -> Store {
+    let default = if is_demo { DEMO_FILE } else { DEFAULT_FILE };
     let days = values::whole(1..=RETENTION_DAYS_MAX);
     Store {
-        path: settings.read(Key::open("store", "url"), sqlite_file).unwrap_or(default.path),
+        path: settings
+            .read(Key::open("store", "url"), sqlite_file)
+            .unwrap_or_else(|| default.into()),
         retention_days: settings
             .read(Key::open("store", "retention_days"), days)
             .map(|days| days as u32),

@@ -180,6 +180,11 @@ impl Page<'_> {
         for (class, tally) in by_class(&self.totals.tally) {
             text.sample(name, &[("class", class)], tally.unmeasured);
         }
+        let name = "reports_unsaid_total";
+        text.family(name, Kind::Counter, "Events of calls neither logged nor written down.");
+        for (class, tally) in by_class(&self.totals.tally) {
+            text.sample(name, &[("class", class)], tally.unsaid);
+        }
         let name = "letters_lost_total";
         text.family(name, Kind::Counter, "Letters between threads lost to a full box.");
         text.sample(name, &[], self.totals.letters_lost);

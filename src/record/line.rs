@@ -2,10 +2,13 @@
 //!
 //! | key | meaning |
 //! |---|---|
-//! | `time` | when it was, UTC, RFC 3339, milliseconds |
+//! | `time` | when it was, UTC, RFC 3339, milliseconds; of words, when the first of them came |
 //! | `call`, `class` | the call's id in the log, `twilio` or `web` |
-//! | `ms` | since the call opened |
+//! | `ms` | the same moment, since the call opened |
 //! | `event` | what it was; the other keys are the event's own |
+//!
+//! Lines stand in the order in which they became known: what was said is written once it is final,
+//! behind what happened meanwhile.
 //!
 //! In:       events of calls.
 //! Out:      lines; `None` for events that are no part of a conversation.
@@ -24,8 +27,9 @@ use crate::wire::browser::Who;
 pub(super) struct Told<'r> {
     pub(super) id: CallId,
     pub(super) class: Class,
+    /// When it was told.
     pub(super) time: Timestamp,
-    /// Since the call opened.
+    /// The same, since the call opened.
     pub(super) after: Duration,
     /// Who answers the call, once that is known.
     pub(super) agent: Option<&'r str>,
@@ -103,8 +107,9 @@ pub(super) fn write(told: &Told<'_>, discretion: Discretion, lines: &mut Vec<u8>
         },
         Report::GoAway { .. } | Report::LineGivenUp { .. } | Report::Nudged => return false,
     };
+    let time = told.time.checked_sub(told.after.saturating_sub(after)).unwrap_or(told.time);
     let line = Line {
-        time: format!("{:.3}", told.time),
+        time: format!("{time:.3}"),
         call: told.id.to_string(),
         class: told.class.label(),
         ms: after.as_millis(),
@@ -179,6 +184,21 @@ mod tests {
             let line = line(said, true).unwrap();
             assert_eq!((&line["text"], &line["cut"]), (&json!(text), &json!(true)));
             assert_eq!((&line["who"], &line["ms"]), (&json!("agent"), &json!(5_020)));
+        }
+    }
+
+    #[test]
+    fn what_was_said_has_the_moment_of_its_first_word_in_both_clocks() {
+        // Told 412 ms after the call opened, at 07:15:00.123.
+        for (at_ms, time) in [
+            (0, "2026-11-23T07:14:59.711Z"),
+            (112, "2026-11-23T07:14:59.823Z"),
+            (412, "2026-11-23T07:15:00.123Z"),
+        ] {
+            let at = Duration::from_millis(at_ms);
+            let said = Report::Said { who: Who::Caller, text: "Yes.".into(), cut: false, at };
+            let line = line(said, true).unwrap();
+            assert_eq!((&line["ms"], &line["time"]), (&json!(at_ms), &json!(time)));
         }
     }
 

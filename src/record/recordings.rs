@@ -387,9 +387,10 @@ impl Recordings {
     }
 
     fn sweep(&self) {
-        match self.shelf.clear_old(SystemTime::now()) {
-            Ok(deleted) => self.kept().files_deleted.add("recordings", deleted),
-            Err(error) => log::warn!("old recordings could not all be deleted: {error}"),
+        let (deleted, outcome) = self.shelf.clear_old(SystemTime::now());
+        self.kept().files_deleted.add("recordings", deleted);
+        if let Err(error) = outcome {
+            log::warn!("old recordings could not all be deleted: {error}");
         }
     }
 

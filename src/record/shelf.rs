@@ -6,10 +6,10 @@
 //!           directory below, no link.
 //! Not here: what is in the files.
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, DirEntry, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 /// A day of keeping.
@@ -53,25 +53,46 @@ impl Shelf {
         options.append(true).create(true).mode(0o600).open(self.directory.join(name))
     }
 
-    /// Deletes what has been kept long enough. Returns how many files those were.
-    pub(super) fn clear_old(&self, now: SystemTime) -> io::Result<u64> {
-        let Some(kept) = self.kept else { return Ok(0) };
-        let mut deleted = 0;
-        for entry in fs::read_dir(&self.directory)? {
-            let entry = entry?;
-            let is_ours = entry.file_name().to_str().is_some_and(|name| fits(name, self.pattern));
-            // Of a link this is the link's own: it is no file.
-            let facts = entry.metadata()?;
-            if !is_ours || !facts.is_file() {
-                continue;
-            }
-            // A file written in the future is new.
-            if now.duration_since(facts.modified()?).is_ok_and(|age| age > kept) {
-                fs::remove_file(entry.path())?;
-                deleted += 1;
+    /// Deletes what has been kept long enough. Returns how many files those were, and the first
+    /// error: a file that cannot be deleted keeps no other from it.
+    pub(super) fn clear_old(&self, now: SystemTime) -> (u64, io::Result<()>) {
+        self.clear_with(now, |path| fs::remove_file(path))
+    }
+
+    fn clear_with(
+        &self,
+        now: SystemTime,
+        mut delete: impl FnMut(&Path) -> io::Result<()>,
+    ) -> (u64, io::Result<()>) {
+        let Some(kept) = self.kept else { return (0, Ok(())) };
+        let entries = match fs::read_dir(&self.directory) {
+            Ok(entries) => entries,
+            Err(error) => return (0, Err(error)),
+        };
+        let (mut deleted, mut first) = (0, Ok(()));
+        for entry in entries {
+            let done = entry.and_then(|entry| match self.is_old(&entry, now, kept)? {
+                true => delete(&entry.path()).map(|()| 1),
+                false => Ok(0),
+            });
+            match done {
+                Ok(count) => deleted += count,
+                // Somebody else was faster: another relay, or the operator.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => first = first.and(Err(error)),
             }
         }
-        Ok(deleted)
+        (deleted, first)
+    }
+
+    fn is_old(&self, entry: &DirEntry, now: SystemTime, kept: Duration) -> io::Result<bool> {
+        if !entry.file_name().to_str().is_some_and(|name| fits(name, self.pattern)) {
+            return Ok(false);
+        }
+        // Of a link this is the link's own: it is no file.
+        let facts = entry.metadata()?;
+        // A file written in the future is new.
+        Ok(facts.is_file() && now.duration_since(facts.modified()?).is_ok_and(|age| age > kept))
     }
 }
 
@@ -111,15 +132,48 @@ mod tests {
         make("notes.txt", old);
         fs::create_dir(directory.join("vocaris-2026-0d.x")).unwrap();
         symlink(directory.join("notes.txt"), directory.join("vocaris-2026-0e.x")).unwrap();
-        assert_eq!(shelf.clear_old(now).unwrap(), 1);
+        let clear = |shelf: &Shelf| {
+            let (deleted, outcome) = shelf.clear_old(now);
+            outcome.map(|()| deleted).unwrap()
+        };
+        assert_eq!(clear(&shelf), 1);
         assert!(!directory.join("vocaris-2026-0a.x").exists());
         assert_eq!(fs::read_dir(&directory).unwrap().count(), 7);
-        assert_eq!(shelf.clear_old(now).unwrap(), 0);
+        assert_eq!(clear(&shelf), 0);
 
         make("vocaris-2026-0a.x", SystemTime::UNIX_EPOCH);
         let for_ever = Shelf::open(directory.clone(), PATTERN, 0).unwrap();
-        assert_eq!(for_ever.clear_old(now).unwrap(), 0);
+        assert_eq!(clear(&for_ever), 0);
         fs::remove_dir_all(directory).unwrap();
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_deleted_keeps_no_other_and_one_that_is_gone_is_no_error() {
+        let directory = tempdir("stuck");
+        let shelf = Shelf::open(directory.clone(), PATTERN, 30).unwrap();
+        let now = SystemTime::now();
+        let names = ["vocaris-2026-0a.x", "vocaris-2026-0b.x", "vocaris-2026-0c.x"];
+        // Whichever of them the directory lists first.
+        for stuck in names {
+            for name in names {
+                let file = File::create(directory.join(name)).unwrap();
+                file.set_modified(now - 31 * DAY).unwrap();
+            }
+            let (deleted, outcome) = shelf.clear_with(now, |path| match path.ends_with(stuck) {
+                true => Err(io::ErrorKind::PermissionDenied.into()),
+                false => fs::remove_file(path),
+            });
+            assert_eq!(deleted, 2, "{stuck}");
+            assert_eq!(outcome.unwrap_err().kind(), io::ErrorKind::PermissionDenied);
+            let (deleted, outcome) = shelf.clear_with(now, |path| {
+                fs::remove_file(path)?;
+                Err(io::ErrorKind::NotFound.into())
+            });
+            assert_eq!((deleted, outcome.is_ok()), (0, true), "{stuck}");
+        }
+        fs::remove_dir(&directory).unwrap();
+        let (deleted, outcome) = shelf.clear_old(now);
+        assert_eq!((deleted, outcome.unwrap_err().kind()), (0, io::ErrorKind::NotFound));
     }
 
     #[test]

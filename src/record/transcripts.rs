@@ -163,9 +163,10 @@ impl Transcripts {
     }
 
     fn sweep(&self) {
-        match self.shelf.clear_old(SystemTime::now()) {
-            Ok(deleted) => self.shared.kept.files_deleted.add("transcripts", deleted),
-            Err(error) => log::warn!("old transcripts could not all be deleted: {error}"),
+        let (deleted, outcome) = self.shelf.clear_old(SystemTime::now());
+        self.shared.kept.files_deleted.add("transcripts", deleted);
+        if let Err(error) = outcome {
+            log::warn!("old transcripts could not all be deleted: {error}");
         }
     }
 }

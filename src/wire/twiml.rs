@@ -79,9 +79,15 @@ pub fn say_and_hangup(text: &str, language: Option<&str>) -> String {
     document(&xml)
 }
 
-/// Puts the caller through to `number`; the call is over when they have spoken.
-pub fn dial(number: &str) -> String {
-    document(&format!("  <Dial>{}</Dial>\n  <Hangup/>\n", escape(number)))
+/// Puts the caller through to `number`. However that goes, `action` is asked what follows, and told
+/// how it went; nothing may follow `<Dial>` here: it would never be reached.
+pub fn dial(number: &str, action: &str) -> String {
+    let mut xml = String::from("  <Dial");
+    push_attribute(&mut xml, "action", action);
+    xml.push('>');
+    xml.push_str(&escape(number));
+    xml.push_str("</Dial>\n");
+    document(&xml)
 }
 
 /// Hangs up.

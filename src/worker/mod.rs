@@ -225,6 +225,9 @@ impl Worker {
                 WorkerLetter::LetIn { call } => {
                     self.tell(now, call, |call| call.handle_let_in(now));
                 }
+                WorkerLetter::OriginalOver { call } => {
+                    self.tell(now, call, |call| call.handle_original_over(now));
+                }
                 WorkerLetter::Replaced { call } => {
                     self.tell(now, call, |call| call.handle_replaced(now));
                 }

@@ -203,6 +203,35 @@ fn what_follows_a_closed_stream_depends_on_why_it_closed() {
 }
 
 #[test]
+fn a_caller_who_was_to_be_put_through_hears_of_it_when_nobody_answers() {
+    let relay = Relay::start();
+    let id = relay.fresh_id();
+    relay.admit_as(id, "CA1", None, None);
+    relay.post_letter(AcceptLetter::Ended {
+        id,
+        call_sid: Some("CA1".into()),
+        ending: Ending::Transferred,
+        transfer: Some("+15550100".into()),
+    });
+    let dial = after(&relay, "CA1");
+    assert!(dial.contains(">+15550100</Dial>"), "{dial}");
+    let action = attribute(&dial, "<Dial", "action");
+    let (_, path) = action.split_once("/twilio/").unwrap();
+    let then = |status: &str| {
+        relay.post_form(&format!("/twilio/{path}"), &format!("CallSid=CA1{status}")).body
+    };
+    for status in ["busy", "no-answer", "failed", "canceled", "something-new"] {
+        let told = then(&format!("&DialCallStatus={status}"));
+        assert!(told.contains("We are &lt;sorry&gt;"), "{status}: {told}");
+    }
+    for status in ["&DialCallStatus=completed", "&DialCallStatus=answered", ""] {
+        let told = then(status);
+        assert!(told.contains("<Hangup/>"), "{status}: {told}");
+        assert!(!told.contains("<Say>") && !told.contains("<Dial"), "{status}: {told}");
+    }
+}
+
+#[test]
 fn reports_of_streams_need_no_answer() {
     let relay = Relay::start();
     for event in ["stream-started", "stream-stopped", "stream-error&StreamError=31920%0A", ""] {
@@ -309,6 +338,23 @@ fn a_copy_of_both_tracks_comes_in_by_its_own_token_once_and_takes_no_place() {
     // The one place there is, is still the call's.
     let call = relay.admit(SID, Some(for_call), None);
     agent_dialled(&relay, call);
+}
+
+#[test]
+fn a_copy_of_both_tracks_is_over_with_its_call() {
+    let relay = Relay::with(both_tracks);
+    let xml = relay.ask(post("/twilio/incoming", &signature(V1), B)).body;
+    let mut tokens = xml.split("name=\"token\" value=\"").skip(1);
+    let mut token = || tokens.next().and_then(|rest| rest.split('"').next()).unwrap();
+    let (for_fork, for_call) = (token(), token());
+    let fork = relay.admit_fork(SID, Some(for_fork));
+    assert!(matches!(relay.worker_letter(1), WorkerLetter::LetIn { call } if call == fork));
+    let id = relay.fresh_id();
+    let call = relay.admit_as(id, SID, Some(for_call), None);
+    agent_dialled(&relay, call);
+    relay.end(id, SID, Ending::AgentHungUp);
+    let told = relay.worker_letter(fork.worker);
+    assert!(matches!(told, WorkerLetter::OriginalOver { call } if call == fork), "{told:?}");
 }
 
 #[test]

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Barrier;
 
-use jiff::civil::Date;
+use jiff::civil::{Date, Weekday};
 use jiff::{Timestamp, ToSpan};
 use serde_json::{Value, json};
 use vocaris::config::appointments::Service;
 use vocaris::control::appointments::hours::{may_begin, slots_on};
-use vocaris::control::appointments::{Appointments, Status};
+use vocaris::control::appointments::{Appointments, Open, Status};
 
 use crate::harness::*;
 
@@ -137,12 +137,21 @@ fn nobody_finds_or_changes_anothers_appointment() {
 #[test]
 fn a_withheld_number_is_nobodys() {
     let mut desk = Reception::open("withheld");
-    for (at, number) in
-        ["anonymous", "+266696687", "Restricted", "+86282452253", ""].into_iter().enumerate()
-    {
-        let time = ["09:00", "10:00", "11:00", "13:00", "14:00"][at];
+    let numbers = [
+        "+266696687",
+        "+7378742833",
+        "+7378742883",
+        "+2562533",
+        "+8656696",
+        "+86282452253",
+        "anonymous",
+        "Restricted",
+        "",
+    ];
+    for (at, number) in numbers.into_iter().enumerate() {
+        let time = ["09:00", "10:00", "11:00", "13:00", "14:00"][at % 5];
         let first = caller(number, &format!("{at} first"));
-        desk.book(&first, "2027-03-08", time);
+        desk.book(&first, ["2027-03-08", "2027-03-15"][at / 5], time);
         assert_eq!(desk.status(&first, "find_appointment", json!({})), "found", "{number}");
         let other = caller(number, &format!("{at} other"));
         assert_eq!(desk.status(&other, "find_appointment", json!({})), "not_found", "{number}");
@@ -265,6 +274,43 @@ fn hostile_names_are_only_names() {
     assert_eq!(kept[0], names[0]);
     assert_eq!(kept[3], "evil Ana");
     assert_eq!(kept.len(), names.len());
+}
+
+#[test]
+fn a_resource_that_is_renamed_over_a_full_book_still_refuses() {
+    // Far enough in the future of the machine that runs this.
+    let far = PRACTICE.replace("60d", "732d");
+    let path = file("renamed");
+    let from = practice(&far).time_zone.to_datetime(Timestamp::now()).date() + 600.days();
+    let monday = from.nth_weekday(1, Weekday::Monday).unwrap().to_string();
+    let wish = |name: &str| checkup(&monday, "10:00", name);
+    let ask = |text: &str, name: &str| -> String {
+        let mut book = Appointments::open(&practice(text), &store(path.clone())).unwrap();
+        let anybody = caller("", name);
+        let answer = book.answer(Timestamp::now(), "book_appointment", &wish(name), &anybody);
+        answer.json["status"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(ask(&far, "Ana"), "booked");
+    let renamed = far.replace("length = \"30m\"", "length = \"30m\"\nresource = \"chair\"");
+    assert_ne!(renamed, far);
+    assert_eq!(ask(&renamed, "Ben"), "taken");
+    assert_eq!(ask(&far, "Cem"), "taken", "and back");
+
+    // Surgery shares the chair again, at a time that a check-up has.
+    let surgery = json!({"service": "Surgery", "date": &monday, "time": "09:00", "name": "Dov"});
+    let mut apart = Appointments::open(&practice(&renamed), &store(path.clone())).unwrap();
+    let answer = apart.answer(Timestamp::now(), "book_appointment", &surgery, &caller("", "4"));
+    assert_eq!(answer.label, "booked");
+    let standing = apart.list(0..i64::MAX, 9).unwrap();
+    drop(apart);
+    let clash = Appointments::open(&practice(&far), &store(path.clone())).unwrap_err().to_string();
+    assert!(standing.iter().all(|booking| clash.contains(&booking.reference)), "{clash}");
+    // The operator sees both all the same, and cancels one.
+    let config = store(path.clone());
+    let mut operator = Appointments::open_as(&practice(&far), &config, Open::Existing).unwrap();
+    assert_eq!(operator.list(0..i64::MAX, 9).unwrap(), standing);
+    operator.cancel(Timestamp::now(), &standing[0].reference).unwrap().unwrap();
+    Appointments::open(&practice(&far), &config).unwrap();
 }
 
 #[test]

@@ -266,7 +266,7 @@ fn every_known_close_while_a_line_is_set_up_is_treated_by_what_it_means() {
         stage.lose_agent();
         assert_eq!(stage.refuse(fault), resume(), "{what}");
         match (row.passes, row.class) {
-            (_, CloseClass::Key | CloseClass::Quota | CloseClass::NotFound) => {
+            (_, CloseClass::Key | CloseClass::Quota) => {
                 stage.pass(5_000);
                 assert_eq!(stage.ending, Some(Ending::ModelLost), "{what}");
             }
@@ -297,6 +297,33 @@ fn every_known_close_while_a_line_is_set_up_is_treated_by_what_it_means() {
     }
 }
 
+/// What was done about another fault before takes nothing away from the remedy of this one.
+#[test]
+fn every_close_after_a_close_of_another_kind_is_answered_as_its_own_row_says() {
+    let known = || ROWS.iter().filter(|row| row.policy != Policy::Fatal);
+    for (first, then) in known().flat_map(|first| known().map(move |then| (first, then))) {
+        if first.class == then.class {
+            continue;
+        }
+        let what = format!("{:?} after {:?}", then.class, first.class);
+        let mut stage = Stage::joined();
+        stage.update("h");
+        close(&mut stage, first);
+        assert_eq!(next_line(&mut stage).map(|line| line.0), Some(resume()), "{what}");
+        stage.redial();
+        close(&mut stage, then);
+        assert_eq!(next_line(&mut stage).map(|line| line.0), Some(resume()), "{what}");
+        stage.redial();
+        // Not for ever, though: three in a row are enough.
+        close(&mut stage, first);
+        if next_line(&mut stage).is_some() {
+            stage.redial();
+            close(&mut stage, then);
+            assert_eq!(next_line(&mut stage), None, "{what}");
+        }
+    }
+}
+
 #[test]
 fn a_line_that_is_refused_again_and_again_for_reasons_that_pass_ends_in_the_fallback() {
     for row in ROWS.iter().filter(|row| row.passes) {
@@ -319,6 +346,14 @@ fn a_line_that_is_refused_again_and_again_for_reasons_that_pass_ends_in_the_fall
 
 #[test]
 fn every_http_status_instead_of_an_upgrade_either_passes_or_ends_in_the_fallback() {
+    for (status, is_key) in [(400, false), (401, true), (403, true), (404, false)] {
+        let mut stage = Stage::joined();
+        stage.update("h");
+        stage.lose_agent();
+        assert_eq!(stage.refuse(LineFault::Refused { status }), resume(), "{status}");
+        let line = next_line(&mut stage).map(|line| line.0);
+        assert_eq!(line.is_some_and(|line| line != resume()), !is_key, "{status}: the handle");
+    }
     for (status, passes) in [
         (400, false),
         (401, false),

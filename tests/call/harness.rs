@@ -150,7 +150,7 @@ fn terms_of(agent: Agent) -> LineTerms {
 /// missing or doubled is seen: nobody listens for tones.
 pub(crate) fn settings() -> Settings {
     let settings = with_timers(|timers| timers.tone = Duration::ZERO);
-    Settings { max_duration: Duration::from_secs(3_600), ..settings }
+    Settings { max_duration: Duration::from_secs(3_600), signed: true, ..settings }
 }
 
 /// The same with other timers; tones are listened for, unless the change says otherwise.

@@ -16,6 +16,7 @@ use tungstenite::Message;
 use vocaris::call::{
     Afterwards, Door, Dropped, Ending, LineFault, Oddity, Opening, Refusal, Report,
 };
+use vocaris::limits::REQUESTS_MAX;
 
 fn scalar() -> Kernels {
     Kernels::detect(Isa::Scalar)
@@ -675,6 +676,21 @@ fn a_browser_that_asks_for_an_agent_there_is_not_is_told_so() {
     assert_eq!(stage.phone.close_code(), Some(1008));
     let told = stage.phone.texts();
     assert!(told.iter().any(|text| text["message"].as_str().is_some_and(|m| m.contains("agent"))));
+}
+
+#[test]
+fn reports_that_nobody_collects_in_time_are_counted() {
+    let mut stage = Stage::joined();
+    let before = stage.reports.len();
+    // All of them in one read of the socket.
+    const KEYS: usize = 40;
+    for _ in 0..KEYS {
+        stage.phone.say(json!({"event": "dtmf", "dtmf": {"digit": "5"}}));
+    }
+    stage.settle();
+    let told = stage.reports.len() - before;
+    assert_eq!(told, REQUESTS_MAX, "{:?}", &stage.reports[before..]);
+    assert_eq!(stage.tally().unsaid, (KEYS - told) as u64);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::json;
 use tungstenite::Message;
 use vocaris::call::session::{Cause, Kind};
-use vocaris::call::{Door, Dropped, LineTerms, Report, Revival};
+use vocaris::call::{Door, Dropped, LineFault, LineTerms, Report, Revival};
 use vocaris::config::Agent;
 use vocaris::wire::browser::Who;
 
@@ -65,6 +65,20 @@ fn after_1007_audio_that_had_not_left_is_dropped_too() {
     assert_eq!(stage.tally().uplink.dropped[Dropped::Suspect as usize], 1_600);
 }
 
+#[test]
+fn after_1007_what_was_not_consumed_is_not_sent_again_either() {
+    let mut stage = Stage::opened_with(settings());
+    stage.join_with(&transparent());
+    stage.update("h");
+    let mut at = 0;
+    frames(&mut stage, &mut at, 10, || mulaw(160));
+    let before = stage.heard_by_model().len();
+    stage.close_agent(1007, "Request contains an invalid argument.");
+    assert!(matches!(stage.redial_with(&transparent()), Revival::Resume { .. }));
+    assert_eq!(stage.heard_by_model().len(), before);
+    assert_eq!(stage.tally().lines.replayed_messages, 0);
+}
+
 fn transparent() -> LineTerms {
     LineTerms { transparent: true, ..terms() }
 }
@@ -94,10 +108,61 @@ fn what_a_service_has_not_consumed_is_sent_again_when_its_session_is_resumed() {
     stage.lose_agent();
     stage.redial_with(&transparent());
     assert_eq!(stage.tally().lines.replayed_messages, 20);
-    // A fresh session is told in words.
-    stage.agent.say(json!({"sessionResumptionUpdate": {"resumable": false}}));
+    // A fresh session is told in words, and nothing else.
+    stage.agent.say(json!({"serverContent": {"inputTranscription": {"text": "A table?"}}}));
+    stage.agent.say(content("For which day?"));
+    stage.agent.say(speech(&voice(480, 0)));
     stage.settle();
-    assert_eq!(stage.ending, None);
+    stage.lose_agent();
+    let before = stage.heard_by_model().len();
+    let Revival::Fresh { summary } = stage.redials[0].clone() else { panic!("resumed twice") };
+    assert!(summary.contains("Caller: A table?\nYou: For which day?"), "{summary}");
+    let seed = Some(r#"{"seed":1}"#.into());
+    stage.redial_with(&LineTerms { seed, ..transparent() });
+    assert_eq!(stage.agent.texts()[0]["seed"], 1);
+    assert_eq!(stage.heard_by_model().len(), before);
+    assert_eq!(stage.tally().lines.replayed_messages, 20);
+}
+
+/// Audio that had not left goes to whatever session comes next; words that had not are the old
+/// session's.
+#[test]
+fn of_what_had_not_left_a_fresh_session_is_sent_the_audio_alone() {
+    let mut stage = Stage::opened_with(settings());
+    stage.join_with(&transparent());
+    stage.update("h");
+    stage.agent.deaf = true;
+    let said: Vec<u8> = (0..20).flat_map(|_| mulaw(160)).collect();
+    let (mut at, mut rest) = (0, said.chunks(160));
+    frames(&mut stage, &mut at, 10, || rest.next().unwrap().to_vec());
+    stage.agent.say(json!({"toolCall": {"functionCalls": [
+        {"id": "f1", "name": "no_such_tool", "args": {}}]}}));
+    stage.settle();
+    frames(&mut stage, &mut at, 10, || rest.next().unwrap().to_vec());
+    stage.lose_agent();
+    stage.refuse(LineFault::closed(Some(1008), ""));
+    stage.pass(400);
+    assert!(matches!(stage.redial_with(&transparent()), Revival::Fresh { .. }));
+    stage.pass(100);
+    assert_eq!(stage.heard_by_model(), upsampled(&said));
+    assert!(stage.agent.texts().iter().all(|text| text["toolResponse"].is_null()));
+    // A session taken up again gets both, each once.
+    let mut stage = Stage::opened_with(settings());
+    stage.join_with(&transparent());
+    stage.update("h");
+    stage.agent.deaf = true;
+    let (mut at, mut rest) = (0, said.chunks(160));
+    frames(&mut stage, &mut at, 10, || rest.next().unwrap().to_vec());
+    stage.agent.say(json!({"toolCall": {"functionCalls": [
+        {"id": "f1", "name": "no_such_tool", "args": {}}]}}));
+    stage.settle();
+    frames(&mut stage, &mut at, 10, || rest.next().unwrap().to_vec());
+    stage.lose_agent();
+    stage.redial_with(&transparent());
+    stage.pass(100);
+    assert_eq!(stage.heard_by_model(), upsampled(&said));
+    let answers = stage.agent.texts();
+    assert_eq!(answers.iter().filter(|text| text["toolResponse"].is_object()).count(), 1);
 }
 
 #[test]

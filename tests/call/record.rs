@@ -11,7 +11,7 @@ use dsp::kernels::{Isa, Kernels};
 use serde_json::{Value, json};
 use vocaris::call::audio::Format;
 use vocaris::call::tap::Channel;
-use vocaris::call::{CallId, Class, Door, Keep, Opening, Report, Tap, Tape};
+use vocaris::call::{CallId, Class, Door, Ending, Keep, Opening, Report, Tap, Tape};
 use vocaris::clock::{Clock, Nanos};
 use vocaris::config;
 use vocaris::mail::{TapeLetter, TranscriptLetter};
@@ -279,6 +279,19 @@ fn a_copy_of_both_tracks_is_what_was_heard_and_takes_the_place_of_what_was_sent(
     let kept = &recorded.shared.kept;
     assert_eq!(kept.discarded(Discarded::Replaced), call.tally().taps.samples);
     assert_eq!(kept.written(), fork.tally().taps.samples);
+}
+
+#[test]
+fn a_copy_whose_call_is_over_is_closed_in_order_and_a_call_is_not() {
+    let mut fork = fork();
+    fork.call.handle_original_over(fork.now);
+    fork.settle();
+    assert_eq!((fork.ending, fork.phone.close_code()), (Some(Ending::CallerHungUp), Some(1000)));
+    assert!(fork.reports.is_empty(), "nobody hung up: {:?}", fork.reports);
+    let mut call = joined();
+    call.call.handle_original_over(call.now);
+    call.settle();
+    assert_eq!((call.ending, call.phone.close_code()), (None, None));
 }
 
 #[test]

@@ -639,6 +639,76 @@ fn a_greeting_that_does_not_come_is_asked_for_once_more() {
 }
 
 #[test]
+fn a_greeting_lost_with_its_connection_is_asked_for_at_once() {
+    let greeting = Some(r#"{"greet":1}"#.to_owned());
+    let mut stage = Stage::new(Door::Twilio);
+    stage.phone.say(start());
+    stage.settle();
+    stage.join_with(&LineTerms { greeting, ..terms() });
+    stage.update("h");
+    stage.lose_agent();
+    assert_eq!(stage.redial(), resume("h"));
+    assert_eq!(stage.agent.texts().len(), 1);
+    assert_eq!(stage.agent.texts()[0]["nudge"], 1);
+    stage.pass(6_000);
+    assert_eq!(stage.agent.texts().len(), 1, "once");
+}
+
+#[test]
+fn an_answer_that_ends_well_on_a_line_that_is_being_closed_is_not_asked_for_again() {
+    let mut stage = Stage::joined();
+    stage.update("h");
+    stage.agent.say(speech(&voice(4_800, 0)));
+    go_away(&mut stage, "0s");
+    // Both were on their way together.
+    let mut stage = Stage::joined();
+    stage.update("h");
+    stage.agent.say(speech(&voice(4_800, 0)));
+    stage.agent.say(json!({"goAway": {"timeLeft": "0s"}}));
+    stage.agent.say(json!({"serverContent": {"generationComplete": true, "turnComplete": true}}));
+    stage.settle();
+    stage.pass(300);
+    assert_eq!(stage.redial(), resume("h"));
+    assert!(stage.agent.texts().is_empty(), "{:?}", stage.agent.texts());
+    assert_eq!(until_redial(&mut stage, 20_000), None);
+    assert!(stage.agent.texts().is_empty(), "nothing is owed");
+}
+
+#[test]
+fn what_a_browser_types_is_owed_an_answer_and_remembered() {
+    let mut stage = Stage::joined_browser();
+    stage.update("h");
+    stage.phone.say(json!({"type": "text", "text": "a table for two"}));
+    stage.settle();
+    stage.pass(7_100);
+    assert_eq!(stage.agent.texts().last().unwrap()["nudge"], 1);
+    stage.close_agent(1011, "The service is currently unavailable.");
+    stage.pass(300);
+    stage.refuse(LineFault::closed(Some(1008), ""));
+    stage.pass(400);
+    let Revival::Fresh { summary } = stage.redials[0].clone() else { panic!("refused for good") };
+    assert!(summary.ends_with("Caller: a table for two"), "{summary}");
+}
+
+#[test]
+fn an_old_connection_whose_end_is_announced_later_has_another_made_ahead() {
+    for (rotate_s, spares) in [(20, 1), (90, 2)] {
+        let mut stage = Stage::joined_with(crate::harness::with_timers(|timers| {
+            timers.rotate = Duration::from_secs(10);
+        }));
+        for _ in 0..rotate_s {
+            stage.agent.say(json!({"usageMetadata": {}}));
+            stage.phone.say(media(0, &[0xff; 160]));
+            stage.settle();
+            stage.pass(1_000);
+        }
+        assert_eq!(stage.spares, 1, "for its age");
+        go_away(&mut stage, "50s");
+        assert_eq!(stage.spares, spares, "the first is kept for a minute");
+    }
+}
+
+#[test]
 fn a_model_that_stops_for_nobody_and_stays_mute_is_begun_afresh() {
     let mut stage = Stage::joined();
     stage.update("h");

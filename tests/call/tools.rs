@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use vocaris::call::{
-    Afterwards, Ending, Oddity, Report, Revival, ToolOrder, ToolOutcome, ToolReply,
+    Afterwards, Door, Ending, Oddity, Report, Revival, Settings, ToolOrder, ToolOutcome, ToolReply,
 };
 use vocaris::config::{Agent, Config, SourceFile};
 
-use crate::harness::{STREAM, Stage, media, speech, start, voice};
+use crate::harness::{STREAM, Stage, media, settings, speech, start, voice};
 use crate::mulaw;
 
 /// An agent with tools of its own, as a file describes it.
@@ -43,17 +43,65 @@ fn agent(more: &str) -> Agent {
         {more}
         "#
     );
-    let file = SourceFile { path: "vocaris.toml".into(), text };
-    let config = Config::read(Some(&file), []).unwrap_or_else(|errors| panic!("{errors}"));
-    (*config.agents[0]).clone()
+    (*config(&text).agents[0]).clone()
+}
+
+fn config(text: &str) -> Config {
+    let file = SourceFile { path: "vocaris.toml".into(), text: text.to_owned() };
+    Config::read(Some(&file), []).unwrap_or_else(|errors| panic!("{errors}"))
 }
 
 fn stage() -> Stage {
     Stage::joined_as(agent(""))
 }
 
+/// A call to an agent that takes appointments.
+fn practice() -> Stage {
+    let text = r#"
+        [appointments]
+        enabled = true
+        time_zone = "Europe/Berlin"
+        hours = { mon = "09:00-12:00" }
+        [[appointments.services]]
+        name = "Check-up"
+        length = "30m"
+        [[agents]]
+        name = "desk"
+        numbers = "*"
+        tools = ["appointments"]
+        "#;
+    Stage::joined_as((*config(text).agents[0]).clone())
+}
+
 fn called(id: &str, name: &str, args: Value) -> Value {
     json!({"toolCall": {"functionCalls": [{"id": id, "name": name, "args": args}]}})
+}
+
+/// A model that goes on calling and takes no answer does not fill our memory.
+#[test]
+fn a_model_that_calls_and_takes_no_answer_is_left_for_another_line() {
+    let mut stage = stage();
+    stage.update("h");
+    stage.agent.deaf = true;
+    let mut most = 0;
+    for n in 0..4_000 {
+        if !stage.redials.is_empty() || stage.ending.is_some() {
+            break;
+        }
+        stage.agent.say(called(&format!("f{n}"), "look_up", json!({ "n": n })));
+        stage.settle();
+        most = most.max(stage.call.agent_output().len_bytes());
+        if n % 100 == 0 {
+            stage.pass(10);
+        }
+        if !stage.call.needs_agent() || most > 256 * 1024 {
+            stage.pass(300);
+        }
+    }
+    assert!((200 * 1024..300 * 1024).contains(&most), "{most} bytes");
+    assert_eq!((stage.redials.len(), stage.ending), (1, None));
+    assert!(matches!(stage.redial(), Revival::Resume { .. }));
+    assert_eq!(stage.ending, None);
 }
 
 fn at(time: &str) -> Value {
@@ -204,6 +252,67 @@ fn an_attempt_after_one_of_which_nobody_knows_goes_by_the_same_key() {
 }
 
 #[test]
+fn an_appointment_moved_away_and_back_is_moved_each_time() {
+    let mut stage = practice();
+    stage.calls("b", "book_appointment", at("9"));
+    stage.replies(0, done("booked"));
+    for (ticket, to) in (1..).zip(["10", "11", "10"]) {
+        stage.calls(&format!("m{ticket}"), "reschedule_appointment", at(to));
+        stage.replies(ticket, done("moved"));
+    }
+    let moves = |stage: &Stage| {
+        let is_move = |order: &&ToolOrder| order.tool.name == "reschedule_appointment";
+        stage.orders.iter().filter(is_move).count()
+    };
+    assert_eq!(moves(&stage), 3);
+    stage.calls("m4", "reschedule_appointment", at("10"));
+    assert_eq!(moves(&stage), 3, "it stands there, and nothing was changed since");
+    stage.calls("b2", "book_appointment", at("9"));
+    assert_eq!(stage.orders.len(), 5, "whether that booking stands the store knows");
+}
+
+#[test]
+fn an_attempt_at_an_appointment_goes_by_its_old_key_only_until_one_is_changed() {
+    let mut stage = practice();
+    let unknown = || ToolReply::failed(ToolOutcome::TimedOut, "who knows");
+    stage.calls("a", "reschedule_appointment", at("10"));
+    stage.replies(0, unknown());
+    stage.calls("b", "reschedule_appointment", at("10"));
+    stage.replies(1, unknown());
+    assert_eq!(stage.orders[0].key, stage.orders[1].key);
+    stage.calls("c", "reschedule_appointment", at("11"));
+    stage.replies(2, done("moved"));
+    stage.calls("d", "reschedule_appointment", at("10"));
+    assert_ne!(stage.orders[0].key, stage.orders[3].key, "its first answer would be untrue now");
+
+    let mut stage = Stage::joined_as(agent(""));
+    stage.calls("a", "order_taxi", at("18:30"));
+    stage.replies(0, unknown());
+    stage.calls("b", "cancel_taxi", json!({}));
+    stage.replies(1, done("cancelled"));
+    stage.calls("c", "order_taxi", at("18:30"));
+    assert_eq!(stage.orders[0].key, stage.orders[2].key, "a service keeps its own books");
+}
+
+#[test]
+fn a_number_reaches_tools_only_where_a_signature_vouches_for_it() {
+    let mut stage = Stage::with(Door::Twilio, Settings { signed: false, ..settings() });
+    stage.phone.say(start());
+    stage.settle();
+    stage.join_as(agent(""));
+    stage.calls("a", "order_taxi", at("18:30"));
+    assert_eq!((&stage.orders[0].from, &stage.orders[0].to), (&None, &None));
+    for (text, signed) in [
+        ("", false),
+        ("[twilio]\nauth_token = \"t\"", true),
+        ("[twilio]\nauth_token = \"t\"\nsignature = \"warn\"", false),
+        ("[twilio]\nauth_token = \"t\"\nsignature = \"off\"", false),
+    ] {
+        assert_eq!(Settings::from(&config(text)).signed, signed, "{text}");
+    }
+}
+
+#[test]
 fn an_id_used_again_for_something_else_is_another_call() {
     let mut stage = stage();
     stage.calls("fc-1", "order_taxi", at("18:30"));
@@ -256,7 +365,8 @@ fn arguments_that_are_none_get_an_answer_and_no_order() {
     stage.calls(&"i".repeat(2_000), "order_taxi", at("1"));
     assert_eq!(stage.orders.len(), 1);
     let errors = answers(&stage);
-    assert_eq!((&errors[0]["id"], &errors[1]["id"], errors.len()), (&json!("b"), &json!("c"), 2));
+    let ids: Vec<_> = errors.iter().map(|answer| answer.get("id")).collect();
+    assert_eq!(ids, [Some(&json!("b")), Some(&json!("c")), None], "nobody waits");
     assert!(errors.iter().all(|answer| answer["response"]["error"].is_string()));
     assert_eq!(stage.tally().oddities[Oddity::AgentTool as usize], 2);
     assert_eq!(outcomes(&stage)[1], ("unknown", ToolOutcome::Unknown));
@@ -499,6 +609,146 @@ fn a_caller_who_goes_on_talking_is_not_hung_up_on() {
     stage.pass(200);
     stage.returns_marks();
     assert_eq!(stage.ending, Some(Ending::AgentHungUp));
+}
+
+/// The model says something, and that is its turn.
+fn says(stage: &mut Stage, samples: usize) {
+    stage.agent.say(speech(&voice(samples, 0)));
+    stage.agent.say(turn_complete());
+    stage.settle();
+}
+
+#[test]
+fn a_caller_who_has_one_more_thing_after_the_last_word_is_not_hung_up_on() {
+    let mut stage = stage();
+    stage.agent.say(speech(&voice(24_000, 0)));
+    stage.calls("a", "end_call", json!({}));
+    stage.agent.say(turn_complete());
+    stage.settle();
+    stage.pass(700);
+    stage.caller_speaks(600);
+    stage.returns_marks();
+    stage.pass(1_500);
+    assert_eq!(stage.ending, None, "the model may still answer");
+    says(&mut stage, 4_800);
+    stage.pass(500);
+    stage.returns_marks();
+    stage.pass(6_000);
+    assert_eq!(stage.ending, None, "it has answered");
+    assert!(words(&stage)[0].contains("went on talking"), "{:?}", words(&stage));
+}
+
+#[test]
+fn a_caller_who_says_goodbye_too_has_the_last_word() {
+    let mut stage = stage();
+    stage.agent.say(speech(&voice(24_000, 0)));
+    stage.calls("a", "end_call", json!({}));
+    stage.agent.say(turn_complete());
+    stage.settle();
+    stage.pass(700);
+    stage.caller_speaks(400);
+    stage.returns_marks();
+    stage.pass(3_000);
+    assert_eq!(stage.ending, None);
+    stage.pass(500);
+    assert_eq!(stage.ending, Some(Ending::AgentHungUp));
+}
+
+#[test]
+fn a_caller_who_never_stops_talking_is_hung_up_on_in_the_end() {
+    let mut stage = stage();
+    stage.agent.say(speech(&voice(480, 0)));
+    stage.calls("a", "end_call", json!({}));
+    stage.agent.say(turn_complete());
+    stage.settle();
+    // Words with breaths between them: what never pauses is noise.
+    for _ in 0..31 {
+        stage.caller_speaks(400);
+        for _ in 0..10 {
+            stage.phone.say(media(0, &[0xff; 160]));
+            stage.settle();
+            stage.pass(20);
+        }
+    }
+    stage.returns_marks();
+    assert_eq!(stage.ending, None);
+    stage.pass(2_000);
+    assert_eq!(stage.ending, Some(Ending::AgentHungUp));
+}
+
+/// A call whose caller spoke over the model when it said that it would put them through.
+fn put_off() -> Stage {
+    let mut stage = stage();
+    stage.agent.say(speech(&voice(48_000, 0)));
+    stage.calls("a", "transfer_call", json!({"to": "office"}));
+    stage.agent.say(turn_complete());
+    stage.settle();
+    stage.caller_speaks(600);
+    stage.agent.say(json!({"serverContent": {"interrupted": true}}));
+    stage.settle();
+    stage.returns_marks();
+    stage.pass(1_000);
+    assert_eq!(stage.ending, None);
+    stage
+}
+
+#[test]
+fn a_caller_who_thanks_for_being_put_through_is_put_through_after_the_models_answer() {
+    let mut stage = put_off();
+    says(&mut stage, 2_400);
+    stage.pass(200);
+    stage.returns_marks();
+    stage.pass(2_000);
+    assert_eq!(stage.ending, None, "the caller may go on");
+    stage.pass(1_500);
+    assert_eq!(stage.ending, Some(Ending::Transferred));
+    assert_eq!(stage.call.transfer(), Some("+15550100"));
+    assert!(words(&stage).is_empty(), "{:?}", words(&stage));
+
+    let mut stage = put_off();
+    stage.pass(4_000);
+    assert_eq!(stage.ending, Some(Ending::Transferred), "there was nothing to answer");
+}
+
+#[test]
+fn another_tool_or_a_caller_who_goes_on_calls_a_transfer_off() {
+    let mut stage = put_off();
+    stage.calls("b", "look_up", json!({}));
+    stage.pass(6_000);
+    assert_eq!((stage.ending, stage.call.transfer()), (None, None));
+
+    let mut stage = put_off();
+    stage.agent.say(speech(&voice(48_000, 0)));
+    stage.settle();
+    stage.caller_speaks(600);
+    stage.agent.say(json!({"serverContent": {"interrupted": true}}));
+    stage.agent.say(turn_complete());
+    stage.settle();
+    stage.returns_marks();
+    stage.pass(500);
+    says(&mut stage, 480);
+    stage.pass(6_000);
+    assert_eq!((stage.ending, stage.call.transfer()), (None, None));
+    assert!(words(&stage)[0].contains("went on talking"), "{:?}", words(&stage));
+}
+
+#[test]
+fn being_put_through_outdoes_being_hung_up_on_in_either_order() {
+    for names in [["end_call", "transfer_call"], ["transfer_call", "end_call"]] {
+        let mut stage = stage();
+        stage.agent.say(speech(&voice(4_800, 0)));
+        for name in names {
+            stage.calls(name, name, json!({"to": "office"}));
+        }
+        stage.agent.say(turn_complete());
+        stage.settle();
+        let told = answers(&stage)[1]["response"]["output"].as_str().unwrap().to_owned();
+        assert!(told.contains("put through"), "{told}");
+        stage.pass(400);
+        stage.returns_marks();
+        assert_eq!(stage.ending, Some(Ending::Transferred), "{names:?}");
+        assert_eq!(stage.call.transfer(), Some("+15550100"));
+    }
 }
 
 #[test]

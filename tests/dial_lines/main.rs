@@ -341,8 +341,8 @@ fn a_server_that_is_silent_from_the_start_is_given_up() {
     let outbound =
         Outbound::to(serve(|_, socket| hold(socket)), Patience { upgrade: SHORT, ..PATIENT });
     outbound.order(3);
-    assert_eq!(outbound.fault(), LineFault::Timeout);
-    assert_eq!(outbound.shared.dials.of("timeout"), u64::from(DIAL_ATTEMPTS));
+    assert_eq!(outbound.fault(), LineFault::Connect);
+    assert_eq!(outbound.shared.dials.of("connect"), u64::from(DIAL_ATTEMPTS));
 }
 
 #[test]
@@ -706,6 +706,23 @@ fn a_connection_made_ahead_that_died_is_replaced_without_a_word() {
     outbound.order_spare(3);
     gone.recv().unwrap();
     outbound.order_revival(3, Some(Revival::Fresh { summary: String::new() }));
+    drop(outbound.line());
+}
+
+#[test]
+fn a_connection_made_ahead_that_answers_nothing_is_replaced_without_a_word() {
+    let url = serve(move |index, socket| {
+        let mut session = tungstenite::accept(socket).unwrap();
+        let setup = session.read();
+        if index > 0 && setup.is_ok() {
+            session.send(Message::text(COMPLETE)).unwrap();
+        }
+        let _ = session.read();
+    });
+    let outbound = Outbound::to(url, Patience { setup: SHORT, ..PATIENT });
+    outbound.order_spare(3);
+    let handle = Secret::new("handle-7".to_owned());
+    outbound.order_revival(3, Some(Revival::Resume { handle }));
     drop(outbound.line());
 }
 

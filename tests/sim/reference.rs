@@ -9,6 +9,8 @@ use std::collections::VecDeque;
 
 use dsp::kernels::{Isa, Kernels};
 use dsp::resample::{Conversion, FilterSet, Resampler};
+use std::time::Duration;
+
 use vocaris::call::LineTerms;
 use vocaris::clock::Nanos;
 use vocaris::limits::{
@@ -18,6 +20,9 @@ use vocaris::limits::{
 
 /// Changes of the model's rate within what waits: beyond them audio of another rate is refused.
 const RATE_CHANGES_MAX: usize = 8;
+
+/// How long the rest of an interrupted answer may come: the default of `timers.void`.
+const VOID: Duration = Duration::from_secs(3);
 
 /// What one end of the phone's leg carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -268,7 +273,7 @@ impl CallerHears {
     /// The caller spoke over the model. What waits is void, and so is what still comes of the turn.
     pub(crate) fn interrupt(&mut self, now: Nanos, with_audio: bool, left: u64) {
         let void = match self.floor {
-            Floor::Model | Floor::Void { .. } => Some(crate::world::timers().void),
+            Floor::Model | Floor::Void { .. } => Some(VOID),
             Floor::Caller if with_audio => Some(LATE_MAX),
             Floor::Caller => None,
         };

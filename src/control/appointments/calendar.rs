@@ -16,10 +16,11 @@ use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::{AmbiguousOffset, Offset, TimeZone};
 
-use super::store::{Booking, Status};
+use super::store::{Booking, Shown, Status};
 use crate::config::Appointments as Practice;
 
-/// Events of one feed. Beyond it those that begin first are left out.
+/// Events of one feed. Beyond it those are left out that are cancelled, then those that are over,
+/// then those that are farthest from today.
 pub const EVENTS_MAX: u32 = 5000;
 /// Events that began so many days ago are left out.
 pub const PAST_DAYS: i64 = 90;
@@ -33,18 +34,17 @@ const DAY_SECONDS: i64 = 24 * 3600;
 
 /// Which bookings are shown at `now_unix`: whole days, so that the text changes at most once a day
 /// by itself.
-pub fn window(now_unix: i64) -> Range<i64> {
+pub fn shown(now_unix: i64) -> Shown {
     let today = now_unix - now_unix.rem_euclid(DAY_SECONDS);
-    today - PAST_DAYS * DAY_SECONDS..i64::MAX
+    Shown {
+        begins_from: today - PAST_DAYS * DAY_SECONDS,
+        cancelled_from: today - CANCELLED_SHOWN_DAYS * DAY_SECONDS,
+        today,
+    }
 }
 
-/// The feed with those of `bookings` that are to be shown.
-pub fn write(practice: &Practice, bookings: &[Booking], window: &Range<i64>) -> String {
-    let cancelled_since = window.start + (PAST_DAYS - CANCELLED_SHOWN_DAYS) * DAY_SECONDS;
-    let shown: Vec<&Booking> = bookings
-        .iter()
-        .filter(|one| one.status == Status::Confirmed || one.changed_unix >= cancelled_since)
-        .collect();
+/// The feed of these bookings, which `shown` has chosen.
+pub fn write(practice: &Practice, bookings: &[Booking], shown: &Shown) -> String {
     let mut text = String::new();
     let zone = &practice.time_zone;
     let name = practice.zone_name();
@@ -62,11 +62,11 @@ pub fn write(practice: &Practice, bookings: &[Booking], window: &Range<i64>) -> 
     line(&mut text, &format!("X-WR-TIMEZONE:{name}"));
     line(&mut text, &format!("REFRESH-INTERVAL;VALUE=DURATION:{REFRESH}"));
     line(&mut text, &format!("X-PUBLISHED-TTL:{REFRESH}"));
-    let ends = shown.iter().map(|one| one.end_unix);
-    let from = shown.iter().map(|one| one.start_unix).min().unwrap_or(window.start);
+    let ends = bookings.iter().map(|one| one.end_unix);
+    let from = bookings.iter().map(|one| one.start_unix).min().unwrap_or(shown.begins_from);
     let until = ends.max().unwrap_or(from);
     time_zone(&mut text, zone, name, from..until);
-    for booking in shown {
+    for booking in bookings {
         event(&mut text, zone, name, booking);
     }
     line(&mut text, "END:VCALENDAR");

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use aws_lc_rs::digest::{SHA256, digest};
 use jiff::Timestamp;
 
+use super::store::Shown;
 use super::{Appointments, StoreError, calendar};
 use crate::mail::{
     AcceptLetter, CalendarLetter, CalendarPage, Mailbox, Postbox, mailbox_without_bell,
@@ -36,7 +37,7 @@ pub struct Feed {
 #[derive(Clone, Debug)]
 struct Written {
     changes: i64,
-    first_shown: i64,
+    shown: Shown,
     text: Arc<str>,
     tag: String,
 }
@@ -90,9 +91,9 @@ impl Feed {
     fn fresh(&mut self, now: Timestamp) -> Result<Written, StoreError> {
         // Before the book is read: a change in between makes the next feed, not none.
         let changes = self.book.foreign_changes()?;
-        let first_shown = calendar::window(now.as_second()).start;
+        let shown = calendar::shown(now.as_second());
         if let Some(written) = &self.written
-            && (written.changes, written.first_shown) == (changes, first_shown)
+            && (written.changes, written.shown) == (changes, shown)
         {
             return Ok(written.clone());
         }
@@ -100,7 +101,7 @@ impl Feed {
         let sum = digest(&SHA256, text.as_bytes());
         let hex: String = sum.as_ref()[..16].iter().map(|byte| format!("{byte:02x}")).collect();
         let tag = format!("\"{hex}\"");
-        let written = Written { changes, first_shown, text: text.into(), tag };
+        let written = Written { changes, shown, text: text.into(), tag };
         self.written = Some(written.clone());
         Ok(written)
     }

@@ -8,7 +8,8 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `hours` | which visits are possible: pure arithmetic |
-//! | `store` | the book on disk: SQLite |
+//! | `store`, `errors` | the book on disk: SQLite |
+//! | `homes` | bookings whose service has changed its resource |
 //! | `arguments` | what a model passes, checked |
 //! | `answers` | the five tools |
 //! | `words` | sentences, dates and fields of the answers |
@@ -28,7 +29,9 @@
 mod answers;
 mod arguments;
 pub mod calendar;
+mod errors;
 pub mod feed;
+mod homes;
 pub mod hours;
 pub mod operator;
 pub mod store;
@@ -40,7 +43,8 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::config::Appointments as Practice;
-pub use store::{Booking, Open, Status, StoreError};
+pub use errors::{Reference, StoreError};
+pub use store::{Booking, Open, Status};
 use store::{Ledger, Store};
 
 /// Wrong guesses at an appointment in one call. Further ones are not looked up.
@@ -84,18 +88,32 @@ pub struct Appointments {
 }
 
 impl Appointments {
-    /// Opens the book, and makes it where there is none.
+    /// Opens the book to book in it, and makes it where there is none. Coming bookings are brought
+    /// to where the practice says that their services take place: see `homes`.
     ///
     /// # Errors
-    /// What is wrong with the file.
+    /// What is wrong with the file; [`StoreError::Clash`] where a booking has no place there.
     pub fn open(
         practice: &Practice,
         store: &crate::config::Store,
     ) -> Result<Appointments, StoreError> {
-        Appointments::open_as(practice, store, Open::OrCreate)
+        let mut book = Appointments::open_as(practice, store, Open::OrCreate)?;
+        let now_unix = Timestamp::now().as_second();
+        let homes = book.store.transact(|ledger| homes::bring(ledger, practice, now_unix))?;
+        if homes.moved > 0 {
+            log::info!("event=appointments_brought_to_their_resource count={}", homes.moved);
+        }
+        if homes.stray > 0 {
+            log::warn!(
+                "event=appointments_of_no_service count={}: their service is not configured any \
+                 more, nor their resource: their times can be booked again",
+                homes.stray
+            );
+        }
+        Ok(book)
     }
 
-    /// Opens the book; `open` says whether one is made.
+    /// Opens the book as it is, to look and to cancel; `open` says whether one is made.
     ///
     /// # Errors
     /// What is wrong with the file.
@@ -128,9 +146,9 @@ impl Appointments {
     /// # Errors
     /// If the book cannot be read.
     pub fn calendar(&self, now: Timestamp) -> Result<String, StoreError> {
-        let window = calendar::window(now.as_second());
-        let bookings = self.ledger().within(window.clone(), calendar::EVENTS_MAX)?;
-        Ok(calendar::write(&self.practice, &bookings, &window))
+        let shown = calendar::shown(now.as_second());
+        let bookings = self.ledger().shown(&shown, calendar::EVENTS_MAX)?;
+        Ok(calendar::write(&self.practice, &bookings, &shown))
     }
 
     /// Bookings that begin within `begins`, in seconds since 1970; cancelled ones too.
@@ -202,5 +220,59 @@ impl Appointments {
             self.guessers.pop_front();
         }
         self.guessers.push_back((call.to_owned(), 1));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_disk_that_fills_between_two_bookings_refuses_the_second_until_there_is_room_again() {
+        let unique = format!("vocaris-filling-{}.db", std::process::id());
+        let path = std::env::temp_dir().join(unique);
+        let settings = crate::config::Store { path: path.clone(), retention_days: None };
+        let mut book = Appointments::open(&Practice::sample(), &settings).unwrap();
+        let now = Timestamp::now();
+        let last_day = hours::last_day(book.practice(), now);
+        let ask = |book: &mut Appointments, hour: usize| {
+            let wish = json!({
+                "service": "Treatment", "date": last_day.to_string(), "time": format!("{hour:02}:00"),
+                "name": "Ana", "note": "n".repeat(200),
+            });
+            let (call, key) = (hour.to_string(), format!("key {hour}"));
+            let caller = CallerFacts { number: None, call, key };
+            book.answer(now, "book_appointment", &wish, &caller)
+        };
+        assert_eq!(ask(&mut book, 8).label, "booked");
+        let first = book.list(0..i64::MAX, 9).unwrap();
+
+        // The disk is full: not one page more, and the free room of the pages there are is used up.
+        let connection = book.store.connection();
+        let pages: i64 =
+            connection.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
+        connection.pragma_update(None, "max_page_count", pages).unwrap();
+        let fill = "INSERT INTO answers SELECT 'fill ' || hex(randomblob(20)), '', 0 FROM numbers";
+        while connection.execute(fill, []).is_ok() {}
+        let fill = "INSERT INTO answers VALUES ('fill ' || hex(randomblob(20)), '', 0)";
+        while connection.execute(fill, []).is_ok() {}
+
+        let refused = ask(&mut book, 10);
+        assert_eq!((refused.ok, refused.label), (false, "unavailable"));
+        assert!(refused.json["say"].as_str().unwrap().contains("Nothing was booked or changed"));
+        assert_eq!(book.list(0..i64::MAX, 9).unwrap(), first, "the first one stands");
+
+        let connection = book.store.connection();
+        connection.pragma_update(None, "max_page_count", pages + 1000).unwrap();
+        assert_eq!(ask(&mut book, 10).label, "booked", "the same wish, with the same key");
+        assert_eq!(book.list(0..i64::MAX, 9).unwrap().len(), 2);
+        assert_eq!(ask(&mut book, 10).label, "repeated");
+        drop(book);
+        let again = Appointments::open(&Practice::sample(), &settings).unwrap();
+        assert_eq!(again.list(0..i64::MAX, 9).unwrap().len(), 2);
+        drop(again);
+        std::fs::remove_file(path).unwrap();
     }
 }

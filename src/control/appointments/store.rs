@@ -3,24 +3,30 @@
 //! In:       bookings, moves, cancellations, each in one transaction.
 //! Out:      rows, and [`StoreError`]s.
 //! Bounds:   [`BUSY_TIMEOUT`] for another process's transaction; rows by limits of the queries.
-//! Not here: what is possible (`hours`), what callers are told (`answers`).
+//! Not here: what is possible (`hours`), what callers are told (`answers`), bookings whose service
+//!           has changed its resource (`homes`).
 //!
 //! What a confirmed booking takes stands in `occupied`: one row a cell of five minutes and seat,
 //! unique. Triggers write and clear those rows with the booking, and refuse the booking where a cell
 //! has no seat left: so no statement that adds or moves a booking can make two where there is room
 //! for one, whoever sends it. A commit returns once the disk has it (`synchronous=FULL`).
 //!
+//! The file holds names and numbers: who makes it lets its owner alone read it. Its `-wal` and `-shm`
+//! get the same mode, by SQLite.
+//!
 //! The schema's version is `user_version`; newer ones are refused, older ones brought forward.
 
-use std::fmt;
+use std::fs::OpenOptions;
+use std::io;
 use std::ops::Range;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use rusqlite::{
-    Connection, ErrorCode, OpenFlags, OptionalExtension, Row, TransactionBehavior, params,
-};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, TransactionBehavior, params};
+
+pub use super::errors::StoreError;
 
 /// How long another process's transaction is waited for. Then [`StoreError::Busy`].
 pub const BUSY_TIMEOUT: Duration = Duration::from_secs(3);
@@ -116,80 +122,6 @@ CREATE TABLE answers (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX answers_by_age ON answers (kept_at);
 ";
-
-/// Why the book cannot be read or written. Nothing was changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StoreError {
-    /// There is no such file, or no such folder, or it may not be opened.
-    CannotOpen,
-    /// Not an SQLite file, or a damaged one.
-    Damaged,
-    /// The file of another program.
-    NotOurs,
-    /// Made by a newer version of this program.
-    TooNew {
-        /// The file's version.
-        found: i32,
-        /// The newest we know.
-        known: i32,
-    },
-    /// The file or its disk is read-only.
-    ReadOnly,
-    /// The disk is full.
-    Full,
-    /// Another process has kept it locked for [`BUSY_TIMEOUT`].
-    Busy,
-    /// The disk or the file system failed.
-    Disk,
-    /// A constraint of the schema refused: above all, no seat is left.
-    Refused,
-    /// Anything else that SQLite has a result code for.
-    Other {
-        /// That code.
-        code: i32,
-    },
-}
-
-impl fmt::Display for StoreError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            StoreError::CannotOpen => f.write_str("it cannot be opened: is the path right?"),
-            StoreError::Damaged => f.write_str(
-                "it is damaged, or no SQLite file: put a backup in its place, or name another",
-            ),
-            StoreError::NotOurs => f.write_str("it belongs to another program: name another file"),
-            StoreError::TooNew { found, known } => write!(
-                f,
-                "it was made by a newer version of vocaris (schema {found}, known up to {known})"
-            ),
-            StoreError::ReadOnly => f.write_str("it cannot be written: it is read-only"),
-            StoreError::Full => f.write_str("its disk is full"),
-            StoreError::Busy => f.write_str("another process keeps it locked"),
-            StoreError::Disk => f.write_str("its disk failed"),
-            StoreError::Refused => f.write_str("a rule of the book refused the change"),
-            StoreError::Other { code } => write!(f, "SQLite result code {code}"),
-        }
-    }
-}
-
-impl std::error::Error for StoreError {}
-
-impl From<rusqlite::Error> for StoreError {
-    fn from(error: rusqlite::Error) -> StoreError {
-        match error.sqlite_error_code() {
-            Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => StoreError::CannotOpen,
-            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => StoreError::Damaged,
-            Some(ErrorCode::ReadOnly) => StoreError::ReadOnly,
-            Some(ErrorCode::DiskFull) => StoreError::Full,
-            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreError::Busy,
-            Some(ErrorCode::SystemIoFailure) => StoreError::Disk,
-            Some(ErrorCode::ConstraintViolation) => StoreError::Refused,
-            _ => StoreError::Other {
-                code: error.sqlite_error().map_or(-1, |error| error.extended_code),
-            },
-        }
-    }
-}
 
 /// Whether a booking stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -289,6 +221,17 @@ pub struct Wish<'a> {
     pub call: &'a str,
 }
 
+/// Which bookings a calendar shows. Times in seconds since 1970.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shown {
+    /// Those that begin then or later.
+    pub begins_from: i64,
+    /// Of the cancelled ones, those that were cancelled then or later.
+    pub cancelled_from: i64,
+    /// The first second of today.
+    pub today: i64,
+}
+
 /// Whether a file that is not there is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Open {
@@ -312,6 +255,7 @@ impl Store {
     pub fn open(path: &Path, open: Open) -> Result<Store, StoreError> {
         let mut flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         if open == Open::OrCreate {
+            make(path)?;
             flags |= OpenFlags::SQLITE_OPEN_CREATE;
         }
         let mut connection = Connection::open_with_flags(path, flags)?;
@@ -369,6 +313,18 @@ impl Store {
     }
 }
 
+/// Makes the file where there is none, for its owner alone. One that is there stays as it is.
+fn make(path: &Path) -> Result<(), StoreError> {
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => {
+            Err(StoreError::ReadOnly)
+        }
+        Err(error) if error.kind() == io::ErrorKind::StorageFull => Err(StoreError::Full),
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(StoreError::CannotOpen),
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
 /// Whether the file is new, or ours and not too new.
 fn check_owner(connection: &Connection) -> Result<(), StoreError> {
     let value = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
@@ -418,7 +374,7 @@ fn bring_forward(connection: &mut Connection) -> Result<(), StoreError> {
 
 /// The rows, inside a transaction or outside.
 #[derive(Clone, Copy, Debug)]
-pub struct Ledger<'c>(&'c Connection);
+pub struct Ledger<'c>(pub(super) &'c Connection);
 
 impl Ledger<'_> {
     /// Books. The reference is new.
@@ -565,6 +521,24 @@ impl Ledger<'_> {
         );
         let mut found = self.all(&sql, params![begins.start, begins.end, limit])?;
         found.reverse();
+        Ok(found)
+    }
+
+    /// The bookings that a calendar shows, in the order of time: those that stand, and those whose
+    /// cancellation it still tells of. Where there are more than `limit`, those are left out that
+    /// are cancelled, then those that are over, then those that are farthest from today.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn shown(&self, shown: &Shown, limit: u32) -> Result<Vec<Booking>, StoreError> {
+        let sql = format!(
+            "SELECT {COLUMNS} FROM bookings \
+             WHERE starts_at >= ?1 AND (status = 'confirmed' OR changed_at >= ?2) \
+             ORDER BY status = 'cancelled', starts_at < ?3, abs(starts_at - ?3), id LIMIT ?4"
+        );
+        let Shown { begins_from, cancelled_from, today } = *shown;
+        let mut found = self.all(&sql, params![begins_from, cancelled_from, today, limit])?;
+        found.sort_by_key(|one| (one.start_unix, one.id));
         Ok(found)
     }
 
@@ -820,6 +794,53 @@ mod tests {
             format!("{:?}", value.unwrap())
         });
         assert_eq!(modes, ["Text(\"wal\")", "Integer(2)", "Integer(1)"]);
+    }
+
+    #[test]
+    fn only_its_owner_may_read_a_book_and_what_stands_beside_it() {
+        use std::fs::{Permissions, metadata, set_permissions};
+        use std::os::unix::fs::PermissionsExt;
+
+        let path = file("mode.db");
+        let mut store = Store::open(&path, Open::OrCreate).unwrap();
+        book(&mut store, place(1, 6, 1)).unwrap();
+        let mode = |end: &str| {
+            let beside = path.with_file_name(format!("mode.db{end}"));
+            metadata(beside).unwrap().permissions().mode() & 0o777
+        };
+        assert_eq!(["", "-wal", "-shm"].map(mode), [0o600; 3]);
+        drop(store);
+        // What the operator has set stays.
+        set_permissions(&path, Permissions::from_mode(0o640)).unwrap();
+        drop(Store::open(&path, Open::OrCreate).unwrap());
+        assert_eq!(mode(""), 0o640);
+    }
+
+    #[test]
+    fn a_full_calendar_leaves_out_what_is_cancelled_over_or_far_away_in_this_order() {
+        let mut store = Store::open(&file("shown.db"), Open::OrCreate).unwrap();
+        // Today begins with cell 1000.
+        let shown = Shown { begins_from: 900 * 300, cancelled_from: 50, today: 1000 * 300 };
+        let mut booked = |cell: i64| book(&mut store, place(cell, 1, 1)).unwrap().id;
+        let [too_old, past, last_past, today, soon, far] =
+            [899, 950, 999, 1000, 1001, 5000].map(&mut booked);
+        let cancelled = [1002, 1003, 1004].map(&mut booked);
+        for (id, at) in cancelled.into_iter().zip([49, 50, 51]) {
+            store.transact(|ledger| ledger.cancel(at, id)).unwrap();
+        }
+        let ids = |limit: u32| -> Vec<i64> {
+            let found = store.ledger().shown(&shown, limit).unwrap();
+            found.iter().map(|one| one.id).collect()
+        };
+        let [gone, new, newer] = cancelled;
+        assert_eq!(ids(99), [past, last_past, today, soon, new, newer, far]);
+        assert!(!ids(99).contains(&too_old) && !ids(99).contains(&gone));
+        assert_eq!(ids(6), [past, last_past, today, soon, new, far]);
+        assert_eq!(ids(5), [past, last_past, today, soon, far]);
+        assert_eq!(ids(4), [last_past, today, soon, far]);
+        assert_eq!(ids(3), [today, soon, far]);
+        assert_eq!(ids(2), [today, soon]);
+        assert_eq!(ids(1), [today]);
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! The tools: what models call is done here, off the media path.
 //!
 //! In:       orders of calls.
-//! Out:      what came of each, exactly once, by mail to the worker of its call.
+//! Out:      what came of each, at most once, by mail to the worker of its call; for a reply that
+//!           is lost on its way the call's own time stands in.
 //! Bounds:   [`TOOL_BACKLOG_MAX`] orders of one tool that wait, [`WEBHOOK_THREADS_MAX`] requests at
 //!           once, [`WEBHOOKS_PER_TOOL_MAX`] of them to one tool; each order's own time, the wait
 //!           included.

@@ -7,9 +7,11 @@
 //! Not here: threads and queues (`control::tools`), which addresses may be asked (`guard`).
 //!
 //! A request that may have left is made again only where the operator says that the service does
-//! the same thing once for one key. Redirects are not followed: they would lead past the check of
-//! the address, and take the signature elsewhere. A connection serves one request: one that was
-//! kept and closed meanwhile would leave a request of which nobody knows whether it arrived.
+//! the same thing once for one key. It is then the same to the byte, signed anew; and what the
+//! model is told of it holds for all attempts: none is denied that may have been heard. Redirects
+//! are not followed: they would lead past the check of the address, and take the signature
+//! elsewhere. A connection serves one request: one that was kept and closed meanwhile would leave a
+//! request of which nobody knows whether it arrived.
 
 use std::time::Duration;
 
@@ -77,6 +79,11 @@ impl Fault {
             Fault::Status(status) => idempotent && (status == 429 || status >= 500),
             Fault::Forbidden | Fault::TimedOut | Fault::Nonsense(_) => false,
         }
+    }
+
+    /// Whether the service may have heard the request, and done what it asks for.
+    fn may_be_done(self) -> bool {
+        !matches!(self, Fault::Forbidden | Fault::NotSent(_))
     }
 
     fn reply(self) -> ToolReply {
@@ -154,20 +161,21 @@ impl Asker {
         if let Err(why) = arguments::check(&order.tool.parameters, &arguments) {
             return ToolReply::failed(ToolOutcome::BadArguments, &why);
         }
-        let mut attempt = 1;
+        let body = body_of(order, &arguments, whom, unix_seconds());
+        let (mut attempt, mut heard) = (1, None);
         loop {
-            let timestamp = unix_seconds();
-            let body = body_of(order, &arguments, whom, timestamp);
-            let fault = match self.ask_once(webhook, &order.key, &body, timestamp, deadline) {
-                Ok(answer) => match judge(&answer) {
-                    Ok(reply) => return reply,
-                    Err(fault) => fault,
-                },
+            let answer = self.ask_once(webhook, &order.key, &body, deadline);
+            let fault = match answer.and_then(|answer| judge(&answer)) {
+                Ok(reply) => return reply,
                 Err(fault) => fault,
             };
+            if fault.may_be_done() {
+                heard = Some(fault);
+            }
             let pause = WEBHOOK_BACKOFF * attempt;
             let again = fault.may_ask_again(webhook.idempotent) && attempt < WEBHOOK_ATTEMPTS;
             if !again || self.clock.now().plus(pause) >= deadline {
+                let fault = heard.unwrap_or(fault);
                 let (target, id, name) = (whom.class.label(), whom.id, &order.tool.name);
                 let why = fault.why();
                 log::warn!(
@@ -186,7 +194,6 @@ impl Asker {
         webhook: &Webhook,
         key: &str,
         body: &str,
-        timestamp: u64,
         deadline: Nanos,
     ) -> Result<Answered, Fault> {
         let left = deadline.since(self.clock.now());
@@ -204,7 +211,8 @@ impl Asker {
             .header("Accept", "application/json, text/plain")
             .header("Idempotency-Key", key);
         if let Some(secret) = &webhook.secret {
-            request = request.header(SIGNATURE_HEADER, &signature(secret, timestamp, body));
+            let signature = signature(secret, unix_seconds(), body);
+            request = request.header(SIGNATURE_HEADER, &signature);
         }
         let request = request
             .config()
@@ -225,7 +233,7 @@ impl Asker {
     }
 }
 
-/// The request's body.
+/// The request's body, the same for every attempt; `timestamp`: of the order, in Unix seconds.
 fn body_of(order: &ToolOrder, arguments: &Value, whom: ForWhom, timestamp: u64) -> String {
     let caller = json!({"class": whom.class.label(), "from": order.from, "to": order.to});
     json!({
@@ -239,7 +247,7 @@ fn body_of(order: &ToolOrder, arguments: &Value, whom: ForWhom, timestamp: u64) 
     .to_string()
 }
 
-/// `t=…,v1=…`: HMAC-SHA256 over the timestamp, a dot and the body, in hexadecimal.
+/// `t=…,v1=…`: HMAC-SHA256 over the timestamp of this attempt, a dot and the body, in hexadecimal.
 fn signature(secret: &Secret, timestamp: u64, body: &str) -> String {
     let key = hmac::Key::new(hmac::HMAC_SHA256, secret.reveal().as_bytes());
     let mut mac = hmac::Context::with_key(&key);

@@ -1,0 +1,128 @@
+//! Why the book cannot be had.
+//!
+//! In:       SQLite's errors.
+//! Out:      a [`StoreError`]: small, and a sentence for the operator.
+//! Not here: what callers are told (`answers`).
+
+use std::fmt;
+
+use jiff::Timestamp;
+use rusqlite::ErrorCode;
+
+use super::store::REFERENCE_CHARS;
+
+/// The caller's name of a booking, to be shown.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Reference([u8; REFERENCE_CHARS]);
+
+impl From<&str> for Reference {
+    /// What is none, for somebody else wrote it, is cut or filled up with `?`.
+    fn from(text: &str) -> Reference {
+        let mut letters = text.bytes().filter(u8::is_ascii_graphic);
+        Reference(std::array::from_fn(|_| letters.next().unwrap_or(b'?')))
+    }
+}
+
+impl fmt::Display for Reference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|&letter| write!(f, "{}", char::from(letter)))
+    }
+}
+
+impl fmt::Debug for Reference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+/// Why the book cannot be read or written. Nothing was changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreError {
+    /// There is no such file, or no such folder, or it may not be opened.
+    CannotOpen,
+    /// Not an SQLite file, or a damaged one.
+    Damaged,
+    /// The file of another program.
+    NotOurs,
+    /// Made by a newer version of this program.
+    TooNew {
+        /// The file's version.
+        found: i32,
+        /// The newest we know.
+        known: i32,
+    },
+    /// The file or its disk is read-only.
+    ReadOnly,
+    /// The disk is full.
+    Full,
+    /// Another process has kept it locked for [`BUSY_TIMEOUT`].
+    Busy,
+    /// The disk or the file system failed.
+    Disk,
+    /// A constraint of the schema refused: above all, no seat is left.
+    Refused,
+    /// A coming booking has no place at the resource that its service names now.
+    Clash {
+        /// It.
+        booking: Reference,
+        /// When it begins, in seconds since 1970.
+        start_unix: i64,
+        /// One that stands there.
+        standing: Reference,
+    },
+    /// Anything else that SQLite has a result code for.
+    Other {
+        /// That code.
+        code: i32,
+    },
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StoreError::CannotOpen => f.write_str("it cannot be opened: is the path right?"),
+            StoreError::Damaged => f.write_str(
+                "it is damaged, or no SQLite file: put a backup in its place, or name another",
+            ),
+            StoreError::NotOurs => f.write_str("it belongs to another program: name another file"),
+            StoreError::TooNew { found, known } => write!(
+                f,
+                "it was made by a newer version of vocaris (schema {found}, known up to {known})"
+            ),
+            StoreError::ReadOnly => f.write_str("it cannot be written: it is read-only"),
+            StoreError::Full => f.write_str("its disk is full"),
+            StoreError::Busy => f.write_str("another process keeps it locked"),
+            StoreError::Disk => f.write_str("its disk failed"),
+            StoreError::Refused => f.write_str("a rule of the book refused the change"),
+            StoreError::Clash { booking, start_unix, standing } => {
+                let at = Timestamp::from_second(*start_unix).unwrap_or(Timestamp::MAX);
+                write!(
+                    f,
+                    "the booking {booking} of {at} has no place at the resource that its service \
+                     names now, where {standing} stands: put the service's resource and capacity \
+                     back, or cancel one of the two (vocaris appointments cancel)"
+                )
+            }
+            StoreError::Other { code } => write!(f, "SQLite result code {code}"),
+        }
+    }
+}
+
+impl std::error::Error for StoreError {}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> StoreError {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => StoreError::CannotOpen,
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => StoreError::Damaged,
+            Some(ErrorCode::ReadOnly) => StoreError::ReadOnly,
+            Some(ErrorCode::DiskFull) => StoreError::Full,
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreError::Busy,
+            Some(ErrorCode::SystemIoFailure) => StoreError::Disk,
+            Some(ErrorCode::ConstraintViolation) => StoreError::Refused,
+            _ => StoreError::Other {
+                code: error.sqlite_error().map_or(-1, |error| error.extended_code),
+            },
+        }
+    }
+}
