@@ -75,8 +75,8 @@ impl Dial {
         let its = |place: &Option<Place>| place.as_ref().is_some_and(|place| is_its(&place.order));
         let Some(index) = self.places.iter().position(its) else { return };
         let Some(place) = self.places[index].take() else { return };
-        self.close_place(index, place.stage);
         self.shared.ahead.count(why);
+        self.close_place(index, place.stage);
     }
 
     /// The call of `order` has come: goes on with what was made ahead for it, if it still serves;

@@ -711,8 +711,10 @@ fn a_connection_made_ahead_that_died_is_replaced_without_a_word() {
 
 #[test]
 fn a_connection_made_ahead_that_answers_nothing_is_replaced_without_a_word() {
+    let (began, upgrades) = channel();
     let url = serve(move |index, socket| {
         let mut session = tungstenite::accept(socket).unwrap();
+        began.send(()).unwrap();
         let setup = session.read();
         if index > 0 && setup.is_ok() {
             session.send(Message::text(COMPLETE)).unwrap();
@@ -721,6 +723,7 @@ fn a_connection_made_ahead_that_answers_nothing_is_replaced_without_a_word() {
     });
     let outbound = Outbound::to(url, Patience { setup: SHORT, ..PATIENT });
     outbound.order_spare(3);
+    upgrades.recv().unwrap();
     let handle = Secret::new("handle-7".to_owned());
     outbound.order_revival(3, Some(Revival::Resume { handle }));
     drop(outbound.line());
