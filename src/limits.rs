@@ -249,6 +249,9 @@ pub const DIALS_AT_ONCE: usize = 1024;
 pub const SPARES_MAX: usize = 512;
 /// How long such a connection is kept, upgraded but without a session. Then it is closed.
 pub const SPARE_KEPT: Duration = Duration::from_secs(60);
+/// After a close by the model because a quota is used up: new calls are turned away for so long,
+/// and none is made ready ahead.
+pub const QUOTA_SHED: Duration = Duration::from_secs(30);
 /// Addresses of the model kept from one look-up.
 pub const ADDRESSES_MAX: usize = 16;
 /// How long they are used before they are looked up again.

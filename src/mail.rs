@@ -154,6 +154,8 @@ pub enum AcceptLetter {
         /// The feed.
         page: CalendarPage,
     },
+    /// The model closed the session of a call because a quota is used up.
+    QuotaUsedUp,
     /// Take no more calls.
     Drain,
     /// Stop now.

@@ -10,14 +10,15 @@
 //! The last row is a simulator's: a webhook tried by hand has no `CallSid`, and the stream that
 //! follows it has one that nobody could have known. The carrier itself always names the call.
 //!
-//! While the relay drains, only a good token lets in: its webhook was answered before, and a place
-//! is kept for it. Without one, a call that would be let in needs a free place. A copy of both
-//! tracks of a call takes no place and is let in by its own good token alone, in every mode.
+//! While no new calls are taken (the relay drains, or a quota of the model's is used up), only a
+//! good token lets in: its webhook was answered before, and a place is kept for it. Without one, a
+//! call that would be let in needs a free place. A copy of both tracks of a call takes no place and
+//! is let in by its own good token alone, in every mode.
 //!
 //! A browser needs an address on the allow list, where there is one, and one of the tokens, where
 //! there are any.
 //!
-//! In:       settings, a token's check, whether the relay drains and has a place.
+//! In:       settings, a token's check, whether new calls are taken and there is a place.
 //! Out:      in, in with a remark, or refused and why.
 //! Bounds:   [`USED_TOKENS_MAX`]; at it a call that shows a token is refused as full.
 //! Not here: making and checking tokens (`wire::token`), signatures (`accept::carrier`).
@@ -85,8 +86,8 @@ pub(super) enum Facts {
         mode: SignatureMode,
         /// What became of its token.
         token: TokenCheck,
-        /// Whether new calls are no longer taken.
-        draining: bool,
+        /// Why new calls are not taken at present, if they are not.
+        shut: Option<Refusal>,
         /// Whether a place is free.
         has_room: bool,
         /// Whether the caller's number may have one more call.
@@ -105,8 +106,8 @@ pub(super) enum Facts {
         is_allowed: bool,
         /// What became of its token.
         bearer: Bearer,
-        /// Whether new calls are no longer taken.
-        draining: bool,
+        /// Why new calls are not taken at present, if they are not.
+        shut: Option<Refusal>,
         /// Whether a place is free.
         has_room: bool,
     },
@@ -143,7 +144,7 @@ pub(super) fn verdict(facts: Facts) -> Verdict {
 
 fn verdict_with_room(facts: Facts) -> Verdict {
     let (mode, token) = match facts {
-        Facts::Web { draining: true, .. } => return Verdict::Refused(Refusal::Draining),
+        Facts::Web { shut: Some(refusal), .. } => return Verdict::Refused(refusal),
         // A browser that came in by the unmarked door: there is nothing it could show.
         Facts::Web { enabled: false, .. } => return Verdict::Refused(Refusal::NoToken),
         Facts::Web { is_allowed: false, .. } => return Verdict::Refused(Refusal::NotAllowed),
@@ -152,8 +153,8 @@ fn verdict_with_room(facts: Facts) -> Verdict {
         Facts::Web { .. } => return Verdict::In,
         // Nobody but our own TwiML asks for one.
         Facts::Fork { token } => return token.refusal().map_or(Verdict::In, Verdict::Refused),
-        Facts::Twilio { token, draining: true, .. } if token != TokenCheck::Good => {
-            return Verdict::Refused(Refusal::Draining);
+        Facts::Twilio { token, shut: Some(refusal), .. } if token != TokenCheck::Good => {
+            return Verdict::Refused(refusal);
         }
         Facts::Twilio { mode, token, .. } => (mode, token),
     };
@@ -233,19 +234,24 @@ mod tests {
         TokenCheck::NoRoom,
     ];
 
-    fn stream(mode: SignatureMode, token: TokenCheck, draining: bool, has_room: bool) -> Facts {
-        Facts::Twilio { mode, token, draining, has_room, number_has_room: true }
+    fn stream(
+        mode: SignatureMode,
+        token: TokenCheck,
+        shut: Option<Refusal>,
+        has_room: bool,
+    ) -> Facts {
+        Facts::Twilio { mode, token, shut, has_room, number_has_room: true }
     }
 
     fn browser(enabled: bool, is_allowed: bool, bearer: Bearer) -> Facts {
-        Facts::Web { enabled, is_allowed, bearer, draining: false, has_room: true }
+        Facts::Web { enabled, is_allowed, bearer, shut: None, has_room: true }
     }
 
     #[test]
     fn a_good_token_always_opens_and_a_full_memory_never_does() {
         for mode in MODES {
-            for draining in [false, true] {
-                let of = |token| verdict(stream(mode, token, draining, false));
+            for shut in [None, Some(Refusal::Draining), Some(Refusal::Quota)] {
+                let of = |token| verdict(stream(mode, token, shut, false));
                 assert_eq!(of(TokenCheck::Good), Verdict::In);
                 assert!(matches!(of(TokenCheck::NoRoom), Verdict::Refused(_)));
             }
@@ -263,7 +269,7 @@ mod tests {
             (TokenCheck::Used, Refusal::UsedToken, Refused(Refusal::UsedToken)),
         ];
         for (token, refusal, off) in table {
-            let of = |mode| verdict(stream(mode, token, false, true));
+            let of = |mode| verdict(stream(mode, token, None, true));
             assert_eq!(of(SignatureMode::Require), Refused(refusal), "{token:?}");
             assert_eq!(of(SignatureMode::Warn), InDespite(refusal), "{token:?}");
             assert_eq!(of(SignatureMode::Off), off, "{token:?}");
@@ -271,21 +277,25 @@ mod tests {
     }
 
     #[test]
-    fn while_draining_only_a_call_answered_before_is_let_in() {
-        for mode in MODES {
-            for token in CHECKS {
-                let verdict = verdict(stream(mode, token, true, true));
+    fn while_no_new_calls_are_taken_only_one_answered_before_is_let_in() {
+        for why in [Refusal::Draining, Refusal::Quota] {
+            let shut = Some(why);
+            for (mode, token) in MODES.iter().flat_map(|&mode| CHECKS.map(|token| (mode, token))) {
                 let expected = match token {
                     TokenCheck::Good => Verdict::In,
-                    _ => Verdict::Refused(Refusal::Draining),
+                    _ => Verdict::Refused(why),
                 };
-                assert_eq!(verdict, expected, "{mode:?} {token:?}");
+                assert_eq!(
+                    verdict(stream(mode, token, shut, true)),
+                    expected,
+                    "{mode:?} {token:?}"
+                );
             }
-        }
-        for enabled in [false, true] {
-            let (is_allowed, bearer, draining, has_room) = (true, Bearer::Good, true, true);
-            let facts = Facts::Web { enabled, is_allowed, bearer, draining, has_room };
-            assert_eq!(verdict(facts), Verdict::Refused(Refusal::Draining));
+            for enabled in [false, true] {
+                let (is_allowed, bearer, has_room) = (true, Bearer::Good, true);
+                let facts = Facts::Web { enabled, is_allowed, bearer, shut, has_room };
+                assert_eq!(verdict(facts), Verdict::Refused(why));
+            }
         }
     }
 
@@ -317,13 +327,8 @@ mod tests {
             (true, Bearer::Missing),
             (true, Bearer::Wrong),
         ] {
-            let facts = |has_room| Facts::Web {
-                enabled: true,
-                is_allowed,
-                bearer,
-                draining: false,
-                has_room,
-            };
+            let facts =
+                |has_room| Facts::Web { enabled: true, is_allowed, bearer, shut: None, has_room };
             let full = match verdict(facts(true)) {
                 Verdict::In => Verdict::Refused(Refusal::Full),
                 refused => refused,
@@ -337,8 +342,8 @@ mod tests {
         for mode in MODES {
             for token in CHECKS {
                 let of = |number_has_room| {
-                    let (draining, has_room) = (false, true);
-                    verdict(Facts::Twilio { mode, token, draining, has_room, number_has_room })
+                    let (shut, has_room) = (None, true);
+                    verdict(Facts::Twilio { mode, token, shut, has_room, number_has_room })
                 };
                 let is_promised = matches!(token, TokenCheck::Good | TokenCheck::OfNoCall);
                 let expected = match of(true) {
@@ -356,7 +361,7 @@ mod tests {
     fn without_a_free_place_only_a_promised_call_is_let_in() {
         for mode in MODES {
             for token in CHECKS {
-                let of = |has_room| verdict(stream(mode, token, false, has_room));
+                let of = |has_room| verdict(stream(mode, token, None, has_room));
                 let is_promised = matches!(token, TokenCheck::Good | TokenCheck::OfNoCall);
                 let expected = match of(true) {
                     Verdict::In | Verdict::InDespite(_) if !is_promised => {

@@ -13,7 +13,7 @@ use std::fmt;
 use std::fmt::Write as _;
 
 use super::answer::Answer;
-use super::desk::{Desk, Welcome};
+use super::desk::Desk;
 use super::endings::{CALL_SID_MAX_BYTES, Sequel};
 use super::limiter::LeftOut;
 use super::origin::{DIALLED, Origin};
@@ -54,7 +54,7 @@ impl Desk {
         };
         let call_sid = form::value(&fields, "CallSid");
         if request.method != Method::Post && call_sid.is_none() {
-            return self.health();
+            return self.health(now);
         }
         let Some(origin) = self.origin(request) else {
             return Answer::error(400, "no Host, and no server.public_url is set");
@@ -73,15 +73,13 @@ impl Desk {
         };
         let shown = Shown(call_sid.unwrap_or("none"));
         let number = form::value(&fields, "From");
-        let refusal = match self.welcome() {
+        let refusal = match self.welcome(now) {
             // A place is kept for it already.
             _ if call_sid.is_some_and(|call_sid| self.is_promised(call_sid)) => None,
             // Its stream is asked for once more.
-            Welcome::Yes if call_sid.is_some_and(|sid| self.guests.is_inside(sid)) => None,
-            Welcome::Yes if self.is_number_full(number) => Some(Refusal::NumberFull),
-            Welcome::Yes => None,
-            Welcome::Full => Some(Refusal::Full),
-            Welcome::Draining => Some(Refusal::Draining),
+            Ok(()) if call_sid.is_some_and(|sid| self.guests.is_inside(sid)) => None,
+            Ok(()) if self.is_number_full(number) => Some(Refusal::NumberFull),
+            welcome => welcome.err(),
         };
         let Some(refusal) = refusal else {
             if let Some(left_out) = left_out {
@@ -113,12 +111,8 @@ impl Desk {
         })
     }
 
-    fn health(&mut self) -> Answer {
-        let status = match self.welcome() {
-            Welcome::Yes => "ok",
-            Welcome::Full => "full",
-            Welcome::Draining => "draining",
-        };
+    fn health(&mut self, now: Nanos) -> Answer {
+        let status = self.welcome(now).map_or_else(Refusal::label, |()| "ok");
         let (calls, version) = (self.load.calls(), env!("CARGO_PKG_VERSION"));
         Answer::json(
             200,

@@ -100,16 +100,6 @@ impl Drop for Place {
     }
 }
 
-/// Whether one more call is welcome.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Welcome {
-    Yes,
-    /// Every place is taken, or kept for a call whose webhook was answered.
-    Full,
-    /// The relay is about to stop.
-    Draining,
-}
-
 /// See the module. Not to be shown in a debug print: it holds the carrier's secrets.
 pub(super) struct Desk {
     pub(super) config: Arc<Config>,
@@ -190,13 +180,22 @@ impl Desk {
         self.draining_since.get_or_insert(now);
     }
 
-    /// Whether one more call is welcome. The one place that decides it.
-    pub(super) fn welcome(&mut self) -> Welcome {
-        if self.draining_since.is_some() {
-            return Welcome::Draining;
+    /// Whether one more call is welcome, or why not. The one place that decides it.
+    pub(super) fn welcome(&mut self, now: Nanos) -> Result<(), Refusal> {
+        match self.shut(now) {
+            Some(refusal) => Err(refusal),
+            None if self.has_room() && self.emptiest().is_some() => Ok(()),
+            // Every place is taken, or kept for a call whose webhook was answered.
+            None => Err(Refusal::Full),
         }
-        let is_welcome = self.has_room() && self.emptiest().is_some();
-        if is_welcome { Welcome::Yes } else { Welcome::Full }
+    }
+
+    /// Why no new calls are taken at all, however many places are free.
+    fn shut(&self, now: Nanos) -> Option<Refusal> {
+        match self.draining_since {
+            Some(_) => Some(Refusal::Draining),
+            None => self.shared.quota.sheds(now).then_some(Refusal::Quota),
+        }
     }
 
     /// Whether a place is free: neither taken nor kept.
@@ -275,7 +274,7 @@ impl Desk {
         id: CallId,
         opening: &Opening,
     ) -> Option<IpAddr> {
-        let Judged { verdict, vouched, number } = self.judge(call, id, opening);
+        let Judged { verdict, vouched, number } = self.judge(now, call, id, opening);
         match verdict {
             Verdict::In => {}
             Verdict::InDespite(refusal) => {
@@ -318,9 +317,9 @@ impl Desk {
         let_in.arrived_from
     }
 
-    fn judge(&mut self, call: CallKey, id: CallId, opening: &Opening) -> Judged {
+    fn judge(&mut self, now: Nanos, call: CallKey, id: CallId, opening: &Opening) -> Judged {
         let of_nobody = |verdict| Judged { verdict, vouched: false, number: None };
-        let draining = self.draining_since.is_some();
+        let shut = self.shut(now);
         let on_worker = self.guests.calls_on(call.worker, &self.load);
         let has_room = self.has_room() && on_worker < self.config.limits.max_calls_per_worker;
         match opening {
@@ -328,8 +327,7 @@ impl Desk {
                 let Pass { is_allowed, bearer } = self.web_pass(id, token.as_deref());
                 let enabled = self.config.web.enabled;
                 let has_agent = self.config.web_agent(agent.as_deref()).is_some();
-                let facts =
-                    admission::Facts::Web { enabled, is_allowed, bearer, draining, has_room };
+                let facts = admission::Facts::Web { enabled, is_allowed, bearer, shut, has_room };
                 of_nobody(match verdict(facts) {
                     Verdict::In if !has_agent => Verdict::Refused(Refusal::NoAgent),
                     verdict => verdict,
@@ -348,7 +346,7 @@ impl Desk {
                 let mode = self.config.twilio.signature;
                 let number_has_room = !self.is_number_full(number.as_deref());
                 let facts =
-                    admission::Facts::Twilio { mode, token, draining, has_room, number_has_room };
+                    admission::Facts::Twilio { mode, token, shut, has_room, number_has_room };
                 let vouched = token == TokenCheck::Good;
                 Judged { verdict: verdict(facts), vouched, number }
             }

@@ -7,7 +7,7 @@
 
 use super::answer::Answer;
 use super::carrier::Signed;
-use super::desk::{Desk, Outcome, Placed, Welcome};
+use super::desk::{Desk, Outcome, Placed};
 use super::guests::Pass;
 use super::origin::is_own_page;
 use super::request::{Request, SUBPROTOCOL};
@@ -35,14 +35,12 @@ impl Desk {
             Err(answer) => return Outcome::Answer(answer),
         };
         let may_be_promised = door == Door::Twilio && self.has_promises();
-        let refusal = match self.welcome() {
-            Welcome::Yes => None,
+        let refusal = match self.welcome(now) {
             // It takes no place of its own; its token will tell.
-            Welcome::Full | Welcome::Draining if door == Door::Fork => None,
+            Err(_) if door == Door::Fork => None,
             // Its webhook may have been answered before; its token will tell.
-            Welcome::Full | Welcome::Draining if may_be_promised => None,
-            Welcome::Full => Some(Refusal::Full),
-            Welcome::Draining => Some(Refusal::Draining),
+            Err(_) if may_be_promised => None,
+            welcome => welcome.err(),
         };
         let worker = self.emptiest().filter(|_| self.guests.arriving() < ARRIVALS_MAX);
         let worker = match (refusal, worker) {

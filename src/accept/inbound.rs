@@ -191,6 +191,7 @@ impl Inbound {
                 AcceptLetter::Calendar { ticket, page } => {
                     self.hand_out(ticket, |desk| desk.calendar_answer(page));
                 }
+                AcceptLetter::QuotaUsedUp => self.desk.shared.quota.used_up(self.now),
                 AcceptLetter::Drain => self.desk.drain(self.now),
                 AcceptLetter::Stop => return ControlFlow::Break(()),
             }

@@ -20,7 +20,7 @@
 //! Not here: the carrier's routes (`accept::carrier`), upgrades (`accept::doors`).
 
 use super::answer::Answer;
-use super::desk::{Desk, Outcome, Welcome};
+use super::desk::{Desk, Outcome};
 use super::page::Page;
 use super::request::Request;
 use super::secrets::{Bearer, bearer_in, is_one_of};
@@ -207,13 +207,12 @@ impl Desk {
     }
 
     fn readyz(&mut self, now: Nanos) -> Answer {
-        match self.welcome() {
-            Welcome::Yes if self.accepts_fail(now) => {
+        match self.welcome(now) {
+            Ok(()) if self.accepts_fail(now) => {
                 Answer::error(503, "connections cannot be accepted")
             }
-            Welcome::Yes => Answer::text(200, "ready"),
-            Welcome::Full => Answer::error(503, "full"),
-            Welcome::Draining => Answer::error(503, "draining"),
+            Ok(()) => Answer::text(200, "ready"),
+            Err(refusal) => Answer::error(503, refusal.label()),
         }
     }
 

@@ -123,6 +123,8 @@ pub enum Refusal {
     Full,
     /// The relay is about to stop.
     Draining,
+    /// A quota of the model's was used up a moment ago.
+    Quota,
     /// No agent of the name that the web client asks for, or none for web clients.
     NoAgent,
     /// A web client from an address that is on no allow list.
@@ -133,13 +135,14 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every refusal, in the order of their counters.
-    pub const ALL: [Refusal; 9] = [
+    pub const ALL: [Refusal; 10] = [
         Refusal::NoToken,
         Refusal::BadToken,
         Refusal::ExpiredToken,
         Refusal::UsedToken,
         Refusal::Full,
         Refusal::Draining,
+        Refusal::Quota,
         Refusal::NoAgent,
         Refusal::NotAllowed,
         Refusal::NumberFull,
@@ -154,6 +157,7 @@ impl Refusal {
             Refusal::UsedToken => "used_token",
             Refusal::Full => "full",
             Refusal::Draining => "draining",
+            Refusal::Quota => "quota",
             Refusal::NoAgent => "no_agent",
             Refusal::NotAllowed => "not_allowed",
             Refusal::NumberFull => "number_full",
@@ -163,7 +167,7 @@ impl Refusal {
     /// The close code: 1008 policy, 1013 try again later.
     pub const fn close_code(self) -> u16 {
         match self {
-            Refusal::Full | Refusal::Draining | Refusal::NumberFull => 1013,
+            Refusal::Full | Refusal::Draining | Refusal::Quota | Refusal::NumberFull => 1013,
             _ => 1008,
         }
     }

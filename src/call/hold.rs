@@ -54,6 +54,11 @@ impl Hold {
         }
     }
 
+    /// Its line is given up: what is said until there is another is no answer to its beginning.
+    pub(super) fn line_gone(&mut self) {
+        self.greeting = None;
+    }
+
     /// Speech has come that waits: so many samples of so many a second.
     pub(super) fn heard(&mut self, samples: usize, rate_hz: u32) {
         self.speech_us += samples as u64 * 1_000_000 / u64::from(rate_hz.max(1));

@@ -48,6 +48,7 @@ impl Call {
         self.life = Life::Swapping { opened_at, ending };
         // What it was saying may still come whole.
         self.watch.line_gone(self.now, false);
+        self.hold.line_gone();
         if !is_open {
             self.cut_off();
         }

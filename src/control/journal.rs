@@ -96,7 +96,7 @@ fn level(report: &Report) -> Level {
         | Ending::ModelLost
         | Ending::ModelSilent
         | Ending::ModelBroke { .. }
-        | Ending::Refused(Refusal::Full)
+        | Ending::Refused(Refusal::Full | Refusal::Quota)
         | Ending::Drained
         | Ending::Internal => Level::Warn,
         Ending::CallerHungUp

@@ -50,6 +50,9 @@ impl Dial {
             Some(_) => self.leave_ahead(&call_sid, "changed"),
             None => {}
         }
+        if self.shared.quota.sheds(now) {
+            return self.shared.ahead.count("quota");
+        }
         let ahead = self.waiting.iter().chain(self.places.iter().flatten().map(|it| &it.order));
         let count = ahead.filter(|order| order.ahead_for().is_some()).count();
         if count >= self.config.gemini.pool || !self.has_place() {
@@ -105,7 +108,7 @@ impl Dial {
         let (shore, addresses) = self.shore();
         if let Step::Failed(failure) = connection.handle_ready(&shore, addresses, now) {
             self.free.push(index);
-            self.lost(&failure);
+            self.lost(&failure, now);
             return Some(Order { attempts: 0, silent: 0, ..order });
         }
         self.shared.ahead.count("used");
@@ -140,7 +143,7 @@ impl Dial {
         match step {
             Step::Failed(failure) => {
                 self.ready -= 1;
-                self.lost(&failure);
+                self.lost(&failure, now);
                 self.try_again(index, order, &failure, now);
             }
             Step::Waiting | Step::Ready => {
@@ -150,7 +153,8 @@ impl Dial {
         }
     }
 
-    fn lost(&self, failure: &Failure) {
+    fn lost(&self, failure: &Failure, now: Nanos) {
+        self.note_quota(failure, now);
         self.shared.ahead.count("lost");
         log::debug!(target: "twilio", "event=ahead_lost fault={}", failure.fault);
     }

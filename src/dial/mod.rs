@@ -373,11 +373,13 @@ impl Dial {
         true
     }
 
-    /// Leaves off what is being done for a call that has ended.
+    /// Leaves off everything that is being done for a call that has ended.
     fn cancel(&mut self, call: CallKey) {
-        if let Some(at) = self.waiting.iter().position(|order| order.call == Some(call)) {
-            self.waiting.remove(at);
-            return self.shared.dials.count("cancelled");
+        let waiting = self.waiting.len();
+        self.waiting.retain(|order| order.call != Some(call));
+        let cancelled = waiting - self.waiting.len();
+        if cancelled > 0 {
+            self.shared.dials.add("cancelled", cancelled as u64);
         }
         for index in 0..self.places.len() {
             let is_its = |place: &mut Place| place.order.call == Some(call);
@@ -637,7 +639,7 @@ impl Dial {
             self.free.push(index);
             return self.shared.dials.count("spare_lost");
         }
-        self.count(failure);
+        self.count(failure, now);
         if self.is_refused_token(failure) && !std::mem::replace(&mut order.renewed, true) {
             if let Some(tokens) = &mut self.tokens {
                 tokens.distrust();
@@ -695,14 +697,22 @@ impl Dial {
 
     /// There was no place even to wait.
     fn refuse(&self, order: Order, failure: &Failure, now: Nanos) {
-        self.count(failure);
+        self.count(failure, now);
         self.tell(order, failure, now);
     }
 
-    fn count(&self, failure: &Failure) {
+    fn count(&self, failure: &Failure, now: Nanos) {
+        self.note_quota(failure, now);
         self.shared.dials.count(LineFault::LABELS[failure.fault.index()]);
         if let Some(class) = failure.close {
             self.shared.dial_closes.count(class.label());
+        }
+    }
+
+    /// New calls are turned away for a while after a close for want of quota.
+    fn note_quota(&self, failure: &Failure, now: Nanos) {
+        if failure.fault == LineFault::Quota || failure.close == Some(CloseClass::Quota) {
+            self.shared.quota.used_up(now);
         }
     }
 

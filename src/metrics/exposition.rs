@@ -17,6 +17,7 @@ use super::shared::{Labelled, Shared};
 use super::tools::TOOL_BUCKETS;
 use crate::call::session::{self, Cause};
 use crate::call::{Class, Dropped, Ending, Flow, Lines, Nudge, Oddity, ToolOutcome};
+use crate::clock::Nanos;
 use crate::wire::gemini::CloseClass;
 
 /// What this program is.
@@ -100,10 +101,22 @@ impl Page<'_> {
         latency(&mut text, &self.totals.histograms);
         latency_window(&mut text, self.window);
         shared(&mut text, self.shared);
+        self.quota(&mut text);
         self.kept(&mut text);
         self.process(&mut text);
         self.build(&mut text);
         text.out
+    }
+
+    fn quota(&self, text: &mut Text) {
+        let quota = &self.shared.quota;
+        let name = "quota_shedding";
+        let help = "1: new calls are turned away because a quota of the model's is used up.";
+        text.family(name, Kind::Gauge, help);
+        text.sample(name, &[], u64::from(quota.sheds(Nanos::ZERO.plus(self.process.uptime))));
+        let name = "quota_sheddings_total";
+        text.family(name, Kind::Counter, "How often turning calls away for that began.");
+        text.sample(name, &[], quota.times());
     }
 
     fn calls(&self, text: &mut Text) {

@@ -2,12 +2,14 @@
 
 pub mod exposition;
 pub mod figures;
+pub mod quota;
 pub mod record;
 pub mod shared;
 pub mod tools;
 
 pub use exposition::{Build, Page, Process};
 pub use figures::{Figures, Histograms, Stage};
+pub use quota::Quota;
 pub use record::{Discarded, Kept};
 pub use shared::{Labelled, Shared};
 pub use tools::{ToolCount, ToolCounts};

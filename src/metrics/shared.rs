@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::Kept;
+use super::{Kept, Quota};
 
 /// A family of counters, one a label. Labels are words of the program, never of a peer, so their
 /// number is bounded.
@@ -78,10 +78,12 @@ pub struct Shared {
     /// [`crate::call::LineFault::LABELS`], one an attempt.
     pub dials: Labelled,
     /// Sessions made ahead of their calls, by what became of them: `made`, `used`, `adopted`,
-    /// `expired`, `forgotten`, `changed`, `lost`, `failed`, `no_room`.
+    /// `expired`, `forgotten`, `changed`, `lost`, `failed`, `no_room`, `quota`.
     pub ahead: Labelled,
     /// Closes by the model before it was ready, by class of reason.
     pub dial_closes: Labelled,
+    /// Whether new calls are turned away because a quota of the model's is used up.
+    pub quota: Quota,
     /// Calls of tools.
     pub tools: super::tools::ToolCounts,
     /// Orders for a line to the model that wait for one of the dial thread's places, and those that

@@ -36,6 +36,7 @@ use crate::mail::{
     TapeLetter, ToolLetter, TranscriptLetter, WorkerLetter, mailbox,
 };
 use crate::metrics::{Figures, Stage};
+use crate::wire::gemini::CloseClass;
 use crate::wire::ws::{CloseCode, Role, write_close};
 
 /// Events taken from the kernel in one turn; the rest come in the next.
@@ -629,6 +630,11 @@ fn grant_one(
             let letter = AcceptLetter::Ended { id, call_sid, ending, transfer };
             let posted = neighbours.accept.post(letter);
             posted.map_err(|_| Some(Box::new(Request::Ended(ending))))?;
+            let closes = slot.call.tally().lines.closes_by_class;
+            if closes[CloseClass::Quota as usize] > 0 {
+                // A letter lost lets in calls that will be closed the same way, and say so.
+                let _ = neighbours.accept.post(AcceptLetter::QuotaUsedUp);
+            }
             // Spares and swaps were ordered here. A line that comes all the same is dismissed.
             if slot.model.is_some() {
                 let _ = neighbours.dial.post(DialLetter::Cancel { call: key });

@@ -461,8 +461,10 @@ fn readiness_says_why_not() {
     assert_eq!((full.status, full.body.as_str()), (503, "{\"error\":\"full\"}"));
     relay.end(inside, "", Ending::CallerHungUp);
     assert_eq!(relay.get("/readyz").status, 200);
+    relay.post_letter(AcceptLetter::QuotaUsedUp);
+    until(|| relay.get("/readyz").body == "{\"error\":\"quota\"}");
     relay.drain();
-    assert_eq!(relay.get("/readyz").body, "{\"error\":\"draining\"}");
+    until(|| relay.get("/readyz").body == "{\"error\":\"draining\"}");
     assert_eq!(relay.get("/healthz").status, 200);
     let mut asker = relay.connect();
     asker.send(get("/metrics"));

@@ -7,7 +7,7 @@ use vocaris::config::{Agent, Busy, SignatureMode};
 use vocaris::limits::MAILBOX_LETTERS;
 use vocaris::mail::{AcceptLetter, CallKey, DialLetter, WorkerLetter};
 
-use crate::harness::{Relay, attribute, get, post, signed, token_in};
+use crate::harness::{Relay, attribute, get, post, signed, token_in, until};
 
 const SID: &str = "CA00000000000000000000000000000002";
 /// The form of the published vectors.
@@ -403,6 +403,43 @@ fn while_draining_a_call_answered_before_is_still_let_in() {
     assert_eq!(agent_dialled(&relay, call), "everybody");
     let call = relay.admit(SID, None, None);
     assert_eq!(refusal(&relay, call), Refusal::Draining);
+}
+
+/// A model closed a call's session for want of quota, and the relay knows.
+fn use_quota_up(relay: &Relay) {
+    relay.post_letter(AcceptLetter::QuotaUsedUp);
+    until(|| relay.get("/readyz").body == "{\"error\":\"quota\"}");
+}
+
+#[test]
+fn while_a_quota_is_used_up_new_callers_hear_busy_and_browsers_are_refused() {
+    let relay = Relay::with(|config| config.gemini.pool = 8);
+    use_quota_up(&relay);
+    assert_eq!(relay.get("/readyz").status, 503);
+    let busy = relay.post_form("/twilio/incoming", B);
+    assert_eq!(busy.status, 200);
+    assert!(busy.body.contains("<Reject reason=\"busy\"/>"), "{}", busy.body);
+    assert!(relay.get("/twilio/incoming").body.contains("\"status\":\"quota\""));
+    let call = relay.admit(SID, None, None);
+    assert_eq!(refusal(&relay, call), Refusal::Quota);
+    let id = relay.fresh_id();
+    let call = CallKey { worker: 1, slot: 1, generation: id.0 };
+    let opening = Opening::Web { token: None, rate_hz: 16_000, agent: None };
+    relay.post_letter(AcceptLetter::Admit { call, id, opening });
+    assert_eq!(refusal(&relay, call), Refusal::Quota);
+    assert_eq!(Refusal::Quota.close_code(), 1013);
+    assert!(relay.dial.take().is_none(), "nothing is dialled, nor made ahead");
+    assert_eq!(relay.shared.refusals.all(), [("quota", 3)]);
+    assert_eq!(relay.shared.quota.times(), 1);
+}
+
+#[test]
+fn while_a_quota_is_used_up_a_call_answered_before_is_still_let_in() {
+    let relay = Relay::with(signed(SignatureMode::Require));
+    let token = fresh_token(&relay);
+    use_quota_up(&relay);
+    let call = relay.admit(SID, Some(&token), None);
+    assert_eq!(agent_dialled(&relay, call), "everybody");
 }
 
 #[test]

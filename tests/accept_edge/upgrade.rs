@@ -333,3 +333,19 @@ fn a_page_of_another_origin_cannot_talk_in_its_readers_name() {
     }
     assert_eq!(relay.shared.http_faults.of("foreign_page"), 9);
 }
+
+#[test]
+fn while_a_quota_is_used_up_browsers_are_told_so_and_a_promised_stream_still_comes_in() {
+    let relay = Relay::start();
+    relay.post_letter(AcceptLetter::QuotaUsedUp);
+    until(|| relay.get("/readyz").status == 503);
+    for door in ["/web", "/twilio/media"] {
+        let refused = try_upgrade(&relay, door, "");
+        assert_eq!((refused.status, refused.body.as_str()), (503, "{\"error\":\"quota\"}"));
+    }
+    let relay = Relay::start();
+    relay.post_form("/twilio/incoming", "CallSid=CA1&From=1&To=2");
+    relay.post_letter(AcceptLetter::QuotaUsedUp);
+    until(|| relay.get("/readyz").status == 503);
+    assert_eq!(try_upgrade(&relay, "/twilio/media", "").status, 101);
+}

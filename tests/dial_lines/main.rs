@@ -16,10 +16,10 @@ use tungstenite::protocol::frame::coding::CloseCode;
 use tungstenite::protocol::{CloseFrame, Role};
 use tungstenite::{Message, WebSocket};
 use vocaris::call::{CallId, Class, Facts, LineFault, Revival};
-use vocaris::clock::Clock;
+use vocaris::clock::{Clock, Nanos};
 use vocaris::config::{Config, Flavor, Gemini, ModelUrl, Secret, TokenSource, Vertex};
 use vocaris::dial::{Dial, ORDERS_WAITING_MAX, Patience};
-use vocaris::limits::{DIAL_ATTEMPTS, DIALS_AT_ONCE};
+use vocaris::limits::{DIAL_ATTEMPTS, DIALS_AT_ONCE, QUOTA_SHED};
 use vocaris::mail::{
     CallKey, DialLetter, Line, Mailbox, Postbox, WorkerLetter, mailbox_without_bell,
 };
@@ -568,6 +568,43 @@ fn an_order_cancelled_in_the_waiting_line_or_between_two_attempts_is_gone() {
     while outbound.shared.dials.of("cancelled") < 3 {
         std::thread::yield_now();
     }
+}
+
+#[test]
+fn with_a_call_ends_everything_that_was_being_done_for_it() {
+    let patience = Patience { backoff: Duration::from_secs(3600), ..PATIENT };
+    let outbound = Outbound::to(ModelUrl { host: no_name(), ..plain(1) }, patience);
+    // The first order has a place, the second waits for one.
+    (0..DIALS_AT_ONCE).for_each(|slot| outbound.order(slot));
+    outbound.order(0);
+    outbound.cancel(0);
+    while outbound.shared.dials.of("cancelled") < 2 {
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_model_whose_quota_is_used_up_sheds_new_calls_and_is_asked_for_no_session_ahead() {
+    let outbound = Outbound::to(serve_closes(1011, "You exceeded your current quota"), PATIENT);
+    assert!(!outbound.shared.quota.sheds(Nanos::ZERO));
+    outbound.order(3);
+    assert_eq!(outbound.fault(), LineFault::Quota);
+    assert!(outbound.shared.quota.sheds(Nanos::ZERO.plus(QUOTA_SHED)));
+    outbound.order_ahead("CA1", "1");
+    outbound.await_ahead("quota", 1);
+    // A call that was let in has its try all the same.
+    outbound.order(3);
+    assert_eq!(outbound.fault(), LineFault::Quota);
+    assert_eq!(outbound.shared.dial_closes.all(), [("quota", 2)]);
+    assert_eq!(outbound.shared.quota.times(), 1);
+}
+
+#[test]
+fn other_closes_shed_nobody() {
+    let outbound = Outbound::to(serve_closes(1011, "Internal error encountered."), PATIENT);
+    outbound.order(3);
+    outbound.fault();
+    assert_eq!(outbound.shared.quota.times(), 0);
 }
 
 #[test]

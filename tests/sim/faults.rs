@@ -55,7 +55,7 @@ faults! {
     CloseUnavailable, CloseQuota, CloseNormal, CloseGoingAway, CloseRestart, CloseTryLater,
     CloseOther, CloseEmpty, ModelReset, ModelHalfMessage, ModelError, ModelIgnoresClose,
     // The relay.
-    Drained, Replaced, OurFailure, TooLong,
+    Drained, Replaced, OurFailure, TooLong, GreetingHeld, SetupFirst, Nudged,
 }
 
 /// How often each fault happened, by its place.

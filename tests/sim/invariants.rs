@@ -79,6 +79,10 @@ impl Watch {
         (self.second, self.turns) = (now, 0);
     }
 
+    pub(crate) fn was_deaf(&self) -> bool {
+        self.was_deaf
+    }
+
     pub(crate) fn has_jumped(&self) -> bool {
         self.has_jumped
     }
@@ -163,7 +167,8 @@ impl Watch {
         let room_bytes =
             AGENT_OUTPUT_MAX_BYTES.saturating_sub(world.call.agent_output().len_bytes());
         if let (Phase::Live, Some(uplink)) = (world.phase, &world.uplink) {
-            let has_room = room_bytes > MESSAGE_MAX_BYTES && !world.is_blocked;
+            let is_held = world.is_blocked || uplink.may_be_held(world.now);
+            let has_room = room_bytes > MESSAGE_MAX_BYTES && !is_held;
             let stuck = uplink.has_group() && has_room;
             assert!(!stuck, "caller audio waits for nothing");
         }

@@ -4,11 +4,13 @@
 //! | room | what it holds |
 //! |---|---|
 //! | `world` | one call: the production code, its peers, the clock, what happens next |
+//! | `world::fates` | what the rest of the relay does for it |
 //! | `phone`, `model` | the two peers, with everything that can go wrong at their ends |
 //! | `wire`, `frames` | how their bytes travel, and how they speak WebSocket |
 //! | `faults` | what goes wrong in this seed's call, and how often it did |
 //! | `reference` | what each side must hear, sample for sample |
 //! | `invariants` | what must hold after every event |
+//! | `silence` | that nobody is left in it |
 //! | `sabotage` | faults made on purpose, which must be seen |
 //! | `report` | the digest, and the sum of all calls |
 //!
@@ -23,6 +25,7 @@ mod phone;
 mod reference;
 mod report;
 mod sabotage;
+mod silence;
 mod wire;
 mod world;
 
@@ -33,8 +36,8 @@ use std::time::Duration;
 
 use report::Sum;
 use sabotage::{Sabotage, Saboteur};
-use vocaris::call::Ending;
-use world::{Outcome, Plan, World};
+use vocaris::call::{Afterwards, Ending};
+use world::{Kind, Outcome, Plan, World};
 
 /// Calls of one run, and its first seed, unless the environment says otherwise.
 const CALLS: u64 = 10_000;
@@ -47,7 +50,11 @@ fn setting(name: &str) -> Option<u64> {
 }
 
 fn one_call(seed: u64, saboteur: Saboteur) -> Outcome {
-    World::new(Plan { seed, saboteur, rotating: None }).run()
+    let kind = match saboteur.needs_mute_model() {
+        true => Kind::Mute,
+        false => Kind::Any,
+    };
+    World::new(Plan { seed, saboteur, kind }).run()
 }
 
 /// Runs the calls of these seeds, on every core; the failing ones last.
@@ -105,13 +112,27 @@ fn whatever_the_peers_do_both_sides_hear_what_they_must_and_the_call_ends() {
 #[test]
 fn a_day_long_call_outlives_144_connections_and_loses_nothing() {
     let (day, held) = (Duration::from_secs(24 * 3_600), Duration::from_secs(590));
-    let rotating = Some((day, held));
-    let call = World::new(Plan { seed: 144, saboteur: Saboteur::default(), rotating }).run();
+    let kind = Kind::Rotating { length: day, held };
+    let call = World::new(Plan { seed: 144, saboteur: Saboteur::default(), kind }).run();
     println!("{} lines in {:?}, {} bytes up", call.lines, call.lasted, call.heard_by_model);
     assert_eq!(call.ending, Ending::CallerHungUp);
     assert!(call.lines > 144 && call.lasted >= day, "{} lines", call.lines);
     assert_eq!((call.lost_uplink, call.overruns), (0, 0));
-    assert!(call.heard_by_model > 144 * 2_560_000 / 40 && call.heard_by_caller > 144 * 160);
+    // Each of the carrier's bytes is a sample of two bytes, or two of them; the last may wait.
+    let said = call.said_by_caller * 2 * u64::from(call.uplink_rate_hz) / 8_000;
+    assert!(said - call.heard_by_model <= 640, "{said} said, {} heard", call.heard_by_model);
+    assert!(call.said_while_swapping >= 144 * 160, "rotations carry audio");
+    assert!(call.heard_by_caller > 144 * 160);
+}
+
+#[test]
+fn a_caller_whose_model_never_says_anything_hears_the_fallback() {
+    for seed in 0..20 {
+        let (saboteur, kind) = (Saboteur::default(), Kind::Mute);
+        let call = World::new(Plan { seed, saboteur, kind }).run();
+        assert_eq!(call.ending.afterwards(), Afterwards::Fallback, "{} {seed}", call.ending);
+        assert!(call.lines > 1 && call.heard_by_caller == 0, "{} lines", call.lines);
+    }
 }
 
 #[test]

@@ -16,7 +16,7 @@ use crate::frames::{
 use crate::wire::Wire;
 
 /// What one message of the model means to the reference.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Content {
     pub(crate) interrupted: bool,
     /// Pieces of audio with their rates.
@@ -41,7 +41,7 @@ impl Content {
         ];
         let set: Vec<_> = flags.iter().filter(|flag| flag.1).map(|flag| flag.0).collect();
         let audio: Vec<_> = self.audio.iter().map(|(hz, bytes)| (*hz, bytes.len())).collect();
-        format!("the model: {set:?} {audio:?} {:?}", self.tools)
+        format!("the model: {set:?} {audio:?} {:?}, not {:?}", self.tools, self.taken_back)
     }
 }
 
@@ -162,6 +162,16 @@ impl Model {
         let mut model = Model { rotates_at: now.plus(held), mood: Mood::Quiet, ..model };
         model.make_plan(dice);
         model
+    }
+
+    /// A session that is there and says nothing.
+    pub(crate) fn mute(now: Nanos, dice: &mut Dice) -> Model {
+        Model { mood: Mood::Mute, ..Model::new(now, false, dice) }
+    }
+
+    /// Whether it is about to announce its end, or has.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.mood == Mood::Quiet && self.rotates_at == Nanos::NEVER
     }
 
     fn be_quiet(&mut self, now: Nanos, dice: &mut Dice) -> u64 {

@@ -153,6 +153,17 @@ impl Phone {
         Phone { sound: Sound::MULAW, is_browser: false, frame_ms: 20, rests: Some(RESTS), ..phone }
     }
 
+    /// One that rests speaks at once, and for some seconds at least.
+    pub(crate) fn wake(&mut self, now: Nanos) {
+        let Some(rest) = self.rests.as_mut().filter(|rest| rest.frames < RESTS.frames) else {
+            return;
+        };
+        if rest.frames == 0 {
+            self.next_at = now;
+        }
+        *rest = RESTS;
+    }
+
     /// How long it says nothing but that it is there, from now on.
     fn rest(&mut self, dice: &mut Dice) -> Option<u64> {
         let mut rest = self.rests?;

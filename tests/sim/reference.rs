@@ -47,6 +47,13 @@ impl Sound {
         if self.sample_bytes == 1 { 0xff } else { 0 }
     }
 
+    /// The mean of the squares of its samples.
+    pub(crate) fn mean_square(self, bytes: &[u8]) -> u64 {
+        let square = |sample: i16| u64::from(sample.unsigned_abs()).pow(2);
+        let pcm = self.decode(&Kernels::detect(Isa::Scalar), bytes);
+        pcm.iter().map(|&sample| square(sample)).sum::<u64>() / (pcm.len() as u64).max(1)
+    }
+
     fn decode(self, kernels: &Kernels, bytes: &[u8]) -> Vec<i16> {
         if self.sample_bytes == 2 {
             return samples(bytes);
@@ -357,6 +364,10 @@ pub(crate) struct ModelHears {
     pub(crate) overrun: u64,
     pub(crate) suspect: u64,
     pub(crate) other_track: u64,
+    /// Dropped because a greeting had answered it.
+    pub(crate) withheld: u64,
+    /// By when audio may wait for a greeting, and whether some may still be dropped for it.
+    held_until: Option<Nanos>,
 }
 
 /// Where the carrier's timestamps should be.
@@ -385,6 +396,8 @@ impl ModelHears {
             overrun: 0,
             suspect: 0,
             other_track: 0,
+            withheld: 0,
+            held_until: None,
         }
     }
 
@@ -452,6 +465,34 @@ impl ModelHears {
             self.held.pop_front();
             self.overrun += self.group_samples();
         }
+    }
+
+    /// The model was asked to greet: what the caller says may wait until then.
+    pub(crate) fn hold_until(&mut self, until: Nanos) {
+        self.held_until = Some(until);
+    }
+
+    /// Whether it may wait though the line is up.
+    pub(crate) fn may_be_held(&self, now: Nanos) -> bool {
+        self.held_until.is_some_and(|until| now <= until)
+    }
+
+    /// So many samples in all were dropped because the greeting had answered them.
+    ///
+    /// # Panics
+    /// If there was no greeting to be waited for.
+    pub(crate) fn withhold(&mut self, now: Nanos, samples: u64) -> bool {
+        let fresh = samples - self.withheld;
+        if fresh == 0 {
+            return false;
+        }
+        let may = self.may_be_held(now);
+        assert!(may && self.held_until.take().is_some(), "nothing said was to wait");
+        self.withheld = samples;
+        let bytes = fresh as usize * self.sound.sample_bytes;
+        assert!(bytes <= self.waiting_bytes(), "more is dropped than was held back");
+        self.forget(bytes);
+        true
     }
 
     fn group_samples(&self) -> u64 {

@@ -1,7 +1,10 @@
 //! Deliberate faults between the call and what judges it: a simulation that does not see them sees
 //! nothing.
 
+use std::time::Duration;
+
 use vocaris::clock::Nanos;
+use vocaris::config::Timers;
 
 use crate::model::Told;
 use crate::phone::{Heard, PhoneSaid};
@@ -33,10 +36,14 @@ pub(crate) enum Sabotage {
     LoseTimers,
     /// Nothing is moved for half a second.
     Dawdle,
+    /// A model that owes an answer is never asked for it.
+    NeverNudge,
+    /// It is asked, and nothing follows.
+    NeverGiveUp,
 }
 
 impl Sabotage {
-    pub(crate) const ALL: [Sabotage; 12] = [
+    pub(crate) const ALL: [Sabotage; 14] = [
         Sabotage::DropFrame,
         Sabotage::RepeatFrame,
         Sabotage::ChangeSample,
@@ -49,6 +56,8 @@ impl Sabotage {
         Sabotage::SwallowEnding,
         Sabotage::LoseTimers,
         Sabotage::Dawdle,
+        Sabotage::NeverNudge,
+        Sabotage::NeverGiveUp,
     ];
 }
 
@@ -124,6 +133,27 @@ impl Saboteur {
 
     pub(crate) fn loses_timer(&self) -> bool {
         self.is(Sabotage::LoseTimers)
+    }
+
+    /// Whether it shows only where a model never answers.
+    pub(crate) fn needs_mute_model(&self) -> bool {
+        self.is(Sabotage::NeverNudge) || self.is(Sabotage::NeverGiveUp)
+    }
+
+    /// The patience of the call itself.
+    pub(crate) fn spoils(&self, timers: Timers) -> Timers {
+        if !self.needs_mute_model() {
+            return timers;
+        }
+        let hour = Duration::from_secs(3_600);
+        Timers { reply: hour, resumed_reply: hour, greeting: hour, owed: hour, ..timers }
+    }
+
+    /// Whether it looks once as if the model had been asked.
+    pub(crate) fn pretends_to_ask(&mut self) -> bool {
+        let pretends = self.is(Sabotage::NeverGiveUp) && self.patience > 0;
+        self.patience = 0;
+        pretends
     }
 
     pub(crate) fn dawdles(&mut self, now: Nanos) -> bool {

@@ -5,6 +5,8 @@
 //! Bounds:   [`STEPS_MAX`] events.
 //! Not here: what the peers do (`phone`, `model`), what must be heard (`reference`).
 
+mod fates;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,12 +14,13 @@ use std::time::Duration;
 use dsp::kernels::{Isa, Kernels};
 use vocaris::call::session::Cause;
 use vocaris::call::{
-    Call, CallId, Door, Dropped, Ending, LineFault, LineTerms, Refusal, Report, Request, Revival,
-    Settings, ToolOrder, ToolOutcome, ToolReply, Workbench,
+    Call, CallId, Door, Dropped, Ending, LineTerms, Report, Request, Settings, ToolReply, Workbench,
 };
 use vocaris::clock::Nanos;
-use vocaris::config::{Agent, Timers, Tool, ToolBehavior, ToolKind, ToolScheduling};
+use vocaris::config::{Agent, SwapOrder, Timers, Tool, ToolBehavior, ToolKind, ToolScheduling};
 use vocaris::wire::gemini::CloseClass;
+
+use fates::Fate;
 
 use crate::faults::{Counts, Dice, Fault};
 use crate::frames::Reader;
@@ -27,6 +30,7 @@ use crate::phone::{Gone, Heard, Phone, PhoneSaid};
 use crate::reference::{CallerHears, ModelHears};
 use crate::report::Digest;
 use crate::sabotage::Saboteur;
+use crate::silence::{self, Silence};
 
 /// Events of one call at most: a call with more of them has lost its way.
 const STEPS_MAX: u32 = 1_000_000;
@@ -50,21 +54,26 @@ pub(crate) enum Phase {
     Over,
 }
 
-/// What becomes of a wish for a line.
-#[derive(Clone, Debug)]
-enum Fate {
-    Line { resumed: bool },
-    NoLine(LineFault),
-    Refused(Refusal),
-}
-
 /// What kind of call it is.
 pub(crate) struct Plan {
     pub(crate) seed: u64,
     pub(crate) saboteur: Saboteur,
-    /// A clean call of so long, whose connections end after so long.
-    pub(crate) rotating: Option<(Duration, Duration)>,
+    pub(crate) kind: Kind,
 }
+
+/// What is to happen in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// What the seed says.
+    Any,
+    /// Nothing goes wrong, and connections end after so long.
+    Rotating { length: Duration, held: Duration },
+    /// Nothing goes wrong but that no model ever says anything.
+    Mute,
+}
+
+/// Of a call whose model never answers: longer than it may last.
+const MUTE_CALL: Duration = Duration::from_secs(600);
 
 /// What became of a call.
 pub(crate) struct Outcome {
@@ -78,6 +87,10 @@ pub(crate) struct Outcome {
     pub(crate) overruns: u64,
     /// Samples of the caller that were dropped, for whatever reason.
     pub(crate) lost_uplink: u64,
+    /// Bytes of caller audio that reached the call, and those of them between two lines.
+    pub(crate) said_by_caller: u64,
+    pub(crate) said_while_swapping: u64,
+    pub(crate) uplink_rate_hz: u32,
 }
 
 pub(crate) struct World {
@@ -94,8 +107,9 @@ pub(crate) struct World {
     pub(crate) caller: Option<CallerHears>,
     pub(crate) uplink: Option<ModelHears>,
     fate: Option<(Nanos, Fate)>,
-    /// Of a call in which nothing else goes wrong: how long each connection holds.
-    connections_hold: Option<Duration>,
+    kind: Kind,
+    swap: SwapOrder,
+    timers: Arc<Timers>,
     /// What the rest of the relay does to the call, and when.
     interference: Option<(Nanos, Fault)>,
     terms: LineTerms,
@@ -129,7 +143,10 @@ pub(crate) struct World {
     lines: u64,
     digest: Digest,
     watch: Watch,
-    saboteur: Saboteur,
+    pub(crate) silence: Silence,
+    said_by_caller: u64,
+    said_while_swapping: u64,
+    pub(crate) saboteur: Saboteur,
     spins: u32,
     is_traced: bool,
 }
@@ -140,7 +157,6 @@ pub(crate) fn timers() -> Timers {
     Timers {
         tone: Duration::ZERO,
         short_turn: Duration::ZERO,
-        greeting_hold: Duration::ZERO,
         interruptions: 0,
         ..Timers::default()
     }
@@ -148,8 +164,8 @@ pub(crate) fn timers() -> Timers {
 
 impl World {
     pub(crate) fn new(plan: Plan) -> World {
-        let Plan { seed, saboteur, rotating } = plan;
-        let mut dice = if rotating.is_some() { Dice::fair(seed) } else { Dice::new(seed) };
+        let Plan { seed, saboteur, kind } = plan;
+        let mut dice = if kind == Kind::Any { Dice::new(seed) } else { Dice::fair(seed) };
         let now = Nanos::from_millis(1 + dice.random().u64(0..1_000));
         // Most calls are short: what goes wrong goes wrong at some time, and not more often later.
         let mut length_ms = 300.0 * 2_f64.powf(dice.random().f64() * 6.0);
@@ -172,9 +188,10 @@ impl World {
             .into_iter()
             .find(|&fault| dice.picks(fault, 3))
             .map(|fault| (now.plus(length.mul_f64(dice.random().f64())), fault));
-        let phone = match rotating {
-            Some((length, _)) => Phone::quiet(now, length, &mut dice),
-            None => Phone::new(now, length, &mut dice),
+        let phone = match kind {
+            Kind::Rotating { length, .. } => Phone::quiet(now, length, &mut dice),
+            Kind::Mute => Phone::new(now, MUTE_CALL, &mut dice),
+            Kind::Any => Phone::new(now, length, &mut dice),
         };
         // The plain kernels are the truth; the fastest ones say the same, and sooner.
         let truth = if seed % 4 == 0 { Isa::Scalar } else { Isa::Avx512 };
@@ -183,6 +200,15 @@ impl World {
             (false, true) => Door::Web,
             (false, false) => Door::Twilio,
         };
+        let swap = match dice.random().u32(0..3) {
+            0 => SwapOrder::SetupFirst,
+            _ => SwapOrder::CloseFirst,
+        };
+        let mut patience = timers();
+        if dice.random().bool() {
+            patience.greeting_hold = Duration::ZERO;
+        }
+        let timers = Arc::new(saboteur.spoils(patience.clone()));
         let narrow = phone.sound.rate_hz == 8_000 && dice.random().u32(0..4) == 0;
         let terms = LineTerms {
             uplink_rate_hz: if narrow { 8_000 } else { 16_000 },
@@ -190,7 +216,7 @@ impl World {
             greeting: dice.random().bool().then(|| content_json("greet")),
             seed: Some(content_json("seed")),
             nudge: content_json("go on"),
-            agent: Some(agent()),
+            agent: Some(agent(timers.clone())),
             resumable: true,
             ..LineTerms::default()
         };
@@ -199,7 +225,8 @@ impl World {
             playout_lead: Duration::from_millis(lead_ms),
             max_duration: max,
             uplink_rate_hz: terms.uplink_rate_hz,
-            timers: Arc::new(timers()),
+            timers: timers.clone(),
+            swap,
             ..Settings::default()
         };
         World {
@@ -214,7 +241,9 @@ impl World {
             caller: None,
             uplink: None,
             fate: None,
-            connections_hold: rotating.map(|(_, held)| held),
+            kind,
+            swap,
+            timers,
             interference,
             terms,
             tap: Reader::new(true),
@@ -235,6 +264,9 @@ impl World {
             over_since: now,
             lines: 0,
             digest: Digest::new(),
+            silence: Silence::new(patience),
+            said_by_caller: 0,
+            said_while_swapping: 0,
             watch: Watch::new(now, Duration::from_millis(lead_ms)),
             saboteur,
             spins: 0,
@@ -291,12 +323,16 @@ impl World {
         if let Some((_, fate)) = self.fate.take_if(|(at, _)| *at <= self.now) {
             self.meet_fate(fate);
         }
+        if self.is_rotating() {
+            self.phone.wake(self.now);
+        }
         self.reply_for_tools();
         self.interfere();
         self.travel();
         self.transcode();
         self.drop_finished_legs();
         Watch::progress(self);
+        silence::check(self);
         if self.phase == Phase::Over && self.phone.gone == Gone::No {
             assert!(
                 self.now <= self.over_since.plus(Duration::from_secs(3)) || self.watch.has_jumped(),
@@ -405,6 +441,10 @@ impl World {
             PhoneSaid::Audio { bytes, timestamp_ms } => {
                 if let Some(uplink) = &mut self.uplink {
                     uplink.caller_says(self.now, &bytes, timestamp_ms);
+                    self.said_by_caller += bytes.len() as u64;
+                    let swaps = matches!(self.phase, Phase::Swapping { .. });
+                    self.said_while_swapping += if swaps { bytes.len() as u64 } else { 0 };
+                    silence::caller_said(self, &bytes);
                 }
             }
             PhoneSaid::OtherTrack(bytes) => {
@@ -412,7 +452,10 @@ impl World {
                     uplink.other_track(&bytes);
                 }
             }
-            PhoneSaid::Typed(number) => self.typed_said = number + 1,
+            PhoneSaid::Typed(number) => {
+                self.typed_said = number + 1;
+                self.silence.something_said(self.now);
+            }
             PhoneSaid::End => assert!(self.call.is_over(), "the caller has gone, the call goes on"),
         }
     }
@@ -442,6 +485,9 @@ impl World {
     fn model_said(&mut self, content: Content, mut left: u64) -> u64 {
         let left_now = self.left_bytes();
         self.trace(|| content.summary());
+        if content != Content::default() {
+            self.silence.settled();
+        }
         self.tools_asked.extend(content.tools.iter().cloned());
         self.tools_asked.retain(|id| !content.taken_back.contains(id));
         let Some(caller) = &mut self.caller else { return left };
@@ -499,11 +545,41 @@ impl World {
         while let Some(request) = self.call.poll_request() {
             self.grant(request);
         }
+        self.see_what_was_withheld();
         self.tap();
         self.follow();
         self.feed_model();
         self.feed_phone();
         Watch::check(self);
+    }
+
+    /// What the caller said before a greeting, and has been answered by it.
+    fn see_what_was_withheld(&mut self) {
+        let withheld = self.call.tally().uplink.dropped[Dropped::Withheld as usize];
+        let Some(uplink) = &mut self.uplink else { return };
+        if uplink.withhold(self.now, withheld) {
+            self.dice.note(Fault::GreetingHeld);
+            assert!(!self.silence.is_speaking(self.now), "words are dropped as they are said");
+        }
+    }
+
+    /// Of a call whose connections end: whether one is being replaced.
+    fn is_rotating(&self) -> bool {
+        matches!(self.kind, Kind::Rotating { .. })
+            && self.model.as_ref().is_none_or(Model::is_leaving)
+    }
+
+    pub(crate) fn was_deaf(&self) -> bool {
+        self.watch.was_deaf()
+    }
+
+    pub(crate) fn has_jumped(&self) -> bool {
+        self.watch.has_jumped()
+    }
+
+    /// Whether a tool is being run or may be: then nothing is owed.
+    pub(crate) fn is_busy_with_tools(&self) -> bool {
+        self.is_blocked || !self.tools_asked.is_empty() || !self.tool_replies.is_empty()
     }
 
     pub(crate) fn watch_mut(&mut self) -> &mut Watch {
@@ -525,6 +601,11 @@ impl World {
             }
             Request::Report(Report::Joined { .. } | Report::Swapped { .. }) => {
                 self.phase = Phase::Live;
+                self.silence.went_on(self.now);
+            }
+            Request::Report(Report::Nudged) => {
+                self.dice.note(Fault::Nudged);
+                self.silence.went_on(self.now);
             }
             Request::Report(Report::LineGivenUp { cause }) => {
                 self.phase = Phase::Swapping { is_cut: false };
@@ -536,118 +617,12 @@ impl World {
         }
     }
 
-    fn run_tool(&mut self, order: &ToolOrder) {
-        let dice = &mut self.dice;
-        dice.note(Fault::ToolRun);
-        self.is_blocked |= order.tool.behavior == ToolBehavior::Blocking;
-        if dice.strikes(Fault::ToolNeverReplies, 500) {
-            return;
-        }
-        let mut later = dice.random().u64(0..800);
-        if dice.strikes(Fault::ToolRepliesLate, 1_000) {
-            later += dice.random().u64(1_000..15_000);
-        }
-        let reply = match dice.strikes(Fault::ToolFails, 1_000) {
-            true => ToolReply::failed(ToolOutcome::Failed, "It is broken."),
-            false => ToolReply {
-                outcome: ToolOutcome::Done,
-                json: r#"{"output":{"ok":true}}"#.to_owned(),
-            },
-        };
-        self.tool_replies.push((self.now.plus(Duration::from_millis(later)), order.ticket, reply));
-    }
-
-    fn reply_for_tools(&mut self) {
-        let due = |reply: &(Nanos, u32, ToolReply)| reply.0 <= self.now;
-        let Some(at) = self.tool_replies.iter().position(due) else { return };
-        let (_, ticket, reply) = self.tool_replies.swap_remove(at);
-        self.call.handle_tool_reply(self.now, ticket, reply);
-        self.observe();
-    }
-
     /// Tells what happens, where the environment asks for it.
     fn trace(&self, what: impl FnOnce() -> String) {
         if self.is_traced {
             let at = self.now.since(self.born).as_secs_f64();
             eprintln!("{at:9.4} {:?}: {}", self.phase, what());
         }
-    }
-
-    fn admit(&mut self) {
-        let dice = &mut self.dice;
-        let mut later = dice.random().u64(0..150);
-        let fate = if dice.picks(Fault::Refused, 5) {
-            Fate::Refused(*dice.random().choice(&Refusal::ALL).unwrap())
-        } else if dice.picks(Fault::NoLine, 5) {
-            Fate::NoLine(LineFault::Connect)
-        } else if dice.picks(Fault::NoLineEver, 2) {
-            return;
-        } else {
-            if dice.picks(Fault::LineLate, 10) {
-                later = dice.random().u64(300..20_000);
-            }
-            Fate::Line { resumed: false }
-        };
-        self.fate = Some((self.now.plus(Duration::from_millis(later)), fate));
-    }
-
-    fn redial(&mut self, revival: &Revival) {
-        assert!(self.fate.is_none(), "one line is asked for at a time");
-        let resumed = matches!(revival, Revival::Resume { .. });
-        let dice = &mut self.dice;
-        let mut later = dice.random().u64(5..400);
-        let fate = if resumed && dice.strikes(Fault::ResumeRefused, 800) {
-            Fate::NoLine(LineFault::closed(Some(1011), ""))
-        } else if !resumed && dice.strikes(Fault::FreshRefused, 800) {
-            let faults = [
-                LineFault::Timeout,
-                LineFault::Connect,
-                LineFault::Refused { status: 503 },
-                LineFault::closed(Some(1007), ""),
-            ];
-            Fate::NoLine(*dice.random().choice(&faults).unwrap())
-        } else if dice.strikes(Fault::LineRefusedForGood, 200) {
-            let faults = [LineFault::Quota, LineFault::Refused { status: 403 }];
-            Fate::NoLine(*dice.random().choice(&faults).unwrap())
-        } else {
-            if dice.strikes(Fault::LineSlow, 500) {
-                later = dice.random().u64(1_000..40_000);
-            }
-            Fate::Line { resumed }
-        };
-        self.fate = Some((self.now.plus(Duration::from_millis(later)), fate));
-    }
-
-    fn meet_fate(&mut self, fate: Fate) {
-        self.trace(|| format!("{fate:?}"));
-        match fate {
-            Fate::Refused(refusal) => self.call.handle_refusal(self.now, refusal),
-            Fate::NoLine(fault) => self.call.handle_no_line(self.now, fault),
-            // As the worker does: nobody waits for it any more.
-            Fate::Line { .. } if !self.call.awaits_line() => {
-                self.dice.counts.0[Fault::LineUnwanted as usize] += 1;
-                return;
-            }
-            Fate::Line { resumed } => {
-                self.let_model_go();
-                let dice = &mut self.dice;
-                self.model = Some(match self.connections_hold {
-                    Some(held) => Model::quiet(self.now, held, dice),
-                    None => Model::new(self.now, resumed, dice),
-                });
-                self.lines += 1;
-                if !resumed {
-                    // An id means nothing to a session that did not give it.
-                    self.tools_asked.clear();
-                }
-                self.forget_told();
-                self.close_told = false;
-                self.uplink.as_mut().expect("it has opened").line_up(&self.terms);
-                self.call.handle_line(self.now, &self.terms);
-                self.watch.model_spoke();
-            }
-        }
-        self.observe();
     }
 
     /// The model's connection is dropped here: its session must have been closed by then.
@@ -716,7 +691,9 @@ impl World {
                 Told::ToolAnswers(ids) => {
                     for id in ids {
                         let asked = self.tools_asked.iter().position(|asked| asked == id);
-                        let asked = asked.expect("answered once, if called and not taken back");
+                        let asked = asked.unwrap_or_else(|| {
+                            panic!("{id} answered twice, taken back, or never called")
+                        });
                         self.tools_asked.swap_remove(asked);
                     }
                 }
@@ -857,6 +834,9 @@ impl World {
             heard_by_model: self.model_took_bytes,
             lines: self.lines,
             lost_uplink: tally.uplink.dropped_samples(),
+            said_by_caller: self.said_by_caller,
+            said_while_swapping: self.said_while_swapping,
+            uplink_rate_hz: self.terms.uplink_rate_hz,
             overruns: caller.map_or(0, |caller| caller.overrun_bytes)
                 + self.uplink.as_ref().map_or(0, |uplink| uplink.overrun),
             counts: self.dice.counts,
@@ -865,7 +845,7 @@ impl World {
 }
 
 /// Who answers: an agent with a tool of each kind.
-fn agent() -> Arc<Agent> {
+fn agent(timers: Arc<Timers>) -> Arc<Agent> {
     let tools = TOOL_NAMES.map(|name| {
         Arc::new(Tool {
             name: name.to_owned(),
@@ -880,7 +860,7 @@ fn agent() -> Arc<Agent> {
             changes: name == "book",
         })
     });
-    Arc::new(Agent { tools: tools.to_vec(), timers: Arc::new(timers()), ..Agent::default() })
+    Arc::new(Agent { tools: tools.to_vec(), timers, ..Agent::default() })
 }
 
 fn content_json(text: &str) -> String {
