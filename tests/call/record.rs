@@ -365,7 +365,7 @@ fn an_hour_of_silence_takes_no_room_on_the_disk() {
     // Carriers send what they held back at once, long after it was said.
     tap.arrived(at(3_000_060), Channel::Caller, Some(2_995_000), &mulaw(320));
     tap.end(at(3_600_000));
-    let recorded = record_in(&directory.0, HOUR, vec![(7, None, false, Box::new(tape))]);
+    let recorded = record_in(&directory.0, HOUR, vec![(7, None, false, tape)]);
     let [left, right] = &recorded.calls[&7];
     assert_eq!(left.len(), 3_600_000 * MS);
     assert_only(right, 3_000_000 * MS, &decoded(&mulaw(320)));
