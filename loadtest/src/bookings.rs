@@ -66,7 +66,8 @@ pub fn stored(file: &Path) -> rusqlite::Result<Stored> {
     let store = Connection::open_with_flags(file, flags)?;
     let sql = "SELECT name, count(*) FROM bookings WHERE status = 'confirmed' GROUP BY name";
     let mut names = store.prepare(sql)?;
-    names.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+    let counted = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get::<_, u32>(1)?.into()));
+    names.query_map([], counted)?.collect()
 }
 
 /// Compares what was confirmed to the model with what is [`stored`].

@@ -116,7 +116,7 @@ pub(crate) struct Stage {
     /// Connections asked for ahead.
     pub(crate) spares: usize,
     /// Tapes given away.
-    pub(crate) tapes: Vec<Box<Tape>>,
+    pub(crate) tapes: Vec<Tape>,
     pub(crate) bench: Workbench,
     pub(crate) now: Nanos,
     pub(crate) openings: Vec<Opening>,
@@ -337,7 +337,7 @@ impl Stage {
                 Request::Admit(opening) => self.openings.push(opening),
                 Request::Spare => self.spares += 1,
                 Request::Redial(revival) => self.redials.push_back(revival),
-                Request::Record => self.tapes.extend(self.call.take_tape()),
+                Request::Record => self.tapes.extend(self.call.take_tape().map(|tape| *tape)),
                 Request::RunTool(order) => self.orders.push(*order),
                 Request::CancelTool { ticket } => self.cancelled.push(ticket),
                 Request::Report(report) => self.reports.push(report),

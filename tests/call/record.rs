@@ -80,14 +80,14 @@ struct Recorded {
 }
 
 /// Records these tapes to their ends.
-fn record(tapes: Vec<(u64, Option<&str>, bool, Box<Tape>)>) -> Recorded {
+fn record(tapes: Vec<(u64, Option<&str>, bool, Tape)>) -> Recorded {
     record_in(&Directory::new().0, HOUR, tapes)
 }
 
 fn record_in(
     directory: &Path,
     max_duration: Duration,
-    tapes: Vec<(u64, Option<&str>, bool, Box<Tape>)>,
+    tapes: Vec<(u64, Option<&str>, bool, Tape)>,
 ) -> Recorded {
     let settings = config::Recording {
         enabled: true,
@@ -99,7 +99,7 @@ fn record_in(
     let (shared, kernels) = (Arc::<Shared>::default(), Kernels::detect(Isa::Scalar));
     let (room, post) = Recordings::new(&settings, Clock::start(), kernels, shared.clone()).unwrap();
     for (id, call_sid, is_fork, tape) in tapes {
-        let call_sid = call_sid.map(str::to_owned);
+        let (call_sid, tape) = (call_sid.map(str::to_owned), Box::new(tape));
         post.post(TapeLetter::Tape { id: CallId(id), call_sid, is_fork, tape }).unwrap();
     }
     post.post(TapeLetter::Stop).unwrap();
@@ -346,7 +346,7 @@ fn a_disk_that_takes_nothing_costs_counted_samples_and_no_call() {
     let kernels = Kernels::detect(Isa::Scalar);
     let (room, post) = Recordings::new(&settings, Clock::start(), kernels, shared.clone()).unwrap();
     fs::remove_dir(&settings.directory).unwrap();
-    let tape = stage.tapes.pop().unwrap();
+    let tape = Box::new(stage.tapes.pop().unwrap());
     post.post(TapeLetter::Tape { id: CallId(7), call_sid: None, is_fork: false, tape }).unwrap();
     post.post(TapeLetter::Stop).unwrap();
     room.run();
@@ -365,7 +365,7 @@ fn an_hour_of_silence_takes_no_room_on_the_disk() {
     // Carriers send what they held back at once, long after it was said.
     tap.arrived(at(3_000_060), Channel::Caller, Some(2_995_000), &mulaw(320));
     tap.end(at(3_600_000));
-    let recorded = record_in(&directory.0, HOUR, vec![(7, None, false, Box::new(tape))]);
+    let recorded = record_in(&directory.0, HOUR, vec![(7, None, false, tape)]);
     let [left, right] = &recorded.calls[&7];
     assert_eq!(left.len(), 3_600_000 * MS);
     assert_only(right, 3_000_000 * MS, &decoded(&mulaw(320)));

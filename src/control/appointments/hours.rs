@@ -452,7 +452,7 @@ mod tests {
                 let into = wall.hour() as u16 * 60 + wall.minute() as u16 - range.opens_minute;
                 let index = (minute + 48 * 60) as usize;
                 if wall.date() == date
-                    && into % self.practice.slot_minutes == 0
+                    && into.is_multiple_of(self.practice.slot_minutes)
                     && is_open[index..index + length as usize].iter().all(|&open| open)
                 {
                     slots.push(Slot { start_unix, end_unix: start_unix + length * 60 });
