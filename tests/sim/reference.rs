@@ -477,16 +477,17 @@ impl ModelHears {
         self.held_until.is_some_and(|until| now <= until)
     }
 
-    /// So many samples in all were dropped because the greeting had answered them.
+    /// So many samples in all were dropped because the greeting had answered them. `has_jumped`: the
+    /// time for that may have passed unseen.
     ///
     /// # Panics
     /// If there was no greeting to be waited for.
-    pub(crate) fn withhold(&mut self, now: Nanos, samples: u64) -> bool {
+    pub(crate) fn withhold(&mut self, now: Nanos, samples: u64, has_jumped: bool) -> bool {
         let fresh = samples - self.withheld;
         if fresh == 0 {
             return false;
         }
-        let may = self.may_be_held(now);
+        let may = self.may_be_held(now) || has_jumped;
         assert!(may && self.held_until.take().is_some(), "nothing said was to wait");
         self.withheld = samples;
         let bytes = fresh as usize * self.sound.sample_bytes;

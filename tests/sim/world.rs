@@ -557,7 +557,7 @@ impl World {
     fn see_what_was_withheld(&mut self) {
         let withheld = self.call.tally().uplink.dropped[Dropped::Withheld as usize];
         let Some(uplink) = &mut self.uplink else { return };
-        if uplink.withhold(self.now, withheld) {
+        if uplink.withhold(self.now, withheld, self.watch.has_jumped()) {
             self.dice.note(Fault::GreetingHeld);
             assert!(!self.silence.is_speaking(self.now), "words are dropped as they are said");
         }
