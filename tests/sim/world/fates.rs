@@ -120,14 +120,14 @@ impl World {
     fn dismiss_old_line(&mut self) {
         let is_kept = self.phase == (Phase::Swapping { is_cut: false }) && !self.close_told;
         self.call.dismiss_agent(self.now);
+        if self.phase == (Phase::Swapping { is_cut: false }) {
+            self.phase = Phase::Swapping { is_cut: true };
+            self.caller.as_mut().expect("it has opened").complete(true);
+        }
         self.observe();
         if is_kept {
             assert_eq!(self.swap, SwapOrder::SetupFirst, "nobody has closed the old line");
             self.dice.note(Fault::SetupFirst);
-        }
-        if self.phase == (Phase::Swapping { is_cut: false }) {
-            self.phase = Phase::Swapping { is_cut: true };
-            self.caller.as_mut().expect("it has opened").complete(true);
         }
     }
 
