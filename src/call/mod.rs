@@ -18,6 +18,8 @@
 //! | `hold` | when the caller's audio waits though the model is there |
 //! | `memory` | what was said, in words |
 //! | `tools` | what the model has done for the caller |
+//! | `barge_in` | what becomes of an answer that is spoken over |
+//! | `ending` | how a call comes to its end |
 //! | `farewell` | how the model hangs up, or puts the caller through |
 //! | `keys` | what the caller presses |
 //! | `from_phone`, `from_agent` | what each side says, and what follows |
@@ -31,8 +33,10 @@
 pub mod agent;
 pub mod arrivals;
 pub mod audio;
+mod barge_in;
 pub mod downlink;
 mod ear;
+mod ending;
 pub mod events;
 mod facts;
 mod farewell;
@@ -72,6 +76,7 @@ use agent::AgentLeg;
 use audio::Format;
 use downlink::Downlink;
 use ear::Ear;
+use ending::lose;
 use farewell::Farewell;
 use hold::Hold;
 use keys::Keys;
@@ -87,11 +92,10 @@ use crate::buf::{SendBuf, Stamped};
 use crate::clock::Nanos;
 use crate::config::{Config, SignatureMode, SwapOrder, Timers};
 use crate::limits::{
-    AGENT_MESSAGE_MAX_BYTES, ECHO_TAIL, FAREWELL_TIMEOUT, FRAMES_PER_TURN, JOIN_TIMEOUT,
-    ODDITIES_MAX, PHONE_CLOSE_TIMEOUT, PHONE_DEAD, PHONE_MESSAGE_MAX_BYTES, PHONE_PING, PTIME_MS,
-    REQUESTS_MAX, START_TIMEOUT,
+    AGENT_MESSAGE_MAX_BYTES, FRAMES_PER_TURN, JOIN_TIMEOUT, ODDITIES_MAX, PHONE_CLOSE_TIMEOUT,
+    PHONE_DEAD, PHONE_MESSAGE_MAX_BYTES, PHONE_PING, PTIME_MS, REQUESTS_MAX, START_TIMEOUT,
 };
-use crate::wire::browser::{ToBrowser, Who};
+use crate::wire::browser::ToBrowser;
 use crate::wire::gemini::CloseClass;
 use crate::wire::ws::{CloseCode, MessageReader, Role};
 
@@ -723,191 +727,4 @@ impl Call {
             self.recover(Cause::Broke, Ending::ModelBroke { code });
         }
     }
-
-    /// The model is gone: what it said is played to its end, then the call is over.
-    fn leave(&mut self, ending: Ending) {
-        match self.life {
-            Life::Live { opened_at } | Life::Swapping { opened_at, .. } => {
-                self.end_agents_turn();
-                self.life = Life::Leaving { opened_at, ending };
-                self.end_if_played(ending);
-            }
-            Life::Opening { .. } | Life::Waiting { .. } | Life::Listening { .. } => {
-                self.end(ending);
-            }
-            Life::Leaving { .. } | Life::Over { .. } => {}
-        }
-    }
-
-    /// No more audio comes in this turn: its last frame is filled up, or its last mark is sent.
-    fn end_agents_turn(&mut self) {
-        let Some(audio) = &mut self.audio else { return };
-        if audio.downlink.end_turn(&mut self.tally)
-            && let Some(mark) = self.turns.all_left()
-        {
-            self.phone.send_mark(mark);
-        }
-    }
-
-    /// The same, unless another line is being had.
-    fn leave_unless_swapping(&mut self, ending: Ending) {
-        if !matches!(self.life, Life::Swapping { .. }) {
-            self.leave(ending);
-        }
-    }
-
-    /// Ends a call that is being left, once its caller has heard all there was.
-    fn end_if_played(&mut self, ending: Ending) {
-        let Some(audio) = &self.audio else { return self.end(ending) };
-        let heard = self.phone.returns_marks() && self.turns.all_heard();
-        if audio.downlink.is_empty() && (heard || self.now >= self.played_by()) {
-            self.end(ending);
-        }
-    }
-
-    /// When everything sent must have been played: a carrier gets time to say so itself.
-    fn played_by(&self) -> Nanos {
-        let dry_at = self.audio.as_ref().map_or(self.now, |audio| audio.downlink.dry_at());
-        if self.phone.returns_marks() { dry_at.plus(FAREWELL_TIMEOUT) } else { dry_at }
-    }
-
-    /// The call is over: both legs are told, what still waits is counted, nothing more is taken.
-    fn end(&mut self, ending: Ending) {
-        let opened_at = match self.life {
-            Life::Over { .. } => return,
-            Life::Opening { since } => since,
-            Life::Waiting { opened_at }
-            | Life::Live { opened_at }
-            | Life::Listening { opened_at }
-            | Life::Swapping { opened_at, .. }
-            | Life::Leaving { opened_at, .. } => opened_at,
-        };
-        self.life = Life::Over { since: self.now };
-        if let Some(tap) = &mut self.tap {
-            tap.cut(self.now);
-            tap.end(self.now);
-        }
-        self.tell_said(true);
-        lose(&mut self.agent.held, Dropped::Ended, &mut self.tally.uplink);
-        if let Some(Audio { uplink, downlink, .. }) = &mut self.audio {
-            uplink.end(&mut self.tally.uplink);
-            downlink.clear(self.now, Dropped::Ended, &mut self.tally);
-        }
-        self.close_phone(ending);
-        self.close_agent(CloseCode::NORMAL);
-        let (uplink, downlink) = (&self.tally.uplink, &self.tally.downlink);
-        let format = self.audio.as_ref().map_or(Format::Mulaw8k, |audio| audio.format);
-        if !self.is_fork {
-            self.requests.push_back(Request::Report(Report::Ended {
-                ending,
-                lasted: self.now.since(opened_at),
-                uplink_ms: uplink.samples_out * 1_000 / u64::from(format.rate_hz()),
-                downlink_ms: downlink.samples_out * 1_000 / u64::from(downlink::MODEL_RATE_HZ),
-                barge_ins: self.tally.barge_ins,
-            }));
-        }
-        self.requests.push_back(Request::Ended(ending));
-    }
-
-    /// The phone's socket is gone, and what waited for it is lost with it.
-    fn lose_phone(&mut self) {
-        self.phone_life = LegLife::Gone;
-        lose(&mut self.phone.output, Dropped::Unsent, &mut self.tally.downlink);
-    }
-
-    /// The model's socket is gone, and what waited for it is lost with it.
-    fn lose_agent(&mut self) {
-        self.agent_life = LegLife::Gone;
-        lose(&mut self.agent.output, Dropped::Unsent, &mut self.tally.uplink);
-    }
-
-    /// The model's socket is to be dropped as it is.
-    fn abandon_agent(&mut self) {
-        self.lose_agent();
-        self.agent_abandoned = true;
-    }
-
-    fn close_phone(&mut self, ending: Ending) {
-        if self.phone_life != LegLife::Open {
-            return;
-        }
-        if let Some(message) = from_phone::sentence_for(ending) {
-            self.phone.tell(&ToBrowser::Error { code: from_phone::code_for(ending), message });
-        }
-        self.phone.tell(&ToBrowser::End { reason: ending.label() });
-        let code = CloseCode::new(ending.phone_close_code()).unwrap_or(CloseCode::INTERNAL);
-        self.phone.send_close(code, ending.label());
-        self.phone_life = LegLife::Closing;
-    }
-
-    fn close_agent(&mut self, code: CloseCode) {
-        match self.agent_life {
-            LegLife::Open => {
-                self.agent.send_close(code);
-                self.agent_life = LegLife::Closing;
-                self.agent_closed_at = self.now;
-            }
-            LegLife::Absent => self.agent_life = LegLife::Gone,
-            LegLife::Closing | LegLife::Gone => {}
-        }
-    }
-
-    /// The caller spoke over the model.
-    fn barge_in(&mut self, with_audio: bool) {
-        let heard_ms = self.heard_ms();
-        self.memory.interrupted(heard_ms);
-        self.tell_said(false);
-        let dropped_ms = self.void_answer(Dropped::BargeIn, with_audio);
-        self.phone.output.stamp(Stamped::BargeIn, self.now);
-        self.tally.barge_ins += 1;
-        self.report(Report::BargeIn { dropped_ms });
-    }
-
-    /// What the model was saying is not to be heard: it is thrown away, here and at the phone.
-    /// Returns how much of it was here, in milliseconds.
-    fn void_answer(&mut self, why: Dropped, with_audio: bool) -> u64 {
-        let void = self.settings.timers.void;
-        self.turns.interrupted(self.now, void, with_audio);
-        let Some(Audio { downlink, .. }) = &mut self.audio else { return 0 };
-        let unsent = self.phone.output.retract_audio();
-        // What has not left would have been played last.
-        let heard_until = downlink.heard_until(unsent.samples);
-        let queued = downlink.clear(self.now, why, &mut self.tally);
-        if let Some(tap) = &mut self.tap {
-            tap.cut(self.now.min(heard_until));
-        }
-        self.tally.downlink.take_back(unsent);
-        self.tally.downlink.drop_samples(why, unsent.samples);
-        let dropped_ms = downlink.ms_of(queued + unsent.samples);
-        self.phone.send_clear();
-        self.phone.tell_turn(Who::Caller);
-        dropped_ms
-    }
-
-    /// What the caller has heard of this generation, in milliseconds: what a carrier's marks say,
-    /// and where there are none, what must have been played by now.
-    fn heard_ms(&self) -> u64 {
-        let (sent_ms, marked_ms) = (self.turns.sent_ms(), self.turns.heard_ms());
-        let dry_at = self.audio.as_ref().map_or(self.now, |audio| audio.downlink.dry_at());
-        if self.phone.returns_marks() && self.now < dry_at.plus(ECHO_TAIL) {
-            return marked_ms;
-        }
-        sent_ms.saturating_sub(dry_at.since(self.now).as_millis() as u64)
-    }
-
-    /// Whether the caller hears the model, or its echo may still come back.
-    fn is_model_audible(&self) -> bool {
-        self.audio.as_ref().is_some_and(|Audio { downlink, .. }| {
-            let is_fading = self.spoken_to && downlink.dry_at().plus(ECHO_TAIL) > self.now;
-            !downlink.is_empty() || is_fading
-        })
-    }
-}
-
-/// Counts the audio in what can no longer be sent, and forgets it.
-fn lose(output: &mut SendBuf, why: Dropped, flow: &mut Flow) {
-    let audio = output.waiting_audio();
-    flow.take_back(audio);
-    flow.drop_samples(why, audio.samples);
-    output.abandon();
 }

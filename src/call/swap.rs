@@ -9,11 +9,11 @@
 
 use std::sync::Arc;
 
+use super::ending::lose;
 use super::session::{Cause, Swapped, Wish};
 use super::watch::Alarm;
 use super::{
     Call, Dropped, Ending, LegLife, Life, LineFacts, LineTerms, Nudge, Oddity, Report, Request,
-    lose,
 };
 use crate::clock::Nanos;
 use crate::limits::AGENT_MESSAGE_MAX_BYTES;

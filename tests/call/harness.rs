@@ -398,6 +398,11 @@ pub(crate) fn media(timestamp_ms: u64, mulaw: &[u8]) -> Value {
         "payload": encode64(mulaw)}})
 }
 
+/// The model has said everything it wants to say.
+pub(crate) fn turn_complete() -> Value {
+    json!({"serverContent": {"generationComplete": true, "turnComplete": true}})
+}
+
 /// An update with which the session can be taken up again.
 pub(crate) fn update(handle: &str) -> Value {
     json!({"sessionResumptionUpdate": {"newHandle": handle, "resumable": true}})

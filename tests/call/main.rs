@@ -1,10 +1,13 @@
 //! One call between two independent peers, in virtual time: what each side hears, and how it ends.
 
 mod closes;
+mod farewell;
 mod harness;
+mod keys;
 mod outliving;
 mod record;
 mod session;
+mod swap_order;
 mod tools;
 mod traps;
 

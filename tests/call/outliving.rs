@@ -11,8 +11,8 @@ use vocaris::call::{Door, Dropped, LineFault, LineTerms, Report, Revival};
 use vocaris::config::Agent;
 use vocaris::wire::browser::Who;
 
-use crate::harness::{Stage, settings, speech, start, terms, voice, with_timers};
-use crate::traps::{HUSH, content, frames, nudges, turn_complete};
+use crate::harness::{Stage, settings, speech, start, terms, turn_complete, voice, with_timers};
+use crate::traps::{HUSH, content, frames, nudges};
 use crate::{mulaw, upsampled};
 
 #[test]

@@ -1,18 +1,16 @@
-//! What a model has done for its caller, how it hangs up, and what the caller presses.
+//! What a model has done for its caller.
 
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use vocaris::call::{
-    Afterwards, Door, Ending, Oddity, Report, Revival, Settings, ToolOrder, ToolOutcome, ToolReply,
-};
+use vocaris::call::{Door, Oddity, Report, Revival, Settings, ToolOrder, ToolOutcome, ToolReply};
 use vocaris::config::{Agent, Config, SourceFile};
 
-use crate::harness::{STREAM, Stage, media, settings, speech, start, voice};
+use crate::harness::{STREAM, Stage, media, settings, speech, start, turn_complete, voice};
 use crate::mulaw;
 
 /// An agent with tools of its own, as a file describes it.
-fn agent(more: &str) -> Agent {
+pub(crate) fn agent(more: &str) -> Agent {
     let text = format!(
         r#"
         [[tools]]
@@ -51,7 +49,7 @@ fn config(text: &str) -> Config {
     Config::read(Some(&file), []).unwrap_or_else(|errors| panic!("{errors}"))
 }
 
-fn stage() -> Stage {
+pub(crate) fn stage() -> Stage {
     Stage::joined_as(agent(""))
 }
 
@@ -104,27 +102,23 @@ fn a_model_that_calls_and_takes_no_answer_is_left_for_another_line() {
     assert_eq!(stage.ending, None);
 }
 
-fn at(time: &str) -> Value {
+pub(crate) fn at(time: &str) -> Value {
     json!({ "at": time })
 }
 
-fn done(what: &str) -> ToolReply {
+pub(crate) fn done(what: &str) -> ToolReply {
     ToolReply { outcome: ToolOutcome::Done, json: json!({"output": what}).to_string() }
 }
 
-fn turn_complete() -> Value {
-    json!({"serverContent": {"generationComplete": true, "turnComplete": true}})
-}
-
 /// Every answer the model was given, oldest first.
-fn answers(stage: &Stage) -> Vec<Value> {
+pub(crate) fn answers(stage: &Stage) -> Vec<Value> {
     let told = stage.agent.texts();
     let told = told.iter().filter_map(|text| text["toolResponse"]["functionResponses"].as_array());
     told.flatten().cloned().collect()
 }
 
 /// Everything the model was told in words.
-fn words(stage: &Stage) -> Vec<String> {
+pub(crate) fn words(stage: &Stage) -> Vec<String> {
     let told = stage.agent.texts();
     let told = told.iter().filter_map(|text| {
         text["clientContent"]["turns"][0]["parts"][0]["text"].as_str().map(str::to_owned)
@@ -141,17 +135,17 @@ fn outcomes(stage: &Stage) -> Vec<(&str, ToolOutcome)> {
 }
 
 impl Stage {
-    fn calls(&mut self, id: &str, name: &str, args: Value) {
+    pub(crate) fn calls(&mut self, id: &str, name: &str, args: Value) {
         self.agent.say(called(id, name, args));
         self.settle();
     }
 
-    fn replies(&mut self, ticket: u32, reply: ToolReply) {
+    pub(crate) fn replies(&mut self, ticket: u32, reply: ToolReply) {
         self.call.handle_tool_reply(self.now, ticket, reply);
         self.settle();
     }
 
-    fn presses(&mut self, keys: &str) {
+    pub(crate) fn presses(&mut self, keys: &str) {
         for key in keys.chars() {
             let dtmf = json!({"track": "inbound_track", "digit": key.to_string()});
             self.phone.say(json!({"event": "dtmf", "streamSid": STREAM, "dtmf": dtmf}));
@@ -160,7 +154,7 @@ impl Stage {
     }
 
     /// The phone returns every mark it was sent.
-    fn returns_marks(&mut self) {
+    pub(crate) fn returns_marks(&mut self) {
         let marks = self.phone.texts().into_iter().filter(|text| text["event"] == "mark");
         for mark in marks.collect::<Vec<_>>() {
             let mark = json!({"event": "mark", "streamSid": STREAM, "mark": mark["mark"]});
@@ -169,7 +163,7 @@ impl Stage {
         self.settle();
     }
 
-    fn caller_speaks(&mut self, ms: u64) {
+    pub(crate) fn caller_speaks(&mut self, ms: u64) {
         for frame in 0..ms / 20 {
             self.phone.say(media(20 * frame, &mulaw(160)));
             self.settle();
@@ -526,388 +520,6 @@ fn a_connection_whose_end_is_announced_is_kept_while_a_tool_is_at_work() {
     stage.settle();
     stage.pass(1_000);
     assert_eq!(stage.redials.len(), 1);
-}
-
-// ------------------------------------------------------------------------------------- taking leave
-
-#[test]
-fn the_agent_hangs_up_when_its_goodbye_has_been_heard_and_no_sooner() {
-    let mut stage = stage();
-    stage.agent.say(speech(&voice(24_000, 0)));
-    stage.calls("a", "end_call", json!({}));
-    assert_eq!(answers(&stage)[0]["scheduling"], "SILENT", "it has said goodbye");
-    stage.agent.say(turn_complete());
-    stage.settle();
-    stage.pass(1_200);
-    assert_eq!(stage.ending, None, "sent, but not heard");
-    stage.returns_marks();
-    assert_eq!(stage.ending, Some(Ending::AgentHungUp));
-    assert_eq!(stage.phone.close_code(), Some(1000));
-    assert_eq!(stage.ending.unwrap().afterwards(), Afterwards::Hangup);
-    assert_eq!(stage.heard_by_caller().len(), 8_000);
-}
-
-#[test]
-fn a_goodbye_that_follows_the_wish_to_hang_up_is_waited_for() {
-    let mut stage = stage();
-    stage.calls("a", "end_call", json!({}));
-    assert_eq!(answers(&stage)[0]["scheduling"], "WHEN_IDLE");
-    stage.pass(2_000);
-    stage.agent.say(speech(&voice(24_000, 0)));
-    stage.settle();
-    stage.pass(500);
-    stage.returns_marks();
-    assert_eq!(stage.ending, None, "it is still speaking");
-    stage.agent.say(turn_complete());
-    stage.settle();
-    stage.pass(700);
-    stage.returns_marks();
-    assert_eq!(stage.ending, Some(Ending::AgentHungUp));
-}
-
-#[test]
-fn a_model_that_hangs_up_without_a_word_or_never_ends_it_is_not_waited_for_for_ever() {
-    let mut stage = Stage::joined_as(agent(""));
-    stage.calls("a", "end_call", json!({}));
-    stage.pass(2_900);
-    assert_eq!(stage.ending, None);
-    stage.pass(2_200);
-    assert_eq!(stage.ending, Some(Ending::AgentHungUp));
-
-    let mut stage = Stage::joined_as(agent(""));
-    stage.agent.say(speech(&voice(480, 0)));
-    stage.calls("a", "end_call", json!({}));
-    stage.pass(19_000);
-    assert_eq!(stage.ending, None, "its turn is not complete");
-    stage.pass(3_500);
-    assert_eq!(stage.ending, Some(Ending::AgentHungUp));
-}
-
-#[test]
-fn a_caller_who_goes_on_talking_is_not_hung_up_on() {
-    let mut stage = stage();
-    stage.agent.say(speech(&voice(48_000, 0)));
-    stage.calls("a", "end_call", json!({}));
-    stage.agent.say(turn_complete());
-    stage.settle();
-    stage.caller_speaks(600);
-    stage.agent.say(json!({"serverContent": {"interrupted": true}}));
-    stage.settle();
-    // What the phone throws away it returns the marks of.
-    stage.returns_marks();
-    stage.pass(3_000);
-    assert_eq!(stage.ending, None);
-    stage.agent.say(speech(&voice(480, 0)));
-    stage.agent.say(turn_complete());
-    stage.settle();
-    stage.pass(1_000);
-    assert!(words(&stage)[0].contains("went on talking"), "{:?}", words(&stage));
-    stage.agent.say(speech(&voice(480, 0)));
-    stage.calls("b", "end_call", json!({}));
-    stage.agent.say(turn_complete());
-    stage.settle();
-    stage.pass(200);
-    stage.returns_marks();
-    assert_eq!(stage.ending, Some(Ending::AgentHungUp));
-}
-
-/// The model says something, and that is its turn.
-fn says(stage: &mut Stage, samples: usize) {
-    stage.agent.say(speech(&voice(samples, 0)));
-    stage.agent.say(turn_complete());
-    stage.settle();
-}
-
-#[test]
-fn a_caller_who_has_one_more_thing_after_the_last_word_is_not_hung_up_on() {
-    let mut stage = stage();
-    stage.agent.say(speech(&voice(24_000, 0)));
-    stage.calls("a", "end_call", json!({}));
-    stage.agent.say(turn_complete());
-    stage.settle();
-    stage.pass(700);
-    stage.caller_speaks(600);
-    stage.returns_marks();
-    stage.pass(1_500);
-    assert_eq!(stage.ending, None, "the model may still answer");
-    says(&mut stage, 4_800);
-    stage.pass(500);
-    stage.returns_marks();
-    stage.pass(6_000);
-    assert_eq!(stage.ending, None, "it has answered");
-    assert!(words(&stage)[0].contains("went on talking"), "{:?}", words(&stage));
-}
-
-#[test]
-fn a_caller_who_says_goodbye_too_has_the_last_word() {
-    let mut stage = stage();
-    stage.agent.say(speech(&voice(24_000, 0)));
-    stage.calls("a", "end_call", json!({}));
-    stage.agent.say(turn_complete());
-    stage.settle();
-    stage.pass(700);
-    stage.caller_speaks(400);
-    stage.returns_marks();
-    stage.pass(3_000);
-    assert_eq!(stage.ending, None);
-    stage.pass(500);
-    assert_eq!(stage.ending, Some(Ending::AgentHungUp));
-}
-
-#[test]
-fn a_caller_who_never_stops_talking_is_hung_up_on_in_the_end() {
-    let mut stage = stage();
-    stage.agent.say(speech(&voice(480, 0)));
-    stage.calls("a", "end_call", json!({}));
-    stage.agent.say(turn_complete());
-    stage.settle();
-    // Words with breaths between them: what never pauses is noise.
-    for _ in 0..31 {
-        stage.caller_speaks(400);
-        for _ in 0..10 {
-            stage.phone.say(media(0, &[0xff; 160]));
-            stage.settle();
-            stage.pass(20);
-        }
-    }
-    stage.returns_marks();
-    assert_eq!(stage.ending, None);
-    stage.pass(2_000);
-    assert_eq!(stage.ending, Some(Ending::AgentHungUp));
-}
-
-/// A call whose caller spoke over the model when it said that it would put them through.
-fn put_off() -> Stage {
-    let mut stage = stage();
-    stage.agent.say(speech(&voice(48_000, 0)));
-    stage.calls("a", "transfer_call", json!({"to": "office"}));
-    stage.agent.say(turn_complete());
-    stage.settle();
-    stage.caller_speaks(600);
-    stage.agent.say(json!({"serverContent": {"interrupted": true}}));
-    stage.settle();
-    stage.returns_marks();
-    stage.pass(1_000);
-    assert_eq!(stage.ending, None);
-    stage
-}
-
-#[test]
-fn a_caller_who_thanks_for_being_put_through_is_put_through_after_the_models_answer() {
-    let mut stage = put_off();
-    says(&mut stage, 2_400);
-    stage.pass(200);
-    stage.returns_marks();
-    stage.pass(2_000);
-    assert_eq!(stage.ending, None, "the caller may go on");
-    stage.pass(1_500);
-    assert_eq!(stage.ending, Some(Ending::Transferred));
-    assert_eq!(stage.call.transfer(), Some("+15550100"));
-    assert!(words(&stage).is_empty(), "{:?}", words(&stage));
-
-    let mut stage = put_off();
-    stage.pass(4_000);
-    assert_eq!(stage.ending, Some(Ending::Transferred), "there was nothing to answer");
-}
-
-#[test]
-fn another_tool_or_a_caller_who_goes_on_calls_a_transfer_off() {
-    let mut stage = put_off();
-    stage.calls("b", "look_up", json!({}));
-    stage.pass(6_000);
-    assert_eq!((stage.ending, stage.call.transfer()), (None, None));
-
-    let mut stage = put_off();
-    stage.agent.say(speech(&voice(48_000, 0)));
-    stage.settle();
-    stage.caller_speaks(600);
-    stage.agent.say(json!({"serverContent": {"interrupted": true}}));
-    stage.agent.say(turn_complete());
-    stage.settle();
-    stage.returns_marks();
-    stage.pass(500);
-    says(&mut stage, 480);
-    stage.pass(6_000);
-    assert_eq!((stage.ending, stage.call.transfer()), (None, None));
-    assert!(words(&stage)[0].contains("went on talking"), "{:?}", words(&stage));
-}
-
-#[test]
-fn being_put_through_outdoes_being_hung_up_on_in_either_order() {
-    for names in [["end_call", "transfer_call"], ["transfer_call", "end_call"]] {
-        let mut stage = stage();
-        stage.agent.say(speech(&voice(4_800, 0)));
-        for name in names {
-            stage.calls(name, name, json!({"to": "office"}));
-        }
-        stage.agent.say(turn_complete());
-        stage.settle();
-        let told = answers(&stage)[1]["response"]["output"].as_str().unwrap().to_owned();
-        assert!(told.contains("put through"), "{told}");
-        stage.pass(400);
-        stage.returns_marks();
-        assert_eq!(stage.ending, Some(Ending::Transferred), "{names:?}");
-        assert_eq!(stage.call.transfer(), Some("+15550100"));
-    }
-}
-
-#[test]
-fn a_caller_is_put_through_to_whom_the_settings_name_and_to_nobody_else() {
-    let mut stage = stage();
-    stage.calls("a", "transfer_call", json!({"to": "+15559999"}));
-    stage.calls("b", "transfer_call", json!({"to": ["office"]}));
-    stage.calls("c", "transfer_call", json!({}));
-    assert!(answers(&stage).iter().all(|answer| answer["response"]["error"].is_string()));
-    stage.agent.say(speech(&voice(4_800, 0)));
-    stage.calls("d", "transfer_call", json!({"to": "office"}));
-    stage.agent.say(turn_complete());
-    stage.settle();
-    stage.pass(400);
-    assert_eq!(stage.ending, None);
-    stage.returns_marks();
-    assert_eq!(stage.ending, Some(Ending::Transferred));
-    assert_eq!(stage.call.transfer(), Some("+15550100"));
-    let told = stage.agent.texts();
-    assert!(
-        told.iter().all(|text| !text.to_string().contains("5550100")),
-        "not the model's affair"
-    );
-}
-
-#[test]
-fn a_stream_that_nothing_follows_is_not_put_through() {
-    let mut stage = Stage::new(vocaris::call::Door::Twilio);
-    let mut start = start();
-    start["start"]["customParameters"] = json!({});
-    stage.phone.say(start);
-    stage.settle();
-    stage.join_as(agent(""));
-    stage.calls("a", "transfer_call", json!({"to": "office"}));
-    assert!(answers(&stage)[0]["response"]["error"].as_str().unwrap().contains("message"));
-    stage.presses("0#");
-    stage.pass(100);
-    assert!(words(&stage)[0].contains("pressed 0"), "{:?}", words(&stage));
-    assert_eq!(stage.ending, None);
-}
-
-#[test]
-fn a_browser_is_told_what_the_agent_does_and_that_it_is_put_through() {
-    let mut stage = Stage::new(vocaris::call::Door::Unknown);
-    stage.phone.say(json!({"type": "hello"}));
-    stage.settle();
-    stage.join_as(agent(""));
-    stage.calls("a", "order_taxi", at("18:30"));
-    stage.replies(0, done("secret"));
-    stage.calls("b", "look_up", json!({}));
-    stage.replies(1, ToolReply::failed(ToolOutcome::Failed, "no"));
-    stage.calls("c", "transfer_call", json!({"to": "office"}));
-    stage.pass(5_000);
-    assert_eq!(stage.ending, Some(Ending::Transferred));
-    let told = stage.phone.texts();
-    let states: Vec<_> = told
-        .iter()
-        .filter(|text| text["type"] == "tool")
-        .map(|text| (text["id"].as_u64().unwrap(), text["state"].as_str().unwrap()))
-        .collect();
-    let wanted = [(0, "running"), (0, "done"), (1, "running"), (1, "failed"), (2, "done")];
-    assert_eq!(states, wanted);
-    assert!(told.iter().all(|text| !text.to_string().contains("secret")));
-    assert_eq!(told.last().unwrap(), &json!({"type": "end", "reason": "transferred"}));
-}
-
-// --------------------------------------------------------------------------------------------- keys
-
-#[test]
-fn keys_reach_the_model_as_one_group_by_a_pause_or_by_the_hash() {
-    let mut stage = stage();
-    stage.presses("12");
-    stage.pass(1_500);
-    stage.presses("34");
-    stage.pass(1_900);
-    assert!(words(&stage).is_empty());
-    stage.pass(200);
-    stage.presses("102#");
-    stage.presses("#*#");
-    let wanted =
-        ["1 2 3 4", "1 0 2", "#", "*"].map(|k| format!("(The caller pressed the keys {k})"));
-    assert_eq!(words(&stage), wanted);
-    let dtmf = stage.reports.iter().filter(|report| **report == Report::Dtmf).count();
-    assert_eq!(dtmf, 11);
-}
-
-#[test]
-fn keys_do_not_cut_the_model_off() {
-    let mut stage = stage();
-    stage.agent.say(speech(&voice(480, 0)));
-    stage.settle();
-    stage.presses("7#");
-    stage.pass(500);
-    assert!(words(&stage).is_empty());
-    stage.agent.say(turn_complete());
-    stage.settle();
-    assert_eq!(words(&stage).len(), 1);
-}
-
-#[test]
-fn keys_pressed_before_the_model_is_there_wait_for_it() {
-    let mut stage = Stage::new(vocaris::call::Door::Twilio);
-    stage.phone.say(start());
-    stage.settle();
-    stage.presses("42#");
-    stage.join_as(agent(""));
-    stage.pass(20);
-    assert!(words(&stage)[0].contains("4 2"));
-}
-
-#[test]
-fn a_rule_is_for_its_keys_alone() {
-    let mut stage = stage();
-    stage.presses("5#");
-    stage.pass(10);
-    assert!(words(&stage).is_empty(), "nobody hears of it");
-    stage.presses("0");
-    stage.pass(1_900);
-    assert_eq!(stage.ending, None);
-    stage.pass(200);
-    assert_eq!(stage.ending, Some(Ending::Transferred));
-    assert_eq!(stage.call.transfer(), Some("+15550100"));
-    assert!(stage.phone.texts().iter().any(|text| text["event"] == "clear"));
-    let mut stage = Stage::joined_as(agent(""));
-    stage.presses("9#");
-    assert_eq!(stage.ending, Some(Ending::AgentHungUp));
-}
-
-#[test]
-fn what_is_no_key_is_passed_over_and_a_flood_of_keys_is_bounded() {
-    let mut stage = stage();
-    for odd in ["", "12", "x", "\u{0}"] {
-        let dtmf = json!({"event": "dtmf", "streamSid": STREAM, "dtmf": {"digit": odd}});
-        stage.phone.say(dtmf);
-    }
-    stage.settle();
-    assert_eq!(stage.tally().oddities[Oddity::PhoneUnknown as usize], 4);
-    stage.agent.say(speech(&voice(480, 0)));
-    stage.settle();
-    for _ in 0..40 {
-        stage.presses(&"8".repeat(16));
-    }
-    stage.agent.say(turn_complete());
-    stage.settle();
-    assert_eq!(words(&stage).len(), 8);
-    assert_eq!(stage.tally().oddities[Oddity::AgentAway as usize], 12);
-}
-
-#[test]
-fn a_page_presses_keys_too() {
-    let mut stage = Stage::new(vocaris::call::Door::Unknown);
-    stage.phone.say(json!({"type": "hello"}));
-    stage.settle();
-    stage.join_as(agent(""));
-    for digit in ["6", "#"] {
-        stage.phone.say(json!({"type": "key", "digit": digit}));
-    }
-    stage.settle();
-    assert!(words(&stage)[0].ends_with("keys 6)"));
 }
 
 #[test]
