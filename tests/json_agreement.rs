@@ -4,7 +4,7 @@
 
 use proptest::prelude::*;
 use serde_json::Value;
-use vocaris::wire::json::{JSON_DEPTH_MAX, JsonError, NUMBER_MAX};
+use vocaris::wire::json::JsonError;
 
 #[path = "../fuzz/bodies/json.rs"]
 mod json;
