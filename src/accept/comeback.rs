@@ -14,7 +14,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use super::desk::Desk;
+use super::desk::{Desk, class_of};
 use crate::call::{CallId, Legacy, Opening};
 use crate::clock::{Nanos, unix_seconds};
 use crate::config::Secret;
@@ -141,7 +141,7 @@ impl Desk {
         match before {
             Before::Kept(id) => {
                 let legacy = self.legacies.take(id);
-                self.inherit(heir, legacy);
+                self.inherit(id, heir, legacy);
             }
             Before::Inside(id) => {
                 if let Some(older) = self.guests.key_of(id) {
@@ -164,7 +164,7 @@ impl Desk {
             // An heir that has ended waits for nothing.
             self.legacies.heirs.retain(|_, heir| heir.id != id);
             if let Some(heir) = self.legacies.heirs.remove(&id) {
-                return self.inherit(heir, legacy);
+                return self.inherit(id, heir, legacy);
             }
         }
         if let Some(legacy) = legacy {
@@ -174,8 +174,10 @@ impl Desk {
         }
     }
 
-    fn inherit(&mut self, heir: Heir, legacy: Option<Box<Legacy>>) {
+    fn inherit(&mut self, before: CallId, heir: Heir, legacy: Option<Box<Legacy>>) {
         let Heir { call, id, opening } = heir;
+        let target = class_of(&opening).label();
+        log::info!(target: target, "call={id} event=goes_on with={before}");
         match legacy {
             Some(legacy) => {
                 self.shared.comebacks.count("taken_up");

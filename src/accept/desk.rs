@@ -573,7 +573,7 @@ impl Desk {
     }
 }
 
-const fn class_of(opening: &Opening) -> Class {
+pub(super) const fn class_of(opening: &Opening) -> Class {
     match opening {
         Opening::Twilio { .. } | Opening::Fork { .. } => Class::Twilio,
         Opening::Web { .. } => Class::Web,
