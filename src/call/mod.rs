@@ -28,6 +28,7 @@
 //! | `playout` | when audio leaves for the phone |
 //! | `turns` | whose turn it is |
 //! | `tally` | what became of every sample |
+//! | `state` | where it is in its life, as others see it |
 //! | `tap`, `keep` | the audio of both sides for a recording |
 
 pub mod agent;
@@ -49,6 +50,7 @@ mod memory;
 pub mod phone;
 pub mod playout;
 pub mod session;
+mod state;
 mod steady;
 mod swap;
 pub mod tally;
@@ -69,6 +71,7 @@ pub use events::{
 };
 pub use facts::{Facts, telling_number};
 pub use keep::Keep;
+pub use state::State;
 pub use tally::{Dropped, Flow, Lines, Nudge, Oddity, Tally};
 pub use tap::{Tap, TapCount, Tape};
 

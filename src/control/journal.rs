@@ -11,6 +11,7 @@ use log::Level;
 
 use crate::call::session::Cause;
 use crate::call::{CallId, Class, Ending, LineFault, Refusal, Report, shown_digits};
+use crate::metrics::slo::Missed;
 
 /// Characters shown of one value a peer told. The rest is cut, and an ellipsis says so.
 pub const VALUE_MAX_CHARS: usize = 64;
@@ -30,6 +31,20 @@ impl Journal {
         }
         let left_out = Field("left_out", Some(left_out).filter(|&lines| lines > 0));
         log::log!(target: class.label(), level(report), "{}{left_out}", self.line(id, report));
+    }
+
+    /// Writes the line of a call that missed what it is held to.
+    pub fn write_missed(&self, id: CallId, class: Class, missed: &Missed, left_out: u64) {
+        let left_out = Field("left_out", Some(left_out).filter(|&lines| lines > 0));
+        let Missed { stage, bound, measured, late, worst } = missed;
+        log::warn!(
+            target: class.label(),
+            "call={id} event=slo_missed stage={} bound_ms={} measured={measured} late={late} \
+             worst_ms={}{left_out}",
+            stage.label(),
+            bound.as_millis(),
+            worst.as_millis(),
+        );
     }
 
     /// The line of one event, without time, level and target.
