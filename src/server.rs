@@ -310,15 +310,14 @@ fn start_threads(
         let accept = posts.accept.clone();
         start(&mut threads, "calendar", None, move || calendar.run(&accept))?;
     }
-    let neighbours =
-        control::Neighbours {
-            workers: posts.workers.clone(),
-            accept: posts.accept.clone(),
-            dial: posts.dial.clone(),
-            tools: posts.tools.clone(),
-            load: load.clone(),
-            calls_max,
-        };
+    let neighbours = control::Neighbours {
+        workers: posts.workers.clone(),
+        accept: posts.accept.clone(),
+        dial: posts.dial.clone(),
+        tools: posts.tools.clone(),
+        load: load.clone(),
+        calls_max,
+    };
     start(&mut threads, "control", None, move || {
         let _ = totals.send(control.run(neighbours));
     })?;

@@ -209,7 +209,9 @@ impl Desk {
             Route::Healthz => self.healthz(now),
             // Any page may ask: a browser hides from it why a WebSocket was refused.
             Route::Readyz => self.readyz(now).with("Access-Control-Allow-Origin", "*"),
-            Route::Metrics => return self.ask_for_figures(|ticket| ControlLetter::Scrape { ticket }),
+            Route::Metrics => {
+                return self.ask_for_figures(|ticket| ControlLetter::Scrape { ticket });
+            }
             Route::Status => self.status_page.answer(),
             Route::StatusJson => {
                 return self.ask_for_figures(|ticket| ControlLetter::Status { ticket });

@@ -154,7 +154,8 @@ mod tests {
         for host in ["localhost", "LOCALHOST:8080", "127.0.0.1", "127.8.0.1:80", "[::1]:8080"] {
             assert!(is_loopback_name(host), "{host}");
         }
-        for host in ["", ":80", "evil.example", "localhost.evil.example", "10.0.0.1", "[::2]", "::1"]
+        for host in
+            ["", ":80", "evil.example", "localhost.evil.example", "10.0.0.1", "[::2]", "::1"]
         {
             assert!(!is_loopback_name(host), "{host}");
         }

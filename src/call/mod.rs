@@ -29,6 +29,7 @@
 //! | `turns` | whose turn it is |
 //! | `tally` | what became of every sample |
 //! | `state` | where it is in its life, as others see it |
+//! | `told` | what a peer told of itself, in a line of the log |
 //! | `tap`, `keep` | the audio of both sides for a recording |
 
 pub mod agent;
@@ -55,6 +56,7 @@ mod steady;
 mod swap;
 pub mod tally;
 pub mod tap;
+mod told;
 mod tools;
 pub mod turns;
 pub mod uplink;
@@ -74,6 +76,7 @@ pub use keep::Keep;
 pub use state::State;
 pub use tally::{Dropped, Flow, Lines, Nudge, Oddity, Tally};
 pub use tap::{Tap, TapCount, Tape};
+pub use told::{Told, VALUE_MAX_CHARS};
 
 use agent::AgentLeg;
 use audio::Format;

@@ -119,11 +119,12 @@ pub(super) fn twilio(settings: &mut Settings<'_>) -> Twilio {
 /// Reads `[log]`.
 pub(super) fn log(settings: &mut Settings<'_>) -> Log {
     let redact_numbers = settings.read(Key::open("log", "redact_numbers"), values::truth);
-    let format = settings.read(Key::open("log", "format"), |written| match values::text(written)? {
-        "text" => Ok(LogFormat::Text),
-        "json" => Ok(LogFormat::Json),
-        _ => Err("must be \"text\" or \"json\"".to_owned()),
-    });
+    let format =
+        settings.read(Key::open("log", "format"), |written| match values::text(written)? {
+            "text" => Ok(LogFormat::Text),
+            "json" => Ok(LogFormat::Json),
+            _ => Err("must be \"text\" or \"json\"".to_owned()),
+        });
     let mut bound = |name, default| {
         let length = values::duration(Duration::ZERO..=SLO_MAX);
         settings.read(Key::open("log", name), length).unwrap_or(default)

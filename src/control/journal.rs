@@ -9,12 +9,11 @@ use std::time::Duration;
 
 use log::Level;
 
+#[cfg(any(doc, test))]
+use crate::call::VALUE_MAX_CHARS;
 use crate::call::session::Cause;
-use crate::call::{CallId, Class, Ending, LineFault, Refusal, Report, shown_digits};
+use crate::call::{CallId, Class, Ending, LineFault, Refusal, Report, Told, shown_digits};
 use crate::metrics::slo::Missed;
-
-/// Characters shown of one value a peer told. The rest is cut, and an ellipsis says so.
-pub const VALUE_MAX_CHARS: usize = 64;
 
 /// Writes the log lines of calls.
 #[derive(Clone, Copy, Debug)]
@@ -152,22 +151,6 @@ struct Field<T>(&'static str, Option<T>);
 impl<T: Display> Display for Field<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.1.as_ref().map_or(Ok(()), |value| write!(f, " {}={value}", self.0))
-    }
-}
-
-/// What a peer told: bare where it is one plain word, else quoted, escaped and cut.
-struct Told<'t>(&'t str);
-
-impl Display for Told<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"+-_.:@".contains(&b);
-        let Told(told) = self;
-        if !told.is_empty() && told.len() <= VALUE_MAX_CHARS && told.bytes().all(is_plain) {
-            return f.write_str(told);
-        }
-        let end = told.char_indices().nth(VALUE_MAX_CHARS).map_or(told.len(), |(at, _)| at);
-        let ellipsis = if end < told.len() { "..." } else { "" };
-        write!(f, "\"{}{ellipsis}\"", told[..end].escape_debug())
     }
 }
 

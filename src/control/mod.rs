@@ -147,11 +147,12 @@ impl Control {
             ControlLetter::Status { ticket } => {
                 self.ask(now, Asker { ticket, form: Form::Json }, neighbours);
             }
-            ControlLetter::Missed { id, class, missed } => {
-                if let Line::Written { left_out } = self.strangers.judge_missed(now) {
+            ControlLetter::Missed { id, class, missed } => match self.strangers.judge_missed(now) {
+                Line::Written { left_out } => {
                     self.journal.write_missed(id, class, &missed, left_out);
                 }
-            }
+                Line::LeftOut(event) => self.shared.log_lines_left_out.count(event),
+            },
             ControlLetter::Figures { worker, figures } => {
                 let outcome = self.rounds.arrived(worker, figures);
                 self.answer(now, outcome, neighbours);
@@ -372,7 +373,8 @@ mod tests {
     fn latencies_add_up_over_pages_and_a_window_holds_only_its_own() {
         let mut house = house(1);
         for (ticket, latency_ms) in [(1, 100), (2, 3)] {
-            house.hand(T0, ControlLetter::Scrape { ticket });
+            let at = T0.plus(Duration::from_secs(30 * ticket));
+            house.hand(at, ControlLetter::Scrape { ticket });
             house.answer(0, 160 * ticket, latency_ms);
             let page = house.page_text(ticket);
             assert_eq!(value(&page, SAMPLES_IN), 160.0 * ticket as f64);
@@ -393,6 +395,36 @@ mod tests {
         let texts = [1, 2, 3].map(|ticket| house.page_text(ticket));
         assert!(texts.iter().all(|text| *text == texts[0]));
         assert!(house.workers[0].take().is_none(), "the worker was asked again");
+    }
+
+    #[test]
+    fn figures_just_gathered_are_handed_out_again_without_asking_a_worker() {
+        let mut house = house(1);
+        house.hand(T0, ControlLetter::Scrape { ticket: 1 });
+        house.answer(0, 160, 1);
+        let first = house.page_text(1);
+        let soon = T0.plus(FIGURES_FRESH - Duration::from_millis(1));
+        house.hand(soon, ControlLetter::Scrape { ticket: 2 });
+        assert_eq!(house.page_text(2), first);
+        assert!(house.workers[0].take().is_none(), "the worker was asked again");
+        house.hand(T0.plus(FIGURES_FRESH), ControlLetter::Scrape { ticket: 3 });
+        house.answer(0, 320, 1);
+        assert_eq!(value(&house.page_text(3), SAMPLES_IN), 320.0);
+    }
+
+    #[test]
+    fn one_round_serves_the_exposition_text_and_the_status_page() {
+        let mut house = house(1);
+        house.hand(T0, ControlLetter::Scrape { ticket: 1 });
+        house.hand(T0, ControlLetter::Status { ticket: 2 });
+        house.answer(0, 160, 1);
+        house.page_text(1);
+        let Some(AcceptLetter::Status { ticket: 2, json: Some(json) }) = house.accept.take() else {
+            panic!("no figures for the status page");
+        };
+        let told: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(told["audio"]["twilio"]["uplink"]["samples_in"], 160);
+        assert_eq!(told["latency"]["uplink"]["count"], 1);
     }
 
     #[test]
@@ -517,7 +549,7 @@ mod tests {
         house.hand(T0, ControlLetter::Scrape { ticket: 1 });
         house.answer(0, 160, 1);
         while let Some(AcceptLetter::Drain) = house.accept.take() {}
-        house.hand(T0, ControlLetter::Scrape { ticket: 2 });
+        house.hand(T0.plus(FIGURES_FRESH), ControlLetter::Scrape { ticket: 2 });
         house.answer(0, 320, 1);
         assert_eq!(value(&house.page_text(2), SAMPLES_IN), 320.0);
     }

@@ -153,6 +153,16 @@ mod tests {
     }
 
     #[test]
+    fn a_machine_that_is_late_does_not_drown_the_log() {
+        let mut strangers = Strangers::default();
+        let lines = (0..1000).map(|_| strangers.judge_missed(Nanos::from_millis(5)));
+        let written = lines.filter(|line| matches!(line, Line::Written { .. })).count();
+        assert_eq!(written, MISSED_PER_SECOND as usize);
+        let next = strangers.judge_missed(Nanos::from_millis(1_000));
+        assert_eq!(next, Line::Written { left_out: 980 });
+    }
+
+    #[test]
     fn of_callers_who_are_joined_every_line_is_written() {
         let mut strangers = Strangers::default();
         let joined = Report::Joined { after: Duration::ZERO };

@@ -327,8 +327,7 @@ impl Page<'_> {
             text.sample("worker_calls", &[("worker", &worker.to_string())], calls);
         }
         text.family("calls_max", Kind::Gauge, "Calls there may be, in all and on one thread.");
-        for (scope, calls) in
-            [("all", process.calls_max), ("worker", process.calls_max_per_worker)]
+        for (scope, calls) in [("all", process.calls_max), ("worker", process.calls_max_per_worker)]
         {
             text.sample("calls_max", &[("scope", scope)], calls);
         }

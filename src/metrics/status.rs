@@ -143,11 +143,7 @@ impl Page<'_> {
             ("calls on one worker", count(fullest), count(process.calls_max_per_worker)),
             ("lines being dialled", count(dials), count(DIALS_AT_ONCE)),
             ("letters in the fullest box", count(queue), count(MAILBOX_LETTERS)),
-            (
-                "descriptors",
-                process.descriptors.unwrap_or(0),
-                process.descriptors_max.unwrap_or(0),
-            ),
+            ("descriptors", process.descriptors.unwrap_or(0), process.descriptors_max.unwrap_or(0)),
         ];
         let known = limits.into_iter().filter(|&(_, _, max)| max > 0);
         known.map(|(name, used, max)| json!({"name": name, "used": used, "max": max})).collect()

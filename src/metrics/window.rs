@@ -43,9 +43,8 @@ pub struct Windows {
 impl Window {
     /// Nothing measured yet.
     pub fn new(workers: usize) -> Window {
-        let turns = || {
-            Histogram::new_with_bounds(LOWEST_NS, HIGHEST_NS, 2).expect("constant bounds")
-        };
+        let turns =
+            || Histogram::new_with_bounds(LOWEST_NS, HIGHEST_NS, 2).expect("constant bounds");
         Window {
             span: Duration::ZERO,
             histograms: Box::default(),

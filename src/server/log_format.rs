@@ -19,13 +19,12 @@ use serde_json::{Map, Value};
 
 /// Keys whose values are counts or measures. All others are texts, also where they look like a
 /// number: a type must not depend on what a caller calls himself.
-const NUMBERS: [&str; 13] = [
+const NUMBERS: [&str; 12] = [
     "attempt",
     "barge_ins",
     "calls",
     "code",
     "count",
-    "cut",
     "late",
     "left_out",
     "measured",
@@ -110,18 +109,30 @@ fn typed(key: &str, value: String) -> Value {
 fn pairs(message: &str) -> (Vec<(&str, String)>, &str) {
     let mut pairs: Vec<(&str, String)> = Vec::new();
     let mut rest = message;
-    while let Some((key, value, behind)) = pair(rest) {
+    while let Some(Pair { key, value, behind, is_last }) = pair(rest) {
         if pairs.iter().any(|&(known, _)| known == key) {
             break;
         }
         pairs.push((key, value));
         rest = behind;
+        if is_last {
+            break;
+        }
     }
     (pairs, rest)
 }
 
-/// One pair at the front of `text`, and what is behind it and its space.
-fn pair(text: &str) -> Option<(&str, String, &str)> {
+/// A pair, and what is behind it and its space.
+struct Pair<'t> {
+    key: &'t str,
+    value: String,
+    behind: &'t str,
+    /// A colon ended it: behind it is a sentence.
+    is_last: bool,
+}
+
+/// The pair at the front of `text`.
+fn pair(text: &str) -> Option<Pair<'_>> {
     let (key, behind) = text.split_once('=')?;
     let is_key = !key.is_empty() && key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
     if !is_key {
@@ -131,17 +142,15 @@ fn pair(text: &str) -> Option<(&str, String, &str)> {
         Some(quoted) => unquoted(quoted)?,
         None => {
             let end = behind.find(' ').unwrap_or(behind.len());
-            // `event=draining calls=3: no more are taken`: the colon begins the sentence.
-            let value = &behind[..end];
-            let bare = value.strip_suffix(':').unwrap_or(value);
-            (bare.to_owned(), &behind[end..])
+            let end = if behind[..end].ends_with(':') { end - 1 } else { end };
+            (behind[..end].to_owned(), &behind[end..])
         }
     };
-    let behind = behind.strip_prefix(": ").unwrap_or(behind);
-    match behind.is_empty() {
-        true => Some((key, value, "")),
-        false => Some((key, value, behind.strip_prefix(' ').unwrap_or(behind))),
-    }
+    let (behind, is_last) = match behind.strip_prefix(':') {
+        Some(sentence) => (sentence, true),
+        None => (behind, false),
+    };
+    Some(Pair { key, value, behind: behind.strip_prefix(' ').unwrap_or(behind), is_last })
 }
 
 /// The value up to the closing quote, its escapes undone as `escape_debug` makes them, and what is
@@ -201,15 +210,24 @@ mod tests {
 
     #[test]
     fn pairs_become_fields_and_a_sentence_stays_a_message() {
-        let told = as_json("call=2a event=opened call_sid=\"x \\\"y\\\" \\n\" from=112 rate_hz=8000");
-        assert_eq!((&told["ts"], &told["level"]), (&"2026-11-23T16:00:00.123456Z".into(), &"WARN".into()));
+        let told =
+            as_json("call=2a event=opened call_sid=\"x \\\"y\\\" \\n\" from=112 rate_hz=8000");
+        assert_eq!(
+            (&told["ts"], &told["level"]),
+            (&"2026-11-23T10:40:00.123456Z".into(), &"WARN".into())
+        );
         assert_eq!((&told["call"], &told["event"]), (&"2a".into(), &"opened".into()));
         assert_eq!(told["fields"]["call_sid"], "x \"y\" \n");
         assert_eq!(told["fields"]["from"], "112", "a caller's name is a text");
         assert_eq!(told["fields"]["rate_hz"], 8_000);
         assert_eq!(told["message"], Value::Null);
         let told = as_json("event=draining calls=3: no more are taken");
-        assert_eq!((&told["fields"]["calls"], &told["message"]), (&3.into(), &"no more are taken".into()));
+        assert_eq!(
+            (&told["fields"]["calls"], &told["message"]),
+            (&3.into(), &"no more are taken".into())
+        );
+        let told = as_json("call=2a event=no_line after_ms=5: event=opened (says the model)");
+        assert_eq!(told["message"], "event=opened (says the model)");
         let told = as_json("listening on 127.0.0.1:8080");
         assert_eq!(told["message"], "listening on 127.0.0.1:8080");
         assert_eq!((&told["event"], &told["fields"]), (&Value::Null, &Value::Null));
@@ -227,7 +245,7 @@ mod tests {
         let line = as_text("event=x\nlevel=ERROR\u{1b}[2J\u{2028}");
         assert_eq!(
             line,
-            "2026-11-23T16:00:00.123Z INFO  web event=x\\nlevel=ERROR\\u{1b}[2J\\u{2028}\n"
+            "2026-11-23T10:40:00.123Z INFO  web event=x\\nlevel=ERROR\\u{1b}[2J\\u{2028}\n"
         );
     }
 

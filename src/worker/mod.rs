@@ -207,8 +207,7 @@ impl Worker {
 
     fn wait_for_events(&mut self) -> io::Result<()> {
         let is_asked = self.survey.as_ref().is_some_and(|survey| survey.is_urgent);
-        let at_once =
-            !self.again.is_empty() || self.mailbox.len_letters() > 0 || is_asked;
+        let at_once = !self.again.is_empty() || self.mailbox.len_letters() > 0 || is_asked;
         let timeout = if at_once {
             Some(Duration::ZERO)
         } else {

@@ -7,6 +7,7 @@
 
 mod chromium;
 mod sound;
+mod status;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
