@@ -389,11 +389,4 @@ mod tests {
         assert_eq!(tried(false), "https://h/incoming?… https://h:443/x (2 in all)");
         assert_eq!(tried(true), "https://h/incoming?From=%2B1800 https://h:443/x (2 in all)");
     }
-
-    #[test]
-    fn a_strangers_text_stays_on_its_line() {
-        let shown = Told("CA1\r\n\u{1b}[31mERROR").to_string();
-        assert_eq!(shown, "CA1\\r\\n\\u{1b}[31mERROR");
-        assert_eq!(Told(&"x".repeat(500)).to_string().len(), 80);
-    }
 }

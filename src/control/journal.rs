@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use log::Level;
 
-#[cfg(any(doc, test))]
+#[cfg(doc)]
 use crate::call::VALUE_MAX_CHARS;
 use crate::call::session::Cause;
 use crate::call::{CallId, Class, Ending, LineFault, Refusal, Report, Told, shown_digits};
@@ -249,13 +249,6 @@ mod tests {
         let line = OPEN.line(ID, &opened("x\nlevel=ERROR \"y\" \u{1b}[2J"));
         assert!(!line.contains(['\n', '\u{1b}']), "{line}");
         assert!(line.contains(r#" from="x\nlevel=ERROR \"y\" \u{1b}[2J" "#), "{line}");
-    }
-
-    #[test]
-    fn a_long_value_is_cut_between_two_characters() {
-        let long = "\u{fc}".repeat(VALUE_MAX_CHARS + 1);
-        let line = OPEN.line(ID, &opened(&long));
-        assert!(line.contains(&format!("\"{}...\"", "\u{fc}".repeat(VALUE_MAX_CHARS))), "{line}");
     }
 
     #[test]
