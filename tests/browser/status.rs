@@ -74,7 +74,7 @@ fn the_status_page_moves_while_calls_are_made() {
     browser.wait_until("window.asked > 5");
 
     for (name, size, theme) in [
-        ("status-light", (1280, 1500), "light"),
+        ("status-light", (1280, 2600), "light"),
         ("status-dark", (1280, 1500), "dark"),
         ("status-phone", (390, 1400), "light"),
         ("status-phone-dark", (390, 1400), "dark"),

@@ -106,11 +106,10 @@ function canvas(label) {
   });
 }
 
-/// A bound for an axis that is easy to read: 1, 2 or 5 times a power of ten.
+/// A bound for an axis whose half is easy to read, too: 2, 4 or 10 times a power of ten.
 function ceiling(value) {
-  if (!(value > 0)) return 1;
-  const power = 10 ** Math.floor(Math.log10(value));
-  return power * [1, 2, 5, 10].find((step) => step * power >= value);
+  const power = 10 ** Math.floor(Math.log10(Math.max(1, value)));
+  return power * [2, 4, 10].find((step) => step * power >= value);
 }
 
 /// Lines over the last minutes, and a table of what they are now, on average and at most.
@@ -180,6 +179,7 @@ class Latencies {
     this.svg = canvas(name);
     this.table = table(`${name}, last seconds`, ["", ""]);
     this.table.tHead.hidden = true;
+    this.table.caption.className = "unseen";
     this.many = make("small");
     this.element = make("div", { class: "stage" },
       make("h3", { title: meaning }, `${name} `, this.many), this.svg, this.table);
@@ -240,6 +240,9 @@ const STAGES = {
   loop: "one turn of a media thread's loop",
 };
 
+/// In the order of a call's life.
+const STATES = ["opening", "waiting", "live", "swapping", "leaving", "over", "copy"];
+
 /// Every card is made once, and shows each set of figures it is given: the newest, the one before.
 function cards() {
   const tile = (name) => {
@@ -272,7 +275,9 @@ function cards() {
       }
       memory.value.textContent = bytes(now.process.resident_bytes);
       lines.add([...of("active"), now.model.open]);
-      const names = Object.keys(now.calls.twilio.states);
+      const known = Object.keys(now.calls.twilio.states);
+      const names = STATES.filter((name) => known.includes(name));
+      names.push(...known.filter((name) => !names.includes(name)));
       const state = (name) => [words(name), ...of("states").map((each) => count(each[name]))];
       fill(states, [
         ...names.map(state),
@@ -286,7 +291,9 @@ function cards() {
     const lines = new Lines("Audio messages a second", count,
       [["uplink", "up"], ["downlink", "down"]]);
     const account = table("Samples since the start", ["", "in", "out", "dropped", "queued", ""]);
-    card("Frames", lines.element, scroll(account));
+    const dropped = table("Samples dropped", ["why", "uplink", "downlink"]);
+    const rings = make("p", { class: "note" });
+    card("Frames", lines.element, scroll(account), scroll(dropped), rings);
     add((now, before, seconds) => {
       const flows = (figures, way) => Object.values(figures.audio).map((each) => each[way]);
       const out = (figures, way) => sum(flows(figures, way).map((flow) => flow.messages_out));
@@ -301,6 +308,21 @@ function cards() {
           return [`${each} ${way}`, count(taken), count(flow.samples_out), count(dropped),
             count(flow.queued), make("span", { class: word[0] }, word[1])];
         })));
+    });
+    add((now) => {
+      const whys = {};
+      for (const each of Object.values(now.audio)) {
+        ["uplink", "downlink"].forEach((way, at) => {
+          for (const [why, many] of Object.entries(each[way].dropped)) {
+            (whys[why] ??= [0, 0])[at] += many;
+          }
+        });
+      }
+      const rows = Object.entries(whys).sort(([, a], [, b]) => sum(b) - sum(a));
+      fill(dropped, rows.map(([why, ways]) => [words(why), ...ways.map(count)]), "none");
+      const { uplink, downlink } = now.ring_high_water_ms;
+      rings.textContent = `Most that ever waited in a call: ${time(uplink * 1e3)} up, `
+        + `${time(downlink * 1e3)} down.`;
     });
   }
   {
@@ -338,26 +360,6 @@ function cards() {
         min: 0, max, value: Math.min(used, max), low: max * 0.7, high: max * 0.9, optimum: 0,
         "aria-label": `${name}: ${short.format((used / max) * 100)} %`,
       })])));
-  }
-  {
-    const dropped = table("Samples dropped", ["why", "uplink", "downlink"]);
-    const rings = make("p", { class: "note" });
-    card("Drops", scroll(dropped), rings);
-    add((now) => {
-      const whys = {};
-      for (const each of Object.values(now.audio)) {
-        ["uplink", "downlink"].forEach((way, at) => {
-          for (const [why, many] of Object.entries(each[way].dropped)) {
-            (whys[why] ??= [0, 0])[at] += many;
-          }
-        });
-      }
-      const rows = Object.entries(whys).sort(([, a], [, b]) => sum(b) - sum(a));
-      fill(dropped, rows.map(([why, ways]) => [words(why), ...ways.map(count)]), "none");
-      const { uplink, downlink } = now.ring_high_water_ms;
-      rings.textContent = `Most that ever waited in a call: ${time(uplink * 1e3)} up, `
-        + `${time(downlink * 1e3)} down.`;
-    });
   }
   {
     const sessions = table("Connections", ["", "now"]);
