@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tungstenite::Message;
@@ -48,6 +49,7 @@ impl Relay {
             .env("VOCARIS_ADMIN_TOKEN", ADMIN_TOKEN)
             .env("VOCARIS_WEB_TOKENS", WEB_TOKEN)
             .env("VOCARIS_LOG_FORMAT", format)
+            .env("VOCARIS_LOG_SLO_SETUP", "1ms")
             .env("TWILIO_AUTH_TOKEN", AUTH_TOKEN)
             .env("GEMINI_API_KEY", API_KEY)
             .env("RUST_LOG", "trace")
@@ -70,6 +72,11 @@ impl Relay {
 
     /// The status of one request.
     fn ask(&self, head: &str, body: &str) -> u16 {
+        self.fetch(head, body)[9..12].parse().unwrap()
+    }
+
+    /// The answer to one request.
+    fn fetch(&self, head: &str, body: &str) -> String {
         let mut socket = TcpStream::connect(&self.address).unwrap();
         let length = body.len();
         let request = format!(
@@ -78,7 +85,7 @@ impl Relay {
         socket.write_all(request.as_bytes()).unwrap();
         let mut answer = String::new();
         socket.read_to_string(&mut answer).unwrap();
-        answer[9..12].parse().unwrap()
+        answer
     }
 
     /// A WebSocket on which these messages are said, until the relay closes it.
@@ -108,6 +115,29 @@ fn model() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     std::thread::spawn(move || listener.incoming().for_each(drop));
+    port
+}
+
+/// A model that is ready five milliseconds after it was asked, and says nothing.
+fn late_model() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let answer = |socket: TcpStream| {
+        let mut session = tungstenite::accept(socket).unwrap();
+        let _ = session.read();
+        let asked = Instant::now();
+        while asked.elapsed() < Duration::from_millis(5) {
+            std::thread::yield_now();
+        }
+        let _ = session.send(Message::text(r#"{"setupComplete":{}}"#));
+        while session.read().is_ok() {}
+    };
+    std::thread::spawn(move || {
+        listener
+            .incoming()
+            .flatten()
+            .for_each(|socket| drop(std::thread::spawn(move || answer(socket))));
+    });
     port
 }
 
@@ -194,6 +224,30 @@ fn every_line_for_machines_is_an_object_with_its_call_and_no_secret() {
     let told = &of("twilio", "webhook")[0]["fields"]["call_sid"];
     assert_eq!(told.as_str().unwrap(), &HOSTILE[..told.as_str().unwrap().len()]);
     assert!(!of("twilio", "stream_error").is_empty() && !of("web", "refused").is_empty(), "{log}");
+}
+
+#[test]
+fn a_call_whose_model_was_late_is_named_and_counted_once() {
+    let relay = Relay::start("log-slo", "json", late_model());
+    let url = format!("ws://{}/web", relay.address);
+    let (mut call, _) = tungstenite::connect(url).unwrap();
+    let hello = json!({"type": "hello", "token": WEB_TOKEN});
+    call.send(Message::text(hello.to_string())).unwrap();
+    let ready: Value = serde_json::from_str(call.read().unwrap().to_text().unwrap()).unwrap();
+    assert_eq!(ready["type"], "ready");
+    call.close(None).unwrap();
+    while call.read().is_ok() {}
+    let head = format!("GET /metrics HTTP/1.1\r\nAuthorization: Bearer {ADMIN_TOKEN}\r\n");
+    let page = relay.fetch(&head, "");
+    assert!(page.contains("vocaris_slo_missed_total{class=\"web\",stage=\"setup\"} 1\n"), "{page}");
+    let log = relay.stop();
+    let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let missed: Vec<Value> = lines.filter(|line| line["event"] == "slo_missed").collect();
+    assert_eq!(missed.len(), 1, "{log}");
+    let fields = &missed[0]["fields"];
+    assert_eq!((&missed[0]["call"], &missed[0]["target"]), (&ready["call"], &"web".into()));
+    assert_eq!((&fields["stage"], &fields["bound_ms"]), (&"setup".into(), &1.into()));
+    assert!(fields["worst_ms"].as_u64() >= Some(5), "{fields}");
 }
 
 #[test]

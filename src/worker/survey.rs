@@ -15,9 +15,9 @@ use super::{Slot, class_of};
 use crate::call::{Class, Tally};
 use crate::metrics::Figures;
 
-/// Slots looked at in one turn: some ten microseconds of work. The rest is looked at in the next
-/// turns, which then come at once.
-pub(super) const SLOTS_PER_TURN: usize = 64;
+/// Slots looked at in one turn: half a microsecond each, some of them more where the call's memory
+/// is cold. The rest is looked at in the next turns, which then come at once.
+pub(super) const SLOTS_PER_TURN: usize = 32;
 
 /// A survey under way.
 pub(super) struct Survey {
