@@ -17,6 +17,7 @@
 //! | `status` | the operator's page, who may read it; health and readiness |
 //! | `limiter` | log lines that strangers can cause |
 //! | `guests` | calls promised, arriving, let in |
+//! | `comeback` | callers whose connection was lost, and who come back |
 //! | `secrets` | bearer tokens |
 //! | `client` | where a request comes from, behind proxies |
 //! | `admission`, `endings`, `origin` | who is let in, what follows a call, where we are reached |
@@ -41,6 +42,7 @@ mod admission;
 mod answer;
 mod carrier;
 mod client;
+mod comeback;
 mod connection;
 mod date;
 mod desk;
