@@ -31,6 +31,7 @@ use crate::clock::Clock;
 use crate::config::{Config, SignatureMode};
 use crate::control::appointments::feed::Feed;
 use crate::control::appointments::{Appointments, StoreError};
+use crate::control::certificates::{self, Certificates};
 use crate::control::tools::Tools;
 use crate::control::{self, Control};
 use crate::demo::{self, Demo};
@@ -41,6 +42,7 @@ use crate::mail::{
     TranscriptLetter, WorkerLetter,
 };
 use crate::metrics::{Build, Figures, Shared};
+use crate::net::{TlsServer, TlsServerError};
 use crate::record::{Recordings, Transcripts};
 use crate::worker::{self, Worker};
 use log_lines::LogLines;
@@ -76,6 +78,8 @@ pub enum StartError {
     },
     /// The model cannot be dialled with this configuration.
     Dial(DialError),
+    /// TLS cannot be offered.
+    Tls(TlsServerError),
     /// The demo agent cannot be started.
     Demo(io::Error),
     /// A directory for what is kept of calls cannot be made.
@@ -103,6 +107,7 @@ impl fmt::Display for StartError {
                 write!(f, "cannot listen on {address} ({key}): {error}")
             }
             StartError::Dial(error) => write!(f, "cannot dial the model: {error}"),
+            StartError::Tls(error) => write!(f, "cannot offer TLS: {error}"),
             StartError::Demo(error) => write!(f, "cannot start the demo agent: {error}"),
             StartError::Directory { directory, error } => {
                 write!(f, "cannot keep files in {}: {error}", directory.display())
@@ -168,7 +173,8 @@ impl Server {
         let pins = pins(config.server.pin, count, cores);
         let (threads, figures) = start_threads(rooms, &posts, &load, pins)?;
         let drain_timeout = config.server.drain_timeout;
-        Ok(Running { local_addr, load, posts, figures, drain_timeout, threads, demo })
+        let is_tls = !config.server.tls.is_empty();
+        Ok(Running { local_addr, is_tls, load, posts, figures, drain_timeout, threads, demo })
     }
 }
 
@@ -221,15 +227,18 @@ fn build_rooms(
         .map_err(StartError::Thread)?
         .into_iter()
         .unzip();
+    let tls = tls(config)?;
     let (accept, accept_post) = Accept::bind(config.clone(), clock, load.clone(), shared.clone())
         .map_err(|BindError { key, address, error }| {
         StartError::Listen { key, address, error }
     })?;
+    let accept = accept.with_tls(tls.clone());
     let (dial, dial_post) =
         Dial::new(config.clone(), clock, shared.clone()).map_err(StartError::Dial)?;
     let (tools, tools_post) = Tools::new(config.clone(), clock);
     let redact = config.log.redact_numbers;
     let (control, control_post) = Control::new(count, clock, shared.clone(), build, redact);
+    let control = control.with_certificates(tls.map(|tls| Certificates::new(tls, shared.clone())));
     let (tapes, tapes_post) = build_recordings(config, clock, kernels, shared)?.unzip();
     let (transcripts, transcripts_post) = build_transcripts(config, clock, shared)?.unzip();
     let (calendar, calendar_post) = calendar(config)?.unzip();
@@ -245,6 +254,13 @@ fn build_rooms(
         calendar: calendar_post,
     };
     Ok((rooms, posts))
+}
+
+/// TLS on the listening side, where there are certificates.
+fn tls(config: &Config) -> Result<Option<Arc<TlsServer>>, StartError> {
+    let files = &config.server.tls;
+    let tls = (!files.is_empty()).then(|| TlsServer::new(files, certificates::now_unix()));
+    tls.transpose().map(|tls| tls.map(Arc::new)).map_err(StartError::Tls)
 }
 
 /// The room that records, where calls are recorded.
@@ -341,6 +357,8 @@ fn start_threads(
 #[derive(Debug)]
 pub struct Running {
     local_addr: SocketAddr,
+    /// Whether it speaks TLS there.
+    is_tls: bool,
     load: Arc<Load>,
     posts: Posts,
     /// The totals, once the control thread has ended.
@@ -559,10 +577,11 @@ fn announce(running: &Running) {
     let address = running.local_addr;
     if running.is_demo() {
         let is_here = address.ip().is_unspecified() || address.ip().is_loopback();
+        let scheme = if running.is_tls { "https" } else { "http" };
         let host = if is_here { "localhost".to_owned() } else { address.ip().to_string() };
         print(format_args!(
             "This is a demo: no GEMINI_API_KEY is set, so the embedded agent answers and repeats \
-             what it hears.\nTalk to it on http://{host}:{}\n",
+             what it hears.\nTalk to it on {scheme}://{host}:{}\n",
             address.port()
         ));
     }

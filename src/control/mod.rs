@@ -1,12 +1,14 @@
 //! The control thread: log lines and figures, off the media path.
 //!
 //! In:       reports of calls, requests for the figures page, workers' figures.
-//! Out:      log lines; pages, by mail to the accept thread; the totals when it stops.
+//! Out:      log lines; pages, by mail to the accept thread; certificates read again; the totals
+//!           when it stops.
 //! Bounds:   [`MAILBOX_LETTERS`] letters waiting, [`FIGURES_WAITING_MAX`] page requests waiting,
 //!           [`FIGURES_TIMEOUT`] for the workers' answers.
 //! Not here: what the page says (`metrics::exposition`), counting (`worker`), sockets.
 
 pub mod appointments;
+pub mod certificates;
 pub mod journal;
 pub mod rounds;
 mod strangers;
@@ -24,6 +26,7 @@ use crate::mail::{
     AcceptLetter, ControlLetter, Mailbox, Postbox, WorkerLetter, mailbox_without_bell,
 };
 use crate::metrics::{Build, Figures, Histograms, Page, Process, Shared};
+use certificates::Certificates;
 use journal::Journal;
 use rounds::{Outcome, Rounds};
 use strangers::{Line, Strangers};
@@ -41,6 +44,8 @@ pub struct Control {
     rounds: Rounds,
     shared: Arc<Shared>,
     build: Build,
+    /// Of the listening side, where it has any.
+    certificates: Option<Certificates>,
     /// Asked to stop: it does so when every worker has, or at this time.
     stopping: Option<Nanos>,
 }
@@ -72,9 +77,16 @@ impl Control {
             rounds: Rounds::new(workers),
             shared,
             build,
+            certificates: None,
             stopping: None,
         };
         (control, postbox)
+    }
+
+    /// Sees to these certificates as well.
+    #[must_use]
+    pub fn with_certificates(self, certificates: Option<Certificates>) -> Control {
+        Control { certificates, ..self }
     }
 
     /// Reads letters until it is asked to stop and every worker has stopped, or has had
@@ -98,7 +110,8 @@ impl Control {
     }
 
     fn next_timeout(&self) -> Nanos {
-        self.rounds.next_timeout().min(self.stopping.unwrap_or(Nanos::NEVER))
+        let look = self.certificates.as_ref().map_or(Nanos::NEVER, Certificates::next_look);
+        self.rounds.next_timeout().min(self.stopping.unwrap_or(Nanos::NEVER)).min(look)
     }
 
     fn handle_letter(&mut self, now: Nanos, letter: ControlLetter, neighbours: &Neighbours) {
@@ -135,6 +148,9 @@ impl Control {
         }
         if self.stopping.is_some_and(|at| at <= now) {
             self.rounds.stop_waiting();
+        }
+        if let Some(certificates) = self.certificates.as_mut().filter(|c| c.next_look() <= now) {
+            certificates.look(now);
         }
     }
 

@@ -5,6 +5,7 @@ pub mod figures;
 pub mod quota;
 pub mod record;
 pub mod shared;
+pub mod tls;
 pub mod tools;
 
 pub use exposition::{Build, Page, Process};
@@ -12,4 +13,5 @@ pub use figures::{Figures, Histograms, Stage};
 pub use quota::Quota;
 pub use record::{Discarded, Kept};
 pub use shared::{Labelled, Shared};
+pub use tls::TlsCounts;
 pub use tools::{ToolCount, ToolCounts};

@@ -515,10 +515,12 @@ impl Slot {
     fn drop_finished_legs(&mut self) {
         let Slot { call, phone, agent, .. } = self;
         if !call.needs_phone() && call.phone_output().is_empty() {
-            phone.take_if(|phone| phone.has_sent_all() || call.has_given_up());
+            let done = phone.take_if(|phone| phone.has_sent_all() || call.has_given_up());
+            done.map(Connection::close);
         }
         if !call.needs_agent() && call.agent_output().is_empty() {
-            agent.take_if(|agent| agent.has_sent_all() || call.has_given_up_agent());
+            let done = agent.take_if(|agent| agent.has_sent_all() || call.has_given_up_agent());
+            done.map(Connection::close);
         }
     }
 }
@@ -550,7 +552,7 @@ fn receive_leg(
         used
     });
     if brought == Brought::End {
-        *socket = None;
+        socket.take().map(Connection::close);
         guard(call, now, |call| match leg {
             Leg::Phone => call.handle_phone_gone(now),
             Leg::Agent => call.handle_agent_gone(now),

@@ -214,7 +214,7 @@ fn serve_bytes(answer: &'static [u8]) -> ModelUrl {
 
 /// Bytes of a line, those it came with first.
 fn read_line(line: Line, bytes: usize) -> Vec<u8> {
-    let Stream::Plain(socket) = line.socket else { panic!("a line in clear") };
+    let socket = line.socket.into_plain().expect("a line in clear");
     let mut socket = TcpStream::from(socket);
     socket.set_nonblocking(false).unwrap();
     let mut read = line.unread;
