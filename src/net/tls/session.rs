@@ -195,7 +195,9 @@ pub fn fault_label(error: &io::Error) -> Option<&'static str> {
         Error::DecryptError => "bad_record",
         Error::PeerIncompatible(PeerIncompatible::Tls12NotOffered)
         | Error::PeerIncompatible(PeerIncompatible::Tls12NotOfferedOrEnabled)
-        | Error::PeerIncompatible(PeerIncompatible::SupportedVersionsExtensionRequired) => {
+        | Error::PeerIncompatible(PeerIncompatible::SupportedVersionsExtensionRequired)
+        // TLS 1.2 brought this extension.
+        | Error::PeerIncompatible(PeerIncompatible::SignatureAlgorithmsExtensionRequired) => {
             "old_version"
         }
         Error::PeerIncompatible(_) => "nothing_in_common",
