@@ -353,10 +353,15 @@ fn a_client_that_wants_another_protocol_or_sends_garbage_is_told_so() {
     until(|| edge.faults("no_http_1_1") == 1);
     // Something that only begins like TLS.
     let mut socket = Client { socket: edge.connect(), unread: Vec::new() };
-    socket.send([22, 3, 1, 0, 5, 1, 2, 3, 4, 5]);
+    socket.send([22, 3, 1, 0, 5, 1, 0, 0, 1, 0]);
     while socket.read() {}
     assert_eq!(socket.unread.first(), Some(&21));
     until(|| edge.faults("bad_message") == 1);
+    // A hello that says to be of 8 MB.
+    let mut socket = Client { socket: edge.connect(), unread: Vec::new() };
+    socket.send([22, 3, 1, 0, 5, 1, 0x7f, 0xff, 0xff, 0]);
+    while socket.read() {}
+    until(|| edge.faults("bad_message") == 2);
 }
 
 #[test]
