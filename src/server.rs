@@ -168,13 +168,13 @@ impl Server {
         );
         let config = Arc::new(config);
         let load = Arc::new(Load::new(count));
-        let (rooms, posts) = build_rooms(&config, count, &load, &shared)?;
+        let tls = tls(&config)?;
+        let (rooms, posts) = build_rooms(&config, count, &load, &shared, tls.clone())?;
         let local_addr = rooms.accept.local_addr();
         let pins = pins(config.server.pin, count, cores);
         let (threads, figures) = start_threads(rooms, &posts, &load, pins)?;
         let drain_timeout = config.server.drain_timeout;
-        let is_tls = !config.server.tls.is_empty();
-        Ok(Running { local_addr, is_tls, load, posts, figures, drain_timeout, threads, demo })
+        Ok(Running { local_addr, tls, shared, load, posts, figures, drain_timeout, threads, demo })
     }
 }
 
@@ -210,6 +210,7 @@ fn build_rooms(
     count: usize,
     load: &Arc<Load>,
     shared: &Arc<Shared>,
+    tls: Option<Arc<TlsServer>>,
 ) -> Result<(Rooms, Posts), StartError> {
     let clock = Clock::start();
     let settings = call::Settings::from(&**config);
@@ -227,7 +228,6 @@ fn build_rooms(
         .map_err(StartError::Thread)?
         .into_iter()
         .unzip();
-    let tls = tls(config)?;
     let (accept, accept_post) = Accept::bind(config.clone(), clock, load.clone(), shared.clone())
         .map_err(|BindError { key, address, error }| {
         StartError::Listen { key, address, error }
@@ -357,8 +357,9 @@ fn start_threads(
 #[derive(Debug)]
 pub struct Running {
     local_addr: SocketAddr,
-    /// Whether it speaks TLS there.
-    is_tls: bool,
+    /// TLS there, if it speaks it.
+    tls: Option<Arc<TlsServer>>,
+    shared: Arc<Shared>,
     load: Arc<Load>,
     posts: Posts,
     /// The totals, once the control thread has ended.
@@ -390,6 +391,15 @@ impl Running {
     /// Whether the demo agent answers.
     pub fn is_demo(&self) -> bool {
         self.demo.is_some()
+    }
+
+    /// Reads the certificates of the listening side again, where there are any. Connections that go
+    /// on keep what they began with. What comes of it is logged and counted.
+    ///
+    /// # Errors
+    /// What is wrong with the files; then nothing changes.
+    pub fn reload_certificates(&self) -> Result<(), TlsServerError> {
+        self.tls.as_ref().map_or(Ok(()), |tls| certificates::reload(tls, &self.shared))
     }
 
     /// Takes no more calls, lets those that go on end by themselves for `server.drain_timeout`,
@@ -577,7 +587,7 @@ fn announce(running: &Running) {
     let address = running.local_addr;
     if running.is_demo() {
         let is_here = address.ip().is_unspecified() || address.ip().is_loopback();
-        let scheme = if running.is_tls { "https" } else { "http" };
+        let scheme = if running.tls.is_some() { "https" } else { "http" };
         let host = if is_here { "localhost".to_owned() } else { address.ip().to_string() };
         print(format_args!(
             "This is a demo: no GEMINI_API_KEY is set, so the embedded agent answers and repeats \
