@@ -27,7 +27,7 @@ pub(crate) const ALL: [(&str, Body); 12] = [
     ("http_request", http::request),
     ("http_answer", http::answer),
     ("ws", websocket::either_role),
-    ("json", json::both_readers),
+    ("json", json),
     ("twilio", messages::twilio),
     ("browser", messages::browser),
     ("gemini", messages::gemini),
@@ -37,6 +37,12 @@ pub(crate) const ALL: [(&str, Body); 12] = [
     ("config", webhook::config),
     ("proxy", proxy::header),
 ];
+
+fn json(bytes: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        json::agree(text);
+    }
+}
 
 /// Runs the target of this name.
 ///
