@@ -1,7 +1,7 @@
 //! TLS: to the model as client, from carriers and browsers as server. Only here rustls is named.
 //!
-//! TLS 1.2 and 1.3, session tickets on, AES-128-GCM first (the provider's own order puts AES-256
-//! before it).
+//! TLS 1.2 and 1.3, session tickets on, as client AES-128-GCM first (the provider's own order puts
+//! AES-256 before it).
 //! Bounds:   one record of at most 16 KiB is encrypted and not yet with the kernel.
 //!
 //! | file | what it holds |

@@ -515,12 +515,13 @@ impl Slot {
     fn drop_finished_legs(&mut self) {
         let Slot { call, phone, agent, .. } = self;
         if !call.needs_phone() && call.phone_output().is_empty() {
-            let done = phone.take_if(|phone| phone.has_sent_all() || call.has_given_up());
-            done.map(Connection::close);
+            let is_done = |phone: &mut Connection| phone.has_sent_all() || call.has_given_up();
+            phone.take_if(is_done).into_iter().for_each(Connection::close);
         }
         if !call.needs_agent() && call.agent_output().is_empty() {
-            let done = agent.take_if(|agent| agent.has_sent_all() || call.has_given_up_agent());
-            done.map(Connection::close);
+            let is_done =
+                |agent: &mut Connection| agent.has_sent_all() || call.has_given_up_agent();
+            agent.take_if(is_done).into_iter().for_each(Connection::close);
         }
     }
 }
@@ -552,7 +553,7 @@ fn receive_leg(
         used
     });
     if brought == Brought::End {
-        socket.take().map(Connection::close);
+        socket.take().into_iter().for_each(Connection::close);
         guard(call, now, |call| match leg {
             Leg::Phone => call.handle_phone_gone(now),
             Leg::Agent => call.handle_agent_gone(now),

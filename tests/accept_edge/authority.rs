@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
+use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{
@@ -45,7 +46,11 @@ impl Authority {
 
     /// A certificate for these hosts, in files called `name`, valid from 2001 to the end of `until`.
     pub(crate) fn issue(&self, name: &str, hosts: &[&str], until: i32) -> Issued {
-        let key = KeyPair::generate().unwrap();
+        self.issue_for(KeyPair::generate().unwrap(), name, hosts, until)
+    }
+
+    /// The same for this key.
+    pub(crate) fn issue_for(&self, key: KeyPair, name: &str, hosts: &[&str], until: i32) -> Issued {
         let hosts: Vec<String> = hosts.iter().map(|&host| host.to_owned()).collect();
         let mut params = CertificateParams::new(hosts).unwrap();
         params.not_before = date_time_ymd(2001, 1, 1);
@@ -66,9 +71,19 @@ impl Authority {
         versions: &[&'static SupportedProtocolVersion],
         protocols: &[&str],
     ) -> Arc<ClientConfig> {
+        self.clients_with(default_provider(), versions, protocols)
+    }
+
+    /// The same with these ciphers.
+    pub(crate) fn clients_with(
+        &self,
+        provider: CryptoProvider,
+        versions: &[&'static SupportedProtocolVersion],
+        protocols: &[&str],
+    ) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
         roots.add(self.certificate.clone()).unwrap();
-        let mut config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+        let mut config = ClientConfig::builder_with_provider(Arc::new(provider))
             .with_protocol_versions(versions)
             .unwrap()
             .with_root_certificates(roots)

@@ -6,9 +6,12 @@ use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use rcgen::{KeyPair, PKCS_RSA_SHA256, RsaKeySize};
+use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::version::{TLS12, TLS13};
 use rustls::{
-    AlertDescription, ClientConfig, ClientConnection, Error, HandshakeKind, ProtocolVersion,
+    AlertDescription, CipherSuite, ClientConfig, ClientConnection, Error, HandshakeKind,
+    ProtocolVersion,
 };
 use vocaris::accept::Deadlines;
 use vocaris::config::{CertificateFiles, Config, Networks, ProxyProtocol};
@@ -164,6 +167,28 @@ fn a_client_gets_the_certificate_of_the_host_he_names() {
         assert_eq!(shown(host), place, "{host}");
     }
     until(|| relay.shared.tls.faults.of("alert") == 2);
+}
+
+#[test]
+fn one_host_may_have_a_certificate_of_each_kind_of_key() {
+    let edge = Edge::start();
+    let rsa_only = || {
+        let mut provider = default_provider();
+        let suite = CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256;
+        provider.cipher_suites.retain(|known| known.suite() == suite);
+        edge.client(&edge.authority.clients_with(provider, &[&TLS12], &[]))
+    };
+    // There is none with such a key.
+    let refused = Error::AlertReceived(AlertDescription::HandshakeFailure);
+    assert_eq!(failure(&mut rsa_only(), get("/healthz").as_bytes()), refused);
+    until(|| edge.faults("nothing_in_common") == 1);
+    let key = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048).unwrap();
+    let rsa = edge.authority.issue_for(key, "rsa", &HOSTS, 2100);
+    edge.tls.replace(&[edge.issued.files.clone(), rsa.files], now_unix()).unwrap();
+    for (mut client, der) in [(rsa_only(), rsa.der), (edge.any_client(), edge.issued.der.clone())] {
+        assert_eq!(ask(&mut client, "/healthz"), 200);
+        assert_eq!(client.socket.conn.peer_certificates().unwrap()[0], der);
+    }
 }
 
 #[test]

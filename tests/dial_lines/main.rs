@@ -24,7 +24,6 @@ use vocaris::mail::{
     CallKey, DialLetter, Line, Mailbox, Postbox, WorkerLetter, mailbox_without_bell,
 };
 use vocaris::metrics::Shared;
-use vocaris::net::Stream;
 
 /// Longer than any test takes.
 const LONG: Duration = Duration::from_secs(60);

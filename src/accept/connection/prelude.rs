@@ -68,7 +68,10 @@ impl Connection {
                 context.desk.shared.connections.count(label);
                 if let Some(left_out) = context.desk.limiters.proxies.may_speak(context.now) {
                     let peer = self.peer;
-                    log::warn!("event={label} peer={peer}: server.proxy_protocol{left_out}");
+                    log::warn!(
+                        "event={label} peer={peer}: not what server.proxy_protocol asks for\
+                         {left_out}"
+                    );
                 }
                 return Step::Over(End::Closed);
             }

@@ -7,8 +7,9 @@
 //!           and the issuer himself.
 //!
 //! A client that names a host gets the first certificate that bears this very name, else the first
-//! with a wildcard for it, else, as a client that names none, the first of all; each time only if
-//! he knows its kind of key, so that one name can have an ECDSA and an RSA certificate.
+//! with a wildcard for it, else, as a client that names none, the first of all. Those with a kind of
+//! key that he does not know are passed over, so that one name can have an ECDSA and an RSA
+//! certificate.
 
 use std::fmt;
 use std::fs;
@@ -192,7 +193,9 @@ impl ResolvesServerCert for Certificates {
         let host = hello.server_name();
         let schemes = hello.signature_schemes();
         let known = |entry: &Entry| entry.key.key.choose_scheme(schemes).is_some();
-        self.best(host, known).map(|entry| entry.key.clone())
+        // With one whose key he does not know, rustls tells him what is not in common.
+        let best = self.best(host, known).or_else(|| self.best(host, |_| true));
+        best.map(|entry| entry.key.clone())
     }
 }
 
