@@ -1,5 +1,5 @@
-//! The whole relay with TLS of its own: calls while its certificate is renewed, what it shows of it,
-//! what it says where it cannot.
+//! The whole relay with TLS of its own: calls while its certificate is renewed, what it shows of
+//! it, what it says where it cannot.
 
 #[path = "accept_edge/authority.rs"]
 mod authority;

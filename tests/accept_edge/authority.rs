@@ -44,7 +44,7 @@ impl Authority {
         Authority { issuer: Issuer::new(params, key), certificate, directory }
     }
 
-    /// A certificate for these hosts, in files called `name`, valid from 2001 to the end of `until`.
+    /// A certificate for these hosts in files called `name`, valid from 2001 to the end of `until`.
     pub(crate) fn issue(&self, name: &str, hosts: &[&str], until: i32) -> Issued {
         self.issue_for(KeyPair::generate().unwrap(), name, hosts, until)
     }

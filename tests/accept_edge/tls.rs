@@ -83,7 +83,7 @@ fn ask(client: &mut Client<Secured>, path: &str) -> u16 {
     client.response().status
 }
 
-/// What TLS failed for, on the client's side, at the latest when he reads what `bytes` are answered.
+/// What TLS failed for on the client's side, at the latest when he reads what answers `bytes`.
 fn failure(client: &mut Client<Secured>, bytes: &[u8]) -> Error {
     let sent = client.socket.write_all(bytes);
     let why = sent.and_then(|()| client.socket.read(&mut [0; 64])).unwrap_err();

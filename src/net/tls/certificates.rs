@@ -7,8 +7,8 @@
 //!           and the issuer himself.
 //!
 //! A client that names a host gets the first certificate that bears this very name, else the first
-//! with a wildcard for it, else, as a client that names none, the first of all. Those with a kind of
-//! key that he does not know are passed over, so that one name can have an ECDSA and an RSA
+//! with a wildcard for it, else, as a client that names none, the first of all. Those with a kind
+//! of key that he does not know are passed over, so that one name can have an ECDSA and an RSA
 //! certificate.
 
 use std::fmt;

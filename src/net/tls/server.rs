@@ -3,8 +3,8 @@
 //!
 //! In:       the files of certificates and keys, the time.
 //! Out:      a session for each connection, by what was loaded last.
-//! Bounds:   of the suites the client's order counts; ALPN offers `http/1.1` alone; a ticket opens a session for 12 hours at most, its key
-//!           changes every 6.
+//! Bounds:   of the suites the client's order counts; ALPN offers `http/1.1` alone; a ticket opens
+//!           a session for 12 hours at most, its key changes every 6.
 //! Not here: when it is replaced (`control`), deadlines (`accept`).
 //!
 //! A connection keeps what it began with: replacing it touches none. What cannot be used replaces
