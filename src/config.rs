@@ -7,6 +7,7 @@
 
 mod agents;
 pub mod appointments;
+mod edge;
 mod errors;
 mod gemini;
 mod guard;
@@ -30,6 +31,7 @@ pub use appointments::Appointments;
 use dsp::kernels::Isa;
 use jiff::tz::TimeZone;
 
+pub use edge::{CERTIFICATES_MAX, CertificateFiles, ProxyProtocol, SIGNED_URLS_MAX};
 pub use errors::{ConfigError, ConfigErrors, Place};
 pub use guard::{Admin, LIST_MAX, Networks, SharedKey, TOKEN_LEAST_BYTES, Web};
 pub use models::{
@@ -192,6 +194,11 @@ pub struct Server {
     pub public_url: Option<String>,
     /// The proxies in front of us: what they say of where a request comes from is believed.
     pub trusted_proxies: Networks,
+    /// Whether they say in a header of their own whose connection they pass on.
+    pub proxy_protocol: ProxyProtocol,
+    /// Certificates of `listen`, the first for whoever names no host; none: no TLS there, a proxy
+    /// in front takes it off.
+    pub tls: Vec<CertificateFiles>,
     /// Media threads; 0 is one a core.
     pub workers: usize,
     /// Whether each media thread stays on one core.
@@ -341,6 +348,8 @@ pub struct Twilio {
     pub shared_keys: Vec<SharedKey>,
     /// Only they may: auth tokens count no longer.
     pub require_shared: bool,
+    /// Whole addresses the carrier was given, which it may have signed beside those we work out.
+    pub signed_urls: Vec<String>,
     /// What is done with a wrong or missing signature or per-call token.
     pub signature: SignatureMode,
     /// How far ahead of the caller's ear the carrier's buffer is kept filled.

@@ -219,7 +219,14 @@ pub const LETTERS_PER_TURN: usize = 256;
 pub const YOUNG_CONNECTIONS_MAX: usize = 4096;
 /// WebSockets that have not yet been let in, in all. Above: an upgrade is answered 503.
 pub const ARRIVALS_MAX: usize = 4096;
-/// From accept to the last byte of the head. Then: 408, closed.
+/// From accept to the last byte of the header that a proxy puts before everything else. Then: closed.
+/// Long enough for a lost segment to be sent again, as its specification asks.
+pub const PROXY_HEADER_TIMEOUT: Duration = Duration::from_secs(3);
+/// From there, or from accept, until TLS is agreed on. Then: closed.
+pub const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often the files of certificates are looked at. Those that have changed are read again.
+pub const CERTIFICATE_LOOK: Duration = Duration::from_secs(30);
+/// From there, or from accept, to the last byte of the head. Then: 408, closed.
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// From the head to the last byte of the body. Then: 408, closed.
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(5);

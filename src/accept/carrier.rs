@@ -254,7 +254,13 @@ impl Desk {
         body: &[u8],
         origin: &Origin,
     ) -> Result<bool, Answer> {
-        let candidates = webhook_candidates(&origin.http(), request.target(), &[]);
+        // What stands in a query is signed with its address: a listed one without this query, or
+        // with another, says nothing of it.
+        let query_of = |url: &str| url.split_once('?').map_or("", |(_, query)| query).to_owned();
+        let listed = self.config.twilio.signed_urls.iter();
+        let listed = listed.filter(|url| query_of(url) == request.query());
+        let listed: Vec<String> = listed.cloned().collect();
+        let candidates = webhook_candidates(&origin.http(), request.target(), &listed);
         let signed = match request.method {
             Method::Post if is_json(request) => Signed::Hashed(body),
             Method::Post => Signed::Form(fields),

@@ -9,7 +9,7 @@ use std::time::Duration;
 use dsp::kernels::Isa;
 
 use super::settings::{Key, Settings};
-use super::{Busy, Limits, Log, LogFormat, Server, SignatureMode, Twilio, guard, values};
+use super::{Busy, Limits, Log, LogFormat, Server, SignatureMode, Twilio, edge, guard, values};
 
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8080);
 const DEFAULT_DRAIN_TIMEOUT: Duration = Duration::from_secs(15 * 60);
@@ -42,10 +42,14 @@ pub(super) fn server(settings: &mut Settings<'_>) -> Server {
     if let Some(port) = port.filter(|_| !settings.is_overridden(LISTEN)) {
         listen.set_port(port);
     }
+    let trusted_proxies = guard::trusted_proxies(settings);
+    let proxy_protocol = edge::proxy_protocol(settings, !trusted_proxies.is_empty());
     Server {
         listen,
         public_url: settings.read(Key::open("server", "public_url"), values::public_url),
-        trusted_proxies: guard::trusted_proxies(settings),
+        trusted_proxies,
+        proxy_protocol,
+        tls: edge::certificates(settings),
         workers: settings
             .read(Key::open("server", "workers"), values::whole(0..=WORKERS_MAX))
             .unwrap_or(0),
@@ -104,6 +108,7 @@ pub(super) fn twilio(settings: &mut Settings<'_>) -> Twilio {
         auth_tokens,
         shared_keys,
         require_shared,
+        signed_urls: edge::signed_urls(settings),
         signature: signature.unwrap_or(unless_set),
         playout_lead: settings
             .read(Key::open("twilio", "playout_lead"), values::playout_lead)

@@ -1,13 +1,15 @@
 //! The control thread: log lines and figures, off the media path.
 //!
 //! In:       reports of calls, requests for the figures page, workers' figures.
-//! Out:      log lines; pages, by mail to the accept thread; the totals when it stops.
+//! Out:      log lines; pages, by mail to the accept thread; certificates read again; the totals
+//!           when it stops.
 //! Bounds:   [`MAILBOX_LETTERS`] letters waiting, [`FIGURES_WAITING_MAX`] page requests waiting,
 //!           [`FIGURES_TIMEOUT`] for the workers' answers; one round every [`FIGURES_FRESH`],
 //!           whoever asks how often.
 //! Not here: what the page says (`metrics::exposition`), counting (`worker`), sockets.
 
 pub mod appointments;
+pub mod certificates;
 pub mod journal;
 pub mod rounds;
 mod strangers;
@@ -26,6 +28,7 @@ use crate::mail::{
     mailbox_without_bell,
 };
 use crate::metrics::{Build, Figures, Page, Process, Shared, Window};
+use certificates::Certificates;
 use journal::Journal;
 use rounds::{Asker, Form, Outcome, Rounds};
 use strangers::{Line, Strangers};
@@ -45,6 +48,8 @@ pub struct Control {
     build: Build,
     /// What was gathered last.
     gathered: Option<Gathered>,
+    /// Of the listening side, where it has any.
+    certificates: Option<Certificates>,
     /// Asked to stop: it does so when every worker has, or at this time.
     stopping: Option<Nanos>,
 }
@@ -101,9 +106,16 @@ impl Control {
             shared,
             build,
             gathered: None,
+            certificates: None,
             stopping: None,
         };
         (control, postbox)
+    }
+
+    /// Sees to these certificates as well.
+    #[must_use]
+    pub fn with_certificates(self, certificates: Option<Certificates>) -> Control {
+        Control { certificates, ..self }
     }
 
     /// Reads letters until it is asked to stop and every worker has stopped, or has had
@@ -127,7 +139,8 @@ impl Control {
     }
 
     fn next_timeout(&self) -> Nanos {
-        self.rounds.next_timeout().min(self.stopping.unwrap_or(Nanos::NEVER))
+        let look = self.certificates.as_ref().map_or(Nanos::NEVER, Certificates::next_look);
+        self.rounds.next_timeout().min(self.stopping.unwrap_or(Nanos::NEVER)).min(look)
     }
 
     fn handle_letter(&mut self, now: Nanos, letter: ControlLetter, neighbours: &Neighbours) {
@@ -172,6 +185,9 @@ impl Control {
         }
         if self.stopping.is_some_and(|at| at <= now) {
             self.rounds.stop_waiting();
+        }
+        if let Some(certificates) = self.certificates.as_mut().filter(|c| c.next_look() <= now) {
+            certificates.look(now);
         }
     }
 

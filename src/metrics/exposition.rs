@@ -522,6 +522,10 @@ fn shared(text: &mut Text, shared: &Shared) {
         "Connections accepted, closed at once, or cut.",
         &shared.connections,
     );
+    let tls = &shared.tls;
+    family("tls_handshakes_total", "agreed", "TLS agreed on with clients.", &tls.handshakes);
+    family("tls_faults_total", "fault", "Connections that broke TLS.", &tls.faults);
+    family("tls_reloads_total", "outcome", "Certificates read again.", &tls.reloads);
     family("http_answers_total", "status", "Answers to HTTP requests.", &shared.answers);
     family("http_faults_total", "fault", "Requests that were not taken.", &shared.http_faults);
     family(
@@ -551,6 +555,13 @@ fn shared(text: &mut Text, shared: &Shared) {
         "Closes by the model before it was ready.",
         &shared.dial_closes,
     );
+    let name = "tls_certificate_expiry_timestamp_seconds";
+    text.family(name, Kind::Gauge, "When a certificate in use expires, in seconds since 1970.");
+    for (place, (certificate, expiry)) in tls.expiries().into_iter().enumerate() {
+        let place = place.to_string();
+        let labels = [("certificate", certificate.as_str()), ("place", place.as_str())];
+        text.sample(name, &labels, expiry);
+    }
     let name = "dial_orders";
     text.family(name, Kind::Gauge, "Lines to the model that are waited for, by state.");
     let states = [("waiting", &shared.dials_waiting), ("under_way", &shared.dials_under_way)];

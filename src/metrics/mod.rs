@@ -9,6 +9,7 @@ pub mod record;
 pub mod shared;
 pub mod slo;
 pub mod status;
+pub mod tls;
 pub mod tools;
 pub mod window;
 
@@ -19,5 +20,6 @@ pub use pulse::Pulse;
 pub use quota::Quota;
 pub use record::{Discarded, Kept};
 pub use shared::{Labelled, Shared};
+pub use tls::TlsCounts;
 pub use tools::{ToolCount, ToolCounts};
 pub use window::{Window, Windows};

@@ -64,6 +64,8 @@ impl Signatures {
 pub struct Shared {
     /// Connections: `accepted`, and why others were closed at once or cut.
     pub connections: Labelled,
+    /// TLS on the listening side.
+    pub tls: super::TlsCounts,
     /// Answers by status, as digits.
     pub answers: Labelled,
     /// Requests that were no HTTP, or none that we take, by fault.

@@ -564,10 +564,13 @@ impl Slot {
     fn drop_finished_legs(&mut self) {
         let Slot { call, phone, agent, .. } = self;
         if !call.needs_phone() && call.phone_output().is_empty() {
-            phone.take_if(|phone| phone.has_sent_all() || call.has_given_up());
+            let is_done = |phone: &mut Connection| phone.has_sent_all() || call.has_given_up();
+            phone.take_if(is_done).into_iter().for_each(Connection::close);
         }
         if !call.needs_agent() && call.agent_output().is_empty() {
-            agent.take_if(|agent| agent.has_sent_all() || call.has_given_up_agent());
+            let is_done =
+                |agent: &mut Connection| agent.has_sent_all() || call.has_given_up_agent();
+            agent.take_if(is_done).into_iter().for_each(Connection::close);
         }
     }
 }
@@ -599,7 +602,7 @@ fn receive_leg(
         used
     });
     if brought == Brought::End {
-        *socket = None;
+        socket.take().into_iter().for_each(Connection::close);
         guard(call, now, |call| match leg {
             Leg::Phone => call.handle_phone_gone(now),
             Leg::Agent => call.handle_agent_gone(now),
