@@ -234,6 +234,7 @@ impl Worker {
                 WorkerLetter::ToolReply { call, ticket, reply } => {
                     self.tell(now, call, |call| call.handle_tool_reply(now, ticket, *reply));
                 }
+                WorkerLetter::Settings(settings) => self.settings = *settings,
                 WorkerLetter::Figures(figures) => self.hand_over(figures, neighbours),
                 WorkerLetter::Stop => self.stop(now),
             }
