@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use vocaris::config::example::{self, EXAMPLE, Entry, Line};
-use vocaris::config::{Config, Reading, SourceFile};
+use vocaris::config::{Config, MASK, Reading, SourceFile};
 
 /// Keys that do not go with some others: an alternative says which of its keys are not in force, and
 /// which have another value than the example's.
@@ -142,5 +142,45 @@ fn the_example_is_legible() {
         if let Line::Key(entry) = what {
             assert!(!entry.table.is_empty(), "{line} stands in no table");
         }
+    }
+}
+
+#[test]
+fn no_secret_is_shown_however_wrong_it_is() {
+    let whole = read(ALTERNATIVES[2].text(None)).account;
+    let masked = whole.settings.iter().filter(|setting| setting.value == MASK);
+    let mut secrets: BTreeSet<String> = masked.map(|setting| setting.key.clone()).collect();
+    secrets.insert("gemini.token_command".to_owned());
+    for known in ["gemini.api_key", "twilio.auth_token", "twilio.shared_keys.secret", "web.tokens"]
+    {
+        assert!(secrets.contains(known), "{known} is shown");
+    }
+    for known in ["admin.token", "appointments.calendar_token", "tools.secret"] {
+        assert!(secrets.contains(known), "{known} is shown");
+    }
+    let wrong = ["\"se kret\"", "77377", "[\"se kret\"]", "[[\"se kret\"]]", "{ a = \"se kret\" }"];
+    for (key, wrong) in secrets.iter().flat_map(|key| wrong.map(|wrong| (key, wrong))) {
+        let text = example::with(|entry| {
+            let is_it = key_of(&entry) == *key;
+            let belongs = !ALTERNATIVES[0].without.contains(&key_of(&entry).as_str());
+            (is_it || belongs).then(|| if is_it { wrong } else { entry.value }.to_owned())
+        });
+        let file = SourceFile { path: PathBuf::from("vocaris.example.toml"), text };
+        // Some of them are right: a program's name may have a space.
+        let Err(errors) = Reading::of(Some(&file), []) else { continue };
+        let told = errors.to_string();
+        assert!(!told.contains("kret") && !told.contains("77377"), "{key} = {wrong}: {told}");
+        assert!(!format!("{errors:?}").contains("kret"), "{key} = {wrong}");
+    }
+    for (variable, wrong) in [
+        ("GEMINI_API_KEY", "se kret"),
+        ("TWILIO_AUTH_TOKEN", "ok,se kret"),
+        ("VOCARIS_WEB_TOKENS", "se kret,short"),
+        ("VOCARIS_ADMIN_TOKEN", "sekret"),
+        ("VOCARIS_GEMINI_TOKEN_COMMAND", "sekret sekret"),
+        ("VOCARIS_APPOINTMENTS_CALENDAR_TOKEN", "sekret"),
+    ] {
+        let errors = Reading::of(None, [(variable.into(), wrong.into())]).unwrap_err().to_string();
+        assert!(errors.contains(variable) && !errors.contains("kret"), "{errors}");
     }
 }
