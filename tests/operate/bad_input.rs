@@ -63,8 +63,8 @@ const ROWS: &[Row] = &[
     },
     Row {
         name: "no TOML",
-        file: "[server\nworkers = 1\n",
-        says: &["vocaris.toml:1: not TOML"],
+        file: "[server]\nworkers =\n",
+        says: &["vocaris.toml:2: not TOML"],
         ..ROW
     },
     Row {

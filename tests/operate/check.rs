@@ -111,7 +111,8 @@ fn refusing() -> String {
 #[test]
 fn every_error_is_told_at_once_and_wrong_usage_is_another_code() {
     let folder = folder("check-errors");
-    fs::write(folder.join("vocaris.toml"), "[server]\nworker = 1\npin = 3\n").unwrap();
+    fs::write(folder.join("vocaris.toml"), "[server]\nworker = 1\n[log]\nredact_numbers = 3\n")
+        .unwrap();
     let mut command = program(&folder);
     let (code, said, _) = run(command.env("VOCARIS_WEB_ENABLED", "perhaps").arg("check"));
     assert_eq!(code, Some(1));
@@ -120,7 +121,7 @@ fn every_error_is_told_at_once_and_wrong_usage_is_another_code() {
     assert!(
         first.starts_with("error: vocaris.toml:2: server.worker: no such key; did you mean wo")
     );
-    assert!(second.starts_with("error: vocaris.toml:3: server.pin = 3: must be true or false"));
+    assert!(second.starts_with("error: vocaris.toml:4: log.redact_numbers = 3: must be true or"));
     assert!(third.starts_with("error: VOCARIS_WEB_ENABLED: web.enabled = \"perhaps\": must be"));
     assert_eq!(*last, "not good: 3 errors");
     assert_eq!(run(program(&folder).args(["check", "--no-such-thing"])).0, Some(2));

@@ -15,6 +15,9 @@ use tungstenite::{Message, WebSocket};
 /// Nothing takes so long: a test that waits for more has failed.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// What the model says each time it hears something: 100 ms.
+const VOICE_BYTES: usize = 4800;
+
 /// A folder that nobody else uses.
 pub(crate) fn folder(name: &str) -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("operate-{name}"));
@@ -162,10 +165,16 @@ pub(crate) struct Call {
 }
 
 impl Call {
-    /// Speaks, and waits for the model's voice.
+    /// Speaks, and hears the model to its end.
     pub(crate) fn talks(&mut self) {
         self.socket.send(Message::binary(vec![0; 640])).unwrap();
-        while !self.socket.read().unwrap().is_binary() {}
+        let mut heard_bytes = 0;
+        while heard_bytes < VOICE_BYTES {
+            if let Message::Binary(audio) = self.socket.read().unwrap() {
+                heard_bytes += audio.len();
+            }
+        }
+        assert_eq!(heard_bytes, VOICE_BYTES);
     }
 
     /// Hangs up, and waits until the relay has seen it.
@@ -228,9 +237,9 @@ fn serve(socket: TcpStream, tell: &Sender<Value>) {
     }
 }
 
-/// 20 ms of a voice, 24 kHz.
+/// A voice, 24 kHz: [`VOICE_BYTES`] of it.
 fn voice() -> String {
-    let audio = "AAEA".repeat(240);
+    let audio = "AAEA".repeat(VOICE_BYTES / 3);
     format!(
         "{{\"serverContent\":{{\"modelTurn\":{{\"parts\":[{{\"inlineData\":{{\"mimeType\":\
          \"audio/pcm;rate=24000\",\"data\":\"{audio}\"}}}}]}}}}}}"
