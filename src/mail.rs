@@ -14,10 +14,10 @@ use mio::Waker;
 
 use crate::call::{
     CallId, Class, Door, Ending, Facts, Legacy, LineFault, LineTerms, Opening, Refusal, Report,
-    Revival, Tape, ToolOrder, ToolReply,
+    Revival, Settings, Tape, ToolOrder, ToolReply,
 };
 use crate::clock::Nanos;
-use crate::config::{Agent, Secret, Tool};
+use crate::config::{Agent, Config, Secret, Tool};
 use crate::limits::MAILBOX_LETTERS;
 use crate::metrics::{Figures, Pulse, slo};
 use crate::net::Stream;
@@ -99,6 +99,8 @@ pub enum WorkerLetter {
         /// What came of it.
         reply: Box<ToolReply>,
     },
+    /// Calls that come from now on go by these settings.
+    Settings(Box<Settings>),
     /// Fill these figures with your own and send them to control.
     Figures(Box<Figures>),
     /// End every call now, with [`Ending::Drained`], and stop when their close frames are out.
@@ -181,6 +183,8 @@ pub enum AcceptLetter {
     },
     /// The model closed the session of a call because a quota is used up.
     QuotaUsedUp,
+    /// Calls that come from now on go by these settings.
+    Settings(Arc<Config>),
     /// Take no more calls.
     Drain,
     /// Stop now.
@@ -240,6 +244,8 @@ pub enum DialLetter {
         /// The carrier's name of the call.
         call_sid: String,
     },
+    /// Orders that come from now on are done by these settings.
+    Settings(Arc<Config>),
     /// Stop now.
     Stop,
 }

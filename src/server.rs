@@ -1,14 +1,17 @@
 //! Builds everything once, pins and starts the threads, drains and stops on a signal.
 //!
-//! In:       a checked configuration; SIGINT, SIGTERM, SIGHUP.
+//! In:       a checked configuration; SIGINT, SIGTERM; SIGHUP, to read it again.
 //! Out:      a running relay; when it stops, the totals.
 //! Bounds:   `server.drain_timeout` for calls that are still going on, [`PROMISED_TIMEOUT`] for
 //!           those about to come, [`AFTERWARDS`] for their carriers, [`STOP_TIMEOUT`] for each
 //!           group of threads.
 //! Not here: what any thread does.
 
+pub mod check;
 pub mod log_format;
 pub mod log_lines;
+mod preflight;
+mod reload;
 mod summary;
 mod threads;
 
@@ -29,7 +32,7 @@ use signal_hook::iterator::Signals;
 use crate::accept::{self, Accept, BindError};
 use crate::call;
 use crate::clock::Clock;
-use crate::config::{Config, SignatureMode};
+use crate::config::{Config, Reading, SignatureMode};
 use crate::control::appointments::feed::Feed;
 use crate::control::appointments::{Appointments, StoreError};
 use crate::control::certificates::{self, Certificates};
@@ -47,6 +50,9 @@ use crate::net::{TlsServer, TlsServerError};
 use crate::record::{Recordings, Transcripts};
 use crate::worker::{self, Worker};
 use log_lines::LogLines;
+use preflight::Problem;
+pub use reload::ReadAgain;
+use reload::Reloads;
 use summary::Summary;
 use threads::{Ended, Event, Threads};
 
@@ -68,6 +74,8 @@ const POST_TIMEOUT: Duration = Duration::from_secs(1);
 /// Why the relay could not start.
 #[derive(Debug)]
 pub enum StartError {
+    /// What was found before anything was begun.
+    Refused(Vec<Problem>),
     /// The listening address cannot be had.
     Listen {
         /// The key of the configuration that names it.
@@ -104,8 +112,12 @@ pub enum StartError {
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            StartError::Refused(problems) => {
+                let problems: Vec<_> = problems.iter().map(Problem::to_string).collect();
+                f.write_str(&problems.join("\nvocaris: "))
+            }
             StartError::Listen { key, address, error } => {
-                write!(f, "cannot listen on {address} ({key}): {error}")
+                write!(f, "{}", Problem::address(key, *address, error))
             }
             StartError::Dial(error) => write!(f, "cannot dial the model: {error}"),
             StartError::Tls(error) => write!(f, "cannot offer TLS: {error}"),
@@ -151,22 +163,15 @@ impl Server {
 
     /// The same, with what is counted outside the relay's own threads.
     fn start_with(config: Config, shared: Arc<Shared>) -> Result<Running, StartError> {
+        let problems = preflight::problems(&config);
+        if !problems.is_empty() {
+            return Err(StartError::Refused(problems));
+        }
         let descriptors = raise_descriptor_limit();
         let (mut config, demo) = with_demo(config)?;
         let cores = core_affinity::get_core_ids().unwrap_or_default();
-        let count = match config.server.workers {
-            0 => cores.len().max(1),
-            count => count,
-        };
-        let wanted = config.limits.max_calls_per_worker.saturating_mul(count);
-        config.limits.max_calls = calls_for(
-            descriptors,
-            descriptors_each(&config),
-            match config.limits.max_calls {
-                0 => wanted,
-                calls => calls.min(wanted),
-            },
-        );
+        let count = workers(&config, cores.len());
+        limit_calls(&mut config, count, descriptors);
         let calls_max = (config.limits.max_calls, config.limits.max_calls_per_worker);
         let config = Arc::new(config);
         let load = Arc::new(Load::new(count));
@@ -175,8 +180,18 @@ impl Server {
         let local_addr = rooms.accept.local_addr();
         let pins = pins(config.server.pin, count, cores);
         let (threads, figures) = start_threads(rooms, &posts, &load, pins, calls_max)?;
-        let drain_timeout = config.server.drain_timeout;
-        Ok(Running { local_addr, tls, shared, load, posts, figures, drain_timeout, threads, demo })
+        Ok(Running {
+            local_addr,
+            tls,
+            shared,
+            load,
+            posts,
+            figures,
+            config,
+            descriptors,
+            threads,
+            demo,
+        })
     }
 }
 
@@ -232,20 +247,21 @@ fn build_rooms(
         .into_iter()
         .map(|(worker, post)| (worker.with_bounds(bounds), post))
         .unzip();
+    let (dial, dial_post) =
+        Dial::new(config.clone(), clock, shared.clone()).map_err(StartError::Dial)?;
+    let (calendar, calendar_post) = calendar(config)?.unzip();
+    let (tapes, tapes_post) = build_recordings(config, clock, kernels, shared)?.unzip();
+    let (transcripts, transcripts_post) = build_transcripts(config, clock, shared)?.unzip();
+    // Last: nobody comes to a door behind which something is missing.
     let (accept, accept_post) = Accept::bind(config.clone(), clock, load.clone(), shared.clone())
         .map_err(|BindError { key, address, error }| {
         StartError::Listen { key, address, error }
     })?;
     let accept = accept.with_tls(tls.clone());
-    let (dial, dial_post) =
-        Dial::new(config.clone(), clock, shared.clone()).map_err(StartError::Dial)?;
     let (tools, tools_post) = Tools::new(config.clone(), clock);
     let redact = config.log.redact_numbers;
     let (control, control_post) = Control::new(count, clock, shared.clone(), build, redact);
     let control = control.with_certificates(tls.map(|tls| Certificates::new(tls, shared.clone())));
-    let (tapes, tapes_post) = build_recordings(config, clock, kernels, shared)?.unzip();
-    let (transcripts, transcripts_post) = build_transcripts(config, clock, shared)?.unzip();
-    let (calendar, calendar_post) = calendar(config)?.unzip();
     let rooms = Rooms { accept, dial, workers, tools, control, tapes, transcripts, calendar };
     let posts = Posts {
         accept: accept_post,
@@ -375,7 +391,10 @@ pub struct Running {
     posts: Posts,
     /// The totals, once the control thread has ended.
     figures: Receiver<Figures>,
-    drain_timeout: Duration,
+    /// What new calls go by.
+    config: Arc<Config>,
+    /// How many may be open; `None`: the system does not say.
+    descriptors: Option<u64>,
     threads: Threads,
     /// The agent that answers without a key; it lives as long as the relay.
     demo: Option<Demo>,
@@ -428,12 +447,14 @@ impl Running {
     fn drain(&mut self) -> Drained {
         post(&self.posts.accept, AcceptLetter::Drain);
         let start = Instant::now();
-        let (deadline, promised_by) = (start + self.drain_timeout, start + PROMISED_TIMEOUT);
+        let (deadline, promised_by) =
+            (start + self.config.server.drain_timeout, start + PROMISED_TIMEOUT);
         while self.load.calls() > 0 || (self.load.expected() > 0 && Instant::now() < promised_by) {
             let look = Instant::now() + DRAIN_LOOK;
             match self.threads.next_event(Some(look.min(deadline))) {
                 Some(Event::Signal) => return Drained::Signal,
                 Some(Event::Ended(ended)) => return Drained::Broken(ended),
+                Some(Event::Reload) => log::warn!("event=reload_refused: the relay is draining"),
                 None if Instant::now() >= deadline => return Drained::TimedOut,
                 None => {}
             }
@@ -451,7 +472,7 @@ impl Running {
                 Some(Event::Ended(ended)) if ended.fault.is_some() => return Err(ended),
                 Some(Event::Signal) => return Ok(()),
                 // The threads that write files have been asked to end.
-                Some(Event::Ended(_)) | None => {}
+                Some(Event::Ended(_) | Event::Reload) | None => {}
             }
             let is_quiet = self.load.owed() == 0 && self.posts.accept.len_letters() == 0;
             quiet = if is_quiet { quiet + 1 } else { 0 };
@@ -502,8 +523,17 @@ impl Running {
 /// SIGINT or SIGTERM drains; a second one ends the calls that are left at once. SIGHUP changes
 /// nothing.
 pub fn run(config: Config, lines: &LogLines) -> ExitCode {
+    run_until_stopped(config, Reloads::none(), lines)
+}
+
+/// The same, with SIGHUP: `read_again` is asked for the configuration that new calls are to go by.
+pub fn run_with_reloads(reading: Reading, read_again: ReadAgain, lines: &LogLines) -> ExitCode {
+    run_until_stopped(reading.config, Reloads::new(reading.account, read_again), lines)
+}
+
+fn run_until_stopped(config: Config, reloads: Reloads, lines: &LogLines) -> ExitCode {
     let shared = Shared { log_lines_lost: lines.lost(), ..Shared::default() };
-    match serve(config, shared) {
+    match serve(config, reloads, Arc::new(shared)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(fault) => {
             eprintln!("vocaris: {fault}");
@@ -512,21 +542,20 @@ pub fn run(config: Config, lines: &LogLines) -> ExitCode {
     }
 }
 
-fn serve(config: Config, shared: Shared) -> Result<(), String> {
+fn serve(config: Config, mut reloads: Reloads, shared: Arc<Shared>) -> Result<(), String> {
     // Before the first line is printed: whoever reads it may send a signal.
     let signals = Signals::new([SIGINT, SIGTERM, SIGHUP]);
     let mut signals = signals.map_err(|error| StartError::Thread(error).to_string())?;
     let exposures = exposures(&config);
-    let running = Server::start_with(config, Arc::new(shared));
+    let running = Server::start_with(config, shared.clone());
     let mut running = running.map_err(|error| error.to_string())?;
     let events = running.threads.sender();
     let handle = signals.handle();
     let watch = thread::Builder::new().name("signals".into()).spawn(move || {
         // The relay stops listening only when it is over.
         for signal in signals.forever() {
-            if signal == SIGHUP {
-                log::warn!("SIGHUP: reload is not supported yet, everything stays as it is");
-            } else if events.send(Event::Signal).is_err() {
+            let event = if signal == SIGHUP { Event::Reload } else { Event::Signal };
+            if events.send(event).is_err() {
                 break;
             }
         }
@@ -535,9 +564,15 @@ fn serve(config: Config, shared: Shared) -> Result<(), String> {
     announce(&running);
     exposures.iter().for_each(|exposure| log::warn!("{exposure}"));
 
-    let broken = match running.threads.next_event(None) {
+    let event = loop {
+        match running.threads.next_event(None) {
+            Some(Event::Reload) => reloads.reload(&mut running, &shared),
+            event => break event,
+        }
+    };
+    let broken = match event {
         Some(Event::Ended(ended)) => Some(ended),
-        Some(Event::Signal) | None => {
+        Some(Event::Signal | Event::Reload) | None => {
             let calls = running.load.calls();
             log::info!("event=draining calls={calls}: no more are taken");
             match running.drain() {
@@ -667,6 +702,52 @@ fn with_demo(mut config: Config) -> Result<(Config, Option<Demo>), StartError> {
     Ok((config, Some(demo)))
 }
 
+/// How many media threads there are.
+fn workers(config: &Config, cores: usize) -> usize {
+    match config.server.workers {
+        0 => cores.max(1),
+        count => count,
+    }
+}
+
+/// How many calls `workers` may have, as the settings say.
+fn calls_wanted(config: &Config, workers: usize) -> usize {
+    let wanted = config.limits.max_calls_per_worker.saturating_mul(workers);
+    match config.limits.max_calls {
+        0 => wanted,
+        calls => calls.min(wanted),
+    }
+}
+
+/// Takes no more calls than there are descriptors for, and says so where that is fewer.
+fn limit_calls(config: &mut Config, workers: usize, descriptors: Option<u64>) {
+    let (each, wanted) = (descriptors_each(config), calls_wanted(config, workers));
+    let possible = calls_for(descriptors, each, wanted);
+    if possible < wanted {
+        log::warn!("{}", TooFewDescriptors { descriptors, possible, wanted });
+    }
+    config.limits.max_calls = possible;
+}
+
+/// Why fewer calls are taken than the settings allow.
+struct TooFewDescriptors {
+    descriptors: Option<u64>,
+    possible: usize,
+    wanted: usize,
+}
+
+impl fmt::Display for TooFewDescriptors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let TooFewDescriptors { descriptors, possible, wanted } = self;
+        let descriptors = descriptors.unwrap_or(u64::MAX);
+        write!(
+            f,
+            "only {descriptors} files may be open: at most {possible} calls instead of {wanted} are \
+             taken; raise the limit (ulimit -n, LimitNOFILE), or lower limits.max_calls"
+        )
+    }
+}
+
 /// As many descriptors as the system allows. Returns how many may be open now; `None` where the
 /// system does not say.
 fn raise_descriptor_limit() -> Option<u64> {
@@ -692,12 +773,6 @@ fn calls_for(descriptors: Option<u64>, each: usize, wanted: usize) -> usize {
     let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX);
     let reserve = (YOUNG_CONNECTIONS_MAX + ARRIVALS_MAX).min(descriptors / 4);
     let possible = ((descriptors - reserve) / each).max(1);
-    if possible < wanted {
-        log::warn!(
-            "only {descriptors} files may be open: at most {possible} calls instead of {wanted} \
-             are taken; raise the limit (ulimit -n, LimitNOFILE), or lower limits.max_calls"
-        );
-    }
     possible.min(wanted)
 }
 

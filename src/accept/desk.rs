@@ -151,20 +151,11 @@ impl Desk {
             aws_lc_rs::rand::fill(secret).expect("the system gives random bytes");
         }
         let workers = neighbours.workers.len();
-        let all_workers = config.limits.max_calls_per_worker.saturating_mul(workers);
-        let max_calls = match config.limits.max_calls {
-            0 => all_workers,
-            calls => calls.min(all_workers),
-        };
-        let auth_tokens = &config.twilio.auth_tokens;
-        let shared_keys = config
-            .twilio
-            .shared_keys
-            .iter()
-            .map(|key| SharedKey { id: key.id.clone(), secret: key.secret.reveal().to_owned() });
+        let max_calls = max_calls(&config, workers);
+        let (auth_tokens, shared_keys) = carriers_secrets(&config);
         Desk {
-            auth_tokens: auth_tokens.iter().map(|token| token.reveal().to_owned()).collect(),
-            shared_keys: shared_keys.collect(),
+            auth_tokens,
+            shared_keys,
             load,
             shared,
             neighbours,
@@ -185,6 +176,16 @@ impl Desk {
             next_ticket: 0,
             tickets_waiting: 0,
         }
+    }
+
+    /// Calls that come from now on go by `config`. Those that were promised a place, or are inside,
+    /// keep it.
+    pub(super) fn go_by(&mut self, config: Arc<Config>) {
+        self.max_calls = max_calls(&config, self.neighbours.workers.len());
+        (self.auth_tokens, self.shared_keys) = carriers_secrets(&config);
+        self.guests.set_max_call_duration(config.limits.max_call_duration);
+        self.page = Page::new(&config);
+        self.config = config;
     }
 
     /// From now on no new calls are taken.
@@ -574,6 +575,26 @@ impl Desk {
     pub(super) fn count_refusal(&self, refusal: Refusal) {
         self.shared.refusals.count(refusal.label());
     }
+}
+
+/// Calls in all.
+fn max_calls(config: &Config, workers: usize) -> usize {
+    let all_workers = config.limits.max_calls_per_worker.saturating_mul(workers);
+    match config.limits.max_calls {
+        0 => all_workers,
+        calls => calls.min(all_workers),
+    }
+}
+
+/// The tokens and the keys that the carrier may sign with.
+fn carriers_secrets(config: &Config) -> (Vec<String>, Vec<SharedKey>) {
+    let tokens = config.twilio.auth_tokens.iter().map(|token| token.reveal().to_owned());
+    let keys = config
+        .twilio
+        .shared_keys
+        .iter()
+        .map(|key| SharedKey { id: key.id.clone(), secret: key.secret.reveal().to_owned() });
+    (tokens.collect(), keys.collect())
 }
 
 pub(super) const fn class_of(opening: &Opening) -> Class {

@@ -158,6 +158,11 @@ impl Guests {
         }
     }
 
+    /// The longest call, of those that are let in from now on.
+    pub(super) fn set_max_call_duration(&mut self, longest: Duration) {
+        self.max_call_duration = longest;
+    }
+
     /// A token bound to `name` is given out, good until the second `until`, to the caller of
     /// `number`. Returns the token that is good no longer, if there are too many.
     pub(super) fn promise(

@@ -209,6 +209,10 @@ impl Inbound {
                     self.hand_out(ticket, |desk| desk.calendar_answer(page));
                 }
                 AcceptLetter::QuotaUsedUp => self.desk.shared.quota.used_up(self.now),
+                AcceptLetter::Settings(config) => {
+                    self.shares.set_max(config.limits.max_handshakes_per_ip);
+                    self.desk.go_by(config);
+                }
                 AcceptLetter::Drain => self.desk.drain(self.now),
                 AcceptLetter::Stop => return ControlFlow::Break(()),
             }

@@ -202,12 +202,25 @@ impl Accept {
     }
 }
 
+/// Whether `address` can be had: it is taken and given back, and nobody outside sees anything of it.
+///
+/// # Errors
+/// Why not.
+pub fn try_address(address: SocketAddr) -> io::Result<()> {
+    bound(address).map(drop)
+}
+
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = bound(address)?;
+    socket.listen(BACKLOG)?;
+    Ok(TcpListener::from_std(socket.into()))
+}
+
+fn bound(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     // A restart must not wait for the last process's connections to time out.
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(TcpListener::from_std(socket.into()))
+    Ok(socket)
 }

@@ -43,6 +43,11 @@ impl Shares {
         Shares { by_neighbourhood: HashMap::new(), max }
     }
 
+    /// From now on at most `max` of one address; those it has beyond stay.
+    pub(super) fn set_max(&mut self, max: usize) {
+        self.max = max;
+    }
+
     /// Counts one more connection of `address`, if it may have it.
     pub(super) fn take(&mut self, address: IpAddr) -> bool {
         let may = self.has_room(address);

@@ -537,6 +537,12 @@ fn shared(text: &mut Text, shared: &Shared) {
     family("refusals_total", "reason", "Calls not let in.", &shared.refusals);
     family("upgrades_total", "door", "Upgrades to WebSocket, by what was told.", &shared.upgrades);
     family(
+        "config_reloads_total",
+        "result",
+        "Configurations read while running.",
+        &shared.config_reloads,
+    );
+    family(
         "log_lines_left_out_total",
         "event",
         "Log lines of callers nobody let in, beyond what is written of them.",

@@ -101,6 +101,8 @@ pub struct Shared {
     pub kept: Kept,
     /// Sessions that are ready and wait for their calls. Told by the dial thread once a turn.
     pub lines_ahead: AtomicUsize,
+    /// Readings of the configuration while running: `applied`, `refused`.
+    pub config_reloads: Labelled,
     /// Log lines of calls that strangers caused, beyond what is written of them, by event.
     pub log_lines_left_out: Labelled,
     /// Log lines that nobody read in time.

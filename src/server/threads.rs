@@ -17,6 +17,8 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 pub(super) enum Event {
     /// The operator's wish.
     Signal,
+    /// The operator wishes the configuration to be read again.
+    Reload,
     /// A thread has ended.
     Ended(Ended),
 }

@@ -261,6 +261,7 @@ impl Worker {
                 WorkerLetter::ToolReply { call, ticket, reply } => {
                     self.tell(now, call, |call| call.handle_tool_reply(now, ticket, *reply));
                 }
+                WorkerLetter::Settings(settings) => self.settings = *settings,
                 WorkerLetter::Figures(figures) => {
                     self.survey = Some(Survey::begin(figures, &self.past));
                 }
