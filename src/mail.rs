@@ -19,7 +19,7 @@ use crate::call::{
 use crate::clock::Nanos;
 use crate::config::{Agent, Tool};
 use crate::limits::MAILBOX_LETTERS;
-use crate::metrics::Figures;
+use crate::metrics::{Figures, Lateness};
 use crate::net::Stream;
 
 /// Which call, on which worker: stays unlike any other when its slot is used again.
@@ -448,6 +448,7 @@ pub fn mailbox_without_bell<T>() -> (Postbox<T>, Mailbox<T>) {
 #[derive(Debug)]
 pub struct Load {
     calls: Box<[AtomicUsize]>,
+    lateness: Arc<Lateness>,
     /// Since draining began: calls that may still come, and callers who wait to be told why their
     /// call ended.
     expected: AtomicUsize,
@@ -459,15 +460,23 @@ impl Load {
     pub fn new(workers: usize) -> Load {
         Load {
             calls: (0..workers).map(|_| AtomicUsize::new(0)).collect(),
+            lateness: Arc::new(Lateness::new(workers)),
             expected: AtomicUsize::new(usize::MAX),
             owed: AtomicUsize::new(0),
         }
     }
 
-    /// The worker with the fewest calls, and how many those are.
-    pub fn emptiest(&self) -> (usize, usize) {
+    /// The worker with the fewest calls, and how many those are. One that is `spared` comes behind
+    /// all that are not.
+    pub fn emptiest(&self, spared: impl Fn(usize) -> bool) -> (usize, usize) {
         let calls = self.calls.iter().map(|calls| calls.load(Ordering::Relaxed));
-        calls.enumerate().min_by_key(|&(_, calls)| calls).unwrap_or((0, 0))
+        let calls = calls.enumerate();
+        calls.min_by_key(|&(worker, calls)| (spared(worker), calls)).unwrap_or((0, 0))
+    }
+
+    /// How late each worker is.
+    pub fn lateness(&self) -> &Arc<Lateness> {
+        &self.lateness
     }
 
     /// Calls on all workers.
@@ -530,9 +539,11 @@ mod tests {
         let load = Load::new(3);
         load.placed(0);
         load.placed(2);
-        assert_eq!(load.emptiest(), (1, 0));
+        assert_eq!(load.emptiest(|_| false), (1, 0));
+        assert_eq!(load.emptiest(|worker| worker == 1), (0, 1));
+        assert_eq!(load.emptiest(|_| true), (1, 0));
         load.placed(1);
         load.freed(2);
-        assert_eq!((load.emptiest(), load.calls()), ((2, 0), 2));
+        assert_eq!((load.emptiest(|_| false), load.calls()), ((2, 0), 2));
     }
 }

@@ -163,6 +163,7 @@ impl Server {
         );
         let config = Arc::new(config);
         let load = Arc::new(Load::new(count));
+        let _ = shared.lateness.set(load.lateness().clone());
         let (rooms, posts) = build_rooms(&config, count, &load, &shared)?;
         let local_addr = rooms.accept.local_addr();
         let pins = pins(config.server.pin, count, cores);

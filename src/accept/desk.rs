@@ -15,8 +15,10 @@ use super::Neighbours;
 use super::admission::{self, TokenCheck, Use, UsedTokens, Verdict, mark_of, verdict};
 use super::answer::Answer;
 use super::carrier::NO_CALL;
+use super::descriptors::Descriptors;
 use super::endings::Endings;
 use super::guests::{Guests, Kept, Pass};
+use super::late::Late;
 use super::limiter::Limiters;
 use super::page::Page;
 use super::secrets::Bearer;
@@ -120,6 +122,8 @@ pub(super) struct Desk {
     used_tokens: UsedTokens,
     /// Calls in all: let in, or promised.
     max_calls: usize,
+    late: Late,
+    pub(super) descriptors: Descriptors,
     /// Since when no more calls are taken.
     draining_since: Option<Nanos>,
     /// Until when connections count as failing to come in.
@@ -166,6 +170,8 @@ impl Desk {
             token_key: TokenKey::new(&secret),
             fork_key: TokenKey::new(&fork_secret),
             used_tokens: UsedTokens::default(),
+            late: Late::new(config.limits.max_lateness, workers),
+            descriptors: Descriptors::new(rlimit::Resource::NOFILE.get_soft().ok()),
             config,
             max_calls,
             draining_since: None,
@@ -180,6 +186,11 @@ impl Desk {
         self.draining_since.get_or_insert(now);
     }
 
+    /// Whether no new calls are taken any more.
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining_since.is_some()
+    }
+
     /// Whether one more call is welcome, or why not. The one place that decides it.
     pub(super) fn welcome(&mut self, now: Nanos) -> Result<(), Refusal> {
         match self.shut(now) {
@@ -191,11 +202,15 @@ impl Desk {
     }
 
     /// Why no new calls are taken at all, however many places are free.
-    fn shut(&self, now: Nanos) -> Option<Refusal> {
-        match self.draining_since {
-            Some(_) => Some(Refusal::Draining),
-            None => self.shared.quota.sheds(now).then_some(Refusal::Quota),
-        }
+    fn shut(&mut self, now: Nanos) -> Option<Refusal> {
+        let is_late = self.late.look(now, self.load.lateness());
+        let reasons = [
+            (self.draining_since.is_some(), Refusal::Draining),
+            (self.shared.quota.sheds(now), Refusal::Quota),
+            (is_late, Refusal::Late),
+            (self.descriptors.are_short(now), Refusal::Descriptors),
+        ];
+        reasons.into_iter().find_map(|(holds, refusal)| holds.then_some(refusal))
     }
 
     /// Whether a place is free: neither taken nor kept.
@@ -253,9 +268,15 @@ impl Desk {
         }
     }
 
-    /// The emptiest worker, if it takes letters.
+    /// Whether browsers of `address` have all the calls they may have.
+    pub(super) fn is_address_full(&self, address: IpAddr) -> bool {
+        let max = self.config.limits.max_calls_per_address;
+        max > 0 && self.guests.calls_from(address) >= max
+    }
+
+    /// The emptiest worker that is not late, else the emptiest, if it takes letters.
     pub(super) fn emptiest(&self) -> Option<usize> {
-        let (worker, _) = self.load.emptiest();
+        let (worker, _) = self.load.emptiest(|worker| self.late.is(worker));
         (!self.neighbours.workers.get(worker)?.is_full()).then_some(worker)
     }
 
@@ -327,9 +348,12 @@ impl Desk {
                 let Pass { is_allowed, bearer } = self.web_pass(id, token.as_deref());
                 let enabled = self.config.web.enabled;
                 let has_agent = self.config.web_agent(agent.as_deref()).is_some();
+                let peer = self.guests.peer_of(id);
+                let is_address_full = peer.is_some_and(|peer| self.is_address_full(peer));
                 let facts = admission::Facts::Web { enabled, is_allowed, bearer, shut, has_room };
                 of_nobody(match verdict(facts) {
                     Verdict::In if !has_agent => Verdict::Refused(Refusal::NoAgent),
+                    Verdict::In if is_address_full => Verdict::Refused(Refusal::AddressFull),
                     verdict => verdict,
                 })
             }

@@ -34,6 +34,8 @@ pub(super) enum Sequel {
     Fallback,
     /// Somebody else, at this number.
     Dial(String),
+    /// The relay stopped under the call: another process or host takes it up.
+    Elsewhere,
 }
 
 /// What is known of one call.
@@ -69,6 +71,7 @@ impl Endings {
     ) {
         let sequel = match (transfer, ending.afterwards()) {
             (Some(number), Afterwards::Hangup) => Sequel::Dial(number),
+            _ if ending == Ending::Drained => Sequel::Elsewhere,
             (_, Afterwards::Fallback) => Sequel::Fallback,
             (None, Afterwards::Hangup) => Sequel::Hangup,
         };

@@ -10,6 +10,7 @@
 use std::io::{ErrorKind, Write};
 use std::net::IpAddr;
 use std::ops::ControlFlow;
+use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 use mio::net::{TcpListener, TcpStream};
@@ -242,6 +243,7 @@ impl Inbound {
 
     /// Gives a new connection a slot, or shows it out.
     fn welcome(&mut self, mut socket: TcpStream, peer: IpAddr, at_admin: bool) {
+        self.desk.descriptors.note(self.now, socket.as_raw_fd());
         let is_proxy = self.desk.config.server.trusted_proxies.contains(peer);
         let counts_for = (!is_proxy).then_some(peer);
         let room = self.make_room(counts_for);

@@ -14,6 +14,7 @@
 //! | `request`, `answer`, `date` | what comes out of a head, what goes back |
 //! | `desk` | what is known while answering; capacity; the verdict on a call |
 //! | `routes`, `carrier`, `doors`, `page` | the answers, by kind of request |
+//! | `late`, `descriptors` | when measurement forbids another call |
 //! | `limiter` | log lines that strangers can cause |
 //! | `guests` | calls promised, arriving, let in |
 //! | `secrets` | bearer tokens |
@@ -42,11 +43,13 @@ mod carrier;
 mod client;
 mod connection;
 mod date;
+mod descriptors;
 mod desk;
 mod doors;
 mod endings;
 mod guests;
 mod inbound;
+mod late;
 mod limiter;
 mod origin;
 mod page;

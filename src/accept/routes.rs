@@ -197,7 +197,11 @@ impl Desk {
             Route::Healthz => Answer::text(200, "ok"),
             // Any page may ask: a browser hides from it why a WebSocket was refused.
             Route::Readyz => self.readyz(now).with("Access-Control-Allow-Origin", "*"),
-            Route::Metrics => return self.ask_for_figures(),
+            Route::Metrics => {
+                // The figures tell who is late now, not when the last caller came.
+                let _ = self.welcome(now);
+                return self.ask_for_figures();
+            }
             Route::Calendar => return self.ask_for_calendar(request),
             Route::Page => self.page.answer(),
             Route::Module => Page::module(),

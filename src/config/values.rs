@@ -52,6 +52,8 @@ pub const VOICES: [&str; 30] = [
 
 /// The longest model name.
 const MODEL_MAX_BYTES: usize = 128;
+/// The longest address of a webhook.
+const URL_MAX_BYTES: usize = 2048;
 /// The longest name of a host, RFC 1035 section 2.3.4.
 const HOST_MAX_BYTES: usize = 253;
 /// The most buffer a carrier is kept ahead by.
@@ -322,10 +324,24 @@ pub(super) fn sentence(written: &Written<'_>) -> Result<String, String> {
     }
 }
 
-/// `reject`, or a sentence.
+/// `reject`, another host's webhook, or a sentence.
 pub(super) fn busy(written: &Written<'_>) -> Result<Busy, String> {
+    if text(written)?.contains("://") {
+        return webhook_url(written).map(Busy::Redirect);
+    }
     let sentence = sentence(written)?;
     Ok(if sentence == "reject" { Busy::Reject } else { Busy::Say(sentence) })
+}
+
+/// The address of a webhook that a carrier can be sent to.
+pub(super) fn webhook_url(written: &Written<'_>) -> Result<String, String> {
+    let form = "must be another host's webhook, such as \"https://b.example.com/twilio/incoming\"";
+    let url = text(written)?;
+    let rest = url.strip_prefix("https://").ok_or(form)?;
+    let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+    let is_plain = path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#');
+    let fits = split_authority(authority).is_some() && is_plain && url.len() <= URL_MAX_BYTES;
+    fits.then(|| url.to_owned()).ok_or_else(|| form.to_owned())
 }
 
 /// `require`, `warn` or `off`.
@@ -450,6 +466,22 @@ mod tests {
         {
             assert!(read(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn another_hosts_webhook_is_an_address_a_carrier_can_be_sent_to() {
+        for url in ["https://b.example.com/twilio/incoming", "https://b:8443?x=1", "https://[::1]"]
+        {
+            assert_eq!(webhook_url(&variable(url)).as_deref(), Ok(url));
+            assert_eq!(busy(&variable(url)), Ok(Busy::Redirect(url.to_owned())));
+        }
+        let long = format!("https://b/{}", "x".repeat(2048));
+        for url in ["http://b/x", "https://", "https:///x", "https://b/ x", "https://b/#x", &long] {
+            assert!(webhook_url(&variable(url)).is_err(), "{url}");
+            assert!(busy(&variable(url)).is_err(), "{url}");
+        }
+        assert_eq!(busy(&variable("reject")), Ok(Busy::Reject));
+        assert_eq!(busy(&variable("All busy.")), Ok(Busy::Say("All busy.".to_owned())));
     }
 
     #[test]

@@ -108,6 +108,8 @@ pub struct Worker {
     touched: Vec<usize>,
     again: Vec<usize>,
     expired: Vec<Entry>,
+    /// Since when the first of this turn's timers was due.
+    due: Nanos,
     figures: Figures,
     /// The accounts of calls whose slot is free again.
     past: [Tally; Class::ALL.len()],
@@ -144,6 +146,7 @@ impl Worker {
             touched: Vec::new(),
             again: Vec::new(),
             expired: Vec::new(),
+            due: Nanos::ZERO,
             figures: Figures::default(),
             past: [Tally::default(); Class::ALL.len()],
             masks: fastrand::Rng::new(),
@@ -173,6 +176,8 @@ impl Worker {
     fn turn(&mut self, neighbours: &Neighbours) -> io::Result<()> {
         self.wait_for_events()?; // epoll, at most until the next timer
         let now = self.clock.now(); // the time every call sees in this turn
+        let lateness = neighbours.load.lateness();
+        lateness.begin(self.number, now);
         self.take_mail(now, neighbours); // new calls, ready lines
         self.receive(now); // sockets -> TLS -> calls: frames, messages, rings
         self.expire(now); // timers -> calls
@@ -181,7 +186,9 @@ impl Worker {
         self.send(); // calls -> TLS -> sockets; clock read again, for frame latency only
         self.grant(neighbours); // what a socket that broke just now made its call wish
         self.tidy(now, &neighbours.load); // timers set, slots of ended calls freed
-        self.figures.histograms.record(Stage::Loop, self.clock.now().since(now));
+        let done = self.clock.now();
+        self.figures.histograms.record(Stage::Loop, done.since(now));
+        lateness.end(self.number, self.due, now, done);
         Ok(())
     }
 
@@ -334,6 +341,7 @@ impl Worker {
 
     fn expire(&mut self, now: Nanos) {
         self.timers.expire(now, &mut self.expired);
+        self.due = now;
         for entry in self.expired.drain(..) {
             let Some(slot) = self.slots.of(entry.slot, entry.generation) else { continue };
             if slot.far == entry.due {
@@ -343,6 +351,7 @@ impl Worker {
                 continue;
             }
             slot.armed = Nanos::NEVER;
+            self.due = self.due.min(entry.due);
             guard(&mut slot.call, now, |call| call.handle_timeout(now));
             touch(slot, entry.slot, &mut self.touched);
         }

@@ -5,5 +5,6 @@ mod calendar;
 mod guard;
 mod harness;
 mod http;
+mod shedding;
 mod twilio;
 mod upgrade;
