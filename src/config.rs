@@ -194,6 +194,8 @@ pub struct Server {
     pub trusted_proxies: Networks,
     /// Media threads; 0 is one a core.
     pub workers: usize,
+    /// The cores of the media threads; empty: any this process may use.
+    pub cores: Vec<usize>,
     /// Whether each media thread stays on one core.
     pub pin: bool,
     /// The kernels in use: the best this CPU has, no higher than this.

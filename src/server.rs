@@ -7,6 +7,7 @@
 //!           group of threads.
 //! Not here: what any thread does.
 
+mod cores;
 pub mod log_lines;
 mod summary;
 mod threads;
@@ -19,7 +20,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use std::{fmt, thread};
 
-use core_affinity::CoreId;
 use crossbeam_channel::{Receiver, bounded};
 use dsp::kernels::Kernels;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -43,6 +43,7 @@ use crate::mail::{
 use crate::metrics::{Build, Figures, Shared};
 use crate::record::{Recordings, Transcripts};
 use crate::worker::{self, Worker};
+use cores::{NoSuchCore, Placement, Plan};
 use log_lines::LogLines;
 use summary::Summary;
 use threads::{Ended, Event, Threads};
@@ -92,6 +93,8 @@ pub enum StartError {
         /// Why.
         error: StoreError,
     },
+    /// A core cannot be had.
+    Core(NoSuchCore),
     /// A thread, its poll instance, or the watch for signals cannot be had.
     Thread(io::Error),
 }
@@ -110,6 +113,7 @@ impl fmt::Display for StartError {
             StartError::Store { path, error } => {
                 write!(f, "cannot use {} (store.url): {error}", path.display())
             }
+            StartError::Core(core) => write!(f, "{core}"),
             StartError::Thread(error) => write!(f, "cannot start a thread: {error}"),
         }
     }
@@ -147,11 +151,14 @@ impl Server {
     fn start_with(config: Config, shared: Arc<Shared>) -> Result<Running, StartError> {
         let descriptors = raise_descriptor_limit();
         let (mut config, demo) = with_demo(config)?;
-        let cores = core_affinity::get_core_ids().unwrap_or_default();
+        let usable = cores::usable();
+        let wanted = &config.server.cores;
+        let cores = cores::for_workers(wanted, &usable).map_err(StartError::Core)?;
         let count = match config.server.workers {
             0 => cores.len().max(1),
             count => count,
         };
+        let plan = Plan::new(config.server.pin, count, &cores, !wanted.is_empty(), &usable);
         let wanted = config.limits.max_calls_per_worker.saturating_mul(count);
         config.limits.max_calls = calls_for(
             descriptors,
@@ -166,8 +173,7 @@ impl Server {
         let _ = shared.lateness.set(load.lateness().clone());
         let (rooms, posts) = build_rooms(&config, count, &load, &shared)?;
         let local_addr = rooms.accept.local_addr();
-        let pins = pins(config.server.pin, count, cores);
-        let (threads, figures) = start_threads(rooms, &posts, &load, pins)?;
+        let (threads, figures) = start_threads(rooms, &posts, &load, plan)?;
         let drain_timeout = config.server.drain_timeout;
         Ok(Running { local_addr, load, posts, figures, drain_timeout, threads, demo })
     }
@@ -291,29 +297,30 @@ fn start_threads(
     rooms: Rooms,
     posts: &Posts,
     load: &Arc<Load>,
-    pins: Vec<Option<CoreId>>,
+    plan: Plan,
 ) -> Result<(Threads, Receiver<Figures>), StartError> {
     let mut threads = Threads::new();
+    let Plan { workers: placements, others } = plan;
     let (totals, figures) = bounded(1);
     let Rooms { accept, dial, workers, tools, control, tapes, transcripts, calendar } = rooms;
     if let Some(tapes) = tapes {
-        start(&mut threads, "recordings", None, move || tapes.run())?;
+        start(&mut threads, "recordings", &others, move || tapes.run())?;
     }
     if let Some(transcripts) = transcripts {
-        start(&mut threads, "transcripts", None, move || transcripts.run())?;
+        start(&mut threads, "transcripts", &others, move || transcripts.run())?;
     }
     if let Some(calendar) = calendar {
         let accept = posts.accept.clone();
-        start(&mut threads, "calendar", None, move || calendar.run(&accept))?;
+        start(&mut threads, "calendar", &others, move || calendar.run(&accept))?;
     }
     let neighbours =
         control::Neighbours { workers: posts.workers.clone(), accept: posts.accept.clone() };
-    start(&mut threads, "control", None, move || {
+    start(&mut threads, "control", &others, move || {
         let _ = totals.send(control.run(neighbours));
     })?;
     let post_to = posts.workers.clone();
-    start(&mut threads, "tools", None, move || tools.run(&post_to))?;
-    for (number, (worker, core)) in workers.into_iter().zip(pins).enumerate() {
+    start(&mut threads, "tools", &others, move || tools.run(&post_to))?;
+    for (number, (worker, placement)) in workers.into_iter().zip(placements).enumerate() {
         let neighbours = worker::Neighbours {
             dial: posts.dial.clone(),
             accept: posts.accept.clone(),
@@ -324,17 +331,17 @@ fn start_threads(
             load: load.clone(),
         };
         let name = format!("worker-{number}");
-        start(&mut threads, &name, core, move || worker.run(&neighbours))?;
+        start(&mut threads, &name, &placement, move || worker.run(&neighbours))?;
     }
     let workers = posts.workers.clone();
-    start(&mut threads, "dial", None, move || dial.run(workers))?;
+    start(&mut threads, "dial", &others, move || dial.run(workers))?;
     let neighbours = accept::Neighbours {
         workers: posts.workers.clone(),
         dial: posts.dial.clone(),
         control: posts.control.clone(),
         calendar: posts.calendar.clone(),
     };
-    start(&mut threads, "accept", None, move || accept.run(neighbours))?;
+    start(&mut threads, "accept", &others, move || accept.run(neighbours))?;
     Ok((threads, figures))
 }
 
@@ -593,21 +600,10 @@ fn post<T>(postbox: &Postbox<T>, mut letter: T) {
 fn start(
     threads: &mut Threads,
     name: &str,
-    core: Option<CoreId>,
+    placement: &Placement,
     body: impl FnOnce() + Send + 'static,
 ) -> Result<(), StartError> {
-    threads.start(name.to_owned(), core, body).map_err(StartError::Thread)
-}
-
-/// A core for each worker, or none where pinning is off or there are fewer cores than workers.
-fn pins(pin: bool, workers: usize, cores: Vec<CoreId>) -> Vec<Option<CoreId>> {
-    if pin && workers <= cores.len() {
-        return cores.into_iter().take(workers).map(Some).collect();
-    }
-    if pin {
-        log::warn!("{workers} workers on {} cores: none is pinned", cores.len());
-    }
-    vec![None; workers]
+    threads.start(name.to_owned(), placement.clone(), body).map_err(StartError::Thread)
 }
 
 /// The configuration with the demo agent's address in it, if it is to answer.
@@ -790,14 +786,5 @@ mod tests {
         assert_eq!(calls_for(Some(65_536), 2, 100_000), (65_536 - 8_192) / 2);
         assert_eq!(calls_for(Some(0), 2, 100), 1);
         assert_eq!(calls_for(Some(1_024), 4, 4_000), 192, "recorded from both tracks");
-    }
-
-    #[test]
-    fn workers_are_pinned_only_where_each_has_a_core_of_its_own() {
-        let cores = || (0..2).map(|id| CoreId { id }).collect::<Vec<_>>();
-        assert_eq!(pins(true, 2, cores()), cores().into_iter().map(Some).collect::<Vec<_>>());
-        assert_eq!(pins(true, 1, cores()), [Some(CoreId { id: 0 })]);
-        assert_eq!(pins(true, 3, cores()), [None; 3]);
-        assert_eq!(pins(false, 2, cores()), [None; 2]);
     }
 }

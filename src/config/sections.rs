@@ -46,6 +46,7 @@ pub(super) fn server(settings: &mut Settings<'_>) -> Server {
         workers: settings
             .read(Key::open("server", "workers"), values::whole(0..=WORKERS_MAX))
             .unwrap_or(0),
+        cores: settings.read(Key::open("server", "cores"), values::cores).unwrap_or_default(),
         pin: settings.read(Key::open("server", "pin"), values::truth).unwrap_or(true),
         kernels: settings
             .read(Key::open("server", "kernels"), values::kernels)

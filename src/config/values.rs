@@ -52,6 +52,8 @@ pub const VOICES: [&str; 30] = [
 
 /// The longest model name.
 const MODEL_MAX_BYTES: usize = 128;
+/// The highest number of a core: as many as the kernel's own sets hold.
+const CORE_MAX: usize = 1023;
 /// The longest address of a webhook.
 const URL_MAX_BYTES: usize = 2048;
 /// The longest name of a host, RFC 1035 section 2.3.4.
@@ -124,6 +126,34 @@ pub(super) fn word<T: Copy>(
 pub(super) fn swap_order(written: &Written<'_>) -> Result<SwapOrder, String> {
     let words = [("close_first", SwapOrder::CloseFirst), ("setup_first", SwapOrder::SetupFirst)];
     word(written, &words)
+}
+
+/// Cores by number: `"2-5,8"`, or in the file also a list of numbers. Each once, in this order.
+pub(super) fn cores(written: &Written<'_>) -> Result<Vec<usize>, String> {
+    let form = || "must name cores, such as \"1-7\" or \"2,3,6\", each once".to_owned();
+    let mut cores = Vec::new();
+    match written {
+        Written::Toml(DeValue::Array(items)) => {
+            for item in items {
+                cores
+                    .push(whole(0..=CORE_MAX)(&Written::Toml(item.get_ref())).map_err(|_| form())?);
+            }
+        }
+        other => {
+            for part in text(other).map_err(|_| form())?.split(',') {
+                let (first, last) = part.split_once('-').unwrap_or((part, part));
+                let number =
+                    |text: &str| text.trim().parse().ok().filter(|core: &usize| *core <= CORE_MAX);
+                let range = number(first).zip(number(last)).filter(|(first, last)| first <= last);
+                let (first, last) = range.ok_or_else(form)?;
+                cores.extend(first..=last);
+            }
+        }
+    }
+    let mut once = cores.clone();
+    once.sort_unstable();
+    once.dedup();
+    (!cores.is_empty() && once.len() == cores.len()).then_some(cores).ok_or_else(form)
 }
 
 /// A length of time within `range`.
@@ -482,6 +512,16 @@ mod tests {
         }
         assert_eq!(busy(&variable("reject")), Ok(Busy::Reject));
         assert_eq!(busy(&variable("All busy.")), Ok(Busy::Say("All busy.".to_owned())));
+    }
+
+    #[test]
+    fn cores_are_numbers_and_ranges_each_once() {
+        let read = |text| cores(&variable(text));
+        assert_eq!(read("0"), Ok(vec![0]));
+        assert_eq!(read("2-5, 8,1023"), Ok(vec![2, 3, 4, 5, 8, 1023]));
+        for text in ["", "a", "3-2", "1,1", "0-4,2", "1024", "0-99999999999", "-1", "1-", "1,,2"] {
+            assert!(read(text).is_err(), "{text}");
+        }
     }
 
     #[test]
