@@ -200,6 +200,8 @@ pub struct Server {
     pub pin: bool,
     /// The kernels in use: the best this CPU has, no higher than this.
     pub kernels: Isa,
+    /// The Unix socket at which a new process takes over from the one that runs.
+    pub takeover: Option<PathBuf>,
     /// How long calls may go on once the relay was asked to stop.
     pub drain_timeout: Duration,
     /// Another host's webhook: while the relay drains, new calls are sent there, and those that are

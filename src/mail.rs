@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 use mio::Waker;
+use serde::{Deserialize, Serialize};
 
 use crate::call::{
     CallId, Class, Door, Ending, Facts, LineFault, LineTerms, Opening, Refusal, Report, Revival,
@@ -158,8 +159,62 @@ pub enum AcceptLetter {
     QuotaUsedUp,
     /// Take no more calls.
     Drain,
+    /// Another process accepts connections from now on: tell it what it must know.
+    HandOver {
+        /// Where bequests for it are posted.
+        heir: Postbox<Vec<Bequest>>,
+    },
+    /// What the process that ran before leaves.
+    Inherit(Vec<Bequest>),
     /// Stop now.
     Stop,
+}
+
+/// What a process leaves to the one that takes over from it: what a request may ask for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Bequest {
+    /// A token was used: it opens nothing again.
+    UsedToken {
+        /// Its authentication code.
+        mark: [u8; 32],
+        /// The last second at which it would be good.
+        until: u64,
+        /// What it was bound to, where it took a place that had been kept.
+        name: Option<String>,
+    },
+    /// A place is kept for a call whose webhook was answered.
+    Promise {
+        /// What its token is bound to: the carrier's name of the call, or one made up.
+        name: String,
+        /// The last second at which that is good.
+        until: u64,
+        /// Its authentication code.
+        mark: [u8; 32],
+        /// The caller's number, where it tells callers apart.
+        number: Option<String>,
+    },
+    /// A call has ended, or may end before its stream begins, and its carrier may ask what follows.
+    Sequel {
+        /// The carrier's name of the call.
+        call_sid: String,
+        /// What does.
+        sequel: Sequel,
+    },
+}
+
+/// What a caller gets once the stream is closed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sequel {
+    /// The call is over.
+    Hangup,
+    /// The fallback sentence first.
+    Fallback,
+    /// Somebody else, at this number.
+    Dial(String),
+    /// The relay stopped under the call: another process or host takes it up.
+    Elsewhere,
 }
 
 /// To the dial thread.

@@ -70,6 +70,7 @@ struct Serve {
 }
 
 fn main() -> ExitCode {
+    let sockets = server::given_sockets();
     let arguments = arguments();
     let serve = match arguments.command {
         Some(Command::Appointments { what, config }) => return book(what, config.as_deref()),
@@ -85,7 +86,7 @@ fn main() -> ExitCode {
     };
     log_to(&lines);
     let exit_code = match Config::load(serve.config.as_deref(), std::env::vars_os()) {
-        Ok(config) => server::run(config, &lines),
+        Ok(config) => server::run(config, &lines, sockets),
         Err(errors) => {
             eprintln!("{errors}");
             ExitCode::FAILURE

@@ -10,6 +10,7 @@
 mod cores;
 pub mod log_lines;
 mod summary;
+mod takeover;
 mod threads;
 
 use std::io::{self, Write};
@@ -25,7 +26,7 @@ use dsp::kernels::Kernels;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use crate::accept::{self, Accept, BindError};
+use crate::accept::{self, Accept, BindError, Estate, Sockets};
 use crate::call;
 use crate::clock::Clock;
 use crate::config::{Config, SignatureMode};
@@ -35,10 +36,10 @@ use crate::control::tools::Tools;
 use crate::control::{self, Control};
 use crate::demo::{self, Demo};
 use crate::dial::{Dial, DialError};
-use crate::limits::{ARRIVALS_MAX, YOUNG_CONNECTIONS_MAX};
+use crate::limits::{ARRIVALS_MAX, KEEP_ALIVE_TIMEOUT, YOUNG_CONNECTIONS_MAX};
 use crate::mail::{
-    AcceptLetter, CalendarLetter, ControlLetter, DialLetter, Load, Postbox, TapeLetter, ToolLetter,
-    TranscriptLetter, WorkerLetter,
+    AcceptLetter, Bequest, CalendarLetter, ControlLetter, DialLetter, Load, Mailbox, Postbox,
+    TapeLetter, ToolLetter, TranscriptLetter, WorkerLetter,
 };
 use crate::metrics::{Build, Figures, Shared};
 use crate::record::{Recordings, Transcripts};
@@ -46,6 +47,7 @@ use crate::worker::{self, Worker};
 use cores::{NoSuchCore, Placement, Plan};
 use log_lines::LogLines;
 use summary::Summary;
+use takeover::{Elder, Gate};
 use threads::{Ended, Event, Threads};
 
 /// How long a group of threads may take to stop. Then the relay ends without it, and says so.
@@ -55,9 +57,14 @@ const DRAIN_LOOK: Duration = Duration::from_millis(20);
 /// How long a relay without calls still waits for those it has promised a place, and for answers
 /// that are being written. Their callers hear the carrier's own error afterwards.
 const PROMISED_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a relay that was taken over still waits for a last request on each connection it has:
+/// until all that idle have been closed.
+const LAST_REQUESTS: Duration = KEEP_ALIVE_TIMEOUT.saturating_add(Duration::from_secs(1));
 /// How long a relay that ended calls still answers HTTP: their carrier is about to ask what follows.
 /// Callers it does not ask for by then are hung up.
 const AFTERWARDS: Duration = Duration::from_secs(5);
+/// The thread that tells the process that has taken over.
+const HEIR: &str = "heir";
 /// The threads that write files of calls.
 const KEEPERS: [&str; 2] = ["recordings", "transcripts"];
 /// How long a thread's full box is tried again when it is told to stop.
@@ -93,6 +100,15 @@ pub enum StartError {
         /// Why.
         error: StoreError,
     },
+    /// The process that runs cannot be asked for its port, or the next one could not ask us.
+    TakeOver {
+        /// The Unix socket.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// What a supervisor gives is no TCP socket.
+    Supervisor(io::Error),
     /// A core cannot be had.
     Core(NoSuchCore),
     /// A thread, its poll instance, or the watch for signals cannot be had.
@@ -112,6 +128,12 @@ impl fmt::Display for StartError {
             }
             StartError::Store { path, error } => {
                 write!(f, "cannot use {} (store.url): {error}", path.display())
+            }
+            StartError::TakeOver { path, error } => {
+                write!(f, "cannot take over at {} (server.takeover): {error}", path.display())
+            }
+            StartError::Supervisor(error) => {
+                write!(f, "cannot listen on the sockets of LISTEN_FDS: {error}")
             }
             StartError::Core(core) => write!(f, "{core}"),
             StartError::Thread(error) => write!(f, "cannot start a thread: {error}"),
@@ -144,11 +166,15 @@ impl Server {
     /// What could not be had; nothing is left running then but threads that wait for the end of
     /// the process.
     pub fn start(config: Config) -> Result<Running, StartError> {
-        Server::start_with(config, Arc::default())
+        Server::start_with(config, Arc::default(), Estate::default())
     }
 
     /// The same, with what is counted outside the relay's own threads.
-    fn start_with(config: Config, shared: Arc<Shared>) -> Result<Running, StartError> {
+    fn start_with(
+        config: Config,
+        shared: Arc<Shared>,
+        estate: Estate,
+    ) -> Result<Running, StartError> {
         let descriptors = raise_descriptor_limit();
         let (mut config, demo) = with_demo(config)?;
         let usable = cores::usable();
@@ -171,11 +197,19 @@ impl Server {
         let config = Arc::new(config);
         let load = Arc::new(Load::new(count));
         let _ = shared.lateness.set(load.lateness().clone());
-        let (rooms, posts) = build_rooms(&config, count, &load, &shared)?;
+        let (rooms, posts) = build_rooms(&config, count, &load, &shared, estate)?;
         let local_addr = rooms.accept.local_addr();
+        let takeover = config.server.takeover.clone();
+        let takeover = takeover.map(|path| Ok((path, rooms.accept.estate()?)));
+        let takeover = takeover.transpose().map_err(StartError::Thread)?;
         let (threads, figures) = start_threads(rooms, &posts, &load, plan)?;
         let drain_timeout = config.server.drain_timeout;
-        Ok(Running { local_addr, load, posts, figures, drain_timeout, threads, demo })
+        let mut running =
+            Running { local_addr, load, posts, figures, drain_timeout, threads, demo, gate: None };
+        if let Some((path, estate)) = takeover {
+            running.open_gate(path, estate)?;
+        }
+        Ok(running)
     }
 }
 
@@ -211,6 +245,7 @@ fn build_rooms(
     count: usize,
     load: &Arc<Load>,
     shared: &Arc<Shared>,
+    estate: Estate,
 ) -> Result<(Rooms, Posts), StartError> {
     let clock = Clock::start();
     let settings = call::Settings::from(&**config);
@@ -228,10 +263,10 @@ fn build_rooms(
         .map_err(StartError::Thread)?
         .into_iter()
         .unzip();
-    let (accept, accept_post) = Accept::bind(config.clone(), clock, load.clone(), shared.clone())
-        .map_err(|BindError { key, address, error }| {
-        StartError::Listen { key, address, error }
-    })?;
+    let (accept, accept_post) =
+        Accept::take_over(config.clone(), clock, load.clone(), shared.clone(), estate).map_err(
+            |BindError { key, address, error }| StartError::Listen { key, address, error },
+        )?;
     let (dial, dial_post) =
         Dial::new(config.clone(), clock, shared.clone()).map_err(StartError::Dial)?;
     let (tools, tools_post) = Tools::new(config.clone(), clock);
@@ -357,6 +392,8 @@ pub struct Running {
     threads: Threads,
     /// The agent that answers without a key; it lives as long as the relay.
     demo: Option<Demo>,
+    /// The Unix socket at which another process can take over; `None` where none can, or one has.
+    gate: Option<PathBuf>,
 }
 
 /// Why draining is over.
@@ -394,15 +431,40 @@ impl Running {
         self.halt().unwrap_or_else(|ended| panic!("{}", Fallen(&ended)))
     }
 
+    /// Lets an heir or an elder in at `path`.
+    fn open_gate(&mut self, path: PathBuf, estate: Estate) -> Result<(), StartError> {
+        let (accept, events) = (self.posts.accept.clone(), self.threads.sender());
+        let gate = Gate::open(&path, estate, accept, events).and_then(Gate::start);
+        gate.map_err(|error| StartError::TakeOver { path: path.clone(), error })?;
+        self.gate = Some(path);
+        Ok(())
+    }
+
+    /// Another process has taken over: it is told what it must know until the end of this one.
+    fn hand_over(&mut self, bequests: Mailbox<Vec<Bequest>>) {
+        let Some(path) = self.gate.take() else { return };
+        let heir = self.threads.start(HEIR.to_owned(), Placement::Anywhere, move || {
+            takeover::bequeath(&path, &bequests);
+        });
+        if let Err(error) = heir {
+            log::warn!("the process that has taken over is told nothing: {error}");
+        }
+    }
+
     fn drain(&mut self) -> Drained {
-        post(&self.posts.accept, AcceptLetter::Drain);
+        // One that was taken over goes on answering what still comes to it.
+        if self.gate.is_some() || !self.threads.has(HEIR) {
+            post(&self.posts.accept, AcceptLetter::Drain);
+        }
+        let promised = if self.threads.has(HEIR) { LAST_REQUESTS } else { PROMISED_TIMEOUT };
         let start = Instant::now();
-        let (deadline, promised_by) = (start + self.drain_timeout, start + PROMISED_TIMEOUT);
+        let (deadline, promised_by) = (start + self.drain_timeout, start + promised);
         while self.load.calls() > 0 || (self.load.expected() > 0 && Instant::now() < promised_by) {
             let look = Instant::now() + DRAIN_LOOK;
             match self.threads.next_event(Some(look.min(deadline))) {
                 Some(Event::Signal) => return Drained::Signal,
                 Some(Event::Ended(ended)) => return Drained::Broken(ended),
+                Some(Event::TakenOver(bequests)) => self.hand_over(bequests),
                 None if Instant::now() >= deadline => return Drained::TimedOut,
                 None => {}
             }
@@ -419,6 +481,7 @@ impl Running {
             match self.threads.next_event(Some(Instant::now() + DRAIN_LOOK)) {
                 Some(Event::Ended(ended)) if ended.fault.is_some() => return Err(ended),
                 Some(Event::Signal) => return Ok(()),
+                Some(Event::TakenOver(bequests)) => self.hand_over(bequests),
                 // The threads that write files have been asked to end.
                 Some(Event::Ended(_)) | None => {}
             }
@@ -451,7 +514,11 @@ impl Running {
         if let Some(calendar) = &self.posts.calendar {
             post(calendar, CalendarLetter::Stop);
         }
-        self.wait_for(|name| ["accept", "tools", "calendar"].contains(&name))?;
+        // With the inbound thread ends what the heir is told.
+        self.wait_for(|name| ["accept", "tools", "calendar", HEIR].contains(&name))?;
+        if let Some(path) = self.gate.take() {
+            let _ = std::fs::remove_file(path);
+        }
         post(&self.posts.control, ControlLetter::Stop);
         self.wait_for(|name| KEEPERS.contains(&name) || name == "control")?;
         Ok(self.figures.try_recv().unwrap_or_default())
@@ -470,9 +537,11 @@ impl Running {
 ///
 /// SIGINT or SIGTERM drains; a second one ends the calls that are left at once. SIGHUP changes
 /// nothing.
-pub fn run(config: Config, lines: &LogLines) -> ExitCode {
+///
+/// `sockets`: what a supervisor gave. A process that listens at `server.takeover` is relieved.
+pub fn run(config: Config, lines: &LogLines, sockets: io::Result<Sockets>) -> ExitCode {
     let shared = Shared { log_lines_lost: lines.lost(), ..Shared::default() };
-    match serve(config, shared) {
+    match serve(config, shared, sockets) {
         Ok(()) => ExitCode::SUCCESS,
         Err(fault) => {
             eprintln!("vocaris: {fault}");
@@ -481,12 +550,24 @@ pub fn run(config: Config, lines: &LogLines) -> ExitCode {
     }
 }
 
-fn serve(config: Config, shared: Shared) -> Result<(), String> {
+/// Sockets that listen already, given by a supervisor.
+///
+/// Called before there are threads: it takes variables out of the environment.
+///
+/// # Errors
+/// When what it gives is no TCP socket.
+pub fn given_sockets() -> io::Result<Sockets> {
+    takeover::from_supervisor()
+}
+
+fn serve(config: Config, shared: Shared, sockets: io::Result<Sockets>) -> Result<(), String> {
     // Before the first line is printed: whoever reads it may send a signal.
     let signals = Signals::new([SIGINT, SIGTERM, SIGHUP]);
     let mut signals = signals.map_err(|error| StartError::Thread(error).to_string())?;
     let exposures = exposures(&config);
-    let running = Server::start_with(config, Arc::new(shared));
+    let sockets = sockets.map_err(|error| StartError::Supervisor(error).to_string())?;
+    let (estate, elder) = inheritance(&config, sockets).map_err(|error| error.to_string())?;
+    let running = Server::start_with(config, Arc::new(shared), estate);
     let mut running = running.map_err(|error| error.to_string())?;
     let events = running.threads.sender();
     let handle = signals.handle();
@@ -501,14 +582,24 @@ fn serve(config: Config, shared: Shared) -> Result<(), String> {
         }
     });
     watch.map_err(|error| StartError::Thread(error).to_string())?;
+    if let Some(elder) = elder {
+        // One that ended meanwhile needs no relief.
+        let _ = elder.relieve();
+        log::info!("event=took_over: the process before this one drains");
+    }
     announce(&running);
     exposures.iter().for_each(|exposure| log::warn!("{exposure}"));
 
     let broken = match running.threads.next_event(None) {
         Some(Event::Ended(ended)) => Some(ended),
-        Some(Event::Signal) | None => {
+        event => {
             let calls = running.load.calls();
-            log::info!("event=draining calls={calls}: no more are taken");
+            if let Some(Event::TakenOver(bequests)) = event {
+                log::info!("event=taken_over calls={calls}: another process takes new ones");
+                running.hand_over(bequests);
+            } else {
+                log::info!("event=draining calls={calls}: no more are taken");
+            }
             match running.drain() {
                 Drained::Empty => None,
                 Drained::Broken(ended) => Some(ended),
@@ -530,6 +621,18 @@ fn serve(config: Config, shared: Shared) -> Result<(), String> {
     print(format_args!("{}", Summary(&figures)));
     log::info!("stopped");
     Ok(())
+}
+
+/// What the process that runs gives, if there is one, else what a supervisor does.
+fn inheritance(config: &Config, sockets: Sockets) -> Result<(Estate, Option<Elder>), StartError> {
+    let claimed = config.server.takeover.as_deref().map(|path| {
+        takeover::claim(path, config.server.listen)
+            .map_err(|error| StartError::TakeOver { path: path.to_owned(), error })
+    });
+    Ok(match claimed.transpose()?.flatten() {
+        Some((estate, elder)) => (estate, Some(elder)),
+        None => (Estate { sockets, keys: None }, None),
+    })
 }
 
 /// What strangers can do with these settings that their operator may not have meant.

@@ -198,6 +198,11 @@ pub(super) enum Use {
 }
 
 impl UsedTokens {
+    /// Every token used that would still be good at the second `now_unix`, and until when at most.
+    pub(super) fn all(&self, now_unix: u64) -> impl Iterator<Item = (u64, Mark)> + '_ {
+        self.oldest_first.iter().copied().filter(move |&(until, _)| until >= now_unix)
+    }
+
     /// Uses a token that is in time at the second `now_unix`.
     pub(super) fn take(&mut self, now_unix: u64, mark: Mark) -> Use {
         while self.oldest_first.front().is_some_and(|&(until, _)| until < now_unix) {

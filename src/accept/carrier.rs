@@ -14,7 +14,7 @@ use std::fmt::Write as _;
 
 use super::answer::Answer;
 use super::desk::Desk;
-use super::endings::{CALL_SID_MAX_BYTES, Sequel};
+use super::endings::CALL_SID_MAX_BYTES;
 use super::limiter::LeftOut;
 use super::origin::{DIALLED, HANDED_ON, Origin, handed_on};
 use super::request::Request;
@@ -22,6 +22,7 @@ use super::routes::JSON;
 use crate::call::Refusal;
 use crate::clock::Nanos;
 use crate::config::{Busy, SignatureMode};
+use crate::mail::Sequel;
 use crate::wire::http::Method;
 use crate::wire::signature::{Claim, Keys, SignatureError, body_hash_matches, webhook_candidates};
 use crate::wire::{form, twiml};

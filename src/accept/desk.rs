@@ -20,6 +20,7 @@ use super::endings::Endings;
 use super::guests::{Guests, Kept, Pass};
 use super::late::Late;
 use super::limiter::Limiters;
+use super::listeners::Keyring;
 use super::page::Page;
 use super::secrets::Bearer;
 use crate::call::{
@@ -27,7 +28,7 @@ use crate::call::{
 };
 use crate::clock::{Nanos, unix_seconds};
 use crate::config::Config;
-use crate::mail::{CallKey, DialLetter, Load, WorkerLetter};
+use crate::mail::{Bequest, CallKey, DialLetter, Load, Postbox, WorkerLetter};
 use crate::metrics::Shared;
 use crate::wire::signature::SharedKey;
 use crate::wire::token::{TOKEN_TTL_SECONDS, TokenError, TokenKey, mint, verify};
@@ -115,11 +116,13 @@ pub(super) struct Desk {
     /// The secrets the carrier may sign with.
     pub(super) auth_tokens: Vec<String>,
     pub(super) shared_keys: Vec<SharedKey>,
-    /// Signs the per-call tokens; lives as long as the process.
+    /// Signs the per-call tokens; lives as long as the process, and those that take over from it.
     pub(super) token_key: TokenKey,
     /// Signs the tokens of copies of a call's tracks: neither opens the other's door.
     fork_key: TokenKey,
-    used_tokens: UsedTokens,
+    pub(super) used_tokens: UsedTokens,
+    /// The process that accepts connections instead of this one.
+    pub(super) heir: Option<Postbox<Vec<Bequest>>>,
     /// Calls in all: let in, or promised.
     max_calls: usize,
     late: Late,
@@ -140,11 +143,8 @@ impl Desk {
         load: Arc<Load>,
         shared: Arc<Shared>,
         neighbours: Neighbours,
+        keys: &Keyring,
     ) -> Desk {
-        let (mut secret, mut fork_secret) = ([0; 32], [0; 32]);
-        for secret in [&mut secret, &mut fork_secret] {
-            aws_lc_rs::rand::fill(secret).expect("the system gives random bytes");
-        }
         let workers = neighbours.workers.len();
         let all_workers = config.limits.max_calls_per_worker.saturating_mul(workers);
         let max_calls = match config.limits.max_calls {
@@ -167,9 +167,10 @@ impl Desk {
             guests: Guests::new(workers, config.limits.max_call_duration),
             page: Page::new(&config),
             limiters: Limiters::default(),
-            token_key: TokenKey::new(&secret),
-            fork_key: TokenKey::new(&fork_secret),
+            token_key: TokenKey::new(&keys.calls),
+            fork_key: TokenKey::new(&keys.forks),
             used_tokens: UsedTokens::default(),
+            heir: None,
             late: Late::new(config.limits.max_lateness, workers),
             descriptors: Descriptors::new(rlimit::Resource::NOFILE.get_soft().ok()),
             config,
@@ -186,9 +187,10 @@ impl Desk {
         self.draining_since.get_or_insert(now);
     }
 
-    /// Whether no new calls are taken any more.
+    /// Whether no new calls are taken any more. Whoever still comes to a process that has handed
+    /// over is served.
     pub(super) fn is_draining(&self) -> bool {
-        self.draining_since.is_some()
+        self.draining_since.is_some() && !self.has_handed_over()
     }
 
     /// Whether one more call is welcome, or why not. The one place that decides it.
@@ -205,7 +207,7 @@ impl Desk {
     fn shut(&mut self, now: Nanos) -> Option<Refusal> {
         let is_late = self.late.look(now, self.load.lateness());
         let reasons = [
-            (self.draining_since.is_some(), Refusal::Draining),
+            (self.is_draining(), Refusal::Draining),
             (self.shared.quota.sheds(now), Refusal::Quota),
             (is_late, Refusal::Late),
             (self.descriptors.are_short(now), Refusal::Descriptors),
@@ -243,8 +245,13 @@ impl Desk {
         let token = mint(&self.token_key, name, now_unix, TOKEN_TTL_SECONDS);
         let until = now_unix.saturating_add(TOKEN_TTL_SECONDS);
         let mark = mark_of(&token).expect("our tokens are long enough");
-        if let Some(bad) = self.guests.promise(name, until, mark, number.and_then(telling_number)) {
+        let number = number.and_then(telling_number);
+        if let Some(bad) = self.guests.promise(name, until, mark, number) {
             self.used_tokens.take(now_unix, bad);
+        }
+        if self.has_handed_over() {
+            let (name, number) = (name.to_owned(), number.map(str::to_owned));
+            self.bequeath(vec![Bequest::Promise { name, until, mark, number }]);
         }
         token
     }
@@ -260,9 +267,16 @@ impl Desk {
     }
 
     /// Tells what is still to come, once no more calls are taken. `requests`: how many are being
-    /// answered.
-    pub(super) fn tell_outlook(&mut self, requests: impl FnOnce() -> usize) {
-        if let Some(since) = self.draining_since {
+    /// answered; `connections`: how many there are that a request may come on.
+    pub(super) fn tell_outlook(
+        &mut self,
+        requests: impl FnOnce() -> usize,
+        connections: impl FnOnce() -> usize,
+    ) {
+        if self.has_handed_over() {
+            // Promised calls come to the heir, and it is asked what follows those that end.
+            self.load.tell_outlook(connections(), 0);
+        } else if let Some(since) = self.draining_since {
             let expected = self.guests.promised(unix_seconds()) + requests();
             self.load.tell_outlook(expected, self.endings.owed(since));
         }
@@ -415,7 +429,8 @@ impl Desk {
         }
         // What a stranger says of a call is no answer to its carrier.
         if let (true, Some(call_sid)) = (gone.spoke, call_sid) {
-            self.endings.keep(now, call_sid, ending, transfer);
+            let sequel = self.endings.keep(now, call_sid.clone(), ending, transfer);
+            self.bequeath(vec![Bequest::Sequel { call_sid, sequel }]);
         }
         gone.arrived_from
     }
@@ -446,6 +461,11 @@ impl Desk {
         for mark in marks {
             self.used_tokens.take(now_unix, mark);
         }
+        self.bequeath(vec![Bequest::UsedToken {
+            mark,
+            until: now_unix.saturating_add(TOKEN_TTL_SECONDS),
+            name: Some(name.to_owned()),
+        }]);
         let check = if names_no_call.is_some() { TokenCheck::OfNoCall } else { TokenCheck::Good };
         Shown { check, number }
     }
@@ -466,11 +486,15 @@ impl Desk {
             Err(_) => return TokenCheck::Wrong,
             Ok(()) => {}
         }
-        match mark_of(token).map(|mark| self.used_tokens.take(now_unix, mark)) {
-            None => TokenCheck::Wrong,
-            Some(Use::Again) => TokenCheck::Used,
-            Some(Use::NoRoom) => TokenCheck::NoRoom,
-            Some(Use::First) => TokenCheck::Good,
+        let Some(mark) = mark_of(token) else { return TokenCheck::Wrong };
+        match self.used_tokens.take(now_unix, mark) {
+            Use::Again => TokenCheck::Used,
+            Use::NoRoom => TokenCheck::NoRoom,
+            Use::First => {
+                let until = now_unix.saturating_add(TOKEN_TTL_SECONDS);
+                self.bequeath(vec![Bequest::UsedToken { mark, until, name: None }]);
+                TokenCheck::Good
+            }
         }
     }
 

@@ -65,13 +65,13 @@ pub(super) struct Guests {
 
 /// A place kept for a call whose webhook was answered.
 #[derive(Debug)]
-struct Promise {
+pub(super) struct Promise {
     /// The last second at which its newest token is good.
-    until: u64,
+    pub(super) until: u64,
     /// Its tokens, oldest first; none is used.
-    marks: Vec<Mark>,
+    pub(super) marks: Vec<Mark>,
     /// The caller's number, where it tells callers apart.
-    number: Option<String>,
+    pub(super) number: Option<String>,
 }
 
 /// A promise that was kept.
@@ -223,6 +223,15 @@ impl Guests {
     pub(super) fn promised(&mut self, now_unix: u64) -> usize {
         self.forget_promises(now_unix);
         self.promises.len()
+    }
+
+    /// Every place that is kept at the second `now_unix`, by what its tokens are bound to.
+    pub(super) fn promises(
+        &mut self,
+        now_unix: u64,
+    ) -> impl Iterator<Item = (&String, &Promise)> + use<'_> {
+        self.forget_promises(now_unix);
+        self.promises.iter()
     }
 
     fn forget_promises(&mut self, now_unix: u64) {

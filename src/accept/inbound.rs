@@ -58,7 +58,8 @@ const NO_SLOT: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: appli
 /// The running thread.
 pub(super) struct Inbound {
     poll: Poll,
-    listener: TcpListener,
+    /// `None` once another process listens.
+    listener: Option<TcpListener>,
     /// At the address for figures, where they have one.
     admin: Option<TcpListener>,
     mailbox: Mailbox<AcceptLetter>,
@@ -88,18 +89,28 @@ pub(super) struct Inbound {
 impl Inbound {
     pub(super) fn new(accept: Accept, neighbours: Neighbours) -> Inbound {
         let Accept {
-            poll, listener, admin, mailbox, config, clock, load, shared, deadlines, ..
+            poll,
+            listener,
+            admin,
+            mailbox,
+            config,
+            clock,
+            load,
+            shared,
+            deadlines,
+            keys,
+            ..
         } = accept;
         Inbound {
             poll,
-            listener,
+            listener: Some(listener),
             admin: admin.map(|(listener, _)| listener),
             mailbox,
             clock,
             deadlines,
             young: Young::new(YOUNG_CONNECTIONS_MAX),
             shares: Shares::new(config.limits.max_handshakes_per_ip),
-            desk: Desk::new(config, load, shared, neighbours),
+            desk: Desk::new(config, load, shared, neighbours, &keys),
             scratch: RecvBuf::new(),
             ciphertext: RecvBuf::new(),
             now: clock.now(),
@@ -124,7 +135,10 @@ impl Inbound {
         self.serve_ready();
         self.expire();
         let young = &self.young;
-        self.desk.tell_outlook(|| young.all().filter(|(_, young)| young.has_request()).count());
+        self.desk.tell_outlook(
+            || young.all().filter(|(_, young)| young.has_request()).count(),
+            || young.len(),
+        );
         ControlFlow::Continue(())
     }
 
@@ -194,6 +208,11 @@ impl Inbound {
                 }
                 AcceptLetter::QuotaUsedUp => self.desk.shared.quota.used_up(self.now),
                 AcceptLetter::Drain => self.desk.drain(self.now),
+                AcceptLetter::HandOver { heir } => {
+                    self.stop_listening();
+                    self.desk.hand_over(heir);
+                }
+                AcceptLetter::Inherit(bequests) => self.desk.inherit(self.now, bequests),
                 AcceptLetter::Stop => return ControlFlow::Break(()),
             }
         }
@@ -207,6 +226,15 @@ impl Inbound {
         }
     }
 
+    /// What waits outside is the other process's. Taken out of the poll first: that knows sockets by
+    /// what both processes share, and would go on telling of them.
+    fn stop_listening(&mut self) {
+        for mut listener in [self.listener.take(), self.admin.take()].into_iter().flatten() {
+            let _ = self.poll.registry().deregister(&mut listener);
+        }
+        self.may_accept = false;
+    }
+
     /// Accepts what waits outside, up to a turn's share.
     fn accept(&mut self) {
         if !self.may_accept || self.now < self.accept_after {
@@ -215,7 +243,8 @@ impl Inbound {
         // Whoever looks at the figures while the port is flooded is not behind the flood.
         let mut at_admin = self.admin.is_some();
         for _ in 0..ACCEPTS_PER_TURN {
-            let listener = self.admin.as_ref().filter(|_| at_admin).unwrap_or(&self.listener);
+            let admin = self.admin.as_ref().filter(|_| at_admin);
+            let Some(listener) = admin.or(self.listener.as_ref()) else { return };
             match listener.accept() {
                 Ok((socket, peer)) => self.welcome(socket, peer.ip().to_canonical(), at_admin),
                 Err(error) => match error.kind() {

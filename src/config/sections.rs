@@ -54,6 +54,7 @@ pub(super) fn server(settings: &mut Settings<'_>) -> Server {
         drain_timeout: settings
             .read(Key::open("server", "drain_timeout"), values::duration(Duration::ZERO..=ONE_DAY))
             .unwrap_or(DEFAULT_DRAIN_TIMEOUT),
+        takeover: settings.read(Key::open("server", "takeover"), values::socket_path),
         handover_url: settings.read(Key::open("server", "handover_url"), values::webhook_url),
     }
 }

@@ -6,6 +6,7 @@
 
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use dsp::kernels::Isa;
@@ -52,6 +53,9 @@ pub const VOICES: [&str; 30] = [
 
 /// The longest model name.
 const MODEL_MAX_BYTES: usize = 128;
+/// The longest name of a Unix socket: the kernel takes 107 bytes, and a process number stands behind
+/// it while a new one is made.
+const SOCKET_PATH_MAX_BYTES: usize = 90;
 /// The highest number of a core: as many as the kernel's own sets hold.
 const CORE_MAX: usize = 1023;
 /// The longest address of a webhook.
@@ -361,6 +365,15 @@ pub(super) fn busy(written: &Written<'_>) -> Result<Busy, String> {
     }
     let sentence = sentence(written)?;
     Ok(if sentence == "reject" { Busy::Reject } else { Busy::Say(sentence) })
+}
+
+/// The name of a Unix socket.
+pub(super) fn socket_path(written: &Written<'_>) -> Result<PathBuf, String> {
+    let path = text(written)?;
+    match (1..=SOCKET_PATH_MAX_BYTES).contains(&path.len()) && !path.contains('\0') {
+        true => Ok(PathBuf::from(path)),
+        false => Err(format!("must be a file name of at most {SOCKET_PATH_MAX_BYTES} bytes")),
+    }
 }
 
 /// The address of a webhook that a carrier can be sent to.

@@ -12,6 +12,7 @@ use std::time::Instant;
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use super::cores::Placement;
+use crate::mail::{Bequest, Mailbox};
 
 /// What the thread that started the relay waits for.
 #[derive(Debug)]
@@ -20,6 +21,8 @@ pub(super) enum Event {
     Signal,
     /// A thread has ended.
     Ended(Ended),
+    /// Another process accepts connections now. What it is to be told comes from this box.
+    TakenOver(Mailbox<Vec<Bequest>>),
 }
 
 /// How a thread ended.
@@ -76,6 +79,11 @@ impl Threads {
         let handle = thread::Builder::new().name(name.clone()).spawn(watched)?;
         self.running.push((name, handle));
         Ok(())
+    }
+
+    /// Whether a thread of this name has not ended, as far as was seen.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.running.iter().any(|(running, _)| running == name)
     }
 
     /// The next event, waited for until `deadline`; `None`: for ever.
