@@ -203,6 +203,11 @@ impl UsedTokens {
         self.oldest_first.iter().copied().filter(move |&(until, _)| until >= now_unix)
     }
 
+    /// Whether this token was used.
+    pub(super) fn has(&self, mark: &Mark) -> bool {
+        self.seen.contains(mark)
+    }
+
     /// Uses a token that is in time at the second `now_unix`.
     pub(super) fn take(&mut self, now_unix: u64, mark: Mark) -> Use {
         while self.oldest_first.front().is_some_and(|&(until, _)| until < now_unix) {
