@@ -86,7 +86,7 @@ fn main() -> ExitCode {
     };
     log_to(&lines);
     let exit_code = match Config::load(serve.config.as_deref(), std::env::vars_os()) {
-        Ok(config) => server::run(config, &lines, sockets),
+        Ok(config) => server::run_on(config, &lines, sockets),
         Err(errors) => {
             eprintln!("{errors}");
             ExitCode::FAILURE

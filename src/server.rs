@@ -9,6 +9,7 @@
 
 mod cores;
 pub mod log_lines;
+mod memory;
 mod summary;
 mod takeover;
 mod threads;
@@ -194,6 +195,7 @@ impl Server {
                 calls => calls.min(wanted),
             },
         );
+        memory::check(config.limits.max_calls);
         let config = Arc::new(config);
         let load = Arc::new(Load::new(count));
         let _ = shared.lateness.set(load.lateness().clone());
@@ -538,8 +540,13 @@ impl Running {
 /// SIGINT or SIGTERM drains; a second one ends the calls that are left at once. SIGHUP changes
 /// nothing.
 ///
-/// `sockets`: what a supervisor gave. A process that listens at `server.takeover` is relieved.
-pub fn run(config: Config, lines: &LogLines, sockets: io::Result<Sockets>) -> ExitCode {
+/// A process that listens at `server.takeover` is relieved of its port.
+pub fn run(config: Config, lines: &LogLines) -> ExitCode {
+    run_on(config, lines, Ok(Sockets::default()))
+}
+
+/// The same, on sockets that a supervisor gave: [`given_sockets`].
+pub fn run_on(config: Config, lines: &LogLines, sockets: io::Result<Sockets>) -> ExitCode {
     let shared = Shared { log_lines_lost: lines.lost(), ..Shared::default() };
     match serve(config, shared, sockets) {
         Ok(()) => ExitCode::SUCCESS,

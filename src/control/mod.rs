@@ -170,6 +170,7 @@ impl Control {
         ];
         let process = Process {
             uptime: now.since(Nanos::ZERO),
+            resident_bytes: resident_bytes(),
             descriptors: open_descriptors(),
             descriptors_max: rlimit::Resource::NOFILE.get_soft().ok(),
             workers: self.rounds.workers(),
@@ -177,6 +178,13 @@ impl Control {
         };
         Page { totals, window, shared: &self.shared, process, build: &self.build }.render()
     }
+}
+
+/// Memory of this process that is in use, where the system tells.
+fn resident_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
 }
 
 /// Descriptors this process has open, where the system tells: without the one that reads them.

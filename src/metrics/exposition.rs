@@ -38,6 +38,8 @@ pub struct Build {
 pub struct Process {
     /// Since it started.
     pub uptime: Duration,
+    /// Memory in use; `None` where the system does not tell.
+    pub resident_bytes: Option<u64>,
     /// Descriptors open; `None` where the system does not tell.
     pub descriptors: Option<u64>,
     /// Descriptors it may have open; `None` where the system does not tell.
@@ -321,6 +323,10 @@ impl Page<'_> {
         text.family("queue_letters", Kind::Gauge, "Letters waiting for a thread.");
         for (thread, letters) in &process.letters {
             text.sample("queue_letters", &[("thread", thread)], letters);
+        }
+        text.family("resident_bytes", Kind::Gauge, "Memory in use.");
+        if let Some(bytes) = process.resident_bytes {
+            text.sample("resident_bytes", &[], bytes);
         }
         text.family("open_descriptors", Kind::Gauge, "Descriptors open.");
         if let Some(descriptors) = process.descriptors {
