@@ -64,6 +64,7 @@ fn render(totals: &Figures, window: &Histograms) -> String {
     shared.dials.count("ready");
     let process = Process {
         uptime: Duration::from_millis(1_500),
+        resident_bytes: Some(1),
         descriptors: Some(42),
         descriptors_max: Some(1_024),
         workers: 2,
