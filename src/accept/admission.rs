@@ -178,6 +178,11 @@ pub(super) fn mark_of(token: &str) -> Option<Mark> {
     mac.as_bytes().first_chunk().copied()
 }
 
+/// Tokens of one call used within one second. A call that comes back more often is let in no more.
+pub(super) const TOKENS_A_SECOND_MAX: u64 = 8;
+/// How long a used token is remembered: by then every one of its second has expired.
+const TOKEN_KEPT_SECONDS: u64 = TOKEN_TTL_SECONDS + TOKENS_A_SECOND_MAX;
+
 /// Tokens already used, each until it has certainly expired.
 #[derive(Debug, Default)]
 pub(super) struct UsedTokens {
@@ -203,7 +208,7 @@ impl UsedTokens {
         self.oldest_first.iter().copied().filter(move |&(until, _)| until >= now_unix)
     }
 
-    /// Whether this token was used.
+    /// Whether a token was used already.
     pub(super) fn has(&self, mark: &Mark) -> bool {
         self.seen.contains(mark)
     }
@@ -223,7 +228,7 @@ impl UsedTokens {
         }
         self.seen.insert(mark);
         // Whatever is in time now has expired by then.
-        self.oldest_first.push_back((now_unix.saturating_add(TOKEN_TTL_SECONDS), mark));
+        self.oldest_first.push_back((now_unix.saturating_add(TOKEN_KEPT_SECONDS), mark));
         Use::First
     }
 }
@@ -390,8 +395,8 @@ mod tests {
         assert_eq!(used.take(100, [1; 32]), Use::First);
         assert_eq!(used.take(100, [1; 32]), Use::Again);
         assert_eq!(used.take(100, [2; 32]), Use::First);
-        assert_eq!(used.take(100 + TOKEN_TTL_SECONDS, [1; 32]), Use::Again);
-        assert_eq!(used.take(101 + TOKEN_TTL_SECONDS, [3; 32]), Use::First);
+        assert_eq!(used.take(100 + TOKEN_KEPT_SECONDS, [1; 32]), Use::Again);
+        assert_eq!(used.take(101 + TOKEN_KEPT_SECONDS, [3; 32]), Use::First);
         assert_eq!((used.seen.len(), used.oldest_first.len()), (1, 1));
     }
 
@@ -408,7 +413,7 @@ mod tests {
         }
         assert_eq!(used.take(100, mark(USED_TOKENS_MAX)), Use::NoRoom);
         assert_eq!(used.take(100, mark(0)), Use::Again);
-        assert_eq!(used.take(101 + TOKEN_TTL_SECONDS, mark(USED_TOKENS_MAX)), Use::First);
+        assert_eq!(used.take(101 + TOKEN_KEPT_SECONDS, mark(USED_TOKENS_MAX)), Use::First);
     }
 
     #[test]

@@ -12,9 +12,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Neighbours;
-use super::admission::{self, TokenCheck, Use, UsedTokens, Verdict, mark_of, verdict};
+use super::admission::{
+    self, TOKENS_A_SECOND_MAX, TokenCheck, Use, UsedTokens, Verdict, mark_of, verdict,
+};
 use super::answer::Answer;
 use super::carrier::NO_CALL;
+use super::comeback::{Before, Heir, Legacies};
 use super::descriptors::Descriptors;
 use super::endings::Endings;
 use super::guests::{Guests, Kept, Pass};
@@ -24,7 +27,7 @@ use super::listeners::Keyring;
 use super::page::Page;
 use super::secrets::Bearer;
 use crate::call::{
-    CallId, Class, Door, Ending, Facts, LineFault, Opening, Refusal, telling_number,
+    CallId, Class, Door, Ending, Facts, Legacy, LineFault, Opening, Refusal, telling_number,
 };
 use crate::clock::{Nanos, unix_seconds};
 use crate::config::Config;
@@ -118,11 +121,15 @@ pub(super) struct Desk {
     pub(super) shared_keys: Vec<SharedKey>,
     /// Signs the per-call tokens; lives as long as the process, and those that take over from it.
     pub(super) token_key: TokenKey,
+    /// Signs the tokens with which browsers come back.
+    pub(super) return_key: TokenKey,
+    /// Conversations that lost their phone.
+    pub(super) legacies: Legacies,
     /// Signs the tokens of copies of a call's tracks: neither opens the other's door.
     fork_key: TokenKey,
     pub(super) used_tokens: UsedTokens,
     /// The process that accepts connections instead of this one.
-    pub(super) heir: Option<Postbox<Vec<Bequest>>>,
+    pub(super) successor: Option<Postbox<Vec<Bequest>>>,
     /// Calls in all: let in, or promised.
     max_calls: usize,
     late: Late,
@@ -169,8 +176,10 @@ impl Desk {
             limiters: Limiters::default(),
             token_key: TokenKey::new(&keys.calls),
             fork_key: TokenKey::new(&keys.forks),
+            return_key: TokenKey::new(&keys.returns),
+            legacies: Legacies::default(),
             used_tokens: UsedTokens::default(),
-            heir: None,
+            successor: None,
             late: Late::new(config.limits.max_lateness, workers),
             descriptors: Descriptors::new(rlimit::Resource::NOFILE.get_soft().ok()),
             config,
@@ -242,16 +251,17 @@ impl Desk {
     /// takes it.
     pub(super) fn promise(&mut self, name: &str, number: Option<&str>) -> String {
         let now_unix = unix_seconds();
-        // Two tokens of one second are one: of a call that has used its own just now, one is minted
-        // that ends a second earlier.
+        // Two tokens of one call that expire in the same second are one: where that is used already,
+        // the next second's is given out.
         let mut ttl = TOKEN_TTL_SECONDS;
         let (token, mark) = loop {
             let token = mint(&self.token_key, name, now_unix, ttl);
             let mark = mark_of(&token).expect("our tokens are long enough");
-            if ttl == 1 || !self.used_tokens.has(&mark) {
+            let is_last = ttl == TOKEN_TTL_SECONDS + TOKENS_A_SECOND_MAX;
+            if is_last || !self.used_tokens.has(&mark) {
                 break (token, mark);
             }
-            ttl -= 1;
+            ttl += 1;
         };
         let until = now_unix.saturating_add(ttl);
         let number = number.and_then(telling_number);
@@ -318,7 +328,11 @@ impl Desk {
         id: CallId,
         opening: &Opening,
     ) -> Option<IpAddr> {
-        let Judged { verdict, vouched, number } = self.judge(now, call, id, opening);
+        let before = match opening {
+            Opening::Web { resume: Some(token), .. } => self.before_of_token(now, token),
+            _ => None,
+        };
+        let Judged { verdict, vouched, number } = self.judge(now, call, id, opening, before);
         match verdict {
             Verdict::In => {}
             Verdict::InDespite(refusal) => {
@@ -350,9 +364,24 @@ impl Desk {
             }
             Opening::Web { .. } => None,
         };
+        let before = match call_sid.filter(|_| vouched) {
+            Some(call_sid) => self.before_of_call_sid(now, call_sid),
+            None => before,
+        };
         let let_in = self.guests.let_in(now, id, call, call_sid, vouched, number);
         if let Some(call_sid) = call_sid {
             self.endings.forget(call_sid);
+        }
+        if let Opening::Web { resume, .. } = opening {
+            let token = self.return_token(id);
+            self.tell_worker(call, WorkerLetter::ReturnToken { call, token });
+            if resume.is_some() && before.is_none() {
+                self.shared.comebacks.count("unknown");
+            }
+        }
+        if let Some(before) = before {
+            self.go_on_with(before, Heir { call, id, opening: opening.clone() });
+            return let_in.arrived_from;
         }
         if let Some(older) = let_in.older {
             self.tell_worker(older, WorkerLetter::Replaced { call: older });
@@ -361,11 +390,22 @@ impl Desk {
         let_in.arrived_from
     }
 
-    fn judge(&mut self, now: Nanos, call: CallKey, id: CallId, opening: &Opening) -> Judged {
+    /// `before`: the conversation that a browser goes on with.
+    fn judge(
+        &mut self,
+        now: Nanos,
+        call: CallKey,
+        id: CallId,
+        opening: &Opening,
+        before: Option<Before>,
+    ) -> Judged {
         let of_nobody = |verdict| Judged { verdict, vouched: false, number: None };
         let shut = self.shut(now);
         let on_worker = self.guests.calls_on(call.worker, &self.load);
         let has_room = self.has_room() && on_worker < self.config.limits.max_calls_per_worker;
+        // A conversation that goes on is no new one, and takes the place it has.
+        let shut = shut.filter(|_| before.is_none());
+        let has_room = has_room || matches!(before, Some(Before::Inside(_)));
         match opening {
             Opening::Web { agent, token, .. } => {
                 let Pass { is_allowed, bearer } = self.web_pass(id, token.as_deref());
@@ -422,8 +462,12 @@ impl Desk {
         call_sid: Option<String>,
         ending: Ending,
         transfer: Option<String>,
+        legacy: Option<Box<Legacy>>,
     ) -> Option<IpAddr> {
         let gone = self.guests.end(id);
+        let may_return = gone.inside.is_some() && (gone.spoke || call_sid.is_none());
+        let legacy = legacy.filter(|_| may_return || self.legacies.has_heir(id));
+        self.left_behind(now, id, call_sid.as_deref(), legacy);
         if let Some(fork) = gone.fork {
             self.tell_worker(fork, WorkerLetter::OriginalOver { call: fork });
         }
@@ -508,7 +552,13 @@ impl Desk {
     }
 
     /// `ahead`: the carrier's name of a call that is what it claims to be.
-    fn order_line(&self, call: CallKey, id: CallId, opening: &Opening, ahead: Option<&str>) {
+    pub(super) fn order_line(
+        &self,
+        call: CallKey,
+        id: CallId,
+        opening: &Opening,
+        ahead: Option<&str>,
+    ) {
         let class = class_of(opening);
         let config = &self.config;
         let agent = match opening {
@@ -553,7 +603,7 @@ impl Desk {
     }
 
     /// A letter that the worker has no room for is lost: the call then ends by its own timeout.
-    fn tell_worker(&self, call: CallKey, letter: WorkerLetter) {
+    pub(super) fn tell_worker(&self, call: CallKey, letter: WorkerLetter) {
         let worker = self.neighbours.workers.get(call.worker);
         if worker.is_none_or(|worker| worker.post(letter).is_err()) {
             self.shared.connections.count("worker_box_full");
@@ -566,7 +616,7 @@ impl Desk {
     }
 }
 
-const fn class_of(opening: &Opening) -> Class {
+pub(super) const fn class_of(opening: &Opening) -> Class {
     match opening {
         Opening::Twilio { .. } | Opening::Fork { .. } => Class::Twilio,
         Opening::Web { .. } => Class::Web,

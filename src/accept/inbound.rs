@@ -196,8 +196,8 @@ impl Inbound {
                     let from = self.desk.admit(self.now, call, id, &opening);
                     self.arrived(from);
                 }
-                AcceptLetter::Ended { id, call_sid, ending, transfer } => {
-                    let from = self.desk.ended(self.now, id, call_sid, ending, transfer);
+                AcceptLetter::Ended { id, call_sid, ending, transfer, legacy } => {
+                    let from = self.desk.ended(self.now, id, call_sid, ending, transfer, legacy);
                     self.arrived(from);
                 }
                 AcceptLetter::Page { ticket, text } => {
@@ -212,7 +212,7 @@ impl Inbound {
                     self.stop_listening();
                     self.desk.hand_over(heir);
                 }
-                AcceptLetter::Inherit(bequests) => self.desk.inherit(self.now, bequests),
+                AcceptLetter::Inherit(bequests) => self.desk.take_bequests(self.now, bequests),
                 AcceptLetter::Stop => return ControlFlow::Break(()),
             }
         }

@@ -47,6 +47,8 @@ pub struct Keyring {
     pub calls: [u8; 32],
     /// Tokens of copies of calls' tracks: neither opens the other's door.
     pub forks: [u8; 32],
+    /// Tokens with which browsers come back.
+    pub returns: [u8; 32],
 }
 
 impl Keyring {
@@ -55,8 +57,8 @@ impl Keyring {
     /// # Panics
     /// If the system gives no random bytes.
     pub fn random() -> Keyring {
-        let mut keys = Keyring { calls: [0; 32], forks: [0; 32] };
-        for key in [&mut keys.calls, &mut keys.forks] {
+        let mut keys = Keyring { calls: [0; 32], forks: [0; 32], returns: [0; 32] };
+        for key in [&mut keys.calls, &mut keys.forks, &mut keys.returns] {
             aws_lc_rs::rand::fill(key).expect("the system gives random bytes");
         }
         keys

@@ -15,9 +15,10 @@
 //! | `desk` | what is known while answering; capacity; the verdict on a call |
 //! | `routes`, `carrier`, `doors`, `page` | the answers, by kind of request |
 //! | `late`, `descriptors` | when measurement forbids another call |
-//! | `listeners`, `heirs` | what passes from one process to the next |
+//! | `listeners`, `successor` | what passes from one process to the next |
 //! | `limiter` | log lines that strangers can cause |
 //! | `guests` | calls promised, arriving, let in |
+//! | `comeback` | callers whose connection was lost, and who come back |
 //! | `secrets` | bearer tokens |
 //! | `client` | where a request comes from, behind proxies |
 //! | `admission`, `endings`, `origin` | who is let in, what follows a call, where we are reached |
@@ -43,6 +44,7 @@ mod admission;
 mod answer;
 mod carrier;
 mod client;
+mod comeback;
 mod connection;
 mod date;
 mod descriptors;
@@ -50,7 +52,6 @@ mod desk;
 mod doors;
 mod endings;
 mod guests;
-mod heirs;
 mod inbound;
 mod late;
 mod limiter;
@@ -60,6 +61,7 @@ mod page;
 mod request;
 mod routes;
 mod secrets;
+mod successor;
 mod young;
 
 use std::io;

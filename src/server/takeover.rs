@@ -19,7 +19,7 @@
 //! Out:      an [`Estate`] for the heir; [`Event::TakenOver`] for the elder.
 //! Bounds:   [`HELLO_TIMEOUT`], [`READY_TIMEOUT`], [`LINE_MAX_BYTES`], [`ELDERS_MAX`];
 //!           [`TELL_TIMEOUT`] for one line, then it is lost, and a line of the log says so.
-//! Not here: what is left and what becomes of it (`accept::heirs`), draining (`server`).
+//! Not here: what is left and what becomes of it (`accept::successor`), draining (`server`).
 //!
 //! Only processes of the same user, or root, are talked to. A token that one of the two has seen is
 //! known to the heir a moment later; for that moment, it would open the other's door once more.

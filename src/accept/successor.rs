@@ -21,8 +21,8 @@ use crate::mail::{Bequest, Postbox};
 const BEQUESTS_PER_LETTER: usize = 256;
 
 impl Desk {
-    /// From now on `heir` takes the connections that come. It is told all there is to know.
-    pub(super) fn hand_over(&mut self, heir: Postbox<Vec<Bequest>>) {
+    /// From now on `successor` takes the connections that come. It is told all there is to know.
+    pub(super) fn hand_over(&mut self, successor: Postbox<Vec<Bequest>>) {
         let now_unix = unix_seconds();
         let used = self.used_tokens.all(now_unix);
         let used = used.map(|(until, mark)| Bequest::UsedToken { mark, until, name: None });
@@ -39,7 +39,7 @@ impl Desk {
             sequel: sequel.clone(),
         });
         let mut all: Vec<Bequest> = used.chain(promises).chain(endings).collect();
-        self.heir = Some(heir);
+        self.successor = Some(successor);
         while !all.is_empty() {
             let rest = all.split_off(all.len().min(BEQUESTS_PER_LETTER));
             self.bequeath(all);
@@ -49,19 +49,19 @@ impl Desk {
 
     /// Whether another process takes the connections that come.
     pub(super) fn has_handed_over(&self) -> bool {
-        self.heir.is_some()
+        self.successor.is_some()
     }
 
     /// Tells the process that took over, if one did.
     pub(super) fn bequeath(&self, bequests: Vec<Bequest>) {
-        let Some(heir) = &self.heir else { return };
-        if heir.post(bequests).is_err() {
+        let Some(successor) = &self.successor else { return };
+        if successor.post(bequests).is_err() {
             self.shared.connections.count("heir_box_full");
         }
     }
 
     /// What the process before this one leaves. It goes on to the next, if there is one already.
-    pub(super) fn inherit(&mut self, now: Nanos, bequests: Vec<Bequest>) {
+    pub(super) fn take_bequests(&mut self, now: Nanos, bequests: Vec<Bequest>) {
         let now_unix = unix_seconds();
         for bequest in &bequests {
             match bequest {
