@@ -530,6 +530,7 @@ fn an_address_has_its_share_of_calls_of_browsers_and_a_carrier_is_not_counted() 
         call_sid: None,
         ending: Ending::CallerHungUp,
         transfer: None,
+        legacy: None,
     });
     let fourth = come(&here);
     assert_eq!(hello(&relay, fourth, None), Ok(()));
