@@ -680,13 +680,3 @@ fn a_browser_gets_the_agent_it_names_if_that_one_is_for_browsers() {
     }
     assert_eq!(Refusal::NoAgent.close_code(), 1008);
 }
-
-#[test]
-fn a_call_that_asks_again_in_the_second_of_its_stream_gets_a_token_that_is_good() {
-    let relay = Relay::start();
-    for _ in 0..3 {
-        let token = fresh_token(&relay);
-        let call = relay.admit(SID, Some(&token), None);
-        agent_dialled(&relay, call);
-    }
-}
