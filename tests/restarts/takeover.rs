@@ -31,8 +31,8 @@ fn incoming(call_sid: &str) -> String {
     post("/twilio/incoming", &format!("CallSid={call_sid}&From=%2B15550100&To=%2B15550101"))
 }
 
-fn after(call_sid: &str) -> String {
-    let form = format!("CallSid={call_sid}&CallStatus=in-progress&From=%2B1555&To=%2B1556");
+fn after(call_sid: &str, status: &str) -> String {
+    let form = format!("CallSid={call_sid}&CallStatus={status}&From=%2B1555&To=%2B1556");
     post("/twilio/after", &form)
 }
 
@@ -85,7 +85,7 @@ fn one_call(
     }
     stream.hear()?;
     stream.hang_up()?;
-    let (status, twiml) = carrier.ask(&after(call_sid))?;
+    let (status, twiml) = carrier.ask(&after(call_sid, "completed"))?;
     if status != 200 || !twiml.contains("<Hangup/>") {
         return Err(format!("afterwards: {status} {twiml}"));
     }
@@ -192,7 +192,7 @@ fn a_call_that_is_cut_with_its_process_is_joined_to_the_next_one() {
     // The carrier asks what follows: the heir of the heir knows, in a moment.
     let mut joined = String::new();
     until("the heir takes the call up", || {
-        joined = ask(&address, &after("CA1")).1;
+        joined = ask(&address, &after("CA1", "in-progress")).1;
         joined.contains("<Stream")
     });
     let mut stream = Stream::open(&address, "CA1", &token_in(&joined).unwrap()).unwrap();
