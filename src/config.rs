@@ -192,12 +192,19 @@ pub struct Server {
     pub tls: Vec<CertificateFiles>,
     /// Media threads; 0 is one a core.
     pub workers: usize,
+    /// The cores of the media threads; empty: any this process may use.
+    pub cores: Vec<usize>,
     /// Whether each media thread stays on one core.
     pub pin: bool,
     /// The kernels in use: the best this CPU has, no higher than this.
     pub kernels: Isa,
+    /// The Unix socket at which a new process takes over from the one that runs.
+    pub takeover: Option<PathBuf>,
     /// How long calls may go on once the relay was asked to stop.
     pub drain_timeout: Duration,
+    /// Another host's webhook: while the relay drains, new calls are sent there, and those that are
+    /// cut at its end.
+    pub handover_url: Option<String>,
 }
 
 /// How many calls, how long.
@@ -209,6 +216,10 @@ pub struct Limits {
     pub max_calls_per_worker: usize,
     /// Calls of one caller's number at a time; 0: as many as there is room for.
     pub max_calls_per_number: usize,
+    /// Calls of browsers from one address at a time; 0: as many as there is room for.
+    pub max_calls_per_address: usize,
+    /// How late a media thread may be and still get another call; zero: however late.
+    pub max_lateness: Duration,
     /// Connections from one address that have not yet become calls.
     pub max_handshakes_per_ip: usize,
     /// The longest call.
@@ -371,6 +382,8 @@ pub enum Busy {
     Reject,
     /// This sentence, then the line goes down.
     Say(String),
+    /// Another host's webhook.
+    Redirect(String),
 }
 
 /// The form of log lines.

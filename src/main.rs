@@ -78,6 +78,7 @@ struct Serve {
 }
 
 fn main() -> ExitCode {
+    let sockets = server::given_sockets();
     let arguments = arguments();
     let serve = match arguments.command {
         Some(Command::Appointments { what, config }) => return book(what, config.as_deref()),
@@ -99,7 +100,7 @@ fn main() -> ExitCode {
     let exit_code = match read() {
         Ok(reading) => {
             log_to(&lines, reading.config.log.format);
-            server::run_with_reloads(reading, Box::new(read), &lines)
+            server::run_with_reloads(reading, Box::new(read), &lines, sockets)
         }
         Err(errors) => {
             eprintln!("{errors}");

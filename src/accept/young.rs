@@ -158,7 +158,7 @@ impl Young {
 }
 
 /// What counts as one address: an IPv4 address, or the /64 that one IPv6 subscriber has to himself.
-fn neighbourhood(peer: IpAddr) -> IpAddr {
+pub(super) fn neighbourhood(peer: IpAddr) -> IpAddr {
     match peer {
         IpAddr::V4(address) => IpAddr::V4(address),
         IpAddr::V6(address) => {

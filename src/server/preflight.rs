@@ -13,7 +13,8 @@ use std::path::Path;
 use crate::accept;
 use crate::clock::unix_seconds;
 use crate::config::Config;
-use crate::net::TlsConfig;
+use crate::control::certificates;
+use crate::net::{TlsConfig, TlsServer};
 
 /// No clock shows less that is right: 2026-01-01. Certificates, signatures and appointments go by it.
 const EARLIEST_UNIX: u64 = 1_767_225_600;
@@ -43,10 +44,13 @@ impl Problem {
     }
 }
 
-/// Everything that keeps the relay from starting.
-pub(super) fn problems(config: &Config) -> Vec<Problem> {
+/// Everything that keeps the relay from starting. `listens`: it is given no sockets, and has to
+/// listen itself.
+pub(super) fn problems(config: &Config, listens: bool) -> Vec<Problem> {
     let mut problems = standing(config);
-    problems.extend(addresses(config));
+    if listens {
+        problems.extend(addresses(config));
+    }
     problems
 }
 
@@ -56,6 +60,11 @@ pub(super) fn standing(config: &Config) -> Vec<Problem> {
     problems.extend(clock(unix_seconds()));
     if config.gemini.url.tls
         && let Err(error) = TlsConfig::new(config.gemini.ca_file.as_deref())
+    {
+        problems.push(Problem(error.to_string()));
+    }
+    if !config.server.tls.is_empty()
+        && let Err(error) = TlsServer::new(&config.server.tls, certificates::now_unix())
     {
         problems.push(Problem(error.to_string()));
     }
