@@ -9,43 +9,30 @@ use yaml_rust2::{Yaml, YamlLoader};
 use crate::front::find;
 use crate::{folder, read};
 
-/// Everything there, with what says in it what the file is for.
-const FILES: [&str; 10] = [
-    "Dockerfile",
-    "Dockerfile.dockerignore",
-    "fly.toml",
-    "grafana-dashboard.json",
-    "haproxy.cfg",
-    "nginx.conf",
-    "prometheus-rules.yml",
-    "prometheus.yml",
-    "sysctl.conf",
-    "vocaris.service",
-];
+/// What is here, by name, but for the guide to it.
+fn names() -> Vec<String> {
+    let entries = std::fs::read_dir(folder()).unwrap();
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| name != "README.md").collect()
+}
 
 #[test]
-fn every_file_says_what_to_change_and_none_is_forgotten() {
-    let mut there: Vec<String> = std::fs::read_dir(folder())
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .filter(|name| name != "README.md")
-        .collect();
-    there.sort();
-    assert_eq!(there, FILES);
+fn every_file_says_what_to_change_and_the_guide_forgets_none() {
     let guide = read("README.md");
-    for name in FILES {
-        let is_list = name == "Dockerfile.dockerignore";
-        assert!(is_list || read(name).contains("To change:"), "{name} does not say what to change");
-        assert!(guide.contains(&format!("]({name})")), "README.md does not name {name}");
+    for name in names() {
+        let is_settings = name.ends_with("ignore") || name.ends_with(".example.toml");
+        let says = is_settings || read(&name).contains("To change:");
+        assert!(says, "{name} does not say what to change");
+        assert!(guide.contains(&format!("[{name}]({name})")), "README.md does not name {name}");
     }
 }
 
 #[test]
 fn no_file_holds_anything_like_a_key() {
-    for name in FILES {
-        for line in read(name).lines() {
-            let longest = line.split(|c: char| !c.is_ascii_alphanumeric()).map(str::len).max();
-            assert!(longest < Some(32), "{name}: {line}");
+    for name in names() {
+        for line in read(&name).lines() {
+            let words = line.split(|c: char| !c.is_ascii_alphanumeric());
+            assert!(words.map(str::len).max() < Some(32), "{name}: {line}");
         }
     }
 }
@@ -98,7 +85,7 @@ fn values<'u>(unit: &'u str, key: &str) -> Vec<&'u str> {
 
 #[test]
 fn the_unit_waits_for_the_drain_and_is_hardened() {
-    let unit = read("vocaris.service");
+    let unit = read("vocaris@.service");
     let [stop] = values(&unit, "TimeoutStopSec")[..] else { panic!("one TimeoutStopSec") };
     let minutes: u64 = stop.strip_suffix("min").unwrap().parse().unwrap();
     let drain = Config::read(None, []).unwrap().server.drain_timeout;
@@ -125,12 +112,12 @@ fn systemd_takes_the_unit_and_rates_it_as_little_exposed() {
         return;
     };
     // The program must be there; ours is not installed.
-    let unit = read("vocaris.service");
-    let real = unit.replace("/usr/local/bin/vocaris", env!("CARGO_BIN_EXE_vocaris"));
+    let unit = read("vocaris@.service");
+    let real = unit.replace("/usr/local/lib/vocaris/%i/vocaris", env!("CARGO_BIN_EXE_vocaris"));
     assert_ne!(unit, real);
     let place = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("deploy-unit");
     std::fs::create_dir_all(&place).unwrap();
-    let file = place.join("vocaris.service");
+    let file = place.join("vocaris@.service");
     std::fs::write(&file, real).unwrap();
     let analyze = |arguments: &[&str]| {
         let output = Command::new(&program).args(arguments).arg(&file).output().unwrap();

@@ -86,9 +86,7 @@ fn a_draining_host_keeps_its_calls_and_gets_no_more(kind: Kind) {
     let mut phone = caller.stream(HOSTS[0], "CA1");
     assert_eq!(phone.talk(|phone| phone.media >= HEARD), None);
     front.relays[0].drain();
-    until("the relay drains", || {
-        caller.get(HOSTS[0], "/readyz", "").starts_with("HTTP/1.1 503 ")
-    });
+    until("the relay drains", || caller.get(HOSTS[0], "/readyz", "").starts_with("HTTP/1.1 503 "));
     for number in 2..8 {
         assert_eq!(caller.host(&format!("CA{number}")), HOSTS[1]);
     }
