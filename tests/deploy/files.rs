@@ -1,5 +1,6 @@
 //! The files as the programs that read them would: syntax, and what they promise about the relay.
 
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -115,7 +116,7 @@ fn systemd_takes_the_unit_and_rates_it_as_little_exposed() {
     let unit = read("vocaris@.service");
     let real = unit.replace("/usr/local/lib/vocaris/%i/vocaris", env!("CARGO_BIN_EXE_vocaris"));
     assert_ne!(unit, real);
-    let place = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("deploy-unit");
+    let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join("deploy-unit");
     std::fs::create_dir_all(&place).unwrap();
     let file = place.join("vocaris@.service");
     std::fs::write(&file, real).unwrap();
@@ -139,24 +140,19 @@ fn systemd_takes_the_unit_and_rates_it_as_little_exposed() {
 #[test]
 fn every_kernel_setting_exists_and_has_its_reason_above_it() {
     let text = read("sysctl.conf");
+    let lines: Vec<&str> = text.lines().collect();
     let mut settings = 0;
-    let mut above = "";
-    for line in text.lines() {
-        if let Some((key, value)) = line.split_once(" = ") {
-            if !line.starts_with('#') {
-                settings += 1;
-                assert!(!above.is_empty(), "no reason above {line}");
-                let numbers = value.split(' ').all(|number| number.parse::<u64>().is_ok());
-                assert!(numbers, "{line}");
-                let path = format!("/proc/sys/{}", key.replace('.', "/"));
-                let path = std::path::Path::new(&path);
-                // A container may hide some.
-                if !path.exists() {
-                    eprintln!("SKIPPED: {key} is not to be seen here");
-                }
-            }
+    for pair in lines.windows(2) {
+        let [above, line] = pair else { continue };
+        let setting = line.split_once(" = ").filter(|_| !line.starts_with('#'));
+        let Some((key, value)) = setting else { continue };
+        settings += 1;
+        assert!(!above.is_empty(), "no reason above {line}");
+        assert!(value.split(' ').all(|number| number.parse::<u64>().is_ok()), "{line}");
+        // A container may hide some.
+        if !Path::new("/proc/sys").join(key.replace('.', "/")).exists() {
+            eprintln!("SKIPPED: {key} is not to be seen here");
         }
-        above = line;
     }
     assert!(settings > 10);
 }

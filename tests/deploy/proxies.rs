@@ -13,7 +13,7 @@ const HEARD: u64 = 3;
 /// A webhook's redirect, a signed webhook, a signed stream, audio both ways, a reload in the middle,
 /// a goodbye, and the question of what follows: of several calls at once.
 fn calls_outlive_a_reload(kind: Kind) {
-    const CALLS: usize = 6;
+    const CALLS: usize = 12;
     let Some(mut front) = Front::start(kind, &format!("{kind:?}-calls"), |text| text) else {
         return;
     };
