@@ -13,11 +13,11 @@ use crossbeam_channel::{Receiver, Sender, TrySendError};
 use mio::Waker;
 
 use crate::call::{
-    CallId, Class, Door, Ending, Facts, LineFault, LineTerms, Opening, Refusal, Report, Revival,
-    Tape, ToolOrder, ToolReply,
+    CallId, Class, Door, Ending, Facts, Legacy, LineFault, LineTerms, Opening, Refusal, Report,
+    Revival, Tape, ToolOrder, ToolReply,
 };
 use crate::clock::Nanos;
-use crate::config::{Agent, Tool};
+use crate::config::{Agent, Secret, Tool};
 use crate::limits::MAILBOX_LETTERS;
 use crate::metrics::Figures;
 use crate::net::Stream;
@@ -73,6 +73,22 @@ pub enum WorkerLetter {
     Replaced {
         /// Which call.
         call: CallKey,
+    },
+    /// The token with which the caller of this call comes back.
+    ReturnToken {
+        /// Which call.
+        call: CallKey,
+        /// The token.
+        token: Secret,
+    },
+    /// The call is let in, and goes on with a conversation that lost its phone.
+    GoOn {
+        /// Which call.
+        call: CallKey,
+        /// What is left of it.
+        legacy: Box<Legacy>,
+        /// What the model is told of the call.
+        facts: Arc<Facts>,
     },
     /// What came of a tool.
     ToolReply {
@@ -139,6 +155,8 @@ pub enum AcceptLetter {
         ending: Ending,
         /// The number its caller is put through to, with [`Ending::Transferred`].
         transfer: Option<String>,
+        /// What is left of the conversation, where nobody has ended it.
+        legacy: Option<Box<Legacy>>,
     },
     /// The answer to a figures request, for the connection that made it.
     Page {

@@ -173,15 +173,35 @@ impl Desk {
         };
         let call_sid = form::value(&fields, "CallSid").unwrap_or_default();
         self.forget_ahead(call_sid);
-        let sequel = match request.query_has(DIALLED) {
+        let is_dialled = request.query_has(DIALLED);
+        let origin = self.origin(request);
+        if let (false, true, Some(origin)) =
+            (is_dialled, self.goes_on(now, call_sid, form::value(&fields, "CallStatus")), &origin)
+        {
+            log::info!(
+                target: "twilio",
+                "event=webhook call_sid={} answer=stream_again",
+                Shown(call_sid)
+            );
+            return Answer::twiml(self.connect(now, &fields, Some(call_sid), origin));
+        }
+        let sequel = match is_dialled {
             true => after_dialling(form::value(&fields, "DialCallStatus")),
             false => self.endings.afterwards(now, call_sid),
         };
-        Answer::twiml(match (sequel, self.origin(request)) {
+        Answer::twiml(match (sequel, origin) {
             (Sequel::Dial(number), Some(origin)) => twiml::dial(&number, &origin.dialled()),
             (Sequel::Fallback, _) => twiml::say_and_hangup(&self.config.twilio.fallback, None),
             (Sequel::Hangup | Sequel::Dial(_), _) => twiml::hangup(),
         })
+    }
+
+    /// Whether the caller of a stream that has ended is led back to the conversation: nobody has
+    /// ended it, and the carrier does not say that the call is over. The place it had is free or
+    /// about to be.
+    fn goes_on(&mut self, now: Nanos, call_sid: &str, status: Option<&str>) -> bool {
+        let is_over = status.is_some_and(|status| status != "in-progress");
+        !is_over && !self.is_draining() && self.before_of_call_sid(now, call_sid).is_some()
     }
 
     /// The carrier's report of a stream: the only place where a handshake that failed on its way

@@ -181,8 +181,8 @@ impl Inbound {
                     let from = self.desk.admit(self.now, call, id, &opening);
                     self.arrived(from);
                 }
-                AcceptLetter::Ended { id, call_sid, ending, transfer } => {
-                    let from = self.desk.ended(self.now, id, call_sid, ending, transfer);
+                AcceptLetter::Ended { id, call_sid, ending, transfer, legacy } => {
+                    let from = self.desk.ended(self.now, id, call_sid, ending, transfer, legacy);
                     self.arrived(from);
                 }
                 AcceptLetter::Page { ticket, text } => {

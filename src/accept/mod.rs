@@ -16,6 +16,7 @@
 //! | `routes`, `carrier`, `doors`, `page` | the answers, by kind of request |
 //! | `limiter` | log lines that strangers can cause |
 //! | `guests` | calls promised, arriving, let in |
+//! | `comeback` | callers whose connection was lost, and who come back |
 //! | `secrets` | bearer tokens |
 //! | `client` | where a request comes from, behind proxies |
 //! | `admission`, `endings`, `origin` | who is let in, what follows a call, where we are reached |
@@ -40,6 +41,7 @@ mod admission;
 mod answer;
 mod carrier;
 mod client;
+mod comeback;
 mod connection;
 mod date;
 mod desk;

@@ -479,6 +479,12 @@ fn shared(text: &mut Text, shared: &Shared) {
     );
     family("http_answers_total", "status", "Answers to HTTP requests.", &shared.answers);
     family("http_faults_total", "fault", "Requests that were not taken.", &shared.http_faults);
+    family(
+        "comebacks_total",
+        "outcome",
+        "Conversations whose phone was lost, by what became of them.",
+        &shared.comebacks,
+    );
     family("refusals_total", "reason", "Calls not let in.", &shared.refusals);
     family("upgrades_total", "door", "Upgrades to WebSocket, by what was told.", &shared.upgrades);
     family(

@@ -25,8 +25,8 @@ use timers::{Entry, Timers};
 
 use crate::buf::{RecvBuf, SendBuf, Stamped};
 use crate::call::{
-    Call, Class, Ending, Facts, LineFault, Report, Request, Revival, Settings, TOOLS_BUSY, Tally,
-    ToolOrder, ToolOutcome, ToolReply, Workbench,
+    Call, Class, Ending, Facts, Legacy, LineFault, Report, Request, Revival, Settings, TOOLS_BUSY,
+    Tally, ToolOrder, ToolOutcome, ToolReply, Workbench,
 };
 use crate::clock::{Clock, Nanos};
 use crate::config::Agent;
@@ -231,6 +231,12 @@ impl Worker {
                 WorkerLetter::Replaced { call } => {
                     self.tell(now, call, |call| call.handle_replaced(now));
                 }
+                WorkerLetter::ReturnToken { call, token } => {
+                    self.tell(now, call, |call| call.handle_return_token(token));
+                }
+                WorkerLetter::GoOn { call, legacy, facts } => {
+                    self.go_on(now, call, *legacy, facts);
+                }
                 WorkerLetter::ToolReply { call, ticket, reply } => {
                     self.tell(now, call, |call| call.handle_tool_reply(now, ticket, *reply));
                 }
@@ -290,6 +296,14 @@ impl Worker {
             slot.model = Some((agent, facts));
             guard(&mut slot.call, now, |call| call.handle_line(now, &terms));
         }
+        touch(slot, key.slot, &mut self.touched);
+    }
+
+    /// A call goes on with a conversation: its model is set up as that one's was.
+    fn go_on(&mut self, now: Nanos, key: CallKey, legacy: Legacy, facts: Arc<Facts>) {
+        let Some(slot) = self.slots.of(key.slot, key.generation) else { return };
+        slot.model = Some((legacy.agent().clone(), facts.clone()));
+        guard(&mut slot.call, now, |call| call.handle_legacy(now, legacy, &facts));
         touch(slot, key.slot, &mut self.touched);
     }
 
@@ -627,7 +641,13 @@ fn grant_one(
             let call_sid = slot.call.call_sid().map(str::to_owned);
             let transfer = slot.call.transfer().filter(|_| ending == Ending::Transferred);
             let transfer = transfer.map(str::to_owned);
-            let letter = AcceptLetter::Ended { id, call_sid, ending, transfer };
+            if neighbours.accept.is_full() {
+                return Err(Some(Box::new(Request::Ended(ending))));
+            }
+            let legacy = slot.call.take_legacy(ending);
+            let letter = AcceptLetter::Ended { id, call_sid, ending, transfer, legacy };
+            // Between the question and the letter somebody may have filled the box: then nobody
+            // comes back to this conversation.
             let posted = neighbours.accept.post(letter);
             posted.map_err(|_| Some(Box::new(Request::Ended(ending))))?;
             let closes = slot.call.tally().lines.closes_by_class;
