@@ -1,8 +1,8 @@
 //! HAProxy and nginx with the configurations of `deploy/`, on a port of their own.
 //!
 //! What a test must change in a file is replaced text by text, and each text must be found: the
-//! addresses, the certificate, where files are kept, and bounds that ask for more descriptors than a
-//! test may have.
+//! addresses, the certificate, where files are kept, and bounds that ask for more descriptors than
+//! a test may have.
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener};

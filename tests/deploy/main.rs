@@ -1,4 +1,4 @@
-//! What stands in `deploy/`: whether it reads, names what there is, and works where it can be tried.
+//! What stands in `deploy/`: whether it reads, names what there is, works where it can be tried.
 //!
 //! `cargo test --test deploy -- --nocapture`. HAProxy, nginx, promtool and systemd-analyze are used
 //! where they are installed (Debian: haproxy, nginx, prometheus, systemd); where one is not, its

@@ -10,8 +10,8 @@ use crate::relay::BROWSER;
 /// Messages of the model's audio after which a call counts as up.
 const HEARD: u64 = 3;
 
-/// A webhook's redirect, a signed webhook, a signed stream, audio both ways, a reload in the middle,
-/// a goodbye, and the question of what follows: of several calls at once.
+/// A webhook's redirect, a signed webhook, a signed stream, audio both ways, a reload in the
+/// middle, a goodbye, and the question of what follows: of several calls at once.
 fn calls_outlive_a_reload(kind: Kind) {
     const CALLS: usize = 12;
     let Some(mut front) = Front::start(kind, &format!("{kind:?}-calls"), |text| text) else {
