@@ -265,6 +265,8 @@ pub const ADDRESSES_MAX: usize = 16;
 /// How long they are used before they are looked up again.
 pub const ADDRESSES_KEPT: Duration = Duration::from_secs(60);
 
+/// How long figures are fresh: whoever asks for them again gets the same, and no worker is asked.
+pub const FIGURES_FRESH: Duration = Duration::from_millis(250);
 /// How long a figures request waits for the workers. Then it is answered 503.
 pub const FIGURES_TIMEOUT: Duration = Duration::from_secs(1);
 /// Figures requests waiting at once. Above: 503.

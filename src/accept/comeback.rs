@@ -22,10 +22,10 @@ use crate::limits::{LEGACIES_MAX, LEGACY_KEPT};
 use crate::mail::{CallKey, WorkerLetter};
 use crate::wire::token::{mint, verify};
 
-/// See the module.
-#[derive(Debug, Default)]
-pub(super) struct Legacies {
-    kept: HashMap<CallId, Kept>,
+/// What calls have left, and who waits for what a call will leave.
+#[derive(Debug)]
+pub(super) struct Legacies<L = Box<Legacy>> {
+    kept: HashMap<CallId, Kept<L>>,
     by_call_sid: HashMap<String, CallId>,
     /// In the order in which they are to be forgotten. One that was taken up stands here still.
     oldest_first: VecDeque<(Nanos, CallId)>,
@@ -34,8 +34,8 @@ pub(super) struct Legacies {
 }
 
 #[derive(Debug)]
-struct Kept {
-    legacy: Box<Legacy>,
+struct Kept<L> {
+    legacy: L,
     call_sid: Option<String>,
 }
 
@@ -56,15 +56,20 @@ pub(super) enum Before {
     Inside(CallId),
 }
 
-impl Legacies {
+impl<L> Default for Legacies<L> {
+    fn default() -> Legacies<L> {
+        Legacies {
+            kept: HashMap::new(),
+            by_call_sid: HashMap::new(),
+            oldest_first: VecDeque::new(),
+            heirs: HashMap::new(),
+        }
+    }
+}
+
+impl<L> Legacies<L> {
     /// Keeps what a call leaves. Returns how many were forgotten for it.
-    fn keep(
-        &mut self,
-        now: Nanos,
-        id: CallId,
-        call_sid: Option<String>,
-        legacy: Box<Legacy>,
-    ) -> u64 {
+    fn keep(&mut self, now: Nanos, id: CallId, call_sid: Option<String>, legacy: L) -> u64 {
         let mut forgotten = self.forget_old(now);
         if self.oldest_first.len() == LEGACIES_MAX {
             forgotten += self.forget_first();
@@ -82,7 +87,7 @@ impl Legacies {
         self.heirs.contains_key(&id)
     }
 
-    fn take(&mut self, id: CallId) -> Option<Box<Legacy>> {
+    fn take(&mut self, id: CallId) -> Option<L> {
         let Kept { legacy, call_sid } = self.kept.remove(&id)?;
         if let Some(call_sid) = call_sid.filter(|sid| self.by_call_sid.get(sid) == Some(&id)) {
             self.by_call_sid.remove(&call_sid);
@@ -190,5 +195,54 @@ impl Desk {
                 self.order_line(call, id, &opening, None);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kept(legacies: &Legacies<u64>, call_sid: &str) -> Option<u64> {
+        let id = legacies.by_call_sid.get(call_sid)?;
+        legacies.kept.get(id).map(|kept| kept.legacy)
+    }
+
+    #[test]
+    fn a_conversation_is_kept_for_its_time_and_taken_once() {
+        let mut legacies = Legacies::default();
+        let sid = || Some("CA1".to_owned());
+        assert_eq!(legacies.keep(Nanos(5), CallId(1), sid(), 1_u64), 0);
+        assert_eq!(kept(&legacies, "CA1"), Some(1));
+        assert_eq!((legacies.take(CallId(1)), legacies.take(CallId(1))), (Some(1), None));
+        assert!(legacies.by_call_sid.is_empty());
+        legacies.keep(Nanos(5), CallId(2), None, 2);
+        assert_eq!(legacies.forget_old(Nanos(4).plus(LEGACY_KEPT)), 0);
+        assert_eq!(
+            legacies.forget_old(Nanos(5).plus(LEGACY_KEPT)),
+            1,
+            "the one that was taken is none"
+        );
+        assert!(legacies.kept.is_empty() && legacies.oldest_first.is_empty());
+    }
+
+    #[test]
+    fn the_newest_stream_of_a_call_leaves_what_counts() {
+        let mut legacies = Legacies::default();
+        let sid = || Some("CA1".to_owned());
+        legacies.keep(Nanos(5), CallId(1), sid(), 1_u64);
+        legacies.keep(Nanos(6), CallId(2), sid(), 2);
+        assert_eq!(kept(&legacies, "CA1"), Some(2));
+        assert_eq!(legacies.forget_old(Nanos(5).plus(LEGACY_KEPT)), 1);
+        assert_eq!(kept(&legacies, "CA1"), Some(2), "the older one's end is not the newer one's");
+    }
+
+    #[test]
+    fn at_the_bound_the_oldest_is_forgotten() {
+        let mut legacies = Legacies::default();
+        let forgotten: u64 = (0..=LEGACIES_MAX as u64)
+            .map(|n| legacies.keep(Nanos(1), CallId(n), Some(format!("CA{n}")), n))
+            .sum();
+        assert_eq!((forgotten, legacies.kept.len()), (1, LEGACIES_MAX));
+        assert_eq!((kept(&legacies, "CA0"), kept(&legacies, "CA1")), (None, Some(1)));
     }
 }

@@ -23,6 +23,7 @@ use super::guests::{Guests, Kept, Pass};
 use super::limiter::Limiters;
 use super::page::Page;
 use super::secrets::Bearer;
+use super::status::StatusPage;
 use crate::call::{
     CallId, Class, Door, Ending, Facts, Legacy, LineFault, Opening, Refusal, telling_number,
 };
@@ -112,6 +113,7 @@ pub(super) struct Desk {
     pub(super) endings: Endings,
     pub(super) guests: Guests,
     pub(super) page: Page,
+    pub(super) status_page: StatusPage,
     pub(super) limiters: Limiters,
     /// The secrets the carrier may sign with.
     pub(super) auth_tokens: Vec<String>,
@@ -169,6 +171,7 @@ impl Desk {
             endings: Endings::default(),
             guests: Guests::new(workers, config.limits.max_call_duration),
             page: Page::new(&config),
+            status_page: StatusPage::new(),
             limiters: Limiters::default(),
             token_key: TokenKey::new(&secret),
             fork_key: TokenKey::new(&fork_secret),

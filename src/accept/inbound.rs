@@ -188,6 +188,9 @@ impl Inbound {
                 AcceptLetter::Page { ticket, text } => {
                     self.hand_out(ticket, |desk| desk.figures_answer(text));
                 }
+                AcceptLetter::Status { ticket, json } => {
+                    self.hand_out(ticket, |desk| desk.status_answer(json));
+                }
                 AcceptLetter::Calendar { ticket, page } => {
                     self.hand_out(ticket, |desk| desk.calendar_answer(page));
                 }

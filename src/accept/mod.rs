@@ -14,6 +14,7 @@
 //! | `request`, `answer`, `date` | what comes out of a head, what goes back |
 //! | `desk` | what is known while answering; capacity; the verdict on a call |
 //! | `routes`, `carrier`, `doors`, `page` | the answers, by kind of request |
+//! | `status` | the operator's page, who may read it; health and readiness |
 //! | `limiter` | log lines that strangers can cause |
 //! | `guests` | calls promised, arriving, let in |
 //! | `comeback` | callers whose connection was lost, and who come back |
@@ -55,6 +56,7 @@ mod page;
 mod request;
 mod routes;
 mod secrets;
+mod status;
 mod young;
 
 use std::io;

@@ -29,6 +29,8 @@
 //! | `playout` | when audio leaves for the phone |
 //! | `turns` | whose turn it is |
 //! | `tally` | what became of every sample |
+//! | `state` | where it is in its life, as others see it |
+//! | `told` | what a peer told of itself, in a line of the log |
 //! | `tap`, `keep` | the audio of both sides for a recording |
 
 pub mod agent;
@@ -51,10 +53,12 @@ mod memory;
 pub mod phone;
 pub mod playout;
 pub mod session;
+mod state;
 mod steady;
 mod swap;
 pub mod tally;
 pub mod tap;
+mod told;
 mod tools;
 pub mod turns;
 pub mod uplink;
@@ -72,8 +76,10 @@ pub use events::{
 pub use facts::{Facts, telling_number};
 pub use keep::Keep;
 pub use legacy::Legacy;
+pub use state::State;
 pub use tally::{Dropped, Flow, Lines, Nudge, Oddity, Tally};
 pub use tap::{Tap, TapCount, Tape};
+pub use told::{Told, VALUE_MAX_CHARS};
 
 use agent::AgentLeg;
 use audio::Format;

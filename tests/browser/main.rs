@@ -8,6 +8,7 @@
 mod chromium;
 mod road;
 mod sound;
+mod status;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};

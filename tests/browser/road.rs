@@ -26,7 +26,7 @@ impl Road {
                 let (near, far) = (near.unwrap(), TcpStream::connect(relay).unwrap());
                 kept.lock().unwrap().push(near.try_clone().unwrap());
                 let (near_too, far_too) = (near.try_clone().unwrap(), far.try_clone().unwrap());
-                thread::spawn(move || carry(near, far, |bytes| below(bytes)));
+                thread::spawn(move || carry(near, far, below));
                 thread::spawn(move || carry(far_too, near_too, <[u8]>::to_vec));
             }
         });
