@@ -13,7 +13,7 @@ use std::sync::Arc;
 use rustls::pki_types::CertificateDer;
 
 use crate::phone::{Caller, until};
-use crate::relay::{Relay, signal};
+use crate::relay::{Introduction, Relay, signal};
 
 /// The names in the files.
 pub(crate) const ENTRY: &str = "voice.example.com";
@@ -46,6 +46,16 @@ impl Front {
         folder: &str,
         change: impl FnOnce(String) -> String,
     ) -> Option<Front> {
+        Front::start_with(kind, folder, Introduction::None, change)
+    }
+
+    /// The same before relays that are told of their clients so.
+    pub(crate) fn start_with(
+        kind: Kind,
+        folder: &str,
+        introduction: Introduction,
+        change: impl FnOnce(String) -> String,
+    ) -> Option<Front> {
         let name = match kind {
             Kind::Haproxy => "haproxy",
             Kind::Nginx => "nginx",
@@ -57,8 +67,10 @@ impl Front {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("deploy-{folder}"));
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder).unwrap();
-        let relays: Vec<Relay> =
-            HOSTS.iter().map(|host| Relay::start(host, &folder.join(host))).collect();
+        let relays: Vec<Relay> = HOSTS
+            .iter()
+            .map(|host| Relay::start_with(host, &folder.join(host), introduction))
+            .collect();
         let certificate = certify(&folder);
         let port = free_port();
         let text = change(templated(kind, &folder, port, &relays));

@@ -6,6 +6,7 @@ use std::sync::mpsc::channel;
 use crate::front::{Front, HOSTS, Kind};
 use crate::phone::until;
 use crate::relay::BROWSER;
+use crate::relay::Introduction;
 
 /// Messages of the model's audio after which a call counts as up.
 const HEARD: u64 = 3;
@@ -119,6 +120,34 @@ fn the_clients_own_address_arrives(kind: Kind) {
     }
     let answer = front.caller.get(HOSTS[0], "/metrics", "");
     assert!(answer.starts_with("HTTP/1.1 404 "), "the figures are shown to everybody: {answer}");
+}
+
+/// The variant of the guide: the address travels in front of the connection, not in its requests.
+#[test]
+fn haproxy_may_say_the_clients_address_by_the_proxy_protocol() {
+    let front = Front::start_with(Kind::Haproxy, "Haproxy-introduces", Introduction::V2, |text| {
+        let told = "http-request set-header X-Forwarded-For %[src]";
+        assert!(text.contains(told));
+        let text = text.replace(told, "http-request del-header X-Forwarded-For");
+        let lines = text.lines().map(|line| match line.trim_start().starts_with("server ") {
+            true if line.contains(" check ") => format!("{line} send-proxy-v2 check-send-proxy\n"),
+            true => format!("{line} send-proxy-v2\n"),
+            false => format!("{line}\n"),
+        });
+        lines.collect()
+    });
+    let Some(front) = front else { return };
+    let from = |address: &str| front.caller.at(address).get(HOSTS[0], "/", "");
+    assert!(from(BROWSER).starts_with("HTTP/1.1 200 "));
+    assert!(from("127.0.0.8").starts_with("HTTP/1.1 403 "));
+    let caller = &front.caller;
+    let host = caller.host("CA1");
+    let mut phone = caller.stream(&host, "CA1");
+    assert_eq!(phone.talk(|phone| phone.media >= HEARD), None);
+    phone.press('9');
+    phone.press('#');
+    assert_eq!(phone.talk(|_| false), Some(1000));
+    assert!(caller.post(&host, "/twilio/after", "CA1").contains("<Hangup"));
 }
 
 #[test]

@@ -16,9 +16,22 @@ pub(crate) struct Relay {
     stdout: BufReader<ChildStdout>,
 }
 
+/// What the proxies say of their clients before everything else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Introduction {
+    None,
+    /// PROXY protocol, version 2.
+    V2,
+}
+
 impl Relay {
     /// One that goes by `name` and keeps its files in `folder`.
     pub(crate) fn start(name: &str, folder: &Path) -> Relay {
+        Relay::start_with(name, folder, Introduction::None)
+    }
+
+    /// The same, where proxies introduce their clients so.
+    pub(crate) fn start_with(name: &str, folder: &Path, introduction: Introduction) -> Relay {
         std::fs::create_dir_all(folder).unwrap();
         let log = std::fs::File::create(folder.join("log")).unwrap();
         // Ends with us, however we end.
@@ -33,6 +46,10 @@ impl Relay {
             .env("VOCARIS_SERVER_PIN", "false")
             .env("VOCARIS_WEB_ALLOW", BROWSER)
             .env("TWILIO_AUTH_TOKEN", AUTH_TOKEN)
+            .envs(
+                (introduction == Introduction::V2)
+                    .then_some(("VOCARIS_SERVER_PROXY_PROTOCOL", "v2")),
+            )
             .current_dir(folder)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
