@@ -7,6 +7,7 @@
 
 mod agents;
 pub mod appointments;
+mod carriers;
 mod errors;
 mod gemini;
 mod guard;
@@ -30,6 +31,7 @@ pub use appointments::Appointments;
 use dsp::kernels::Isa;
 use jiff::tz::TimeZone;
 
+pub use carriers::{AudioFormat, Carrier, CarrierTerms, Carriers, PUBLIC_KEY_BYTES};
 pub use errors::{ConfigError, ConfigErrors, Place};
 pub use guard::{Admin, LIST_MAX, Networks, SharedKey, TOKEN_LEAST_BYTES, Web};
 pub use models::{
@@ -62,6 +64,8 @@ pub struct Config {
     pub gemini: Gemini,
     /// The carrier.
     pub twilio: Twilio,
+    /// The other carriers.
+    pub carriers: Carriers,
     /// Browsers.
     pub web: Web,
     /// Who may see the figures.
@@ -126,10 +130,12 @@ impl Config {
         let of_appointments = tools::of_appointments(&appointments);
         let is_demo = gemini.is_demo();
         let shelf = tools::Shelf { tools: &tools, appointments: &of_appointments, is_demo };
+        let twilio = sections::twilio(settings);
         let config = Config {
             server: sections::server(settings),
             limits: sections::limits(settings),
-            twilio: sections::twilio(settings),
+            carriers: carriers::read(settings, twilio.signature),
+            twilio,
             web: guard::web(settings),
             admin: guard::admin(settings),
             log: sections::log(settings),

@@ -80,13 +80,15 @@ pub(super) struct Kept {
     pub(super) number: Option<String>,
 }
 
-/// What an upgrade showed that counts only if a browser turns out to have asked for it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What an upgrade showed that counts only once it is known who asked for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Pass {
-    /// Whether its address is allowed.
+    /// Whether its address is allowed, of a browser.
     pub(super) is_allowed: bool,
     /// What became of the token in its head.
     pub(super) bearer: Bearer,
+    /// The per-call token in its address, where a carrier keeps it there.
+    pub(super) query_token: Option<String>,
 }
 
 /// A WebSocket that has not yet been let in.
@@ -235,7 +237,7 @@ impl Guests {
 
     /// What an arriving call showed at its upgrade.
     pub(super) fn pass_of(&self, id: CallId) -> Option<Pass> {
-        self.arriving.get(&id).map(|arriving| arriving.pass)
+        self.arriving.get(&id).map(|arriving| arriving.pass.clone())
     }
 
     /// How many are arriving.

@@ -39,6 +39,7 @@
 mod admission;
 mod answer;
 mod carrier;
+mod carriers;
 mod client;
 mod connection;
 mod date;

@@ -81,6 +81,7 @@ impl Call {
             tap.end(self.now);
         }
         self.tell_said(true);
+        self.end_reorder();
         lose(&mut self.agent.held, Dropped::Ended, &mut self.tally.uplink);
         if let Some(Audio { uplink, downlink, .. }) = &mut self.audio {
             uplink.end(&mut self.tally.uplink);

@@ -6,6 +6,7 @@
 use hdrhistogram::Histogram;
 
 use crate::call::{Class, Ending, Tally};
+use crate::config::Carrier;
 
 /// What is measured, each with a histogram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,6 +102,27 @@ impl Histograms {
     }
 }
 
+/// The calls of one carrier.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CarrierCalls {
+    /// Whose stream had begun.
+    pub started: u64,
+    /// Ended, by [`Ending`].
+    pub ended: [u64; Ending::COUNT],
+    /// Going on now.
+    pub active: u64,
+}
+
+impl CarrierCalls {
+    fn add(&mut self, other: &CarrierCalls) {
+        self.started += other.started;
+        self.active += other.active;
+        for (sum, part) in self.ended.iter_mut().zip(other.ended) {
+            *sum += part;
+        }
+    }
+}
+
 /// What one worker measured.
 ///
 /// Everything but `histograms` counts from the worker's start; `histograms` holds what was
@@ -116,6 +138,8 @@ pub struct Figures {
     pub ended: [[u64; Ending::COUNT]; Class::ALL.len()],
     /// Calls going on now, by class; those whose class is not yet known count as web.
     pub active: [u64; Class::ALL.len()],
+    /// Of the calls of the carriers' class, those of each [`Carrier`].
+    pub carriers: [CarrierCalls; Carrier::COUNT],
     /// Letters to other threads lost because their box was full.
     pub letters_lost: u64,
     /// Lines of transcripts lost because their thread's box was full.
@@ -140,6 +164,9 @@ impl Figures {
             for (sum, part) in self.ended[class].iter_mut().zip(other.ended[class]) {
                 *sum += part;
             }
+        }
+        for (sum, part) in self.carriers.iter_mut().zip(&other.carriers) {
+            sum.add(part);
         }
         self.letters_lost += other.letters_lost;
         self.transcript_lines_lost += other.transcript_lines_lost;

@@ -455,6 +455,7 @@ impl Worker {
         figures.started = self.figures.started;
         figures.ended = self.figures.ended;
         figures.active = self.figures.active;
+        figures.carriers = self.figures.carriers;
         figures.letters_lost = self.figures.letters_lost;
         figures.transcript_lines_lost = self.figures.transcript_lines_lost;
         let letter = ControlLetter::Figures { worker: self.number, figures };
@@ -468,11 +469,15 @@ impl Worker {
     fn fill_figures(&mut self) {
         self.figures.tally = self.past;
         self.figures.active = [0; Class::ALL.len()];
+        self.figures.carriers.iter_mut().for_each(|calls| calls.active = 0);
         for slot in self.slots.iter() {
             let class = class_of(&slot.call) as usize;
             self.figures.tally[class].add(&slot.call.tally());
             let goes_on = !slot.call.is_over() && !slot.call.is_fork();
             self.figures.active[class] += u64::from(goes_on);
+            if let (true, Some(carrier)) = (goes_on, slot.call.carrier()) {
+                self.figures.carriers[carrier as usize].active += 1;
+            }
         }
     }
 }
@@ -490,6 +495,9 @@ impl Slot {
         if !self.started && !self.call.is_fork() {
             self.started = true;
             figures.started[class_of(&self.call) as usize] += 1;
+            if let Some(carrier) = self.call.carrier() {
+                figures.carriers[carrier as usize].started += 1;
+            }
         }
     }
 
@@ -642,6 +650,9 @@ fn grant_one(
             slot.count_start(figures);
             if !slot.call.is_fork() {
                 figures.ended[class as usize][ending.index()] += 1;
+                if let Some(carrier) = slot.call.carrier() {
+                    figures.carriers[carrier as usize].ended[ending.index()] += 1;
+                }
             }
             Ok(())
         }
