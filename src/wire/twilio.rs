@@ -328,10 +328,10 @@ fn read_start<'b>(
             }
             key if spelling.parameters.contains(&key) => {
                 let raw = scanner.optional(|scanner| scanner.raw(Kind::Object))?;
+                let read = raw.map_or_else(Parameters::default, Parameters::in_object);
                 // Of two spellings the one that says something counts.
-                if let Some(raw) = raw.filter(|raw| raw.contains('"')) {
-                    parameters = Parameters { raw, is_pairs: false };
-                }
+                let may_hide = spelling.parameters.len() > 1 && !read.raw.contains('"');
+                parameters = if may_hide { parameters } else { read };
             }
             _ => drop(scanner.skip()?),
         }

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use vocaris::accept::{Accept, Deadlines, Neighbours};
 use vocaris::call::{CallId, Ending, Opening};
 use vocaris::clock::Clock;
-use vocaris::config::{Agent, Config, Secret, SignatureMode};
+use vocaris::config::{Agent, Carrier, Config, Secret, SignatureMode};
 use vocaris::mail::{
     AcceptLetter, CalendarLetter, CallKey, ControlLetter, DialLetter, Load, Mailbox, Postbox,
     WorkerLetter, mailbox_without_bell,
@@ -161,6 +161,7 @@ impl Relay {
         let slot = usize::try_from(id.0).unwrap() % 1_000;
         let call = CallKey { worker: 1, slot, generation: id.0 };
         let opening = Opening::Twilio {
+            carrier: Carrier::Twilio,
             call_sid: call_sid.into(),
             stream_sid: "MZ1".into(),
             token: token.map(str::to_owned),
