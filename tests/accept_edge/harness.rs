@@ -158,10 +158,22 @@ impl Relay {
         token: Option<&str>,
         to: Option<&str>,
     ) -> CallKey {
+        self.admit_of(Carrier::Twilio, id, call_sid, token, to)
+    }
+
+    /// The same, of any carrier.
+    pub(crate) fn admit_of(
+        &self,
+        carrier: Carrier,
+        id: CallId,
+        call_sid: &str,
+        token: Option<&str>,
+        to: Option<&str>,
+    ) -> CallKey {
         let slot = usize::try_from(id.0).unwrap() % 1_000;
         let call = CallKey { worker: 1, slot, generation: id.0 };
         let opening = Opening::Twilio {
-            carrier: Carrier::Twilio,
+            carrier,
             call_sid: call_sid.into(),
             stream_sid: "MZ1".into(),
             token: token.map(str::to_owned),

@@ -2,6 +2,7 @@
 //! tungstenite in front of it, mailboxes of the test behind it.
 
 mod calendar;
+mod carriers;
 mod guard;
 mod harness;
 mod http;

@@ -332,11 +332,6 @@ fn a_line_for_a_call_that_has_ended_is_closed_politely() {
 #[test]
 fn a_stranger_is_closed_with_the_right_code_and_counted() {
     let text = |text: &str| Message::text(text.to_string());
-    let other_format = {
-        let mut start = start();
-        start["start"]["mediaFormat"]["encoding"] = json!("audio/opus");
-        text(&start.to_string())
-    };
     let deep = "[".repeat(60_000);
     let long_sid = {
         let mut start = start();
@@ -473,6 +468,8 @@ fn a_format_we_do_not_speak_is_the_callers_to_hear_of() {
     stage.phone.say(start);
     stage.settle();
     assert_eq!(stage.call.call_sid(), Some("CA1"));
+    assert_eq!(stage.ending, Some(Ending::UnknownCodec));
+    assert_eq!(stage.phone.close_code(), Some(1003));
     assert_eq!(stage.ending.unwrap().afterwards(), Afterwards::Fallback);
 }
 
