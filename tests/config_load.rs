@@ -766,8 +766,8 @@ fn a_carrier_is_set_up_in_its_section_or_by_variables() {
         [telnyx]\npublic_key = \"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\"\n\
         format = \"pcma\"\n\
         [vonage]\nenabled = true\nformat = \"l16/8000\"\n\
-        [plivo]\nsecret = \"sixteen letters!\"\nsignature = \"warn\"\n";
-    let variables = [("VOCARIS_EXOTEL_SECRET", "another secret 16")];
+        [plivo]\nsecret = \"sixteen-letters!\"\nsignature = \"warn\"\n";
+    let variables = [("VOCARIS_EXOTEL_SECRET", "another-secret-16")];
     let config = read(file, &variables).unwrap();
     let of = |carrier| config.carriers.of(carrier).unwrap();
     let telnyx = of(Carrier::Telnyx);
@@ -780,8 +780,8 @@ fn a_carrier_is_set_up_in_its_section_or_by_variables() {
     assert_eq!(vonage.format, AudioFormat::Linear(8_000));
     assert_eq!(of(Carrier::Plivo).signature, SignatureMode::Warn);
     let exotel = of(Carrier::Exotel);
-    assert_eq!(exotel.secret.as_ref().unwrap().reveal(), "another secret 16");
-    assert!(!format!("{config:?}").contains("another secret"));
+    assert_eq!(exotel.secret.as_ref().unwrap().reveal(), "another-secret-16");
+    assert!(!format!("{config:?}").contains("another-secret"));
     assert!(!of(Carrier::Jambonz).enabled);
 }
 

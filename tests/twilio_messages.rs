@@ -345,10 +345,9 @@ fn same_meaning(message: &Inbound<'_>, tree: &Value) -> bool {
                 && start.stream_sid == *own.or(tree["streamSid"].as_str()).unwrap()
                 && object["customParameters"].as_object().is_none_or(|all| *all == parameters)
         }
-        Inbound::Complaint => event == "error",
-        Inbound::Cleared => false,
+        Inbound::Cleared | Inbound::Complaint => false,
         Inbound::Unknown => {
-            !["connected", "start", "media", "mark", "dtmf", "stop", "error"].contains(&event)
+            !["connected", "start", "media", "mark", "dtmf", "stop"].contains(&event)
         }
     }
 }

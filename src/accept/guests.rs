@@ -373,7 +373,7 @@ fn count_out(by_number: &mut HashMap<String, usize>, number: Option<&str>) {
 mod tests {
     use super::*;
 
-    const PASS: Pass = Pass { is_allowed: true, bearer: Bearer::Good };
+    const PASS: Pass = Pass { is_allowed: true, bearer: Bearer::Good, query_token: None };
 
     const PEER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1));
     const NOON: Nanos = Nanos(1_000_000_000);

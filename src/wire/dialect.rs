@@ -125,6 +125,7 @@ pub static TELNYX: Dialect = Dialect {
         media_format: "media_format",
         sample_rate: "sample_rate",
         parameters: &["custom_parameters", "customParameters"],
+        complaint: Some("error"),
         ..SPELLING
     },
     audio: Shape::Json([r#"{"event":"media","media":{"payload":""#, r#""}}"#]),
@@ -172,6 +173,7 @@ pub static EXOTEL: Dialect = Dialect {
         sample_rate: "sample_rate",
         parameters: &["custom_parameters"],
         headers: None,
+        complaint: None,
         default_format: MediaFormat { encoding: Encoding::Linear16, rate_hz: 8_000, channels: 1 },
         linear_names: &["audio/x-raw", "raw/slin", "base64", "slin"],
     },

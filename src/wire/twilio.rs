@@ -153,6 +153,8 @@ pub struct Spelling {
     pub parameters: &'static [&'static str],
     /// The same at the top, as one text of pairs; `None`: there is none.
     pub headers: Option<&'static str>,
+    /// The event that says that the carrier could make nothing of a message of ours.
+    pub complaint: Option<&'static str>,
     /// The format where `start` names none.
     pub default_format: MediaFormat<'static>,
     /// What this carrier calls linear PCM besides its common names.
@@ -169,6 +171,7 @@ pub const SPELLING: Spelling = Spelling {
     sample_rate: "sampleRate",
     parameters: &["customParameters"],
     headers: None,
+    complaint: None,
     default_format: MediaFormat::MULAW_8K,
     linear_names: &[],
 };
@@ -218,7 +221,7 @@ pub fn decode_as<'b>(spelling: &Spelling, text: &'b str) -> Result<Inbound<'b>, 
             Ok(Inbound::Mark { name: outline.name.ok_or(missing("name"))? })
         }
         "clearedAudio" if spelling.headers.is_some() => Ok(Inbound::Cleared),
-        "error" => Ok(Inbound::Complaint),
+        event if spelling.complaint == Some(event) => Ok(Inbound::Complaint),
         _ => Ok(Inbound::Unknown),
     }
 }
