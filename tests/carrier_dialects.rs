@@ -36,13 +36,13 @@ fn kind(message: &Inbound<'_>) -> &'static str {
 }
 
 fn start_of(carrier: Carrier) -> Start<'static> {
-    let starts = fixture(carrier).into_iter().filter_map(|line| {
+    let mut starts = fixture(carrier).into_iter().filter_map(|line| {
         match Dialect::of(carrier).decode(line).unwrap() {
             Inbound::Start(start) => Some(start),
             _ => None,
         }
     });
-    starts.last().expect("a start")
+    starts.next().expect("a start")
 }
 
 #[test]
