@@ -9,16 +9,18 @@
 //!           what a mark means (`call`).
 //!
 //! Written from the carriers' documentation and from public clients of theirs, and not tried with
-//! any of them but Twilio's own vectors. What is from where, and what is assumed:
+//! any of them. By the documentation is the shape of every message; from elsewhere is this:
 //!
-//! | carrier | documented by the carrier | by public clients only | assumed here |
-//! |---|---|---|---|
-//! | SignalWire | `<Stream>` of cXML: names as Twilio's, no `streamSid` beside `start`, `codec` | | byte order of L16: little-endian |
-//! | Telnyx | the stream's messages; order not guaranteed; 20 ms to 30 s down | `customParameters` beside `custom_parameters`; L16 big-endian | |
-//! | Plivo | messages both ways; `playedStream` only for what was played | `played` for it | byte order: little-endian; its `timestamp` is the time of day, and fills no holes |
-//! | Exotel | messages; multiples of 320 bytes, 3.2 kB to 100 kB | little-endian | `encoding` in any of four spellings is linear PCM |
-//! | Vonage | first text, `clear`, `notify`, frames of 20 ms | little-endian | a `notify` is answered in its place among the audio |
-//! | jambonz | first text, subprotocol, raw audio back | `killAudio`, `dtmf` | marks are not used: older releases ignore them |
+//! | carrier | from public clients of it | assumed here |
+//! |---|---|---|
+//! | SignalWire | | L16 is little-endian |
+//! | Telnyx | `customParameters` as well; L16 is big-endian | |
+//! | Plivo | `played` for `playedStream` | L16 is little-endian |
+//! | Exotel | little-endian | four names of `encoding` are linear PCM |
+//! | Vonage | little-endian | a `notify` is answered in its place among the audio |
+//! | jambonz | `killAudio`, `dtmf` | marks go unused: older releases ignore them |
+//!
+//! Plivo's `timestamp` is documented as the time of day, so it fills no holes.
 
 use super::base64;
 use super::json::{JsonError, Kind, LenBytes, NameSpare, Scanner, Sink, Text};
