@@ -8,6 +8,7 @@
 mod agents;
 pub mod appointments;
 mod carriers;
+mod edge;
 mod errors;
 mod gemini;
 mod guard;
@@ -32,6 +33,7 @@ use dsp::kernels::Isa;
 use jiff::tz::TimeZone;
 
 pub use carriers::{AudioFormat, Carrier, CarrierTerms, Carriers, PUBLIC_KEY_BYTES};
+pub use edge::{CERTIFICATES_MAX, CertificateFiles, ProxyProtocol, SIGNED_URLS_MAX};
 pub use errors::{ConfigError, ConfigErrors, Place};
 pub use guard::{Admin, LIST_MAX, Networks, SharedKey, TOKEN_LEAST_BYTES, Web};
 pub use models::{
@@ -198,6 +200,11 @@ pub struct Server {
     pub public_url: Option<String>,
     /// The proxies in front of us: what they say of where a request comes from is believed.
     pub trusted_proxies: Networks,
+    /// Whether they say in a header of their own whose connection they pass on.
+    pub proxy_protocol: ProxyProtocol,
+    /// Certificates of `listen`, the first for whoever names no host; none: no TLS there, a proxy
+    /// in front takes it off.
+    pub tls: Vec<CertificateFiles>,
     /// Media threads; 0 is one a core.
     pub workers: usize,
     /// Whether each media thread stays on one core.
@@ -347,6 +354,8 @@ pub struct Twilio {
     pub shared_keys: Vec<SharedKey>,
     /// Only they may: auth tokens count no longer.
     pub require_shared: bool,
+    /// Whole addresses the carrier was given, which it may have signed beside those we work out.
+    pub signed_urls: Vec<String>,
     /// What is done with a wrong or missing signature or per-call token.
     pub signature: SignatureMode,
     /// How far ahead of the caller's ear the carrier's buffer is kept filled.
@@ -379,9 +388,24 @@ pub enum Busy {
     Say(String),
 }
 
+/// The form of log lines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people: time, level, target, `key=value`.
+    #[default]
+    Text,
+    /// For machines: one JSON object a line.
+    Json,
+}
+
 /// Log lines.
 #[derive(Clone, Debug)]
 pub struct Log {
+    /// The form of the lines.
+    pub format: LogFormat,
+    /// What a call is held to, or a line and a figure tell: the 99th percentile of the latency of
+    /// its frames up, of those down, and the time until its model is ready. Zero: nothing.
+    pub slo: [Duration; 3],
     /// Whether callers' numbers are shortened to their last two digits.
     pub redact_numbers: bool,
 }

@@ -7,6 +7,7 @@
 //!           group of threads.
 //! Not here: what any thread does.
 
+pub mod log_format;
 pub mod log_lines;
 mod summary;
 mod threads;
@@ -31,6 +32,7 @@ use crate::clock::Clock;
 use crate::config::{Carrier, Config, SignatureMode};
 use crate::control::appointments::feed::Feed;
 use crate::control::appointments::{Appointments, StoreError};
+use crate::control::certificates::{self, Certificates};
 use crate::control::tools::Tools;
 use crate::control::{self, Control};
 use crate::demo::{self, Demo};
@@ -40,7 +42,8 @@ use crate::mail::{
     AcceptLetter, CalendarLetter, ControlLetter, DialLetter, Load, Postbox, TapeLetter, ToolLetter,
     TranscriptLetter, WorkerLetter,
 };
-use crate::metrics::{Build, Figures, Shared};
+use crate::metrics::{Build, Figures, Shared, slo};
+use crate::net::{TlsServer, TlsServerError};
 use crate::record::{Recordings, Transcripts};
 use crate::worker::{self, Worker};
 use log_lines::LogLines;
@@ -76,6 +79,8 @@ pub enum StartError {
     },
     /// The model cannot be dialled with this configuration.
     Dial(DialError),
+    /// TLS cannot be offered.
+    Tls(TlsServerError),
     /// The demo agent cannot be started.
     Demo(io::Error),
     /// A directory for what is kept of calls cannot be made.
@@ -103,6 +108,7 @@ impl fmt::Display for StartError {
                 write!(f, "cannot listen on {address} ({key}): {error}")
             }
             StartError::Dial(error) => write!(f, "cannot dial the model: {error}"),
+            StartError::Tls(error) => write!(f, "cannot offer TLS: {error}"),
             StartError::Demo(error) => write!(f, "cannot start the demo agent: {error}"),
             StartError::Directory { directory, error } => {
                 write!(f, "cannot keep files in {}: {error}", directory.display())
@@ -161,14 +167,16 @@ impl Server {
                 calls => calls.min(wanted),
             },
         );
+        let calls_max = (config.limits.max_calls, config.limits.max_calls_per_worker);
         let config = Arc::new(config);
         let load = Arc::new(Load::new(count));
-        let (rooms, posts) = build_rooms(&config, count, &load, &shared)?;
+        let tls = tls(&config)?;
+        let (rooms, posts) = build_rooms(&config, count, &load, &shared, tls.clone())?;
         let local_addr = rooms.accept.local_addr();
         let pins = pins(config.server.pin, count, cores);
-        let (threads, figures) = start_threads(rooms, &posts, &load, pins)?;
+        let (threads, figures) = start_threads(rooms, &posts, &load, pins, calls_max)?;
         let drain_timeout = config.server.drain_timeout;
-        Ok(Running { local_addr, load, posts, figures, drain_timeout, threads, demo })
+        Ok(Running { local_addr, tls, shared, load, posts, figures, drain_timeout, threads, demo })
     }
 }
 
@@ -204,10 +212,12 @@ fn build_rooms(
     count: usize,
     load: &Arc<Load>,
     shared: &Arc<Shared>,
+    tls: Option<Arc<TlsServer>>,
 ) -> Result<(Rooms, Posts), StartError> {
     let clock = Clock::start();
     let settings = call::Settings::from(&**config);
     let kernels = Kernels::detect(config.server.kernels);
+    let bounds = slo::Bounds { of: config.log.slo };
     let build = build(&kernels);
     log::info!(
         "vocaris {} ({}), {count} workers, {} kernels",
@@ -220,16 +230,19 @@ fn build_rooms(
         .collect::<io::Result<Vec<_>>>()
         .map_err(StartError::Thread)?
         .into_iter()
+        .map(|(worker, post)| (worker.with_bounds(bounds), post))
         .unzip();
     let (accept, accept_post) = Accept::bind(config.clone(), clock, load.clone(), shared.clone())
         .map_err(|BindError { key, address, error }| {
         StartError::Listen { key, address, error }
     })?;
+    let accept = accept.with_tls(tls.clone());
     let (dial, dial_post) =
         Dial::new(config.clone(), clock, shared.clone()).map_err(StartError::Dial)?;
     let (tools, tools_post) = Tools::new(config.clone(), clock);
     let redact = config.log.redact_numbers;
     let (control, control_post) = Control::new(count, clock, shared.clone(), build, redact);
+    let control = control.with_certificates(tls.map(|tls| Certificates::new(tls, shared.clone())));
     let (tapes, tapes_post) = build_recordings(config, clock, kernels, shared)?.unzip();
     let (transcripts, transcripts_post) = build_transcripts(config, clock, shared)?.unzip();
     let (calendar, calendar_post) = calendar(config)?.unzip();
@@ -245,6 +258,13 @@ fn build_rooms(
         calendar: calendar_post,
     };
     Ok((rooms, posts))
+}
+
+/// TLS on the listening side, where there are certificates.
+fn tls(config: &Config) -> Result<Option<Arc<TlsServer>>, StartError> {
+    let files = &config.server.tls;
+    let tls = (!files.is_empty()).then(|| TlsServer::new(files, certificates::now_unix()));
+    tls.transpose().map(|tls| tls.map(Arc::new)).map_err(StartError::Tls)
 }
 
 /// The room that records, where calls are recorded.
@@ -291,6 +311,7 @@ fn start_threads(
     posts: &Posts,
     load: &Arc<Load>,
     pins: Vec<Option<CoreId>>,
+    calls_max: (usize, usize),
 ) -> Result<(Threads, Receiver<Figures>), StartError> {
     let mut threads = Threads::new();
     let (totals, figures) = bounded(1);
@@ -305,8 +326,14 @@ fn start_threads(
         let accept = posts.accept.clone();
         start(&mut threads, "calendar", None, move || calendar.run(&accept))?;
     }
-    let neighbours =
-        control::Neighbours { workers: posts.workers.clone(), accept: posts.accept.clone() };
+    let neighbours = control::Neighbours {
+        workers: posts.workers.clone(),
+        accept: posts.accept.clone(),
+        dial: posts.dial.clone(),
+        tools: posts.tools.clone(),
+        load: load.clone(),
+        calls_max,
+    };
     start(&mut threads, "control", None, move || {
         let _ = totals.send(control.run(neighbours));
     })?;
@@ -341,6 +368,9 @@ fn start_threads(
 #[derive(Debug)]
 pub struct Running {
     local_addr: SocketAddr,
+    /// TLS there, if it speaks it.
+    tls: Option<Arc<TlsServer>>,
+    shared: Arc<Shared>,
     load: Arc<Load>,
     posts: Posts,
     /// The totals, once the control thread has ended.
@@ -372,6 +402,15 @@ impl Running {
     /// Whether the demo agent answers.
     pub fn is_demo(&self) -> bool {
         self.demo.is_some()
+    }
+
+    /// Reads the certificates of the listening side again, where there are any. Connections that go
+    /// on keep what they began with. What comes of it is logged and counted.
+    ///
+    /// # Errors
+    /// What is wrong with the files; then nothing changes.
+    pub fn reload_certificates(&self) -> Result<(), TlsServerError> {
+        self.tls.as_ref().map_or(Ok(()), |tls| certificates::reload(tls, &self.shared))
     }
 
     /// Takes no more calls, lets those that go on end by themselves for `server.drain_timeout`,
@@ -570,10 +609,11 @@ fn announce(running: &Running) {
     let address = running.local_addr;
     if running.is_demo() {
         let is_here = address.ip().is_unspecified() || address.ip().is_loopback();
+        let scheme = if running.tls.is_some() { "https" } else { "http" };
         let host = if is_here { "localhost".to_owned() } else { address.ip().to_string() };
         print(format_args!(
             "This is a demo: no GEMINI_API_KEY is set, so the embedded agent answers and repeats \
-             what it hears.\nTalk to it on http://{host}:{}\n",
+             what it hears.\nTalk to it on {scheme}://{host}:{}\n",
             address.port()
         ));
     }

@@ -17,13 +17,13 @@
 //!           at the stream's beginning (`accept::admission`).
 
 use super::answer::Answer;
-use super::carrier::{Shown, fields};
+use super::carrier::fields;
 use super::desk::Desk;
 use super::endings::CALL_SID_MAX_BYTES;
 use super::limiter::LeftOut;
 use super::request::Request;
 use super::secrets::is_one_of;
-use crate::call::Refusal;
+use crate::call::{Refusal, Told};
 use crate::clock::{Nanos, unix_seconds};
 use crate::config::{Busy, Carrier, SignatureMode};
 use crate::wire::form;
@@ -259,7 +259,7 @@ impl Answer {
 /// One line of a webhook; `left_out`: it may be written.
 fn tell(carrier: Carrier, call: &str, answer: Result<(), Refusal>, left_out: Option<LeftOut>) {
     let Some(left_out) = left_out else { return };
-    let (carrier, call) = (carrier.label(), Shown(call));
+    let (carrier, call) = (carrier.label(), Told(call));
     match answer {
         Ok(()) => log::info!(
             target: "twilio",

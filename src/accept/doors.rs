@@ -118,12 +118,13 @@ impl Desk {
     }
 
     fn check_handshake(&mut self, now: Nanos, request: &Request) -> Result<(), Answer> {
+        let mut verbatim = self.config.twilio.signed_urls.clone();
         let candidates = match self.origin(request) {
             Some(origin) => {
-                let verbatim = [origin.stream_url(), origin.tracks_url(), origin.websocket()];
+                verbatim.extend([origin.stream_url(), origin.tracks_url(), origin.websocket()]);
                 handshake_candidates(&origin.http(), request.target(), &verbatim)
             }
-            None => Vec::new(),
+            None => verbatim,
         };
         self.check_signature(now, request, &candidates, Signed::Handshake).map(drop)
     }

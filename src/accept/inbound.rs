@@ -10,6 +10,7 @@
 use std::io::{ErrorKind, Write};
 use std::net::IpAddr;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::time::Duration;
 
 use mio::net::{TcpListener, TcpStream};
@@ -25,7 +26,7 @@ use crate::call::CallId;
 use crate::clock::{Clock, Nanos};
 use crate::limits::{LETTERS_PER_TURN, YOUNG_CONNECTIONS_MAX};
 use crate::mail::{AcceptLetter, Mailbox, NewCall, WorkerLetter};
-use crate::net::Stream;
+use crate::net::{Stream, TlsServer};
 
 /// Letters are waiting.
 pub(super) const BELL: Token = Token(0);
@@ -64,6 +65,8 @@ pub(super) struct Inbound {
     clock: Clock,
     deadlines: Deadlines,
     desk: Desk,
+    /// Of the main address.
+    tls: Option<Arc<TlsServer>>,
     young: Young,
     shares: Shares,
     scratch: RecvBuf,
@@ -87,7 +90,17 @@ pub(super) struct Inbound {
 impl Inbound {
     pub(super) fn new(accept: Accept, neighbours: Neighbours) -> Inbound {
         let Accept {
-            poll, listener, admin, mailbox, config, clock, load, shared, deadlines, ..
+            poll,
+            listener,
+            admin,
+            mailbox,
+            config,
+            clock,
+            load,
+            shared,
+            deadlines,
+            tls,
+            ..
         } = accept;
         Inbound {
             poll,
@@ -96,6 +109,7 @@ impl Inbound {
             mailbox,
             clock,
             deadlines,
+            tls,
             young: Young::new(YOUNG_CONNECTIONS_MAX),
             shares: Shares::new(config.limits.max_handshakes_per_ip),
             desk: Desk::new(config, load, shared, neighbours),
@@ -181,12 +195,15 @@ impl Inbound {
                     let from = self.desk.admit(self.now, call, id, &opening);
                     self.arrived(from);
                 }
-                AcceptLetter::Ended { id, call_sid, ending, transfer } => {
-                    let from = self.desk.ended(self.now, id, call_sid, ending, transfer);
+                AcceptLetter::Ended { id, call_sid, ending, transfer, legacy } => {
+                    let from = self.desk.ended(self.now, id, call_sid, ending, transfer, legacy);
                     self.arrived(from);
                 }
                 AcceptLetter::Page { ticket, text } => {
                     self.hand_out(ticket, |desk| desk.figures_answer(text));
+                }
+                AcceptLetter::Status { ticket, json } => {
+                    self.hand_out(ticket, |desk| desk.status_answer(json));
                 }
                 AcceptLetter::Calendar { ticket, page } => {
                     self.hand_out(ticket, |desk| desk.calendar_answer(page));
@@ -244,25 +261,28 @@ impl Inbound {
     fn welcome(&mut self, mut socket: TcpStream, peer: IpAddr, at_admin: bool) {
         let is_proxy = self.desk.config.server.trusted_proxies.contains(peer);
         let counts_for = (!is_proxy).then_some(peer);
-        let room = self.make_room(counts_for);
-        let connections = &self.desk.shared.connections;
-        match room {
+        match self.make_room(counts_for) {
             Ok(()) => {}
             Err(NoSlot::Full) => {
-                let _ = socket.write(NO_SLOT);
-                return connections.count("too_many");
+                self.show_out(&mut socket, NO_SLOT, at_admin);
+                return self.desk.shared.connections.count("too_many");
             }
             Err(NoSlot::FullForAddress) => {
-                // Whether he reads it is his affair.
-                let _ = socket.write(TOO_MANY);
-                return connections.count("too_many_of_one_address");
+                self.show_out(&mut socket, TOO_MANY, at_admin);
+                return self.desk.shared.connections.count("too_many_of_one_address");
             }
         }
         // Answers are written whole: nothing would ever fill the rest of a segment.
         let _ = socket.set_nodelay(true);
-        let socket = Stream::Plain(socket);
+        let socket = Stream::plain(socket);
         let connection = Connection::new(socket, peer, counts_for, self.now, self.deadlines);
-        let connection = if at_admin { connection.at_admin() } else { connection };
+        let connection = match at_admin {
+            true => connection.at_admin(),
+            false => {
+                let (server, has_tls) = (&self.desk.config.server, self.tls.is_some());
+                connection.with_prelude(self.now, self.deadlines, server, has_tls)
+            }
+        };
         let slot = self.young.insert(&mut self.shares, connection);
         let token = Token(FIRST_SLOT + slot);
         let registered = self
@@ -271,10 +291,18 @@ impl Inbound {
             .is_some_and(|connection| connection.register(self.poll.registry(), token).is_ok());
         if !registered {
             self.young.remove(&mut self.shares, slot);
-            return connections.count("not_watched");
+            return self.desk.shared.connections.count("not_watched");
         }
-        connections.count("accepted");
+        self.desk.shared.connections.count("accepted");
         self.ready.push(slot);
+    }
+
+    /// Says why, if the kernel takes it at once and the peer would understand it. Whether he reads
+    /// it is his affair.
+    fn show_out(&self, socket: &mut TcpStream, why: &[u8], at_admin: bool) {
+        if self.tls.is_none() || at_admin {
+            let _ = socket.write(why);
+        }
     }
 
     /// Sees to it that there is a slot for one more connection from the share of `counts_for`: one
@@ -285,7 +313,9 @@ impl Inbound {
         }
         let Err(full) = self.young.has_slot(&self.shares, counts_for) else { return Ok(()) };
         let idle = self.young.longest_idle(counts_for, full).ok_or(full)?;
-        self.young.remove(&mut self.shares, idle);
+        if let Some(mut idle) = self.young.remove(&mut self.shares, idle) {
+            idle.say_goodbye();
+        }
         self.desk.shared.connections.count("gave_way");
         self.young.has_slot(&self.shares, counts_for)
     }
@@ -313,6 +343,7 @@ impl Inbound {
             now: self.now,
             deadlines: self.deadlines,
             desk: &mut self.desk,
+            tls: self.tls.as_ref(),
             shares: &mut self.shares,
             scratch: &mut self.scratch,
             ciphertext: &mut self.ciphertext,
@@ -329,7 +360,9 @@ impl Inbound {
     fn part_with(&mut self, slot: usize, end: End) {
         match end {
             End::Closed | End::TooSlow => {
-                self.young.remove(&mut self.shares, slot);
+                if let Some(mut connection) = self.young.remove(&mut self.shares, slot) {
+                    connection.say_goodbye();
+                }
             }
             End::Lost => {
                 self.young.remove(&mut self.shares, slot);

@@ -10,12 +10,14 @@
 //! |---|---|
 //! | `inbound` | the loop |
 //! | `young` | the slots of the connections |
-//! | `connection` | one connection's life |
+//! | `connection` | one connection's life, with what comes before its first request |
 //! | `request`, `answer`, `date` | what comes out of a head, what goes back |
 //! | `desk` | what is known while answering; capacity; the verdict on a call |
 //! | `routes`, `carrier`, `doors`, `page` | the answers, by kind of request |
+//! | `status` | the operator's page, who may read it; health and readiness |
 //! | `limiter` | log lines that strangers can cause |
 //! | `guests` | calls promised, arriving, let in |
+//! | `comeback` | callers whose connection was lost, and who come back |
 //! | `secrets` | bearer tokens |
 //! | `client` | where a request comes from, behind proxies |
 //! | `admission`, `endings`, `origin` | who is let in, what follows a call, where we are reached |
@@ -28,7 +30,10 @@
 //! | `too_many`, `too_many_of_one_address` | got none: closed at once |
 //! | `gave_way` | idled between two requests, and was closed for a new one |
 //! | `bad_forwarded` | a trusted proxy's list of hops could not be read: its client is unknown |
+//! | `bad_forwarded_host` | a trusted proxy named several hosts, or none: `Host` is believed |
 //! | `accept_failed` | the kernel gave none, mostly for lack of descriptors |
+//! | `slow_proxy_header`, `slow_handshake` | closed: before the first request, in silence or dripping |
+//! | `no_proxy_header`, `other_proxy_version`, `long_proxy_header`, `bad_proxy_header` | closed: of a trusted proxy |
 //! | `idle` | closed: no request in time |
 //! | `slow_head`, `slow_body`, `slow_figures` | answered 408 or 503 at a deadline |
 //! | `slow_reader` | closed: did not read its answer |
@@ -41,6 +46,7 @@ mod answer;
 mod carrier;
 mod carriers;
 mod client;
+mod comeback;
 mod connection;
 mod date;
 mod desk;
@@ -54,6 +60,7 @@ mod page;
 mod request;
 mod routes;
 mod secrets;
+mod status;
 mod young;
 
 use std::io;
@@ -73,6 +80,7 @@ use crate::mail::{
     mailbox,
 };
 use crate::metrics::Shared;
+use crate::net::TlsServer;
 pub use connection::Deadlines;
 
 /// Connections the kernel completes before we accept them. At the bound it drops the SYN, and the
@@ -95,6 +103,8 @@ pub struct Accept {
     load: Arc<Load>,
     shared: Arc<Shared>,
     deadlines: Deadlines,
+    /// Of the main address.
+    tls: Option<Arc<TlsServer>>,
 }
 
 /// An address cannot be listened on.
@@ -160,8 +170,15 @@ impl Accept {
             load,
             shared,
             deadlines,
+            tls: None,
         };
         Ok((accept, postbox))
+    }
+
+    /// With TLS on the main address.
+    #[must_use]
+    pub fn with_tls(self, tls: Option<Arc<TlsServer>>) -> Accept {
+        Accept { tls, ..self }
     }
 
     /// With other deadlines than those of `limits`.

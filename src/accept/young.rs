@@ -178,7 +178,7 @@ mod tests {
         let connection = |peer: &str| {
             let socket = mio::net::TcpStream::connect(address).unwrap();
             let (peer, deadlines) = (peer.parse().unwrap(), Deadlines::default());
-            Connection::new(Stream::Plain(socket), peer, Some(peer), Nanos::ZERO, deadlines)
+            Connection::new(Stream::plain(socket), peer, Some(peer), Nanos::ZERO, deadlines)
         };
         let (mut young, mut shares) = (Young::new(3), Shares::new(2));
         let first = young.insert(&mut shares, connection("2001:db8::1"));

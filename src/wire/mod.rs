@@ -8,8 +8,8 @@ pub mod gemini;
 pub mod http;
 pub mod json;
 pub mod markup;
-
 pub mod pcm_stream;
+pub mod proxy;
 pub mod signature;
 pub mod telnyx;
 pub mod token;

@@ -2,6 +2,7 @@
 
 mod carriers;
 mod closes;
+mod comeback;
 mod farewell;
 mod harness;
 mod keys;
@@ -250,7 +251,7 @@ fn a_carrier_is_known_by_its_first_message_and_so_is_a_browser() {
     assert!(matches!(stage.openings[..], [Opening::Twilio { .. }]));
     let stage = Stage::joined_browser();
     let (token, agent) = (Some("t".into()), None);
-    assert_eq!(stage.openings, [Opening::Web { token, rate_hz: 16_000, agent }]);
+    assert_eq!(stage.openings, [Opening::Web { token, rate_hz: 16_000, agent, resume: None }]);
 }
 
 #[test]

@@ -10,7 +10,6 @@
 //! Not here: the upgrade, listening, deadlines.
 
 use std::io;
-use std::net::Shutdown;
 
 use vocaris::buf::{RecvBuf, SendBuf};
 use vocaris::net::{Received, Stream};
@@ -114,9 +113,9 @@ impl Peer {
     /// The server ends the connection first (RFC 6455, section 7.1.1); a client waits for that.
     fn close_our_half(&mut self) {
         self.life = Life::Lingering { passed_over: 0 };
-        if let (Role::Server, Stream::Plain(socket)) = (self.we, &self.stream) {
+        if self.we == Role::Server {
             // A peer that is gone already has nothing to be told.
-            let _ = socket.shutdown(Shutdown::Write);
+            let _ = self.stream.finish();
         }
     }
 
