@@ -117,11 +117,11 @@ fn without_a_key_two_lines_say_that_it_is_a_demo_and_where() {
 }
 
 #[test]
-fn a_hangup_of_its_terminal_changes_nothing_and_is_told() {
+fn a_hangup_of_its_terminal_ends_nothing_and_is_told() {
     let mut relay = Relay::start(&mut program());
     let mut log = relay.log();
     relay.signal("-HUP");
-    relay.logged(&mut log, "SIGHUP: reload is not supported yet");
+    relay.logged(&mut log, "event=reloaded changed=none");
     assert_eq!(relay.ask("/readyz"), 200);
     relay.signal("-TERM");
     relay.logged(&mut log, "stopped");

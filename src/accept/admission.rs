@@ -203,6 +203,11 @@ pub(super) enum Use {
 }
 
 impl UsedTokens {
+    /// Every token used that would still be good at the second `now_unix`, and until when at most.
+    pub(super) fn all(&self, now_unix: u64) -> impl Iterator<Item = (u64, Mark)> + '_ {
+        self.oldest_first.iter().copied().filter(move |&(until, _)| until >= now_unix)
+    }
+
     /// Whether a token was used already.
     pub(super) fn has(&self, mark: &Mark) -> bool {
         self.seen.contains(mark)

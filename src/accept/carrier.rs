@@ -13,14 +13,15 @@ use std::fmt;
 
 use super::answer::Answer;
 use super::desk::Desk;
-use super::endings::{CALL_SID_MAX_BYTES, Sequel};
+use super::endings::CALL_SID_MAX_BYTES;
 use super::limiter::LeftOut;
-use super::origin::{DIALLED, Origin};
+use super::origin::{DIALLED, HANDED_ON, Origin, handed_on};
 use super::request::Request;
 use super::routes::JSON;
 use crate::call::{Refusal, Told};
 use crate::clock::Nanos;
 use crate::config::{Busy, SignatureMode};
+use crate::mail::Sequel;
 use crate::wire::http::Method;
 use crate::wire::signature::{Claim, Keys, SignatureError, body_hash_matches, webhook_candidates};
 use crate::wire::{form, twiml};
@@ -96,10 +97,38 @@ impl Desk {
                 "event=webhook call_sid={shown} answer=busy reason={reason}{left_out}"
             );
         }
-        Answer::twiml(match &self.config.twilio.busy {
-            Busy::Reject => twiml::busy(),
-            Busy::Say(sentence) => twiml::say_and_hangup(sentence, None),
-        })
+        let is_answered = form::value(&fields, "CallStatus") == Some("in-progress");
+        Answer::twiml(self.busy(refusal, request.query_has(HANDED_ON), is_answered))
+    }
+
+    /// What a call gets that is not taken. One that another host has handed on is not sent round
+    /// in a ring, and one that is answered already can no longer be rejected.
+    fn busy(&self, refusal: Refusal, is_handed_on: bool, is_answered: bool) -> String {
+        let twilio = &self.config.twilio;
+        let successor = self.config.server.handover_url.as_ref();
+        match (successor.filter(|_| refusal == Refusal::Draining), &twilio.busy) {
+            (Some(url), _) | (None, Busy::Redirect(url)) if !is_handed_on => {
+                twiml::redirect(&handed_on(url))
+            }
+            (_, Busy::Say(sentence)) => twiml::say_and_hangup(sentence, None),
+            _ if is_answered => twiml::say_and_hangup(&twilio.fallback, None),
+            _ => twiml::busy(),
+        }
+    }
+
+    /// What a call gets that the relay stopped under: the other host, if there is one, or, where
+    /// this is the process that took over from the one that stopped, its own stream.
+    fn take_up(&mut self, now: Nanos, fields: &Fields, origin: &Origin) -> String {
+        if let Some(url) = &self.config.server.handover_url
+            && self.is_draining()
+        {
+            return twiml::redirect(&handed_on(url));
+        }
+        let call_sid = form::value(fields, "CallSid").filter(|call_sid| !call_sid.is_empty());
+        match self.welcome(now) {
+            Ok(()) => self.connect(now, fields, call_sid, origin),
+            Err(_) => twiml::say_and_hangup(&self.config.twilio.fallback, None),
+        }
     }
 
     /// Why the call of a webhook, from `number`, is not led to our stream, if it is not.
@@ -199,7 +228,10 @@ impl Desk {
         };
         Answer::twiml(match (sequel, origin) {
             (Sequel::Dial(number), Some(origin)) => twiml::dial(&number, &origin.dialled()),
-            (Sequel::Fallback, _) => twiml::say_and_hangup(&self.config.twilio.fallback, None),
+            (Sequel::Elsewhere, Some(origin)) => self.take_up(now, &fields, &origin),
+            (Sequel::Fallback | Sequel::Elsewhere, _) => {
+                twiml::say_and_hangup(&self.config.twilio.fallback, None)
+            }
             (Sequel::Hangup | Sequel::Dial(_), _) => twiml::hangup(),
         })
     }

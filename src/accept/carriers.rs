@@ -171,7 +171,8 @@ impl Desk {
 
     fn busy_answer(&self, carrier: Carrier, refusal: Refusal) -> Answer {
         let sentence = match &self.config.twilio.busy {
-            Busy::Reject => None,
+            // The other host's webhook is Twilio's.
+            Busy::Reject | Busy::Redirect(_) => None,
             Busy::Say(sentence) => Some(sentence.as_str()),
         };
         match markup::busy(carrier, sentence) {

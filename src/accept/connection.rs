@@ -453,7 +453,9 @@ impl Connection {
 
     fn answer(&mut self, context: &mut Context<'_>, answer: &Answer, terms: Terms) -> Step {
         self.requests += 1;
-        let keep_alive = terms.keep_alive && self.requests < REQUESTS_PER_CONNECTION;
+        // The next request is for the process that has taken over.
+        let may_stay = self.requests < REQUESTS_PER_CONNECTION && !context.desk.has_handed_over();
+        let keep_alive = terms.keep_alive && may_stay;
         answer.write(self.output.tail(), Terms { keep_alive, ..terms });
         context.desk.shared.answers.count(status_label(answer.status));
         self.deadline = context.now.plus(context.deadlines.answer);

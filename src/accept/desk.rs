@@ -18,9 +18,12 @@ use super::admission::{
 use super::answer::Answer;
 use super::carrier::NO_CALL;
 use super::comeback::{Before, Heir, Legacies};
+use super::descriptors::Descriptors;
 use super::endings::Endings;
 use super::guests::{Guests, Kept, Pass};
+use super::late::Late;
 use super::limiter::Limiters;
+use super::listeners::Keyring;
 use super::page::Page;
 use super::secrets::Bearer;
 use super::status::StatusPage;
@@ -29,7 +32,7 @@ use crate::call::{
 };
 use crate::clock::{Nanos, unix_seconds};
 use crate::config::{Carrier, Config};
-use crate::mail::{CallKey, DialLetter, Load, WorkerLetter};
+use crate::mail::{Bequest, CallKey, DialLetter, Load, Postbox, WorkerLetter};
 use crate::metrics::Shared;
 use crate::wire::signature::SharedKey;
 use crate::wire::token::{TOKEN_TTL_SECONDS, TokenError, TokenKey, mint, verify};
@@ -118,7 +121,7 @@ pub(super) struct Desk {
     /// The secrets the carrier may sign with.
     pub(super) auth_tokens: Vec<String>,
     pub(super) shared_keys: Vec<SharedKey>,
-    /// Signs the per-call tokens; lives as long as the process.
+    /// Signs the per-call tokens; lives as long as the process, and those that take over from it.
     pub(super) token_key: TokenKey,
     /// Signs the tokens with which browsers come back.
     pub(super) return_key: TokenKey,
@@ -126,9 +129,13 @@ pub(super) struct Desk {
     pub(super) legacies: Legacies,
     /// Signs the tokens of copies of a call's tracks: neither opens the other's door.
     fork_key: TokenKey,
-    used_tokens: UsedTokens,
+    pub(super) used_tokens: UsedTokens,
+    /// The process that accepts connections instead of this one.
+    pub(super) successor: Option<Postbox<Vec<Bequest>>>,
     /// Calls in all: let in, or promised.
     max_calls: usize,
+    late: Late,
+    pub(super) descriptors: Descriptors,
     /// Since when no more calls are taken.
     draining_since: Option<Nanos>,
     /// Until when connections count as failing to come in.
@@ -145,26 +152,14 @@ impl Desk {
         load: Arc<Load>,
         shared: Arc<Shared>,
         neighbours: Neighbours,
+        keys: &Keyring,
     ) -> Desk {
-        let (mut secret, mut fork_secret, mut return_secret) = ([0; 32], [0; 32], [0; 32]);
-        for secret in [&mut secret, &mut fork_secret, &mut return_secret] {
-            aws_lc_rs::rand::fill(secret).expect("the system gives random bytes");
-        }
         let workers = neighbours.workers.len();
-        let all_workers = config.limits.max_calls_per_worker.saturating_mul(workers);
-        let max_calls = match config.limits.max_calls {
-            0 => all_workers,
-            calls => calls.min(all_workers),
-        };
-        let auth_tokens = &config.twilio.auth_tokens;
-        let shared_keys = config
-            .twilio
-            .shared_keys
-            .iter()
-            .map(|key| SharedKey { id: key.id.clone(), secret: key.secret.reveal().to_owned() });
+        let max_calls = max_calls(&config, workers);
+        let (auth_tokens, shared_keys) = carriers_secrets(&config);
         Desk {
-            auth_tokens: auth_tokens.iter().map(|token| token.reveal().to_owned()).collect(),
-            shared_keys: shared_keys.collect(),
+            auth_tokens,
+            shared_keys,
             load,
             shared,
             neighbours,
@@ -173,11 +168,14 @@ impl Desk {
             page: Page::new(&config),
             status_page: StatusPage::new(),
             limiters: Limiters::default(),
-            token_key: TokenKey::new(&secret),
-            fork_key: TokenKey::new(&fork_secret),
-            return_key: TokenKey::new(&return_secret),
+            token_key: TokenKey::new(&keys.calls),
+            fork_key: TokenKey::new(&keys.forks),
+            return_key: TokenKey::new(&keys.returns),
             legacies: Legacies::default(),
             used_tokens: UsedTokens::default(),
+            successor: None,
+            late: Late::new(config.limits.max_lateness, workers),
+            descriptors: Descriptors::new(rlimit::Resource::NOFILE.get_soft().ok()),
             config,
             max_calls,
             draining_since: None,
@@ -187,14 +185,25 @@ impl Desk {
         }
     }
 
+    /// Calls that come from now on go by `config`. Those that were promised a place, or are inside,
+    /// keep it.
+    pub(super) fn go_by(&mut self, config: Arc<Config>) {
+        self.max_calls = max_calls(&config, self.neighbours.workers.len());
+        (self.auth_tokens, self.shared_keys) = carriers_secrets(&config);
+        self.guests.set_max_call_duration(config.limits.max_call_duration);
+        self.page = Page::new(&config);
+        self.config = config;
+    }
+
     /// From now on no new calls are taken.
     pub(super) fn drain(&mut self, now: Nanos) {
         self.draining_since.get_or_insert(now);
     }
 
-    /// Whether no more calls are taken because the process is about to stop.
+    /// Whether no new calls are taken any more. Whoever still comes to a process that has handed
+    /// over is served.
     pub(super) fn is_draining(&self) -> bool {
-        self.draining_since.is_some()
+        self.draining_since.is_some() && !self.has_handed_over()
     }
 
     /// Whether one more call is welcome, or why not. The one place that decides it.
@@ -208,11 +217,15 @@ impl Desk {
     }
 
     /// Why no new calls are taken at all, however many places are free.
-    fn shut(&self, now: Nanos) -> Option<Refusal> {
-        match self.draining_since {
-            Some(_) => Some(Refusal::Draining),
-            None => self.shared.quota.sheds(now).then_some(Refusal::Quota),
-        }
+    fn shut(&mut self, now: Nanos) -> Option<Refusal> {
+        let is_late = self.late.look(now, self.load.lateness());
+        let reasons = [
+            (self.is_draining(), Refusal::Draining),
+            (self.shared.quota.sheds(now), Refusal::Quota),
+            (is_late, Refusal::Late),
+            (self.descriptors.are_short(now), Refusal::Descriptors),
+        ];
+        reasons.into_iter().find_map(|(holds, refusal)| holds.then_some(refusal))
     }
 
     /// Whether a place is free: neither taken nor kept.
@@ -255,8 +268,13 @@ impl Desk {
             ttl += 1;
         };
         let until = now_unix.saturating_add(ttl);
-        if let Some(bad) = self.guests.promise(name, until, mark, number.and_then(telling_number)) {
+        let number = number.and_then(telling_number);
+        if let Some(bad) = self.guests.promise(name, until, mark, number) {
             self.used_tokens.take(now_unix, bad);
+        }
+        if self.has_handed_over() {
+            let (name, number) = (name.to_owned(), number.map(str::to_owned));
+            self.bequeath(vec![Bequest::Promise { name, until, mark, number }]);
         }
         token
     }
@@ -272,17 +290,30 @@ impl Desk {
     }
 
     /// Tells what is still to come, once no more calls are taken. `requests`: how many are being
-    /// answered.
-    pub(super) fn tell_outlook(&mut self, requests: impl FnOnce() -> usize) {
-        if let Some(since) = self.draining_since {
+    /// answered; `connections`: how many there are that a request may come on.
+    pub(super) fn tell_outlook(
+        &mut self,
+        requests: impl FnOnce() -> usize,
+        connections: impl FnOnce() -> usize,
+    ) {
+        if self.has_handed_over() {
+            // Promised calls come to the heir, and it is asked what follows those that end.
+            self.load.tell_outlook(connections(), 0);
+        } else if let Some(since) = self.draining_since {
             let expected = self.guests.promised(unix_seconds()) + requests();
             self.load.tell_outlook(expected, self.endings.owed(since));
         }
     }
 
-    /// The emptiest worker, if it takes letters.
+    /// Whether browsers of `address` have all the calls they may have.
+    pub(super) fn is_address_full(&self, address: IpAddr) -> bool {
+        let max = self.config.limits.max_calls_per_address;
+        max > 0 && self.guests.calls_from(address) >= max
+    }
+
+    /// The emptiest worker that is not late, else the emptiest, if it takes letters.
     pub(super) fn emptiest(&self) -> Option<usize> {
-        let (worker, _) = self.load.emptiest();
+        let (worker, _) = self.load.emptiest(|worker| self.late.is(worker));
         (!self.neighbours.workers.get(worker)?.is_full()).then_some(worker)
     }
 
@@ -384,9 +415,12 @@ impl Desk {
                 let Pass { is_allowed, bearer, .. } = self.web_pass(id, token.as_deref());
                 let enabled = self.config.web.enabled;
                 let has_agent = self.config.web_agent(agent.as_deref()).is_some();
+                let peer = self.guests.peer_of(id);
+                let is_address_full = peer.is_some_and(|peer| self.is_address_full(peer));
                 let facts = admission::Facts::Web { enabled, is_allowed, bearer, shut, has_room };
                 of_nobody(match verdict(facts) {
                     Verdict::In if !has_agent => Verdict::Refused(Refusal::NoAgent),
+                    Verdict::In if is_address_full => Verdict::Refused(Refusal::AddressFull),
                     verdict => verdict,
                 })
             }
@@ -459,7 +493,8 @@ impl Desk {
         }
         // What a stranger says of a call is no answer to its carrier.
         if let (true, Some(call_sid)) = (gone.spoke, call_sid) {
-            self.endings.keep(now, call_sid, ending, transfer);
+            let sequel = self.endings.keep(now, call_sid.clone(), ending, transfer);
+            self.bequeath(vec![Bequest::Sequel { call_sid, sequel }]);
         }
         gone.arrived_from
     }
@@ -490,6 +525,11 @@ impl Desk {
         for mark in marks {
             self.used_tokens.take(now_unix, mark);
         }
+        self.bequeath(vec![Bequest::UsedToken {
+            mark,
+            until: now_unix.saturating_add(TOKEN_TTL_SECONDS),
+            name: Some(name.to_owned()),
+        }]);
         let check = if names_no_call.is_some() { TokenCheck::OfNoCall } else { TokenCheck::Good };
         Shown { check, number }
     }
@@ -510,11 +550,15 @@ impl Desk {
             Err(_) => return TokenCheck::Wrong,
             Ok(()) => {}
         }
-        match mark_of(token).map(|mark| self.used_tokens.take(now_unix, mark)) {
-            None => TokenCheck::Wrong,
-            Some(Use::Again) => TokenCheck::Used,
-            Some(Use::NoRoom) => TokenCheck::NoRoom,
-            Some(Use::First) => TokenCheck::Good,
+        let Some(mark) = mark_of(token) else { return TokenCheck::Wrong };
+        match self.used_tokens.take(now_unix, mark) {
+            Use::Again => TokenCheck::Used,
+            Use::NoRoom => TokenCheck::NoRoom,
+            Use::First => {
+                let until = now_unix.saturating_add(TOKEN_TTL_SECONDS);
+                self.bequeath(vec![Bequest::UsedToken { mark, until, name: None }]);
+                TokenCheck::Good
+            }
         }
     }
 
@@ -581,6 +625,26 @@ impl Desk {
     pub(super) fn count_refusal(&self, refusal: Refusal) {
         self.shared.refusals.count(refusal.label());
     }
+}
+
+/// Calls in all.
+fn max_calls(config: &Config, workers: usize) -> usize {
+    let all_workers = config.limits.max_calls_per_worker.saturating_mul(workers);
+    match config.limits.max_calls {
+        0 => all_workers,
+        calls => calls.min(all_workers),
+    }
+}
+
+/// The tokens and the keys that the carrier may sign with.
+fn carriers_secrets(config: &Config) -> (Vec<String>, Vec<SharedKey>) {
+    let tokens = config.twilio.auth_tokens.iter().map(|token| token.reveal().to_owned());
+    let keys = config
+        .twilio
+        .shared_keys
+        .iter()
+        .map(|key| SharedKey { id: key.id.clone(), secret: key.secret.reveal().to_owned() });
+    (tokens.collect(), keys.collect())
 }
 
 pub(super) const fn class_of(opening: &Opening) -> Class {

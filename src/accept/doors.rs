@@ -92,6 +92,10 @@ impl Desk {
             self.turn_away(now, request, Refusal::BadToken);
             return Err(Answer::unauthorized("wrong token"));
         }
+        if is_browser && self.is_address_full(request.client.address) {
+            self.turn_away(now, request, Refusal::AddressFull);
+            return Err(Answer::error(429, "too many calls from this address"));
+        }
         Ok(pass)
     }
 

@@ -10,6 +10,7 @@
 use std::io::{ErrorKind, Write};
 use std::net::IpAddr;
 use std::ops::ControlFlow;
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -58,7 +59,8 @@ const NO_SLOT: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: appli
 /// The running thread.
 pub(super) struct Inbound {
     poll: Poll,
-    listener: TcpListener,
+    /// `None` once another process listens.
+    listener: Option<TcpListener>,
     /// At the address for figures, where they have one.
     admin: Option<TcpListener>,
     mailbox: Mailbox<AcceptLetter>,
@@ -100,11 +102,12 @@ impl Inbound {
             shared,
             deadlines,
             tls,
+            keys,
             ..
         } = accept;
         Inbound {
             poll,
-            listener,
+            listener: Some(listener),
             admin: admin.map(|(listener, _)| listener),
             mailbox,
             clock,
@@ -112,7 +115,7 @@ impl Inbound {
             tls,
             young: Young::new(YOUNG_CONNECTIONS_MAX),
             shares: Shares::new(config.limits.max_handshakes_per_ip),
-            desk: Desk::new(config, load, shared, neighbours),
+            desk: Desk::new(config, load, shared, neighbours, &keys),
             scratch: RecvBuf::new(),
             ciphertext: RecvBuf::new(),
             now: clock.now(),
@@ -137,7 +140,10 @@ impl Inbound {
         self.serve_ready();
         self.expire();
         let young = &self.young;
-        self.desk.tell_outlook(|| young.all().filter(|(_, young)| young.has_request()).count());
+        self.desk.tell_outlook(
+            || young.all().filter(|(_, young)| young.has_request()).count(),
+            || young.len(),
+        );
         ControlFlow::Continue(())
     }
 
@@ -209,7 +215,16 @@ impl Inbound {
                     self.hand_out(ticket, |desk| desk.calendar_answer(page));
                 }
                 AcceptLetter::QuotaUsedUp => self.desk.shared.quota.used_up(self.now),
+                AcceptLetter::Settings(config) => {
+                    self.shares.set_max(config.limits.max_handshakes_per_ip);
+                    self.desk.go_by(config);
+                }
                 AcceptLetter::Drain => self.desk.drain(self.now),
+                AcceptLetter::HandOver { heir } => {
+                    self.stop_listening();
+                    self.desk.hand_over(heir);
+                }
+                AcceptLetter::Inherit(bequests) => self.desk.take_bequests(self.now, bequests),
                 AcceptLetter::Stop => return ControlFlow::Break(()),
             }
         }
@@ -223,6 +238,15 @@ impl Inbound {
         }
     }
 
+    /// What waits outside is the other process's. Taken out of the poll first: that knows sockets by
+    /// what both processes share, and would go on telling of them.
+    fn stop_listening(&mut self) {
+        for mut listener in [self.listener.take(), self.admin.take()].into_iter().flatten() {
+            let _ = self.poll.registry().deregister(&mut listener);
+        }
+        self.may_accept = false;
+    }
+
     /// Accepts what waits outside, up to a turn's share.
     fn accept(&mut self) {
         if !self.may_accept || self.now < self.accept_after {
@@ -231,7 +255,8 @@ impl Inbound {
         // Whoever looks at the figures while the port is flooded is not behind the flood.
         let mut at_admin = self.admin.is_some();
         for _ in 0..ACCEPTS_PER_TURN {
-            let listener = self.admin.as_ref().filter(|_| at_admin).unwrap_or(&self.listener);
+            let admin = self.admin.as_ref().filter(|_| at_admin);
+            let Some(listener) = admin.or(self.listener.as_ref()) else { return };
             match listener.accept() {
                 Ok((socket, peer)) => self.welcome(socket, peer.ip().to_canonical(), at_admin),
                 Err(error) => match error.kind() {
@@ -259,6 +284,7 @@ impl Inbound {
 
     /// Gives a new connection a slot, or shows it out.
     fn welcome(&mut self, mut socket: TcpStream, peer: IpAddr, at_admin: bool) {
+        self.desk.descriptors.note(self.now, socket.as_raw_fd());
         let is_proxy = self.desk.config.server.trusted_proxies.contains(peer);
         let counts_for = (!is_proxy).then_some(peer);
         match self.make_room(counts_for) {

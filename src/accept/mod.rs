@@ -15,6 +15,8 @@
 //! | `desk` | what is known while answering; capacity; the verdict on a call |
 //! | `routes`, `carrier`, `doors`, `page` | the answers, by kind of request |
 //! | `status` | the operator's page, who may read it; health and readiness |
+//! | `late`, `descriptors` | when measurement forbids another call |
+//! | `listeners`, `successor` | what passes from one process to the next |
 //! | `limiter` | log lines that strangers can cause |
 //! | `guests` | calls promised, arriving, let in |
 //! | `comeback` | callers whose connection was lost, and who come back |
@@ -39,6 +41,7 @@
 //! | `slow_reader` | closed: did not read its answer |
 //! | `lost` | the peer left in the middle |
 //! | `not_watched` | the poll instance refused the socket |
+//! | `heir_box_full` | what the process that took over should know was lost |
 //! | `worker_box_full`, `dial_box_full` | a letter was lost, or a line could not be ordered |
 
 mod admission;
@@ -49,18 +52,22 @@ mod client;
 mod comeback;
 mod connection;
 mod date;
+mod descriptors;
 mod desk;
 mod doors;
 mod endings;
 mod guests;
 mod inbound;
+mod late;
 mod limiter;
+mod listeners;
 mod origin;
 mod page;
 mod request;
 mod routes;
 mod secrets;
 mod status;
+mod successor;
 mod young;
 
 use std::io;
@@ -69,7 +76,8 @@ use std::sync::Arc;
 
 use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Waker};
-use socket2::{Domain, Protocol, Socket, Type};
+
+use listeners::{again, listen};
 
 use crate::clock::Clock;
 use crate::config::Config;
@@ -82,10 +90,8 @@ use crate::mail::{
 use crate::metrics::Shared;
 use crate::net::TlsServer;
 pub use connection::Deadlines;
+pub use listeners::{Estate, Keyring, Sockets};
 
-/// Connections the kernel completes before we accept them. At the bound it drops the SYN, and the
-/// peer tries again.
-const BACKLOG: i32 = 4096;
 /// Sockets that one wait may tell of; the next wait tells of the rest.
 const EVENTS_PER_TURN: usize = 1024;
 
@@ -105,6 +111,7 @@ pub struct Accept {
     deadlines: Deadlines,
     /// Of the main address.
     tls: Option<Arc<TlsServer>>,
+    keys: Keyring,
 }
 
 /// An address cannot be listened on.
@@ -142,20 +149,36 @@ impl Accept {
         load: Arc<Load>,
         shared: Arc<Shared>,
     ) -> Result<(Accept, Postbox<AcceptLetter>), BindError> {
+        Accept::take_over(config, clock, load, shared, Estate::default())
+    }
+
+    /// The same, with what another process or a supervisor gives: its sockets instead of new ones,
+    /// its keys instead of random ones.
+    ///
+    /// # Errors
+    /// As [`Accept::bind`].
+    pub fn take_over(
+        config: Arc<Config>,
+        clock: Clock,
+        load: Arc<Load>,
+        shared: Arc<Shared>,
+        estate: Estate,
+    ) -> Result<(Accept, Postbox<AcceptLetter>), BindError> {
         let main = ("server.listen", config.server.listen);
         let no_poll = |error| BindError { key: main.0, address: main.1, error };
         let poll = Poll::new().map_err(no_poll)?;
-        let watched = |(key, address), token| {
+        let Estate { sockets, keys } = estate;
+        let watched = |(key, address), given, token| {
             let failed = |error| BindError { key, address, error };
-            let mut listener = listen(address).map_err(failed)?;
+            let mut listener = listen(address, given).map_err(failed)?;
             let interest = Interest::READABLE;
             poll.registry().register(&mut listener, token, interest).map_err(failed)?;
             let address = listener.local_addr().map_err(failed)?;
             Ok((listener, address))
         };
-        let (listener, local_addr) = watched(main, inbound::LISTENER)?;
+        let (listener, local_addr) = watched(main, sockets.main, inbound::LISTENER)?;
         let admin = config.admin.listen.map(|address| ("admin.listen", address));
-        let admin = admin.map(|admin| watched(admin, inbound::ADMIN)).transpose()?;
+        let admin = admin.map(|admin| watched(admin, sockets.admin, inbound::ADMIN)).transpose()?;
         let bell = Arc::new(Waker::new(poll.registry(), inbound::BELL).map_err(no_poll)?);
         let (postbox, mailbox) = mailbox(bell);
         let deadlines = Deadlines::default();
@@ -171,6 +194,7 @@ impl Accept {
             shared,
             deadlines,
             tls: None,
+            keys: keys.unwrap_or_else(Keyring::random),
         };
         Ok((accept, postbox))
     }
@@ -185,6 +209,16 @@ impl Accept {
     #[must_use]
     pub fn with_deadlines(self, deadlines: Deadlines) -> Accept {
         Accept { deadlines, ..self }
+    }
+
+    /// What a process that takes over is given: the same sockets, the same keys.
+    ///
+    /// # Errors
+    /// When there are no descriptors for them.
+    pub fn estate(&self) -> io::Result<Estate> {
+        let admin = self.admin.as_ref().map(|(admin, _)| again(admin)).transpose()?;
+        let sockets = Sockets { main: Some(again(&self.listener)?), admin };
+        Ok(Estate { sockets, keys: Some(self.keys.clone()) })
     }
 
     /// Where it listens; the port is the real one also where 0 was asked for.
@@ -203,12 +237,10 @@ impl Accept {
     }
 }
 
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    // A restart must not wait for the last process's connections to time out.
-    socket.set_reuse_address(true)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(TcpListener::from_std(socket.into()))
+/// Whether `address` can be had: it is taken and given back, and nobody outside sees anything of it.
+///
+/// # Errors
+/// Why not.
+pub fn try_address(address: SocketAddr) -> io::Result<()> {
+    listeners::bound(address).map(drop)
 }

@@ -248,10 +248,13 @@ impl Desk {
             // Any page may ask: a browser hides from it why a WebSocket was refused.
             Route::Readyz => self.readyz(now).with("Access-Control-Allow-Origin", "*"),
             Route::Metrics => {
+                // The figures tell who is late now, not when the last caller came.
+                let _ = self.welcome(now);
                 return self.ask_for_figures(|ticket| ControlLetter::Scrape { ticket });
             }
             Route::Status => self.status_page.answer(),
             Route::StatusJson => {
+                let _ = self.welcome(now);
                 return self.ask_for_figures(|ticket| ControlLetter::Status { ticket });
             }
             Route::Calendar => return self.ask_for_calendar(request),

@@ -2,12 +2,12 @@
 //!
 //! | address | answer |
 //! |---|---|
-//! | `/healthz` | 200 while every media thread turns; 503 when one has been in one turn for longer than [`STUCK_AFTER`]: a restart is the only cure |
+//! | `/healthz` | 200 while every media thread turns; 503 when one has been in one turn for longer than [`HUNG_AFTER`]: a restart is the only cure |
 //! | `/readyz` | 200 while a new call is welcome; 503 with the reason: draining, full, a used-up quota, a stuck thread, connections that cannot be accepted |
 //! | `/status` | the page, which holds no figure by itself |
 //! | `/status.json` | the figures: with `admin.token`, or from this machine where none is set |
 //!
-//! In:       requests, pulses of the media threads.
+//! In:       requests, lateness of the media threads.
 //! Out:      answers.
 //! Not here: the figures (`metrics::status`), what the page does (`page/status.js`).
 //!
@@ -24,7 +24,7 @@ use super::page::{between, hash};
 use super::request::Request;
 use crate::clock::Nanos;
 #[cfg(doc)]
-use crate::metrics::pulse::STUCK_AFTER;
+use crate::metrics::lateness::HUNG_AFTER;
 
 const HTML: &str = include_str!("page/status.html");
 const SCRIPT: &str = include_str!("page/status.js");
@@ -110,7 +110,7 @@ impl Desk {
     }
 
     fn stuck(&self, now: Nanos) -> Option<String> {
-        let (worker, stuck_for) = self.load.stuck(now)?;
+        let (worker, stuck_for) = self.load.lateness().hung(now)?;
         Some(format!("worker-{worker} has been in one turn for {} s", stuck_for.as_secs()))
     }
 }

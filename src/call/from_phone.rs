@@ -234,7 +234,10 @@ pub(super) fn sentence_for(ending: Ending) -> Option<&'static str> {
             Some("The relay did not understand this client.")
         }
         Ending::NoStart => Some("The conversation was not begun in time."),
-        Ending::Refused(Refusal::Full | Refusal::Quota) => Some("Every line is busy at present."),
+        Ending::Refused(Refusal::Full | Refusal::Quota | Refusal::Late | Refusal::Descriptors) => {
+            Some("Every line is busy at present.")
+        }
+        Ending::Refused(Refusal::AddressFull) => Some("Too many conversations from this address."),
         Ending::Refused(Refusal::Draining) => Some("The relay is being restarted."),
         Ending::Refused(Refusal::NoAgent) => Some("There is no such agent for web clients."),
         Ending::Refused(Refusal::NumberFull) => Some("This number is on the line already."),

@@ -14,6 +14,8 @@ use super::{Busy, Limits, Log, LogFormat, Server, SignatureMode, Twilio, edge, g
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8080);
 const DEFAULT_DRAIN_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 const DEFAULT_MAX_CALLS_PER_WORKER: usize = 2000;
+const DEFAULT_MAX_CALLS_PER_ADDRESS: usize = 64;
+const DEFAULT_MAX_LATENESS: Duration = Duration::from_millis(20);
 const DEFAULT_MAX_HANDSHAKES_PER_IP: usize = 256;
 const DEFAULT_MAX_CALL_DURATION: Duration = Duration::from_secs(4 * 3600);
 const DEFAULT_PLAYOUT_LEAD: Duration = Duration::from_millis(300);
@@ -53,6 +55,7 @@ pub(super) fn server(settings: &mut Settings<'_>) -> Server {
         workers: settings
             .read(Key::open("server", "workers"), values::whole(0..=WORKERS_MAX))
             .unwrap_or(0),
+        cores: settings.read(Key::open("server", "cores"), values::cores).unwrap_or_default(),
         pin: settings.read(Key::open("server", "pin"), values::truth).unwrap_or(true),
         kernels: settings
             .read(Key::open("server", "kernels"), values::kernels)
@@ -60,6 +63,8 @@ pub(super) fn server(settings: &mut Settings<'_>) -> Server {
         drain_timeout: settings
             .read(Key::open("server", "drain_timeout"), values::duration(Duration::ZERO..=ONE_DAY))
             .unwrap_or(DEFAULT_DRAIN_TIMEOUT),
+        takeover: settings.read(Key::open("server", "takeover"), values::socket_path),
+        handover_url: settings.read(Key::open("server", "handover_url"), values::webhook_url),
     }
 }
 
@@ -74,7 +79,14 @@ pub(super) fn limits(settings: &mut Settings<'_>) -> Limits {
         max_calls: count("max_calls", 0, 0),
         max_calls_per_worker: count("max_calls_per_worker", 1, DEFAULT_MAX_CALLS_PER_WORKER),
         max_calls_per_number: count("max_calls_per_number", 0, 0),
+        max_calls_per_address: count("max_calls_per_address", 0, DEFAULT_MAX_CALLS_PER_ADDRESS),
         max_handshakes_per_ip: count("max_handshakes_per_ip", 1, DEFAULT_MAX_HANDSHAKES_PER_IP),
+        max_lateness: settings
+            .read(
+                Key::open("limits", "max_lateness"),
+                values::duration(Duration::ZERO..=Duration::from_secs(1)),
+            )
+            .unwrap_or(DEFAULT_MAX_LATENESS),
         max_call_duration: settings
             .read(
                 Key::open("limits", "max_call_duration"),

@@ -79,6 +79,7 @@ impl Page<'_> {
         self.held_to(&mut text);
         shared(&mut text, self.shared);
         self.quota(&mut text);
+        self.lateness(&mut text);
         self.kept(&mut text);
         self.process(&mut text);
         self.build(&mut text);
@@ -94,6 +95,24 @@ impl Page<'_> {
         let name = "quota_sheddings_total";
         text.family(name, Kind::Counter, "How often turning calls away for that began.");
         text.sample(name, &[], quota.times());
+    }
+
+    fn lateness(&self, text: &mut Text) {
+        let Some(lateness) = self.shared.lateness.get() else { return };
+        let now = Nanos::ZERO.plus(self.process.uptime);
+        let workers: Vec<String> = (0..lateness.workers()).map(|n| n.to_string()).collect();
+        let name = "worker_lateness_seconds";
+        let help = "How long the turn of a media thread takes that a frame meets at any moment.";
+        text.family(name, Kind::Gauge, help);
+        for (at, worker) in workers.iter().enumerate() {
+            let late = lateness.of(at, now).as_secs_f64();
+            text.sample(name, &[("worker", worker)], late);
+        }
+        let name = "worker_spared";
+        text.family(name, Kind::Gauge, "1: the media thread is too late for another call.");
+        for (at, worker) in workers.iter().enumerate() {
+            text.sample(name, &[("worker", worker)], u64::from(lateness.is_spared(at)));
+        }
     }
 
     fn calls(&self, text: &mut Text) {
@@ -561,6 +580,12 @@ fn shared(text: &mut Text, shared: &Shared) {
     );
     family("refusals_total", "reason", "Calls not let in.", &shared.refusals);
     family("upgrades_total", "door", "Upgrades to WebSocket, by what was told.", &shared.upgrades);
+    family(
+        "config_reloads_total",
+        "result",
+        "Configurations read while running.",
+        &shared.config_reloads,
+    );
     family(
         "log_lines_left_out_total",
         "event",

@@ -2,8 +2,8 @@
 
 pub mod exposition;
 pub mod figures;
+pub mod lateness;
 pub mod process;
-pub mod pulse;
 pub mod quota;
 pub mod record;
 pub mod shared;
@@ -15,8 +15,8 @@ pub mod window;
 
 pub use exposition::Page;
 pub use figures::{Figures, Histograms, Stage};
+pub use lateness::Lateness;
 pub use process::{Build, Process};
-pub use pulse::Pulse;
 pub use quota::Quota;
 pub use record::{Discarded, Kept};
 pub use shared::{Labelled, Shared};

@@ -4,9 +4,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use super::{Kept, Quota};
+use super::{Kept, Lateness, Quota};
 
 /// A family of counters, one a label. Labels are words of the program, never of a peer, so their
 /// number is bounded.
@@ -90,6 +90,8 @@ pub struct Shared {
     pub dial_closes: Labelled,
     /// Whether new calls are turned away because a quota of the model's is used up.
     pub quota: Quota,
+    /// How late the media threads are, once there are any.
+    pub lateness: OnceLock<Arc<Lateness>>,
     /// Calls of tools.
     pub tools: super::tools::ToolCounts,
     /// Orders for a line to the model that wait for one of the dial thread's places, and those that
@@ -101,6 +103,8 @@ pub struct Shared {
     pub kept: Kept,
     /// Sessions that are ready and wait for their calls. Told by the dial thread once a turn.
     pub lines_ahead: AtomicUsize,
+    /// Readings of the configuration while running: `applied`, `refused`.
+    pub config_reloads: Labelled,
     /// Log lines of calls that strangers caused, beyond what is written of them, by event.
     pub log_lines_left_out: Labelled,
     /// Log lines that nobody read in time.

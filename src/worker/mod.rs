@@ -112,6 +112,8 @@ pub struct Worker {
     touched: Vec<usize>,
     again: Vec<usize>,
     expired: Vec<Entry>,
+    /// Since when the first of this turn's timers was due.
+    due: Nanos,
     figures: Figures,
     /// The figures being gathered, if somebody asked for them.
     survey: Option<Survey>,
@@ -152,6 +154,7 @@ impl Worker {
             touched: Vec::new(),
             again: Vec::new(),
             expired: Vec::new(),
+            due: Nanos::ZERO,
             figures: Figures::default(),
             survey: None,
             bounds: slo::Bounds::default(),
@@ -190,7 +193,8 @@ impl Worker {
     fn turn(&mut self, neighbours: &Neighbours) -> io::Result<()> {
         self.wait_for_events()?; // epoll, at most until the next timer
         let now = self.clock.now(); // the time every call sees in this turn
-        neighbours.load.pulse(self.number).begin(now);
+        let lateness = neighbours.load.lateness();
+        lateness.begin(self.number, now);
         self.take_mail(now); // new calls, ready lines
         self.receive(now); // sockets -> TLS -> calls: frames, messages, rings
         self.expire(now); // timers -> calls
@@ -200,8 +204,9 @@ impl Worker {
         self.grant(neighbours); // what a socket that broke just now made its call wish
         self.tidy(now, &neighbours.load); // timers set, slots of ended calls freed
         self.look_around(neighbours); // figures, a few slots a turn
-        self.figures.histograms.record(Stage::Loop, self.clock.now().since(now));
-        neighbours.load.pulse(self.number).rest();
+        let done = self.clock.now();
+        self.figures.histograms.record(Stage::Loop, done.since(now));
+        lateness.end(self.number, self.due, now, done);
         Ok(())
     }
 
@@ -261,6 +266,7 @@ impl Worker {
                 WorkerLetter::ToolReply { call, ticket, reply } => {
                     self.tell(now, call, |call| call.handle_tool_reply(now, ticket, *reply));
                 }
+                WorkerLetter::Settings(settings) => self.settings = *settings,
                 WorkerLetter::Figures(figures) => {
                     self.survey = Some(Survey::begin(figures, &self.past));
                 }
@@ -372,6 +378,7 @@ impl Worker {
 
     fn expire(&mut self, now: Nanos) {
         self.timers.expire(now, &mut self.expired);
+        self.due = now;
         for entry in self.expired.drain(..) {
             let Some(slot) = self.slots.of(entry.slot, entry.generation) else { continue };
             if slot.far == entry.due {
@@ -381,6 +388,7 @@ impl Worker {
                 continue;
             }
             slot.armed = Nanos::NEVER;
+            self.due = self.due.min(entry.due);
             guard(&mut slot.call, now, |call| call.handle_timeout(now));
             touch(slot, entry.slot, &mut self.touched);
         }

@@ -8,6 +8,7 @@ mod guard;
 mod harness;
 mod http;
 mod proxied;
+mod shedding;
 mod status;
 mod tls;
 mod twilio;

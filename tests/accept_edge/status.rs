@@ -104,12 +104,12 @@ fn a_media_thread_that_hangs_is_neither_healthy_nor_ready() {
     let relay = Relay::start();
     assert_eq!((relay.get("/healthz").status, relay.get("/readyz").status), (200, 200));
     // It began its turn when the clock did, and has not ended it. Five seconds are given.
-    relay.load.pulse(1).begin(Nanos::ZERO);
+    relay.load.lateness().begin(1, Nanos::ZERO);
     until(|| relay.get("/healthz").status == 503);
     let health = relay.get("/healthz");
     assert!(health.body.contains("worker-1 has been in one turn for "), "{}", health.body);
     assert_eq!(relay.get("/readyz").status, 503);
-    relay.load.pulse(1).rest();
+    relay.load.lateness().end(1, Nanos::ZERO, Nanos::ZERO, Nanos::ZERO);
     assert_eq!((relay.get("/healthz").status, relay.get("/readyz").status), (200, 200));
 }
 

@@ -64,7 +64,7 @@ fn each_door_is_known_by_its_path_its_query_or_its_headers() {
         assert_eq!(response.field("sec-websocket-accept"), Some(ACCEPT));
         assert_eq!(response.field("sec-websocket-protocol"), None);
         assert_eq!(response.field("sec-websocket-extensions"), None);
-        let (worker, _) = relay.load.emptiest();
+        let (worker, _) = relay.load.emptiest(|_| false);
         let other = 1 - worker;
         let call = relay.workers[worker].take().or_else(|| relay.workers[other].take());
         let call = call.or_else(|| Some(relay.worker_letter(other)));
