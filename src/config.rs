@@ -8,6 +8,7 @@
 mod account;
 mod agents;
 pub mod appointments;
+mod carriers;
 mod edge;
 mod errors;
 pub mod example;
@@ -37,6 +38,7 @@ pub use appointments::Appointments;
 use dsp::kernels::Isa;
 use jiff::tz::TimeZone;
 
+pub use carriers::{AudioFormat, Carrier, CarrierTerms, Carriers, PUBLIC_KEY_BYTES};
 pub use edge::{CERTIFICATES_MAX, CertificateFiles, ProxyProtocol, SIGNED_URLS_MAX};
 pub use errors::{ConfigError, ConfigErrors, Place};
 pub use guard::{Admin, LIST_MAX, Networks, SharedKey, TOKEN_LEAST_BYTES, Web};
@@ -72,6 +74,8 @@ pub struct Config {
     pub gemini: Gemini,
     /// The carrier.
     pub twilio: Twilio,
+    /// The other carriers.
+    pub carriers: Carriers,
     /// Browsers.
     pub web: Web,
     /// Who may see the figures.
@@ -134,10 +138,12 @@ impl Config {
         let of_appointments = tools::of_appointments(&appointments);
         let is_demo = gemini.is_demo();
         let shelf = tools::Shelf { tools: &tools, appointments: &of_appointments, is_demo };
+        let twilio = sections::twilio(settings);
         let config = Config {
             server: sections::server(settings),
             limits: sections::limits(settings),
-            twilio: sections::twilio(settings),
+            carriers: carriers::read(settings, twilio.signature),
+            twilio,
             web: guard::web(settings),
             admin: guard::admin(settings),
             log: sections::log(settings),

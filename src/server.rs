@@ -34,7 +34,7 @@ use signal_hook::iterator::Signals;
 use crate::accept::{self, Accept, BindError, Estate, Sockets};
 use crate::call;
 use crate::clock::Clock;
-use crate::config::{Config, Reading, SignatureMode};
+use crate::config::{Carrier, Config, Reading, SignatureMode};
 use crate::control::appointments::feed::Feed;
 use crate::control::appointments::{Appointments, StoreError};
 use crate::control::certificates::{self, Certificates};
@@ -733,7 +733,18 @@ fn exposures(config: &Config) -> Vec<&'static str> {
     let has_key = config.gemini.has_credentials();
     let requires = config.twilio.signature == SignatureMode::Require;
     let allow = config.web.allow.as_ref();
+    // Where Twilio need not sign either, another line says it for all.
+    let is_open = |carrier: &Carrier| {
+        let terms = config.carriers.of(*carrier);
+        terms.is_some_and(|terms| terms.enabled && terms.signature != SignatureMode::Require)
+    };
     let exposures = [
+        (
+            has_key && requires && Carrier::ALL.iter().any(is_open),
+            "a carrier besides Twilio is enabled whose webhooks prove nothing: anyone who reaches \
+             this port can open calls by its paths; set a secret in its section, or \
+             telnyx.public_key",
+        ),
         (
             config.recording.enabled && config.recording.consent.is_none(),
             "calls are recorded and nobody is told: set recording.consent, unless they are told \

@@ -153,6 +153,62 @@ fn frames_cost_no_allocation(recording: bool, keys: bool) {
     assert_eq!(call.agent_output().is_empty(), !keys, "told when it is silent");
 }
 
+/// What the other carriers say first, and one 20 ms frame of theirs.
+fn other_carriers() -> [(&'static str, Vec<u8>); 6] {
+    let text = |json: &str| message(Role::Client, json);
+    let binary = || {
+        let mut bytes = Vec::new();
+        write_frame(Role::Client, Opcode::Binary, &[5; 640], [1, 2, 3, 4], &mut bytes);
+        bytes
+    };
+    let media = |payload_bytes| {
+        let payload = base64_of(0x55, payload_bytes);
+        text(&format!(r#"{{"event":"media","media":{{"track":"inbound","payload":"{payload}"}}}}"#))
+    };
+    [
+        (r#"{"event":"start","start":{"streamSid":"s","callSid":"c"}}"#, media(160)),
+        (r#"{"event":"start","stream_id":"s","start":{"call_control_id":"c"}}"#, media(160)),
+        (
+            r#"{"event":"start","start":{"streamId":"s","callId":"c","mediaFormat":{"encoding":"audio/x-l16","sampleRate":16000}}}"#,
+            media(640),
+        ),
+        (r#"{"event":"start","stream_sid":"s","start":{"call_sid":"c"}}"#, media(320)),
+        (r#"{"event":"websocket:connected","content-type":"audio/l16;rate=16000"}"#, binary()),
+        (r#"{"callSid":"c","sampleRate":16000,"mixType":"mono"}"#, binary()),
+    ]
+}
+
+#[test]
+fn a_frame_of_any_other_carrier_costs_no_allocation_either() {
+    for (start, frame) in other_carriers() {
+        let timers = Timers { tone: Duration::ZERO, ..Timers::default() };
+        let settings = Settings { timers: Arc::new(timers), ..Settings::default() };
+        let mut now = Nanos::from_millis(1);
+        let mut bench = Workbench::new(Kernels::detect(Isa::HIGHEST));
+        let mut call = Call::new(now, CallId(1), Door::Twilio, settings, 1);
+        call.handle_phone_bytes(now, &mut message(Role::Client, start), &mut bench);
+        let terms = LineTerms { uplink_rate_hz: 16_000, uplink_ms: 20, ..LineTerms::default() };
+        call.handle_line(now, &terms);
+        while call.poll_request().is_some() {}
+        let mut ups = vec![frame; WARM_UP + FRAMES];
+        let mut downs: Vec<_> = (0..WARM_UP + FRAMES).map(|_| agent_chunk()).collect();
+        let (warm_ups, ups) = ups.split_at_mut(WARM_UP);
+        let (warm_downs, downs) = downs.split_at_mut(WARM_UP);
+        let mut run = |ups: &mut [Vec<u8>], downs: &mut [Vec<u8>]| {
+            for (up, down) in ups.iter_mut().zip(downs) {
+                now = now.plus(Duration::from_millis(20));
+                turn(&mut call, now, up, down, &mut bench);
+            }
+        };
+        run(warm_ups, warm_downs);
+        let counted = allocation_counter::measure(|| run(ups, downs));
+        let tally = call.tally();
+        assert!(tally.uplink.samples_out >= FRAMES as u64 * 160, "{start} {tally:?}");
+        assert!(tally.downlink.samples_out >= FRAMES as u64 * 480, "{start}");
+        assert_eq!(counted.count_total, 0, "{start} {counted:?}");
+    }
+}
+
 /// A carrier's connection to us, its TLS agreed on: his end and ours.
 fn secured(
     authority: &Authority,

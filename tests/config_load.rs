@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use vocaris::config::{
-    Busy, Compression, Config, ConfigErrors, Flavor, LogFormat, ModelUrl, Sensitivity,
-    SignatureMode, SourceFile, Temperature, ThinkingLevel, TokenSource, Tuning, Vertex,
+    AudioFormat, Busy, Carrier, Compression, Config, ConfigErrors, Flavor, LogFormat, ModelUrl,
+    Sensitivity, SignatureMode, SourceFile, Temperature, ThinkingLevel, TokenSource, Tuning,
+    Vertex,
 };
 
 fn read(file: &str, variables: &[(&str, &str)]) -> Result<Config, ConfigErrors> {
@@ -738,6 +739,68 @@ fn vertex_is_found_by_its_location_and_says_what_it_lacks() {
     ] {
         let complaint = complaint(&text, &[]);
         assert!(complaint.contains(expected), "{text}: {complaint}");
+    }
+}
+
+#[test]
+fn other_carriers_are_open_only_where_twilio_is_until_they_are_asked_for() {
+    let others = || Carrier::ALL.into_iter().skip(1);
+    let open = read("", &[]).unwrap().carriers;
+    let closed = read("", &[("TWILIO_AUTH_TOKEN", "t0ken")]).unwrap();
+    for carrier in others() {
+        let terms = open.of(carrier).unwrap();
+        assert!(terms.enabled && terms.secret.is_none(), "{carrier:?}");
+        assert_eq!(terms.signature, SignatureMode::Off);
+        assert_eq!(terms.format, carrier.formats()[0]);
+        assert!(!closed.carriers.of(carrier).unwrap().enabled, "{carrier:?}");
+        // Who is not served has no stream but by a token of ours, whatever Twilio's mode.
+        let mode = closed.carriers.mode(carrier, SignatureMode::Off);
+        assert_eq!(mode, SignatureMode::Require);
+    }
+    assert_eq!(open.of(Carrier::Twilio), None);
+    assert_eq!(open.mode(Carrier::Twilio, SignatureMode::Warn), SignatureMode::Warn);
+}
+
+#[test]
+fn a_carrier_is_set_up_in_its_section_or_by_variables() {
+    let file = "[twilio]\nauth_token = \"t0ken\"\n\
+        [telnyx]\npublic_key = \"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\"\n\
+        format = \"pcma\"\n\
+        [vonage]\nenabled = true\nformat = \"l16/8000\"\n\
+        [plivo]\nsecret = \"sixteen-letters!\"\nsignature = \"warn\"\n";
+    let variables = [("VOCARIS_EXOTEL_SECRET", "another-secret-16")];
+    let config = read(file, &variables).unwrap();
+    let of = |carrier| config.carriers.of(carrier).unwrap();
+    let telnyx = of(Carrier::Telnyx);
+    let key: [u8; 32] = std::array::from_fn(|n| n as u8);
+    assert_eq!(telnyx.public_key, Some(key));
+    assert!(telnyx.enabled, "a key is a wish to be served");
+    assert_eq!((telnyx.signature, telnyx.format), (SignatureMode::Require, AudioFormat::Pcma));
+    let vonage = of(Carrier::Vonage);
+    assert_eq!((vonage.enabled, vonage.signature), (true, SignatureMode::Off));
+    assert_eq!(vonage.format, AudioFormat::Linear(8_000));
+    assert_eq!(of(Carrier::Plivo).signature, SignatureMode::Warn);
+    let exotel = of(Carrier::Exotel);
+    assert_eq!(exotel.secret.as_ref().unwrap().reveal(), "another-secret-16");
+    assert!(!format!("{config:?}").contains("another-secret"));
+    assert!(!of(Carrier::Jambonz).enabled);
+}
+
+#[test]
+fn a_carriers_section_is_checked_like_any_other() {
+    for (file, words) in [
+        ("[telnyx]\npublic_key = \"AAEC\"", "base64 of 32 bytes"),
+        ("[telnyx]\npublic_key = \"!AECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\"", "base64"),
+        ("[telnyx]\nformat = \"g722\"", "must be one of pcmu, pcma, l16/16000"),
+        ("[telnyx]\nsignature = \"require\"", "set telnyx.public_key, or a secret"),
+        ("[vonage]\nsignature = \"warn\"", "set a secret in this section"),
+        ("[vonage]\nsecret = \"short\"", "at least 16 characters"),
+        ("[vonage]\npublic_key = \"x\"", "no such key"),
+        ("[jambonz]\nenabled = \"yes\"", "must be true or false"),
+        ("[exotel]\nformat = \"pcmu\"", "must be one of l16/8000, l16/16000, l16/24000"),
+    ] {
+        let complaint = complaint(file, &[]);
+        assert!(complaint.contains(words), "{file}: {complaint}");
     }
 }
 

@@ -1,10 +1,10 @@
 //! Twilio's messages, as its documentation and real calls have them, and ours to it.
 
 use serde_json::{Value, json};
+use vocaris::wire::dialect::Outbound;
 use vocaris::wire::json::{JsonError, Kind};
 use vocaris::wire::twilio::{
-    Encoding, Inbound, MarkName, Media, MediaFormat, MessageError, Outbound, Start, Track, Tracks,
-    decode,
+    Encoding, Inbound, MarkName, Media, MediaFormat, MessageError, Start, Track, Tracks, decode,
 };
 
 const SID: &str = "MZ0000000000000000000000000000000a";
@@ -345,6 +345,7 @@ fn same_meaning(message: &Inbound<'_>, tree: &Value) -> bool {
                 && start.stream_sid == *own.or(tree["streamSid"].as_str()).unwrap()
                 && object["customParameters"].as_object().is_none_or(|all| *all == parameters)
         }
+        Inbound::Cleared | Inbound::Complaint => false,
         Inbound::Unknown => {
             !["connected", "start", "media", "mark", "dtmf", "stop"].contains(&event)
         }

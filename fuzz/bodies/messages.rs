@@ -2,7 +2,9 @@
 
 use serde_json::Value;
 use vocaris::wire::browser;
+use vocaris::wire::dialect::{self, Outbound, Sign, Told};
 use vocaris::wire::gemini::{self, CloseClass};
+use vocaris::wire::markup;
 use vocaris::wire::twilio::{self, Inbound, MarkName};
 
 /// Whatever we take is JSON by another reader too.
@@ -35,7 +37,36 @@ pub(super) fn twilio(bytes: &[u8]) {
         Inbound::Mark { name } => {
             MarkName::parse(&name.to_cow());
         }
-        Inbound::Connected | Inbound::Dtmf { .. } | Inbound::Stop | Inbound::Unknown => {}
+        Inbound::Connected
+        | Inbound::Dtmf { .. }
+        | Inbound::Stop
+        | Inbound::Cleared
+        | Inbound::Complaint
+        | Inbound::Unknown => {}
+    }
+}
+
+/// A message of any carrier, read in every dialect: the first byte tells nothing.
+pub(super) fn dialects(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    if !matches!(dialect::recognise(text), Sign::Stranger) {
+        is_json(text);
+    }
+    for dialect in dialect::ALL {
+        let Ok(message) = dialect.decode(text) else { continue };
+        is_json(text);
+        let Inbound::Start(start) = message else { continue };
+        for (name, value) in start.parameters.iter() {
+            let name = name.to_cow();
+            assert!(start.parameters.get(&name).is_some(), "{name}");
+            markup::from_hex(&value.to_cow());
+        }
+        let stream = start.stream_sid.to_cow();
+        let outbound = Outbound::of(dialect, &stream, Told::MULAW_8K);
+        let mut said = Vec::new();
+        outbound.write_clear_json(&mut said);
+        is_json(std::str::from_utf8(&said).expect("ours is UTF-8"));
+        assert_eq!(said.len(), outbound.clear_json_len());
     }
 }
 

@@ -23,17 +23,19 @@ mod websocket;
 pub(crate) type Body = fn(&[u8]);
 
 /// Every target, by the name of its corpus.
-pub(crate) const ALL: [(&str, Body); 12] = [
+pub(crate) const ALL: [(&str, Body); 14] = [
     ("http_request", http::request),
     ("http_answer", http::answer),
     ("ws", websocket::either_role),
     ("json", json),
     ("twilio", messages::twilio),
+    ("dialects", messages::dialects),
     ("browser", messages::browser),
     ("gemini", messages::gemini),
     ("form", webhook::form),
     ("signature", webhook::signature),
     ("token", webhook::token),
+    ("telnyx", webhook::telnyx),
     ("config", webhook::config),
     ("proxy", proxy::header),
 ];

@@ -73,15 +73,7 @@ impl Desk {
         };
         let shown = Told(call_sid.unwrap_or("none"));
         let number = form::value(&fields, "From");
-        let refusal = match self.welcome(now) {
-            // A place is kept for it already.
-            _ if call_sid.is_some_and(|call_sid| self.is_promised(call_sid)) => None,
-            // Its stream is asked for once more.
-            Ok(()) if call_sid.is_some_and(|sid| self.guests.is_inside(sid)) => None,
-            Ok(()) if self.is_number_full(number) => Some(Refusal::NumberFull),
-            welcome => welcome.err(),
-        };
-        let Some(refusal) = refusal else {
+        let Some(refusal) = self.refusal_of(now, call_sid, number) else {
             if let Some(left_out) = left_out {
                 log::info!(
                     target: "twilio",
@@ -139,7 +131,24 @@ impl Desk {
         }
     }
 
-    fn health(&mut self, now: Nanos) -> Answer {
+    /// Why the call of a webhook, from `number`, is not led to our stream, if it is not.
+    pub(super) fn refusal_of(
+        &mut self,
+        now: Nanos,
+        call_sid: Option<&str>,
+        number: Option<&str>,
+    ) -> Option<Refusal> {
+        match self.welcome(now) {
+            // A place is kept for it already.
+            _ if call_sid.is_some_and(|call_sid| self.is_promised(call_sid)) => None,
+            // Its stream is asked for once more.
+            Ok(()) if call_sid.is_some_and(|sid| self.guests.is_inside(sid)) => None,
+            Ok(()) if self.is_number_full(number) => Some(Refusal::NumberFull),
+            welcome => welcome.err(),
+        }
+    }
+
+    pub(super) fn health(&mut self, now: Nanos) -> Answer {
         let status = self.welcome(now).map_or_else(Refusal::label, |()| "ok");
         let (calls, version) = (self.load.calls(), env!("CARGO_PKG_VERSION"));
         Answer::json(
@@ -377,7 +386,7 @@ fn after_dialling(status: Option<&str>) -> Sequel {
 }
 
 /// The fields of a request: of its form, or of its query where it is no POST.
-fn fields(request: &Request, body: &[u8]) -> Result<Fields, Answer> {
+pub(super) fn fields(request: &Request, body: &[u8]) -> Result<Fields, Answer> {
     if request.method == Method::Post && is_json(request) {
         return json_fields(body);
     }

@@ -31,7 +31,7 @@ use crate::call::{
     CallId, Class, Door, Ending, Facts, Legacy, LineFault, Opening, Refusal, telling_number,
 };
 use crate::clock::{Nanos, unix_seconds};
-use crate::config::Config;
+use crate::config::{Carrier, Config};
 use crate::mail::{Bequest, CallKey, DialLetter, Load, Postbox, WorkerLetter};
 use crate::metrics::Shared;
 use crate::wire::signature::SharedKey;
@@ -412,7 +412,7 @@ impl Desk {
         let has_room = has_room || matches!(before, Some(Before::Inside(_)));
         match opening {
             Opening::Web { agent, token, .. } => {
-                let Pass { is_allowed, bearer } = self.web_pass(id, token.as_deref());
+                let Pass { is_allowed, bearer, .. } = self.web_pass(id, token.as_deref());
                 let enabled = self.config.web.enabled;
                 let has_agent = self.config.web_agent(agent.as_deref()).is_some();
                 let peer = self.guests.peer_of(id);
@@ -429,12 +429,16 @@ impl Desk {
                 self.shared.signatures.token.count(token.label());
                 of_nobody(verdict(admission::Facts::Fork { token }))
             }
-            Opening::Twilio { call_sid, token, from, .. } => {
+            Opening::Twilio { carrier, call_sid, token, from, .. } => {
+                let in_query = self.guests.pass_of(id).and_then(|pass| pass.query_token);
+                // Twilio keeps no query: what stands in one there is nobody's.
+                let in_query = in_query.filter(|_| *carrier != Carrier::Twilio);
+                let token = token.clone().or(in_query);
                 let Shown { check: token, number } = self.use_token(token.as_deref(), call_sid);
                 self.shared.signatures.token.count(token.label());
                 let number =
                     number.or_else(|| from.as_deref().and_then(telling_number).map(str::to_owned));
-                let mode = self.config.twilio.signature;
+                let mode = self.config.carriers.mode(*carrier, self.config.twilio.signature);
                 let number_has_room = !self.is_number_full(number.as_deref());
                 let facts =
                     admission::Facts::Twilio { mode, token, shut, has_room, number_has_room };
@@ -448,8 +452,11 @@ impl Desk {
     fn web_pass(&self, id: CallId, token: Option<&str>) -> Pass {
         let web = &self.config.web;
         // Of one that nobody remembers nothing is known.
-        let unknown =
-            Pass { is_allowed: web.allow.is_none(), bearer: Bearer::judge(None, &web.tokens) };
+        let unknown = Pass {
+            is_allowed: web.allow.is_none(),
+            bearer: Bearer::judge(None, &web.tokens),
+            query_token: None,
+        };
         let pass = self.guests.pass_of(id).unwrap_or(unknown);
         let bearer = match (pass.bearer, token) {
             (Bearer::Good, _) | (_, None) => pass.bearer,

@@ -15,7 +15,10 @@ use super::secrets::{Bearer, bearer_in};
 use crate::call::{Door, Refusal};
 use crate::clock::Nanos;
 use crate::limits::ARRIVALS_MAX;
+use crate::wire::dialect::JAMBONZ_SUBPROTOCOL;
+use crate::wire::form;
 use crate::wire::signature::handshake_candidates;
+use crate::wire::token::TOKEN_BYTES_MAX;
 use crate::wire::upgrade::write_accepted;
 
 impl Desk {
@@ -25,7 +28,9 @@ impl Desk {
             return Outcome::Answer(Answer::error(400, "not an upgrade"));
         };
         // First, so that a stranger does not learn how full we are.
+        // Other carriers sign no handshake: their tokens tell, at the stream's beginning.
         if matches!(door, Door::Twilio | Door::Fork)
+            && !self.is_carriers_media(request.path())
             && let Err(answer) = self.check_handshake(now, request)
         {
             return Outcome::Answer(answer);
@@ -52,8 +57,13 @@ impl Desk {
             }
         };
         let is_ours = upgrade.offers_ours && matches!(door, Door::Web | Door::Unknown);
+        let is_jambonz = upgrade.offers_jambonz && matches!(door, Door::Twilio | Door::Unknown);
+        let subprotocol = match is_ours {
+            true => Some(SUBPROTOCOL),
+            false => is_jambonz.then_some(JAMBONZ_SUBPROTOCOL),
+        };
         let mut response = Vec::new();
-        write_accepted(&mut response, &upgrade.accept, is_ours.then_some(SUBPROTOCOL));
+        write_accepted(&mut response, &upgrade.accept, subprotocol);
         self.shared.upgrades.count(label(door));
         Outcome::Upgrade { placed: Placed { place: self.place(worker), door, pass }, response }
     }
@@ -65,6 +75,7 @@ impl Desk {
         let pass = Pass {
             is_allowed: request.client.is_in(web.allow.as_ref()),
             bearer: Bearer::judge(bearer_in(request.authorization.as_deref()), &web.tokens),
+            query_token: query_token(request),
         };
         let is_browser =
             door == Door::Web || (door == Door::Unknown && request.page_origin.is_some());
@@ -121,6 +132,13 @@ impl Desk {
         };
         self.check_signature(now, request, &candidates, Signed::Handshake).map(drop)
     }
+}
+
+/// The per-call token in the address of a stream, for a carrier that keeps it there.
+fn query_token(request: &Request) -> Option<String> {
+    let query = Some(request.query()).filter(|query| !query.is_empty())?;
+    let fields = form::parse(query.as_bytes()).ok()?;
+    form::value(&fields, "token").filter(|token| token.len() <= TOKEN_BYTES_MAX).map(str::to_owned)
 }
 
 /// The door as the counters know it.

@@ -83,13 +83,15 @@ pub(super) struct Kept {
     pub(super) number: Option<String>,
 }
 
-/// What an upgrade showed that counts only if a browser turns out to have asked for it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What an upgrade showed that counts only once it is known who asked for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Pass {
-    /// Whether its address is allowed.
+    /// Whether its address is allowed, of a browser.
     pub(super) is_allowed: bool,
     /// What became of the token in its head.
     pub(super) bearer: Bearer,
+    /// The per-call token in its address, where a carrier keeps it there.
+    pub(super) query_token: Option<String>,
 }
 
 /// A WebSocket that has not yet been let in.
@@ -273,7 +275,7 @@ impl Guests {
 
     /// What an arriving call showed at its upgrade.
     pub(super) fn pass_of(&self, id: CallId) -> Option<Pass> {
-        self.arriving.get(&id).map(|arriving| arriving.pass)
+        self.arriving.get(&id).map(|arriving| arriving.pass.clone())
     }
 
     /// How many are arriving.
@@ -425,7 +427,7 @@ fn count_out(by_number: &mut HashMap<String, usize>, number: Option<&str>) {
 mod tests {
     use super::*;
 
-    const PASS: Pass = Pass { is_allowed: true, bearer: Bearer::Good };
+    const PASS: Pass = Pass { is_allowed: true, bearer: Bearer::Good, query_token: None };
 
     const PEER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1));
     const NOON: Nanos = Nanos(1_000_000_000);

@@ -47,6 +47,7 @@
 mod admission;
 mod answer;
 mod carrier;
+mod carriers;
 mod client;
 mod comeback;
 mod connection;

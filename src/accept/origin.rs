@@ -15,6 +15,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::routes::TRACKS;
+use crate::config::Carrier;
 
 /// The query of the carrier's question that follows a caller's being put through.
 pub(super) const DIALLED: &str = "dialled=1";
@@ -65,6 +66,16 @@ impl Origin {
     /// Where the carrier's stream goes.
     pub(super) fn stream_url(&self) -> String {
         self.websocket() + "/twilio/media"
+    }
+
+    /// Where the stream of `carrier` goes.
+    pub(super) fn stream_url_of(&self, carrier: Carrier) -> String {
+        format!("{}/{}/media", self.websocket(), carrier.label())
+    }
+
+    /// What `carrier` asks when the stream is closed.
+    pub(super) fn after_url_of(&self, carrier: Carrier) -> String {
+        format!("{}/{}/after", self.http(), carrier.label())
     }
 
     /// Where the carrier's copies of both tracks go.

@@ -9,6 +9,7 @@ use std::net::IpAddr;
 
 use super::client::{Client, forwarded_host};
 use crate::config::Networks;
+use crate::wire::dialect::JAMBONZ_SUBPROTOCOL;
 use crate::wire::http::{Body, HttpError, Method, RequestHead, body};
 use crate::wire::upgrade::{ACCEPT_BYTES, UpgradeError, accept_value, check_request};
 
@@ -38,6 +39,10 @@ pub(super) struct Request {
     pub(super) signature: Option<String>,
     /// `X-Twilio-Webhooks-Signature-Settings`.
     pub(super) signature_settings: Option<String>,
+    /// `telnyx-signature-ed25519`.
+    pub(super) telnyx_signature: Option<String>,
+    /// `telnyx-timestamp`.
+    pub(super) telnyx_timestamp: Option<String>,
     /// `Authorization`.
     pub(super) authorization: Option<String>,
     /// `If-None-Match`: the tags of the answers it has.
@@ -62,6 +67,8 @@ pub(super) struct Upgrade {
     pub(super) accept: [u8; ACCEPT_BYTES],
     /// Whether [`SUBPROTOCOL`] is among those it offers.
     pub(super) offers_ours: bool,
+    /// Whether [`JAMBONZ_SUBPROTOCOL`] is.
+    pub(super) offers_jambonz: bool,
 }
 
 impl Request {
@@ -95,6 +102,8 @@ impl Request {
             content_type: head.header("content-type").map(media_type),
             signature: owned("x-twilio-signature"),
             signature_settings: owned("x-twilio-webhooks-signature-settings"),
+            telnyx_signature: owned("telnyx-signature-ed25519"),
+            telnyx_timestamp: owned("telnyx-timestamp"),
             authorization: owned("authorization"),
             if_none_match: owned("if-none-match"),
             page_origin: head
@@ -106,6 +115,7 @@ impl Request {
             upgrade: check_request(head).map(|request| Upgrade {
                 accept: accept_value(request.key),
                 offers_ours: request.subprotocols().any(|name| name == SUBPROTOCOL),
+                offers_jambonz: request.subprotocols().any(|name| name == JAMBONZ_SUBPROTOCOL),
             }),
             body: body(head)?,
             keep_alive: head.keep_alive(),

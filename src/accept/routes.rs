@@ -5,12 +5,15 @@
 //! | `/twilio/incoming` | GET, HEAD, POST | [`Route::Incoming`] |
 //! | `/twilio/after` | GET, HEAD, POST | [`Route::After`] |
 //! | `/twilio/stream-status` | GET, HEAD, POST | [`Route::StreamStatus`] |
+//! | `/telnyx/incoming`, and so of each carrier served | GET, HEAD, POST | [`Route::Carrier`] |
+//! | `/jambonz/after`, and so of each carrier served | GET, HEAD, POST | [`Route::CarrierAfter`] |
 //! | `/healthz`, `/readyz`, `/metrics` | GET, HEAD | the like-named |
 //! | `/status`, `/status.json` | GET, HEAD | [`Route::Status`], [`Route::StatusJson`] |
 //! | `/calendar.ics` | GET, HEAD | [`Route::Calendar`] where appointments are taken |
 //! | `/` | GET, HEAD | [`Route::Page`] where browsers are served |
 //! | `/vocaris.js` | GET, HEAD | [`Route::Module`] where browsers are served |
 //! | `/`, `/web`, `/twilio/media`, `/twilio/media/…` | GET with an upgrade | [`Route::Upgrade`] |
+//! | `/telnyx/media`, `/telnyx/media/…`, and so of each carrier served | the same | likewise |
 //! | `/twilio/tracks` | the same, where both tracks are asked for | [`Route::Upgrade`] |
 //!
 //! Where the figures have an address of their own, `/metrics` and the status page are served there,
@@ -18,16 +21,18 @@
 //!
 //! In:       a request without its body; later the same with it.
 //! Out:      a route, or the answer that refuses; later the answer.
-//! Not here: the carrier's routes (`accept::carrier`), upgrades (`accept::doors`), health and the
-//!           status page (`accept::status`).
+//! Not here: the carriers' routes (`accept::carrier`, `accept::carriers`), upgrades
+//!           (`accept::doors`), health and the status page (`accept::status`).
 
 use super::answer::Answer;
+use super::carriers::{Errand, errand};
 use super::desk::{Desk, Outcome};
 use super::page::Page;
 use super::request::Request;
 use super::secrets::{Bearer, bearer_in, is_one_of};
 use crate::call::Door;
 use crate::clock::Nanos;
+use crate::config::Carrier;
 use crate::limits::FIGURES_WAITING_MAX;
 use crate::mail::{CalendarLetter, CalendarPage, ControlLetter};
 use crate::wire::form;
@@ -43,6 +48,10 @@ pub(super) enum Route {
     After,
     /// The carrier tells of a stream.
     StreamStatus,
+    /// The webhook of another carrier.
+    Carrier(Carrier),
+    /// It asks what follows a closed stream.
+    CarrierAfter(Carrier),
     /// Whether the process lives.
     Healthz,
     /// Whether new calls are welcome.
@@ -66,7 +75,14 @@ pub(super) enum Route {
 impl Route {
     /// Whether it is one of the carrier's, which sends its fields as a form or as a query.
     const fn takes_forms(self) -> bool {
-        matches!(self, Route::Incoming | Route::After | Route::StreamStatus)
+        matches!(
+            self,
+            Route::Incoming
+                | Route::After
+                | Route::StreamStatus
+                | Route::Carrier(_)
+                | Route::CarrierAfter(_)
+        )
     }
 
     /// What may be asked of it.
@@ -109,6 +125,7 @@ impl Desk {
             "/twilio/incoming" => Route::Incoming,
             "/twilio/after" => Route::After,
             "/twilio/stream-status" => Route::StreamStatus,
+            path if let Some(route) = self.carrier_route(path) => route,
             "/calendar.ics" if self.config.appointments.enabled => Route::Calendar,
             "/" if self.config.web.enabled => self.check_reader(request).map(|()| Route::Page)?,
             "/vocaris.js" if self.config.web.enabled => {
@@ -120,6 +137,19 @@ impl Desk {
             Method::Get | Method::Head => Ok(route),
             Method::Post if route.takes_forms() => check_form(request).map(|()| route),
             _ => Err(Answer::error(405, "no such method here").with("Allow", route.methods())),
+        }
+    }
+
+    /// The webhook of a carrier that is served.
+    fn carrier_route(&self, path: &str) -> Option<Route> {
+        match errand(path) {
+            Some((carrier, Errand::Incoming)) if self.serves(carrier) => {
+                Some(Route::Carrier(carrier))
+            }
+            Some((carrier, Errand::After)) if self.serves(carrier) => {
+                Some(Route::CarrierAfter(carrier))
+            }
+            _ => None,
         }
     }
 
@@ -173,6 +203,7 @@ impl Desk {
         let web = self.config.web.enabled;
         match request.path() {
             path if is_media(path) => return Some(Door::Twilio),
+            path if self.is_carriers_media(path) => return Some(Door::Twilio),
             TRACKS if self.config.twilio.both_tracks => return Some(Door::Fork),
             "/web" if web => return Some(Door::Web),
             "/" => {}
@@ -194,6 +225,11 @@ impl Desk {
         }
     }
 
+    /// Whether a path is where the stream of a carrier comes that is served.
+    pub(super) fn is_carriers_media(&self, path: &str) -> bool {
+        matches!(errand(path), Some((carrier, Errand::Media)) if self.serves(carrier))
+    }
+
     /// What `request` gets, now that its body is whole.
     pub(super) fn respond(
         &mut self,
@@ -206,6 +242,8 @@ impl Desk {
             Route::Incoming => self.incoming(now, request, body),
             Route::After => self.after(now, request, body),
             Route::StreamStatus => self.stream_status(now, request, body),
+            Route::Carrier(carrier) => self.carrier_incoming(now, carrier, request, body),
+            Route::CarrierAfter(carrier) => self.carrier_after(now, carrier, request, body),
             Route::Healthz => self.healthz(now),
             // Any page may ask: a browser hides from it why a WebSocket was refused.
             Route::Readyz => self.readyz(now).with("Access-Control-Allow-Origin", "*"),

@@ -2,37 +2,83 @@
 //!
 //! Not here: the kernels (crate `dsp`), queues.
 
+use dsp::g711::ALAW_SILENCE;
 use dsp::kernels::{Kernels, MULAW_SILENCE};
 use dsp::resample::{Conversion, FilterSet, Resampler};
 
+use crate::config::AudioFormat;
 use crate::limits::PTIME_MS;
+use crate::wire::dialect::{ByteOrder, Told};
+use crate::wire::twilio::{Encoding, MediaFormat};
 
 /// What the phone's side speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// G.711 mu-law, 8 kHz, one byte a sample.
     Mulaw8k,
+    /// G.711 A-law, 8 kHz, one byte a sample.
+    Alaw8k,
     /// Linear PCM, 16-bit little-endian, two bytes a sample.
     Pcm16 {
+        /// Samples a second.
+        rate_hz: u32,
+    },
+    /// Linear PCM, 16-bit big-endian, two bytes a sample.
+    Pcm16Be {
         /// Samples a second.
         rate_hz: u32,
     },
 }
 
 impl Format {
+    /// What a carrier announced, if it is one we speak: mu-law and A-law at 8 kHz, linear PCM at
+    /// 8, 16 and 24 kHz, one channel.
+    pub fn announced(format: &MediaFormat<'_>, order: ByteOrder) -> Option<Format> {
+        let rate_hz = format.rate_hz;
+        match (format.encoding, rate_hz, format.channels) {
+            (Encoding::Mulaw, 8_000, 1) => Some(Format::Mulaw8k),
+            (Encoding::Alaw, 8_000, 1) => Some(Format::Alaw8k),
+            (Encoding::Linear16, 8_000 | 16_000 | 24_000, 1) => Some(match order {
+                ByteOrder::Little => Format::Pcm16 { rate_hz },
+                ByteOrder::Big => Format::Pcm16Be { rate_hz },
+            }),
+            _ => None,
+        }
+    }
+
+    /// What a carrier was asked for.
+    pub const fn asked(format: AudioFormat, order: ByteOrder) -> Format {
+        match (format, order) {
+            (AudioFormat::Pcmu, _) => Format::Mulaw8k,
+            (AudioFormat::Pcma, _) => Format::Alaw8k,
+            (AudioFormat::Linear(rate_hz), ByteOrder::Little) => Format::Pcm16 { rate_hz },
+            (AudioFormat::Linear(rate_hz), ByteOrder::Big) => Format::Pcm16Be { rate_hz },
+        }
+    }
+
+    /// What a carrier is told of it.
+    pub const fn told(self) -> Told {
+        let media_type = match self {
+            Format::Mulaw8k => "audio/x-mulaw",
+            Format::Alaw8k => "audio/x-alaw",
+            Format::Pcm16 { .. } | Format::Pcm16Be { .. } => "audio/x-l16",
+        };
+        Told { media_type, rate_hz: self.rate_hz(), frame_bytes: self.frame_bytes() }
+    }
+
     /// Samples a second.
     pub const fn rate_hz(self) -> u32 {
         match self {
-            Format::Mulaw8k => 8_000,
-            Format::Pcm16 { rate_hz } => rate_hz,
+            Format::Mulaw8k | Format::Alaw8k => 8_000,
+            Format::Pcm16 { rate_hz } | Format::Pcm16Be { rate_hz } => rate_hz,
         }
     }
 
     /// Bytes a sample.
     pub const fn sample_bytes(self) -> usize {
         match self {
-            Format::Mulaw8k => 1,
-            Format::Pcm16 { .. } => 2,
+            Format::Mulaw8k | Format::Alaw8k => 1,
+            Format::Pcm16 { .. } | Format::Pcm16Be { .. } => 2,
         }
     }
 
@@ -55,7 +101,8 @@ impl Format {
     pub const fn silence(self) -> u8 {
         match self {
             Format::Mulaw8k => MULAW_SILENCE,
-            Format::Pcm16 { .. } => 0,
+            Format::Alaw8k => ALAW_SILENCE,
+            Format::Pcm16 { .. } | Format::Pcm16Be { .. } => 0,
         }
     }
 
@@ -65,7 +112,12 @@ impl Format {
         pcm.resize(start + bytes.len() / self.sample_bytes(), 0);
         match self {
             Format::Mulaw8k => kernels.mulaw_decode(bytes, &mut pcm[start..]),
+            Format::Alaw8k => kernels.alaw_decode(bytes, &mut pcm[start..]),
             Format::Pcm16 { .. } => kernels.pcm_from_le(bytes, &mut pcm[start..]),
+            Format::Pcm16Be { .. } => {
+                kernels.pcm_from_le(bytes, &mut pcm[start..]);
+                pcm[start..].iter_mut().for_each(|sample| *sample = sample.swap_bytes());
+            }
         }
     }
 
@@ -75,7 +127,13 @@ impl Format {
         bytes.resize(start + pcm.len() * self.sample_bytes(), 0);
         match self {
             Format::Mulaw8k => kernels.mulaw_encode(pcm, &mut bytes[start..]),
+            Format::Alaw8k => kernels.alaw_encode(pcm, &mut bytes[start..]),
             Format::Pcm16 { .. } => kernels.pcm_to_le(pcm, &mut bytes[start..]),
+            Format::Pcm16Be { .. } => {
+                kernels.pcm_to_le(pcm, &mut bytes[start..]);
+                let (samples, _) = bytes[start..].as_chunks_mut::<2>();
+                samples.iter_mut().for_each(|sample| sample.reverse());
+            }
         }
     }
 }
@@ -130,5 +188,31 @@ mod tests {
         assert_eq!(Format::Mulaw8k.frame_bytes(), 160);
         assert_eq!(Format::Pcm16 { rate_hz: 24_000 }.frame_bytes(), 960);
         assert_eq!(Format::Pcm16 { rate_hz: 44_100 }.frame_bytes(), 1_764);
+    }
+
+    #[test]
+    fn every_format_returns_the_samples_it_was_given_and_is_silent_when_it_should_be() {
+        let kernels = Kernels::detect(dsp::kernels::Isa::HIGHEST);
+        let pcm: Vec<i16> = (i16::MIN..=i16::MAX).step_by(7).collect();
+        for format in [Format::Pcm16 { rate_hz: 8_000 }, Format::Pcm16Be { rate_hz: 8_000 }] {
+            let (mut bytes, mut back) = (vec![9], Vec::new());
+            format.encode(&kernels, &pcm, &mut bytes);
+            format.decode(&kernels, &bytes[1..], &mut back);
+            assert_eq!(back, pcm, "{format:?}");
+        }
+        let mut big = Vec::new();
+        Format::Pcm16Be { rate_hz: 8_000 }.encode(&kernels, &[0x1234], &mut big);
+        assert_eq!(big, [0x12, 0x34]);
+        // The formula of G.711 judges every sample; A-law has no zero.
+        for sample in i16::MIN..=i16::MAX {
+            let mut code = Vec::new();
+            Format::Alaw8k.encode(&kernels, &[sample], &mut code);
+            assert_eq!(code, [dsp::g711::linear_to_alaw(sample)]);
+        }
+        for (format, silence) in [(Format::Mulaw8k, 0), (Format::Alaw8k, 8)] {
+            let mut heard = Vec::new();
+            format.decode(&kernels, &[format.silence()], &mut heard);
+            assert_eq!(heard, [silence]);
+        }
     }
 }

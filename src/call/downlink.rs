@@ -30,6 +30,10 @@ const FRAME_MAX_BYTES: usize = Format::Pcm16 { rate_hz: 48_000 }.frame_bytes();
 /// and counted.
 const RATE_CHANGES_MAX: usize = 8;
 
+/// What the lead holds beyond a chunk of frames: so late may the loop be before a phone that takes
+/// whole chunks only runs dry.
+const CHUNK_SLACK_FRAMES: usize = 5;
+
 /// Samples converted at a time: the work buffers stay this small however long a message is.
 const BLOCK_SAMPLES: usize = 4_800;
 
@@ -61,6 +65,8 @@ pub struct Downlink {
     /// Where in the ring the turn begins that comes in, or came in last.
     turn_start: u64,
     playout: Playout,
+    /// Frames that leave together, at least; all that leave are a multiple of them.
+    chunk_frames: usize,
 }
 
 /// Frames taken out of the ring.
@@ -97,7 +103,30 @@ impl Downlink {
             steady: Steady::default(),
             turn_start: 0,
             playout: Playout::new(lead),
+            chunk_frames: 1,
         }
+    }
+
+    /// The same for a phone that takes frames only so many at a time, one turn's share at most: the
+    /// lead has room for them and for as much again as they may be late.
+    ///
+    /// # Panics
+    /// If a turn's share does not hold them.
+    pub fn in_chunks_of(self, frames: usize, lead: Duration, queue: Duration) -> Downlink {
+        assert!((1..=FRAMES_PER_TURN).contains(&frames), "{frames} frames at a time");
+        if frames == 1 {
+            return self;
+        }
+        let lead = lead.max(FRAME * (frames + CHUNK_SLACK_FRAMES) as u32);
+        let chunk_bytes = self.format.frame_bytes() * frames;
+        // A ring full to the brim holds whole chunks.
+        let queue_bytes = self.format.bytes_of_ms(queue.as_millis() as usize);
+        let (producer, consumer) = ring(queue_bytes.next_multiple_of(chunk_bytes));
+        Downlink { producer, consumer, chunk_frames: frames, playout: Playout::new(lead), ..self }
+    }
+
+    fn chunk_bytes(&self) -> usize {
+        self.format.frame_bytes() * self.chunk_frames
     }
 
     /// Whether audio of this rate can be played.
@@ -258,9 +287,17 @@ impl Downlink {
             resampler.reset();
         }
         let waiting = self.consumer.len_bytes();
-        let missing = waiting.next_multiple_of(self.format.frame_bytes()) - waiting;
+        let missing = waiting.next_multiple_of(self.chunk_bytes()) - waiting;
         let padding = [self.format.silence(); FRAME_MAX_BYTES];
-        let padded = self.producer.push(&padding[..missing]);
+        let mut padded = 0;
+        while padded < missing {
+            let piece = (missing - padded).min(padding.len());
+            let accepted = self.producer.push(&padding[..piece]);
+            padded += accepted;
+            if accepted < piece {
+                break;
+            }
+        }
         self.pushed += padded as u64;
         self.balance(padded, tally);
         tally.downlink.queued = self.pending;
@@ -311,8 +348,10 @@ impl Downlink {
         tally: &mut Tally,
     ) -> Option<Frames> {
         let frame = self.format.frame_bytes();
-        let waiting = self.consumer.len_bytes() / frame;
-        let count = self.playout.frames_due(now, waiting, self.ended).min(FRAMES_PER_TURN);
+        let whole = |frames: usize| frames / self.chunk_frames * self.chunk_frames;
+        let waiting = whole(self.consumer.len_bytes() / frame);
+        let due = self.playout.frames_due(now, waiting, self.ended).min(FRAMES_PER_TURN);
+        let count = whole(due);
         if count == 0 {
             return None;
         }
@@ -343,12 +382,15 @@ impl Downlink {
 
     /// Whether nothing waits that could still leave.
     pub fn is_empty(&self) -> bool {
-        self.consumer.len_bytes() < self.format.frame_bytes()
+        self.consumer.len_bytes() < self.chunk_bytes()
     }
 
     /// When the next frame may leave; never, if none waits.
     pub fn next_due(&self) -> Nanos {
-        if self.is_empty() { Nanos::NEVER } else { self.playout.next_due() }
+        match self.is_empty() {
+            true => Nanos::NEVER,
+            false => self.playout.next_due(self.chunk_frames),
+        }
     }
 
     /// When the phone will have played everything it was sent.

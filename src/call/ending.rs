@@ -86,6 +86,7 @@ impl Call {
             self.memory.interrupted(heard_ms);
         }
         self.tell_said(true);
+        self.end_reorder();
         lose(&mut self.agent.held, Dropped::Ended, &mut self.tally.uplink);
         if let Some(Audio { uplink, downlink, .. }) = &mut self.audio {
             uplink.end(&mut self.tally.uplink);

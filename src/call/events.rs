@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::facts::Facts;
 use super::session::{Cause, Kind};
-use crate::config::{Agent, Secret, Tool};
+use crate::config::{Agent, Carrier, Secret, Tool};
 use crate::limits::TOOL_RESULT_BYTES_MAX;
 use crate::wire::browser::Who;
 use crate::wire::gemini::{CloseClass, tool_error};
@@ -64,6 +64,8 @@ pub enum Door {
 pub enum Opening {
     /// From a carrier's `start`.
     Twilio {
+        /// Whose stream it is.
+        carrier: Carrier,
         /// The carrier's name of the call.
         call_sid: String,
         /// The carrier's name of this stream.
@@ -361,6 +363,8 @@ pub enum Ending {
         /// The close code it got.
         code: u16,
     },
+    /// The phone's side announced an audio format we do not speak.
+    UnknownCodec,
     /// No `start`, or no first message, within [`crate::limits::START_TIMEOUT`].
     NoStart,
     /// Not let in.
@@ -408,7 +412,7 @@ pub enum Afterwards {
 
 impl Ending {
     /// How many labels there are.
-    pub const COUNT: usize = 20;
+    pub const COUNT: usize = 21;
 
     /// The labels, by [`Ending::index`].
     pub const LABELS: [&'static str; Ending::COUNT] = [
@@ -432,6 +436,7 @@ impl Ending {
         "machine",
         "agent_hung_up",
         "transferred",
+        "unknown_codec",
     ];
 
     /// Its place among the counters.
@@ -457,6 +462,7 @@ impl Ending {
             Ending::Machine => 17,
             Ending::AgentHungUp => 18,
             Ending::Transferred => 19,
+            Ending::UnknownCodec => 20,
         }
     }
 
@@ -471,6 +477,7 @@ impl Ending {
         match self {
             Ending::NoStart => 1008,
             Ending::PhoneBroke { code } => code,
+            Ending::UnknownCodec => 1003,
             Ending::Refused(refusal) => refusal.close_code(),
             Ending::Internal => 1011,
             _ => 1000,
@@ -488,6 +495,7 @@ impl Ending {
             | Ending::ModelBroke { .. }
             | Ending::PhoneStalled
             | Ending::PhoneBroke { .. }
+            | Ending::UnknownCodec
             | Ending::Refused(_)
             | Ending::Drained
             | Ending::Internal => Afterwards::Fallback,
@@ -629,6 +637,8 @@ pub enum Report {
     Opened {
         /// Carrier's or browser's.
         class: Class,
+        /// Which carrier's.
+        carrier: Option<Carrier>,
         /// The carrier's name of the call, where there is one.
         call_sid: Option<String>,
         /// Who calls.

@@ -32,7 +32,7 @@ use serde_json::Value;
 use super::tools::Asker;
 use super::{Call, Ending, Life, Opening, ToolOutcome, ToolReply};
 use crate::clock::Nanos;
-use crate::config::{Tool, Transfer};
+use crate::config::{Carrier, Tool, Transfer};
 use crate::limits::{GOODBYE_MAX, GOODBYE_WAIT, PHANTOM_SPEECH_MS, TOOL_RESULT_BYTES_MAX};
 use crate::wire::gemini::{Scheduling, tool_output};
 
@@ -145,11 +145,18 @@ impl Call {
 
     /// Notes how the call came in: only by our own TwiML is there something behind its stream.
     pub(super) fn note_opening(&mut self, opening: &Opening) {
-        if let Opening::Twilio { token, from, to, .. } = opening {
-            self.is_followed = token.as_ref().is_some_and(|token| !token.is_empty());
+        if let Opening::Twilio { carrier, token, from, to, .. } = opening {
+            let has_token = token.as_ref().is_some_and(|token| !token.is_empty());
+            // Of the others none is told to ask.
+            let is_twilio = *carrier == Carrier::Twilio;
+            self.is_followed = is_twilio && has_token;
             // Anybody can claim a number, and have a token for it where webhooks need no signature.
             // Where they do, and no call comes in without a token, it vouches for the numbers.
-            let is_vouched = self.is_followed && self.settings.signed;
+            let is_signed = match is_twilio {
+                true => self.settings.signed,
+                false => self.settings.proven[*carrier as usize],
+            };
+            let is_vouched = has_token && is_signed;
             let vouched = |told: &Option<String>| told.clone().filter(|_| is_vouched);
             let (from, to) = (vouched(from), vouched(to));
             self.tools.meet(from, to);

@@ -1,10 +1,10 @@
-//! What the phone's side says, and what follows: the carrier's messages and the browser's.
+//! What the phone's side says, and what follows: whose message it is, and the browser's messages.
 //!
 //! In:       WebSocket bytes, cut anywhere.
 //! Out:      caller audio in the uplink, an [`Opening`], marks heard, a hang-up.
 //! Bounds:   [`PHONE_MESSAGE_MAX_BYTES`](crate::limits::PHONE_MESSAGE_MAX_BYTES) by the reader;
 //! [`BROWSER_MESSAGE_MAX_MS`].
-//! Not here: what is said to the phone (`call::phone`).
+//! Not here: a carrier's messages (`from_carrier`), what is said to the phone (`call::phone`).
 //!
 //! Before the opening, a message that makes no sense ends the call: it is a stranger. After it,
 //! such a message is passed over and counted. A message that makes sense but comes too early is
@@ -12,19 +12,16 @@
 
 use super::audio::Format;
 use super::tap::Channel;
-use super::turns::Echo;
 use super::uplink::Uplink;
 use super::{
-    Audio, Call, Class, Dropped, Ending, Facts, LegLife, Life, Oddity, Opening, Refusal, Report,
-    Request, Workbench,
+    Audio, Call, Class, Ending, LegLife, Life, Oddity, Opening, Refusal, Report, Request, Workbench,
 };
 use crate::call::downlink::{Downlink, MODEL_RATE_HZ};
 use crate::clock::Nanos;
-use crate::limits::{BROWSER_MESSAGE_MAX_MS, SID_MAX_BYTES};
+use crate::limits::BROWSER_MESSAGE_MAX_MS;
 use crate::wire::browser::{self, DEFAULT_RATE_HZ, FromBrowser, ToBrowser};
 use crate::wire::gemini;
 use crate::wire::json::Text;
-use crate::wire::twilio::{self, Encoding, Inbound, MarkName, Media, Start, Track};
 use crate::wire::ws::{CloseCode, Event, MessageReader, Role};
 
 impl Call {
@@ -89,8 +86,7 @@ impl Call {
             Some(Class::Twilio) => self.handle_carrier_text(text, bench),
             Some(Class::Web) => self.handle_browser_text(text),
             None => {
-                let carrier =
-                    matches!(twilio::decode(text), Ok(Inbound::Connected | Inbound::Start(_)));
+                let carrier = self.listen_for_carrier(text);
                 self.class = Some(if carrier { Class::Twilio } else { Class::Web });
                 self.handle_phone_text(text, bench);
             }
@@ -98,150 +94,36 @@ impl Call {
     }
 
     /// A stranger's message makes no sense: before the opening that ends the call.
-    fn handle_phone_nonsense(&mut self, oddity: Oddity, code: CloseCode) {
+    pub(super) fn handle_phone_nonsense(&mut self, oddity: Oddity, code: CloseCode) {
         self.note_phone(oddity);
         if let Life::Opening { .. } = self.life {
             self.end(Ending::PhoneBroke { code: code.number() });
         }
     }
 
-    fn handle_carrier_text(&mut self, text: &str, bench: &mut Workbench) {
-        let Ok(message) = twilio::decode(text) else {
-            return self.handle_phone_nonsense(Oddity::PhoneMessage, CloseCode::INVALID_PAYLOAD);
-        };
-        if let Life::Opening { .. } = self.life {
-            return self.handle_carrier_opening(message);
-        }
-        match message {
-            Inbound::Connected => {}
-            Inbound::Start(_) => self.note_phone(Oddity::PhoneOrder),
-            Inbound::Media(media) if self.is_fork => self.take_fork_audio(&media, bench),
-            Inbound::Media(media) => self.take_carrier_audio(&media, bench),
-            Inbound::Mark { name } => self.take_mark(&name.to_cow()),
-            Inbound::Dtmf { digit } => self.take_key(&digit.to_cow()),
-            Inbound::Stop => self.end(Ending::CallerHungUp),
-            // Counted, but never held against a carrier: it may have learnt a new word.
-            Inbound::Unknown => self.tally.note(Oddity::PhoneUnknown),
-        }
-    }
-
-    /// Before `start` nothing else counts; it is passed over, within the bound on oddities and on
-    /// the time to `start`.
-    fn handle_carrier_opening(&mut self, message: Inbound<'_>) {
-        match message {
-            Inbound::Connected => {}
-            Inbound::Start(start) => self.open_carrier(&start),
-            Inbound::Stop => {
-                self.note_phone(Oddity::PhoneOrder);
-                self.end(Ending::CallerHungUp);
-            }
-            Inbound::Unknown => self.note_phone(Oddity::PhoneUnknown),
-            Inbound::Media(_) | Inbound::Mark { .. } | Inbound::Dtmf { .. } => {
-                self.note_phone(Oddity::PhoneOrder);
-            }
-        }
-    }
-
-    fn open_carrier(&mut self, start: &Start<'_>) {
-        let call_sid = start.call_sid.to_cow().into_owned();
-        let stream_sid = start.stream_sid.to_cow().into_owned();
-        if call_sid.len() > SID_MAX_BYTES || stream_sid.len() > SID_MAX_BYTES {
-            return self.handle_phone_nonsense(Oddity::PhoneMessage, CloseCode::POLICY);
-        }
-        // Known from here on, so that whoever asks what follows the stream hears why it ended.
-        self.call_sid = Some(call_sid.clone());
-        let format = &start.format;
-        if (format.encoding, format.rate_hz, format.channels) != (Encoding::Mulaw, 8_000, 1) {
-            return self.handle_phone_nonsense(Oddity::PhoneMessage, CloseCode::UNSUPPORTED);
-        }
-        let parameter = |name| start.parameters.get(name).map(|value| value.into_owned());
-        if self.is_fork {
-            return self.open_fork(Opening::Fork { call_sid, token: parameter("token") });
-        }
-        let custom = start.parameters.iter().map(|(name, text)| (name.to_cow(), text.to_cow()));
-        let custom: Vec<_> = custom.collect();
-        let custom = custom.iter().map(|(name, text)| (&**name, &**text));
-        self.phone.speak_twilio(&stream_sid);
-        self.open(
-            Class::Twilio,
-            Format::Mulaw8k,
-            Format::Mulaw8k,
-            Opening::Twilio {
-                call_sid,
-                stream_sid,
-                token: parameter("token"),
-                from: parameter("from"),
-                to: parameter("to"),
-                custom: Facts::new(None, None, custom).custom,
-            },
-        );
-    }
-
     /// The phone has said who it is: the queues are made, and it asks to be let in.
-    fn open(&mut self, class: Class, up: Format, down: Format, opening: Opening) {
+    pub(super) fn open(&mut self, class: Class, up: Format, down: Format, opening: Opening) {
         let (from, to) = match &opening {
             Opening::Twilio { from, to, .. } => (from.clone(), to.clone()),
             Opening::Web { .. } | Opening::Fork { .. } => (None, None),
         };
         self.class = Some(class);
+        let (lead, queue) = (self.settings.playout_lead, self.settings.timers.downlink_queue);
+        let dialect = self.dialect.filter(|_| class == Class::Twilio);
+        let chunk = dialect.map_or(1, |dialect| dialect.chunks.frames(down.frame_bytes()));
         self.audio = Some(Audio {
             format: up,
             uplink: Uplink::new(up),
-            downlink: Downlink::new(
-                down,
-                self.settings.playout_lead,
-                self.settings.timers.downlink_queue,
-            ),
+            downlink: Downlink::new(down, lead, queue).in_chunks_of(chunk, lead, queue),
         });
         self.opened_at = self.now;
         self.begin_tape(up, down);
         self.life = Life::Waiting { opened_at: self.now };
         let call_sid = self.call_sid.clone();
-        self.report(Report::Opened { class, call_sid, from, to, rate_hz: up.rate_hz() });
+        let (carrier, rate_hz) = (self.carrier(), up.rate_hz());
+        self.report(Report::Opened { class, carrier, call_sid, from, to, rate_hz });
         self.note_opening(&opening);
         self.requests.push_back(Request::Admit(opening));
-    }
-
-    fn take_carrier_audio(&mut self, media: &Media<'_>, bench: &mut Workbench) {
-        let Some(Audio { uplink, .. }) = &mut self.audio else { return };
-        bench.bytes.clear();
-        if media.payload.decode_base64_append(&mut bench.bytes).is_err() {
-            return self.note_phone(Oddity::PhoneBase64);
-        }
-        if media.track != Track::Inbound {
-            let samples = bench.bytes.len() as u64;
-            self.tally.uplink.messages_in += 1;
-            self.tally.uplink.bytes_in += samples;
-            self.tally.uplink.samples_in += samples;
-            self.tally.uplink.drop_samples(Dropped::OtherTrack, samples);
-            return;
-        }
-        let odd = media.timestamp_ms.and_then(|timestamp_ms| {
-            let flow = &mut self.tally.uplink;
-            uplink.keep_time(self.now, timestamp_ms, bench.bytes.len(), flow)
-        });
-        uplink.push(self.now, &bench.bytes, &mut self.tally);
-        if let Some(tap) = &mut self.tap {
-            tap.arrived(self.now, Channel::Caller, media.timestamp_ms, &bench.bytes);
-        }
-        if self.is_uplink_held() {
-            self.listen_ahead(Format::Mulaw8k, bench);
-        }
-        match odd {
-            // Holes are the network's doing.
-            Some(Oddity::PhoneHole) => self.tally.note(Oddity::PhoneHole),
-            Some(odd) => self.note_phone(odd),
-            None => {}
-        }
-    }
-
-    fn take_mark(&mut self, name: &str) {
-        let echo = MarkName::parse(name).map(|mark| self.turns.mark_echoed(mark));
-        match echo {
-            Some(Echo::Heard) => self.tell_said(false),
-            Some(Echo::Void) => {}
-            Some(Echo::Unknown) | None => self.note_phone(Oddity::PhoneMark),
-        }
     }
 
     fn handle_browser_text(&mut self, text: &str) {
@@ -294,7 +176,7 @@ impl Call {
 
     fn handle_phone_binary(&mut self, audio: &[u8], bench: &mut Workbench) {
         if self.class == Some(Class::Twilio) {
-            return self.handle_phone_nonsense(Oddity::PhoneOpcode, CloseCode::UNSUPPORTED);
+            return self.handle_carrier_binary(audio, bench);
         }
         if let Life::Opening { .. } = self.life {
             self.phone.speak_browser();
@@ -321,7 +203,7 @@ impl Call {
 
     /// Listens to the audio in `bench.bytes`, which cannot go on at once: what can is listened to
     /// on its way.
-    fn listen_ahead(&mut self, format: Format, bench: &mut Workbench) {
+    pub(super) fn listen_ahead(&mut self, format: Format, bench: &mut Workbench) {
         bench.source_pcm.clear();
         format.decode(&bench.kernels, &bench.bytes, &mut bench.source_pcm);
         self.listen(format.rate_hz(), &bench.source_pcm);
@@ -348,7 +230,9 @@ pub(super) fn sentence_for(ending: Ending) -> Option<&'static str> {
         | Ending::AgentHungUp
         | Ending::Transferred => None,
         Ending::PhoneSilent | Ending::PhoneStalled => Some("The connection was too slow."),
-        Ending::PhoneBroke { .. } => Some("The relay did not understand this client."),
+        Ending::PhoneBroke { .. } | Ending::UnknownCodec => {
+            Some("The relay did not understand this client.")
+        }
         Ending::NoStart => Some("The conversation was not begun in time."),
         Ending::Refused(Refusal::Full | Refusal::Quota | Refusal::Late | Refusal::Descriptors) => {
             Some("Every line is busy at present.")

@@ -24,6 +24,7 @@
 //! | `legacy` | how a conversation goes on after its phone was lost |
 //! | `keys` | what the caller presses |
 //! | `from_phone`, `from_agent` | what each side says, and what follows |
+//! | `from_carrier`, `reorder` | the same of a carrier; its audio in the order it was spoken in |
 //! | `phone`, `agent` | what is said to each side |
 //! | `uplink`, `downlink` | the audio between them |
 //! | `playout` | when audio leaves for the phone |
@@ -44,6 +45,7 @@ pub mod events;
 mod facts;
 mod farewell;
 mod from_agent;
+mod from_carrier;
 mod from_phone;
 mod hold;
 mod keep;
@@ -52,6 +54,7 @@ mod legacy;
 mod memory;
 pub mod phone;
 pub mod playout;
+pub mod reorder;
 pub mod session;
 mod state;
 mod steady;
@@ -91,6 +94,7 @@ use hold::Hold;
 use keys::Keys;
 use memory::Memory;
 use phone::PhoneLeg;
+use reorder::Reorder;
 use session::{Cause, Session};
 use tools::Tools;
 use turns::Turns;
@@ -99,11 +103,12 @@ use watch::Watch;
 
 use crate::buf::{SendBuf, Stamped};
 use crate::clock::Nanos;
-use crate::config::{Config, Secret, SignatureMode, SwapOrder, Timers};
+use crate::config::{Carrier, Config, Secret, SignatureMode, SwapOrder, Timers};
 use crate::limits::{
     AGENT_MESSAGE_MAX_BYTES, FRAMES_PER_TURN, JOIN_TIMEOUT, ODDITIES_MAX, PHONE_CLOSE_TIMEOUT,
     PHONE_DEAD, PHONE_MESSAGE_MAX_BYTES, PHONE_PING, PTIME_MS, REQUESTS_MAX, START_TIMEOUT,
 };
+use crate::wire::dialect::Dialect;
 use crate::wire::gemini::CloseClass;
 use crate::wire::ws::{CloseCode, MessageReader, Role};
 
@@ -127,6 +132,8 @@ pub struct Settings {
     /// Whether only calls are let in that a signed webhook led here: then its token vouches for
     /// the numbers it was told.
     pub signed: bool,
+    /// The same of each other carrier, by [`Carrier`].
+    pub proven: [bool; Carrier::COUNT],
 }
 
 impl From<&Config> for Settings {
@@ -139,6 +146,11 @@ impl From<&Config> for Settings {
             swap: config.gemini.swap,
             duck: config.gemini.duck,
             signed: config.twilio.signature == SignatureMode::Require,
+            proven: Carrier::ALL.map(|carrier| {
+                let terms = config.carriers.of(carrier);
+                terms
+                    .is_some_and(|terms| terms.enabled && terms.signature == SignatureMode::Require)
+            }),
             keep: Keep::from(config),
         }
     }
@@ -155,6 +167,7 @@ impl Default for Settings {
             swap: SwapOrder::default(),
             duck: false,
             signed: false,
+            proven: [false; Carrier::COUNT],
             keep: Keep::default(),
         }
     }
@@ -169,6 +182,10 @@ pub struct Call {
     life: Life,
     /// Decided by the door, or by the first message.
     class: Option<Class>,
+    /// How the carrier speaks, from its first message on.
+    dialect: Option<&'static Dialect>,
+    /// Its audio that came too early.
+    reorder: Reorder,
     /// The carrier's name of the call, from its `start`.
     call_sid: Option<String>,
     phone: PhoneLeg,
@@ -308,6 +325,8 @@ impl Call {
                 Door::Web => Some(Class::Web),
                 Door::Unknown => None,
             },
+            dialect: None,
+            reorder: Reorder::default(),
             call_sid: None,
             phone: PhoneLeg::default(),
             phone_reader: MessageReader::new(Role::Client, PHONE_MESSAGE_MAX_BYTES),
@@ -648,7 +667,8 @@ impl Call {
         let Some(frames) = downlink.take_frames(self.now, bench, &mut self.tally) else {
             return false;
         };
-        self.phone.send_audio(&bench.bytes, frames.samples);
+        let messages = self.phone.send_audio(&bench.bytes, frames.samples);
+        self.tally.downlink.messages_out += messages - 1;
         if let Some(tap) = &mut self.tap {
             tap.sent(downlink.playing_from(frames.count), &bench.bytes);
         }

@@ -7,7 +7,8 @@
 use crate::buf::{Audio, SendBuf};
 use crate::limits::PHONE_OUTPUT_MAX_BYTES;
 use crate::wire::browser::{ToBrowser, Who};
-use crate::wire::twilio::{MarkName, Outbound};
+use crate::wire::dialect::Outbound;
+use crate::wire::twilio::MarkName;
 use crate::wire::ws::{
     CloseCode, Opcode, Role, header_bytes, write_close, write_frame, write_header,
 };
@@ -29,16 +30,16 @@ enum Speaks {
     /// Not known yet: nothing but control frames may be sent.
     #[default]
     Nothing,
-    /// Twilio's media streams, once there is a stream to name.
-    Twilio(Outbound),
+    /// A carrier's dialect, once there is a stream to name.
+    Carrier(Outbound),
     /// The browser protocol.
     Browser,
 }
 
 impl PhoneLeg {
-    /// From now on the other end is the carrier's stream of this name.
-    pub fn speak_twilio(&mut self, stream_sid: &str) {
-        self.speaks = Speaks::Twilio(Outbound::new(stream_sid));
+    /// From now on the other end is a carrier's stream, which is told this.
+    pub fn speak_carrier(&mut self, outbound: Outbound) {
+        self.speaks = Speaks::Carrier(outbound);
     }
 
     /// From now on the other end is a browser.
@@ -48,7 +49,7 @@ impl PhoneLeg {
 
     /// Whether the other end returns marks.
     pub fn returns_marks(&self) -> bool {
-        matches!(self.speaks, Speaks::Twilio(_))
+        matches!(&self.speaks, Speaks::Carrier(outbound) if outbound.returns_marks())
     }
 
     /// Whether the other end takes so little that it cannot be helped.
@@ -56,25 +57,32 @@ impl PhoneLeg {
         self.output.len_bytes() > PHONE_OUTPUT_MAX_BYTES
     }
 
-    /// Audio in the other end's format, made of `samples` samples of the model's.
-    pub fn send_audio(&mut self, audio: &[u8], samples: u64) {
+    /// Audio in the other end's format, made of `samples` samples of the model's. Returns how many
+    /// messages it took.
+    pub fn send_audio(&mut self, audio: &[u8], samples: u64) -> u64 {
         let PhoneLeg { output, speaks } = self;
         let carried = Audio { messages: 1, bytes: audio.len() as u64, samples };
         match speaks {
             Speaks::Nothing => {}
-            Speaks::Twilio(outbound) => output.carry(carried, |output| {
-                let json_bytes = outbound.media_json_len(audio.len());
-                text(output, json_bytes, |tail| outbound.write_media_json(audio, tail));
-            }),
+            Speaks::Carrier(outbound) => match outbound.piece_bytes() {
+                None => output.carry(carried, |output| {
+                    let json_bytes = outbound.media_json_len(audio.len());
+                    text(output, json_bytes, |tail| outbound.write_media_json(audio, tail));
+                }),
+                Some(piece_bytes) => return binary_pieces(output, audio, piece_bytes, samples),
+            },
             Speaks::Browser => output.carry(carried, |output| {
                 write_frame(Role::Server, Opcode::Binary, audio, NO_MASK, output.tail());
             }),
         }
+        1
     }
 
     /// A mark behind the audio sent so far.
     pub fn send_mark(&mut self, mark: MarkName) {
-        if let Speaks::Twilio(outbound) = &self.speaks {
+        if let Speaks::Carrier(outbound) = &self.speaks
+            && outbound.returns_marks()
+        {
             let json_bytes = outbound.mark_json_len(mark);
             text(&mut self.output, json_bytes, |tail| outbound.write_mark_json(mark, tail));
         }
@@ -84,7 +92,7 @@ impl PhoneLeg {
     pub fn send_clear(&mut self) {
         match &self.speaks {
             Speaks::Nothing => {}
-            Speaks::Twilio(outbound) => {
+            Speaks::Carrier(outbound) => {
                 let json_bytes = outbound.clear_json_len();
                 text(&mut self.output, json_bytes, |tail| outbound.write_clear_json(tail));
             }
@@ -119,6 +127,21 @@ impl PhoneLeg {
     pub fn send_close(&mut self, code: CloseCode, reason: &str) {
         write_close(Role::Server, code, reason, NO_MASK, self.output.tail());
     }
+}
+
+/// `audio` in binary messages of at most `piece_bytes`, each with its share of `samples`. Returns
+/// how many.
+fn binary_pieces(output: &mut SendBuf, audio: &[u8], piece_bytes: usize, samples: u64) -> u64 {
+    let pieces = audio.len().div_ceil(piece_bytes).max(1) as u64;
+    let share = |piece: u64| samples * piece / pieces;
+    for (at, piece) in (0..).zip(audio.chunks(piece_bytes)) {
+        let samples = share(at + 1) - share(at);
+        let carried = Audio { messages: 1, bytes: piece.len() as u64, samples };
+        output.carry(carried, |output| {
+            write_frame(Role::Server, Opcode::Binary, piece, NO_MASK, output.tail());
+        });
+    }
+    pieces
 }
 
 fn text(output: &mut SendBuf, json_bytes: usize, write: impl FnOnce(&mut Vec<u8>)) {

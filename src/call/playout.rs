@@ -99,11 +99,11 @@ impl Playout {
         self.rebuffering_since = None;
     }
 
-    /// When to ask again while frames are waiting.
-    pub fn next_due(&self) -> Nanos {
+    /// When to ask again while frames are waiting that leave so many at a time.
+    pub fn next_due(&self, chunk_frames: usize) -> Nanos {
         match self.rebuffering_since {
             Some(since) => since.plus(REBUFFER_MAX),
-            None => self.due_at(0),
+            None => self.due_at(chunk_frames - 1),
         }
     }
 
@@ -132,7 +132,7 @@ mod tests {
         assert_eq!(playout.frames_due(START, 100, false), 13);
         playout.sent(START, 13);
         assert_eq!(playout.frames_due(START, 87, false), 0);
-        assert_eq!(playout.next_due(), at(20));
+        assert_eq!(playout.next_due(1), at(20));
     }
 
     #[test]
@@ -141,7 +141,7 @@ mod tests {
         playout.sent(START, 15);
         assert_eq!(playout.frames_due(at(75), 100, false), 3);
         playout.sent(at(75), 3);
-        assert_eq!(playout.next_due(), at(80));
+        assert_eq!(playout.next_due(1), at(80));
         assert_eq!(playout.dry_at(), at(360));
     }
 
@@ -154,7 +154,7 @@ mod tests {
         assert_eq!(playout.due_at(0), at(60), "the wait was meant");
         playout.sent(at(60), 3);
         assert_eq!(playout.frames_due(at(200), 1, false), 0);
-        assert_eq!(playout.next_due(), at(300));
+        assert_eq!(playout.next_due(1), at(300));
         assert_eq!(playout.frames_due(at(300), 1, false), 1, "the wait is bounded");
     }
 
@@ -179,7 +179,7 @@ mod tests {
         let mut playout = Playout::new(Duration::ZERO);
         assert_eq!(playout.frames_due(START, 5, false), 1);
         playout.sent(START, 1);
-        assert_eq!(playout.next_due(), at(20));
+        assert_eq!(playout.next_due(1), at(20));
         assert_eq!(playout.frames_due(at(22), 1, false), 1, "a late loop is no underrun");
     }
 }

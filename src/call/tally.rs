@@ -34,11 +34,13 @@ pub enum Dropped {
     Withheld,
     /// It was a tone, or noise, and no speech.
     Tone,
+    /// It came after audio that was spoken later had gone on.
+    OutOfOrder,
 }
 
 impl Dropped {
     /// How many reasons there are.
-    pub const COUNT: usize = 10;
+    pub const COUNT: usize = 11;
 
     /// The labels, in the order of the counters.
     pub const LABELS: [&'static str; Dropped::COUNT] = [
@@ -52,6 +54,7 @@ impl Dropped {
         "tail",
         "withheld",
         "tone",
+        "out_of_order",
     ];
 }
 
@@ -141,6 +144,12 @@ pub enum Oddity {
     PhoneMark,
     /// Phone: half a sample at the end of a message.
     PhoneOdd,
+    /// Phone: an audio format we do not speak; the call ended.
+    PhoneCodec,
+    /// Phone: the carrier could make nothing of a message of ours.
+    PhoneComplaint,
+    /// Phone: audio in another order than it was spoken in.
+    PhoneReordered,
     /// Model: no JSON, or not of the model's shape.
     AgentMessage,
     /// Model: base64 that is none.
@@ -159,7 +168,7 @@ pub enum Oddity {
 
 impl Oddity {
     /// How many kinds there are.
-    pub const COUNT: usize = 17;
+    pub const COUNT: usize = 20;
 
     /// The labels, in the order of the counters.
     pub const LABELS: [&'static str; Oddity::COUNT] = [
@@ -173,6 +182,9 @@ impl Oddity {
         "phone_backwards",
         "phone_mark",
         "phone_odd",
+        "phone_codec",
+        "phone_complaint",
+        "phone_reordered",
         "agent_message",
         "agent_base64",
         "agent_rate",

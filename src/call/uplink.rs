@@ -181,6 +181,9 @@ impl Uplink {
         audio_bytes: usize,
         flow: &mut Flow,
     ) -> Option<Oddity> {
+        let sample_bytes = self.format.sample_bytes();
+        // Half a sample at the end is cut off, and a hole has none.
+        let audio_bytes = audio_bytes / sample_bytes * sample_bytes;
         let bytes_per_ms = self.format.bytes_of_ms(1) as u64;
         let tolerance = HOLE_TOLERANCE_MS * bytes_per_ms;
         let claimed = timestamp_ms.saturating_mul(bytes_per_ms);
@@ -192,6 +195,7 @@ impl Uplink {
             let hole = (claimed - clock.expected)
                 .min(HOLE_MAX_MS * bytes_per_ms)
                 .min(credible.saturating_sub(clock.bytes));
+            let hole = hole / sample_bytes as u64 * sample_bytes as u64;
             self.fill_with_silence(now, hole as usize, flow);
             clock.bytes += hole;
             clock.expected = claimed;
@@ -443,6 +447,17 @@ mod tests {
         for timestamp_ms in [0, u64::MAX, u64::MAX, 0, u64::MAX / 8 + 1] {
             uplink.keep_time(Nanos(0), timestamp_ms, 160, &mut tally.uplink);
             uplink.push(Nanos(0), &[1; 160], &mut tally);
+            balanced(&tally);
+        }
+    }
+
+    #[test]
+    fn a_hole_behind_half_a_sample_is_whole_samples_of_silence() {
+        let mut tally = Tally::default();
+        let mut uplink = Uplink::new(Format::Pcm16 { rate_hz: 8_000 });
+        for (timestamp_ms, bytes) in [(0, 321), (100, 319), (u64::MAX, 320), (u64::MAX, 1)] {
+            uplink.keep_time(Nanos(0), timestamp_ms, bytes, &mut tally.uplink);
+            uplink.push(Nanos(0), &vec![1; bytes], &mut tally);
             balanced(&tally);
         }
     }

@@ -13,6 +13,7 @@ use log::Level;
 use crate::call::VALUE_MAX_CHARS;
 use crate::call::session::Cause;
 use crate::call::{CallId, Class, Ending, LineFault, Refusal, Report, Told, shown_digits};
+use crate::config::Carrier;
 use crate::metrics::slo::Missed;
 
 /// Writes the log lines of calls.
@@ -49,11 +50,12 @@ impl Journal {
     /// The line of one event, without time, level and target.
     pub fn line(&self, id: CallId, report: &Report) -> String {
         let rest = match report {
-            Report::Opened { class: _, call_sid, from, to, rate_hz } => {
+            Report::Opened { class: _, carrier, call_sid, from, to, rate_hz } => {
+                let carrier = Field("carrier", carrier.map(Carrier::label));
                 let call_sid = Field("call_sid", call_sid.as_deref().map(Told));
                 let from = Field("from", from.as_deref().map(|from| self.party(from)));
                 let to = Field("to", to.as_deref().map(|to| self.party(to)));
-                format!("event=opened{call_sid}{from}{to} rate_hz={rate_hz}")
+                format!("event=opened{carrier}{call_sid}{from}{to} rate_hz={rate_hz}")
             }
             Report::Joined { after } => format!("event=joined after_ms={}", after.as_millis()),
             Report::BargeIn { dropped_ms } => format!("event=barge_in dropped_ms={dropped_ms}"),
@@ -119,6 +121,7 @@ fn level(report: &Report) -> Level {
         | Ending::PhoneSilent
         | Ending::PhoneStalled
         | Ending::PhoneBroke { .. }
+        | Ending::UnknownCodec
         | Ending::NoStart
         | Ending::Refused(_)
         | Ending::TooLong
@@ -199,6 +202,7 @@ mod tests {
     fn opened(from: &str) -> Report {
         Report::Opened {
             class: Class::Twilio,
+            carrier: Some(Carrier::Twilio),
             call_sid: Some("CA0123".into()),
             from: Some(from.into()),
             to: None,
@@ -215,7 +219,7 @@ mod tests {
     fn a_line_reads_as_keys_and_values() {
         assert_eq!(
             OPEN.line(ID, &opened("+15551234567")),
-            "call=000000000000002a event=opened call_sid=CA0123 from=+15551234567 rate_hz=8000"
+            "call=000000000000002a event=opened carrier=twilio call_sid=CA0123 from=+15551234567 rate_hz=8000"
         );
         assert_eq!(
             REDACTING.line(ID, &ended(Ending::PhoneClosed { code: Some(1001) })),

@@ -110,6 +110,7 @@ fn is_their_doing(ending: Ending) -> bool {
             | Ending::PhoneSilent
             | Ending::PhoneStalled
             | Ending::PhoneBroke { .. }
+            | Ending::UnknownCodec
     )
 }
 
@@ -122,7 +123,7 @@ mod tests {
 
     fn opened() -> Report {
         let class = Class::Twilio;
-        Report::Opened { class, call_sid: None, from: None, to: None, rate_hz: 8000 }
+        Report::Opened { class, carrier: None, call_sid: None, from: None, to: None, rate_hz: 8000 }
     }
 
     fn ended(ending: Ending, downlink_ms: u64) -> Report {

@@ -20,6 +20,7 @@ use super::window::Window;
 use crate::call::session::{self, Cause};
 use crate::call::{Class, Dropped, Ending, Flow, Lines, Nudge, Oddity, State, ToolOutcome};
 use crate::clock::Nanos;
+use crate::config::Carrier;
 use crate::wire::gemini::CloseClass;
 
 /// Everything a page shows.
@@ -136,9 +137,33 @@ impl Page<'_> {
                 text.sample("calls_ended_total", &[("class", class), ("reason", reason)], count);
             }
         }
+        self.carriers(text);
         text.family("barge_ins_total", Kind::Counter, "How often a caller spoke over the model.");
         for (class, tally) in by_class(&totals.tally) {
             text.sample("barge_ins_total", &[("class", class)], tally.barge_ins);
+        }
+    }
+
+    /// Calls by carrier. One whose stream has not begun counts as its greeting's, Twilio's if that
+    /// does not tell, and as nobody's before its first message.
+    fn carriers(&self, text: &mut Text) {
+        let carriers = || Carrier::ALL.iter().zip(&self.totals.carriers);
+        let name = "carrier_calls_active";
+        text.family(name, Kind::Gauge, "Calls going on now, by carrier.");
+        for (carrier, calls) in carriers() {
+            text.sample(name, &[("carrier", carrier.label())], calls.active);
+        }
+        let name = "carrier_calls_started_total";
+        text.family(name, Kind::Counter, "Calls whose class became known, by carrier.");
+        for (carrier, calls) in carriers() {
+            text.sample(name, &[("carrier", carrier.label())], calls.started);
+        }
+        let name = "carrier_calls_ended_total";
+        text.family(name, Kind::Counter, "Calls ended, by carrier and reason.");
+        for (carrier, calls) in carriers() {
+            for (reason, count) in Ending::LABELS.iter().zip(calls.ended) {
+                text.sample(name, &[("carrier", carrier.label()), ("reason", reason)], count);
+            }
         }
     }
 

@@ -7,6 +7,7 @@ use hdrhistogram::Histogram;
 
 use super::slo;
 use crate::call::{Call, Class, Ending, State, Tally};
+use crate::config::Carrier;
 
 /// What is measured, each with a histogram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,6 +103,27 @@ impl Histograms {
     }
 }
 
+/// The calls of one carrier.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CarrierCalls {
+    /// Whose stream had begun.
+    pub started: u64,
+    /// Ended, by [`Ending`].
+    pub ended: [u64; Ending::COUNT],
+    /// Going on now.
+    pub active: u64,
+}
+
+impl CarrierCalls {
+    fn add(&mut self, other: &CarrierCalls) {
+        self.started += other.started;
+        self.active += other.active;
+        for (sum, part) in self.ended.iter_mut().zip(other.ended) {
+            *sum += part;
+        }
+    }
+}
+
 /// What one worker measured.
 ///
 /// Everything but `histograms` counts from the worker's start; `histograms` holds what was
@@ -117,6 +139,8 @@ pub struct Figures {
     pub ended: [[u64; Ending::COUNT]; Class::ALL.len()],
     /// Calls going on now, by class; those whose class is not yet known count as web.
     pub active: [u64; Class::ALL.len()],
+    /// Of the calls of the carriers' class, those of each [`Carrier`].
+    pub carriers: [CarrierCalls; Carrier::COUNT],
     /// Calls and copies of their tracks that have a slot, by class and [`State`].
     pub states: [[u64; State::COUNT]; Class::ALL.len()],
     /// Connections to the model that calls have.
@@ -151,6 +175,9 @@ impl Figures {
             self.active[class] += other.active[class];
             add(&mut self.ended[class], &other.ended[class]);
         }
+        for (sum, part) in self.carriers.iter_mut().zip(&other.carriers) {
+            sum.add(part);
+        }
         self.lines_open += other.lines_open;
         self.note_high_water(other.high_water_ms);
         self.letters_lost += other.letters_lost;
@@ -163,6 +190,9 @@ impl Figures {
         self.tally[class].add(&call.tally());
         self.states[class][call.state() as usize] += 1;
         self.active[class] += u64::from(!call.is_over() && !call.is_fork());
+        if let (true, Some(carrier)) = (!call.is_over() && !call.is_fork(), call.carrier()) {
+            self.carriers[carrier as usize].active += 1;
+        }
         self.lines_open += u64::from(has_line);
         self.note_high_water(call.high_water_ms());
     }

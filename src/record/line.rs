@@ -155,6 +155,7 @@ mod tests {
     fn opened() -> Report {
         Report::Opened {
             class: Class::Twilio,
+            carrier: None,
             call_sid: Some("CA1".into()),
             from: Some("+15551234567".into()),
             to: None,

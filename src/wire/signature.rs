@@ -93,6 +93,8 @@ pub enum SignatureError {
     Mismatch,
     /// The body is no form, and the signed address does not hold its hash.
     WrongBody,
+    /// Signed too long ago, or by a clock that goes wrong.
+    Stale,
 }
 
 impl SignatureError {
@@ -105,6 +107,7 @@ impl SignatureError {
             SignatureError::SharedKeyRequired => "shared_key_required",
             SignatureError::Mismatch => "wrong",
             SignatureError::WrongBody => "wrong_body",
+            SignatureError::Stale => "stale",
         }
     }
 }

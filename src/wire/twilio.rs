@@ -1,10 +1,12 @@
-//! Twilio Media Streams: the carrier's messages up, and the three we may send down.
+//! Twilio Media Streams: the carrier's messages up, and the three we may send down. Other carriers
+//! spell the same messages their own way: a [`Spelling`] says how.
 //!
 //! In:       the text of one WebSocket message, any key order, numbers as numbers or strings.
 //! Out:      one [`Inbound`], borrowed from the text; JSON appended to the caller's buffer.
 //! Bounds:   those of `wire::json`; audio of any length, the message's own bound limits it.
-//! Not here: WebSocket frames (`wire::ws`), playout and marks in time (`call`), webhooks
-//!           (`wire::form`, `wire::signature`, `wire::twiml`).
+//! Not here: which carrier spells how, and what it is sent (`wire::dialect`), WebSocket frames
+//!           (`wire::ws`), playout and marks in time (`call`), webhooks (`wire::form`,
+//!           `wire::signature`, `wire::twiml`).
 //!
 //! Twilio answers a message with a missing or an additional field with warning 31951, so each
 //! message down has one shape and one writer.
@@ -12,9 +14,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use super::base64;
 pub use super::json::MessageError;
-use super::json::{JsonError, Kind, LenBytes, NameSpare, Scanner, Sink, Text};
+use super::json::{JsonError, Kind, NameSpare, Scanner, Sink, Text};
 
 /// A message from the carrier.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,6 +38,10 @@ pub enum Inbound<'b> {
     },
     /// The stream or the call is over; the socket closes next, or never visibly.
     Stop,
+    /// What we asked to be thrown away is; where a carrier says so.
+    Cleared,
+    /// The carrier could make nothing of a message of ours.
+    Complaint,
     /// An event of another name: to be counted, not refused.
     Unknown,
 }
@@ -56,6 +61,10 @@ pub struct Start<'b> {
     pub format: MediaFormat<'b>,
     /// The `<Parameter>`s of our TwiML.
     pub parameters: Parameters<'b>,
+    /// Who calls, where the carrier says it itself.
+    pub from: Option<Text<'b>>,
+    /// Who is called, likewise.
+    pub to: Option<Text<'b>>,
 }
 
 /// The tracks of a stream. A bidirectional one has the inbound track only.
@@ -124,14 +133,65 @@ pub enum Track {
     Unknown,
 }
 
-/// Reads one message.
+/// How a carrier spells the keys of its messages. The objects `start`, `media`, `mark` and `dtmf`,
+/// and what `media` holds, are spelt the same by all.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Spelling {
+    /// The stream's name, at the top, in `start`, or at both.
+    pub stream_id: &'static str,
+    /// The call's name, in `start`.
+    pub call_id: &'static str,
+    /// The account's name, in `start`.
+    pub account_id: &'static str,
+    /// The count of all messages, at the top.
+    pub sequence: &'static str,
+    /// The audio format, in `start`.
+    pub media_format: &'static str,
+    /// Its rate.
+    pub sample_rate: &'static str,
+    /// What comes back of our document, in `start`: an object by any of these names.
+    pub parameters: &'static [&'static str],
+    /// The same at the top, as one text of pairs; `None`: there is none.
+    pub headers: Option<&'static str>,
+    /// The event that says that the carrier could make nothing of a message of ours.
+    pub complaint: Option<&'static str>,
+    /// The format where `start` names none.
+    pub default_format: MediaFormat<'static>,
+    /// What this carrier calls linear PCM besides its common names.
+    pub linear_names: &'static [&'static str],
+}
+
+/// As Twilio spells them.
+pub const SPELLING: Spelling = Spelling {
+    stream_id: "streamSid",
+    call_id: "callSid",
+    account_id: "accountSid",
+    sequence: "sequenceNumber",
+    media_format: "mediaFormat",
+    sample_rate: "sampleRate",
+    parameters: &["customParameters"],
+    headers: None,
+    complaint: None,
+    default_format: MediaFormat::MULAW_8K,
+    linear_names: &[],
+};
+
+/// Reads one message of Twilio.
+///
+/// # Errors
+/// As [`decode_as`].
+pub fn decode(text: &str) -> Result<Inbound<'_>, MessageError> {
+    decode_as(&SPELLING, text)
+}
+
+/// Reads one message, spelt so.
 ///
 /// # Errors
 /// Text that is not JSON, a known field of the wrong kind, or a field missing without which the
 /// event means nothing: `event`, `start.streamSid`, `start.callSid`, `media.payload`, `mark.name`,
-/// `dtmf.digit`, and the object that holds it.
-pub fn decode(text: &str) -> Result<Inbound<'_>, MessageError> {
-    let mut outline = Outline::read(text)?;
+/// `dtmf.digit`, and the object that holds it. Fields are named as Twilio spells them.
+pub fn decode_as<'b>(spelling: &Spelling, text: &'b str) -> Result<Inbound<'b>, MessageError> {
+    let mut outline = Outline::read(spelling, text)?;
     let event = outline.event.ok_or(MessageError::Missing { field: "event" })?;
     let missing = |field| MessageError::Missing { field };
     match event.name(&mut NameSpare::new()) {
@@ -144,6 +204,9 @@ pub fn decode(text: &str) -> Result<Inbound<'_>, MessageError> {
             if start.stream_sid.is_empty() {
                 return Err(missing("start.streamSid"));
             }
+            if let Some(pairs) = outline.headers {
+                start.parameters = Parameters { raw: pairs.raw(), is_pairs: true };
+            }
             Ok(Inbound::Start(start))
         }
         "media" => {
@@ -153,6 +216,12 @@ pub fn decode(text: &str) -> Result<Inbound<'_>, MessageError> {
         "mark" => Ok(Inbound::Mark { name: outline.mark.take().ok_or(missing("mark"))?? }),
         "dtmf" => Ok(Inbound::Dtmf { digit: outline.dtmf.take().ok_or(missing("dtmf"))?? }),
         "stop" => Ok(Inbound::Stop),
+        // Of carriers that answer in other words; where others say them they are as unknown.
+        "playedStream" | "played" if spelling.headers.is_some() => {
+            Ok(Inbound::Mark { name: outline.name.ok_or(missing("name"))? })
+        }
+        "clearedAudio" if spelling.headers.is_some() => Ok(Inbound::Cleared),
+        event if spelling.complaint == Some(event) => Ok(Inbound::Complaint),
         _ => Ok(Inbound::Unknown),
     }
 }
@@ -168,19 +237,21 @@ struct Outline<'b> {
     media: Option<Result<Media<'b>, MessageError>>,
     mark: Option<Result<Text<'b>, MessageError>>,
     dtmf: Option<Result<Text<'b>, MessageError>>,
+    headers: Option<Text<'b>>,
+    name: Option<Text<'b>>,
 }
 
 impl<'b> Outline<'b> {
-    fn read(text: &'b str) -> Result<Outline<'b>, JsonError> {
+    fn read(spelling: &Spelling, text: &'b str) -> Result<Outline<'b>, JsonError> {
         let mut outline = Outline::default();
         let mut scanner = Scanner::new(text);
         scanner.enter_object()?;
         while let Some(key) = scanner.next_key()? {
             match key.name(&mut NameSpare::new()) {
                 "event" => outline.event = scanner.optional(Scanner::text)?,
-                "streamSid" => outline.stream_sid = scanner.optional(Scanner::text)?,
-                "sequenceNumber" => outline.sequence = scanner.optional(Scanner::unsigned)?,
-                "start" => outline.start = Some(scanner.attempt(read_start)?),
+                "start" => {
+                    outline.start = Some(scanner.attempt(|scanner| read_start(spelling, scanner))?);
+                }
                 "media" => outline.media = Some(scanner.attempt(read_media)?),
                 "mark" => {
                     outline.mark = Some(scanner.attempt(|scanner| read_one(scanner, "mark.name"))?);
@@ -188,6 +259,18 @@ impl<'b> Outline<'b> {
                 "dtmf" => {
                     outline.dtmf =
                         Some(scanner.attempt(|scanner| read_one(scanner, "dtmf.digit"))?);
+                }
+                "name" if spelling.headers.is_some() => {
+                    outline.name = scanner.optional(Scanner::text)?;
+                }
+                key if key == spelling.stream_id => {
+                    outline.stream_sid = scanner.optional(Scanner::text)?;
+                }
+                key if key == spelling.sequence => {
+                    outline.sequence = scanner.optional(Scanner::unsigned)?;
+                }
+                key if spelling.headers == Some(key) => {
+                    outline.headers = scanner.optional(Scanner::text)?;
                 }
                 _ => drop(scanner.skip()?),
             }
@@ -223,31 +306,49 @@ fn read_media<'b>(scanner: &mut Scanner<'b>) -> Result<Media<'b>, MessageError> 
 }
 
 /// The object `start`; its stream id may be empty, as it stands beside the object too.
-fn read_start<'b>(scanner: &mut Scanner<'b>) -> Result<Start<'b>, MessageError> {
+fn read_start<'b>(
+    spelling: &Spelling,
+    scanner: &mut Scanner<'b>,
+) -> Result<Start<'b>, MessageError> {
     let (mut stream_sid, mut call_sid, mut account_sid) = (None, None, None);
+    let (mut from, mut to) = (None, None);
     let mut tracks = Tracks { inbound: true, outbound: false };
-    let mut format = MediaFormat::MULAW_8K;
+    let mut format = spelling.default_format;
     let mut parameters = Parameters::default();
     scanner.enter_object()?;
     while let Some(key) = scanner.next_key()? {
         match key.name(&mut NameSpare::new()) {
-            "streamSid" => stream_sid = scanner.optional(Scanner::text)?,
-            "callSid" => call_sid = scanner.optional(Scanner::text)?,
-            "accountSid" => account_sid = scanner.optional(Scanner::text)?,
             "tracks" => tracks = scanner.optional(read_tracks)?.unwrap_or(tracks),
-            "mediaFormat" => {
-                format = scanner.optional(read_format)?.unwrap_or(MediaFormat::MULAW_8K);
+            // Some carriers have texts in their places, and nobody's number is worth the call.
+            "from" => from = scanner.optional(text_or_none)?.flatten(),
+            "to" => to = scanner.optional(text_or_none)?.flatten(),
+            key if key == spelling.stream_id => stream_sid = scanner.optional(Scanner::text)?,
+            key if key == spelling.call_id => call_sid = scanner.optional(Scanner::text)?,
+            key if key == spelling.account_id => account_sid = scanner.optional(Scanner::text)?,
+            key if key == spelling.media_format => {
+                let read = scanner.optional(|scanner| read_format(spelling, scanner))?;
+                format = read.unwrap_or(spelling.default_format);
             }
-            "customParameters" => {
+            key if spelling.parameters.contains(&key) => {
                 let raw = scanner.optional(|scanner| scanner.raw(Kind::Object))?;
-                parameters = raw.map_or_else(Parameters::default, |raw| Parameters { raw });
+                let read = raw.map_or_else(Parameters::default, Parameters::in_object);
+                // Of two spellings the one that says something counts.
+                let may_hide = spelling.parameters.len() > 1 && !read.raw.contains('"');
+                parameters = if may_hide { parameters } else { read };
             }
             _ => drop(scanner.skip()?),
         }
     }
     let stream_sid = stream_sid.unwrap_or_default();
     let call_sid = call_sid.ok_or(MessageError::Missing { field: "start.callSid" })?;
-    Ok(Start { stream_sid, call_sid, account_sid, tracks, format, parameters })
+    Ok(Start { stream_sid, call_sid, account_sid, tracks, format, parameters, from, to })
+}
+
+fn text_or_none<'b>(scanner: &mut Scanner<'b>) -> Result<Option<Text<'b>>, JsonError> {
+    if scanner.kind()? == Kind::Text {
+        return scanner.text().map(Some);
+    }
+    scanner.skip().map(|_| None)
 }
 
 fn read_tracks(scanner: &mut Scanner<'_>) -> Result<Tracks, JsonError> {
@@ -263,38 +364,52 @@ fn read_tracks(scanner: &mut Scanner<'_>) -> Result<Tracks, JsonError> {
     Ok(tracks)
 }
 
-fn read_format<'b>(scanner: &mut Scanner<'b>) -> Result<MediaFormat<'b>, JsonError> {
-    let mut format = MediaFormat::MULAW_8K;
+fn read_format<'b>(
+    spelling: &Spelling,
+    scanner: &mut Scanner<'b>,
+) -> Result<MediaFormat<'b>, JsonError> {
+    let mut format = spelling.default_format;
+    let mut said_hz = None;
     scanner.enter_object()?;
     while let Some(key) = scanner.next_key()? {
         match key.name(&mut NameSpare::new()) {
             "encoding" => {
-                format.encoding =
-                    scanner.optional(Scanner::text)?.map_or(Encoding::Mulaw, encoding_of);
-            }
-            "sampleRate" => {
-                format.rate_hz = scanner.optional(small_unsigned)?.unwrap_or(8000);
+                if let Some(name) = scanner.optional(Scanner::text)? {
+                    (format.encoding, said_hz) = encoding_of(name, spelling.linear_names);
+                }
             }
             "channels" => format.channels = scanner.optional(small_unsigned)?.unwrap_or(1),
+            key if key == spelling.sample_rate => {
+                let default_hz = spelling.default_format.rate_hz;
+                format.rate_hz = scanner.optional(small_unsigned)?.unwrap_or(default_hz);
+                said_hz = None;
+            }
             _ => drop(scanner.skip()?),
         }
     }
+    format.rate_hz = said_hz.unwrap_or(format.rate_hz);
     Ok(format)
 }
 
-fn encoding_of(name: Text<'_>) -> Encoding<'_> {
+/// The encoding of this name, and the rate where the name says one: `audio/l16;rate=16000`,
+/// `L16@16000h`.
+pub fn encoding_of<'b>(name: Text<'b>, linear_names: &[&str]) -> (Encoding<'b>, Option<u32>) {
     let mut spare = NameSpare::new();
-    let written = name.name(&mut spare);
+    let whole = name.name(&mut spare);
+    let (written, rest) = whole.split_once([';', '@']).unwrap_or((whole, ""));
+    let written = written.trim();
     let is = |names: &[&str]| names.iter().any(|known| known.eq_ignore_ascii_case(written));
-    if is(&["audio/x-mulaw", "audio/mulaw", "PCMU"]) {
+    let encoding = if is(&["audio/x-mulaw", "audio/mulaw", "PCMU"]) {
         Encoding::Mulaw
     } else if is(&["audio/x-alaw", "audio/alaw", "PCMA"]) {
         Encoding::Alaw
-    } else if is(&["audio/x-L16", "audio/L16", "L16"]) {
+    } else if is(&["audio/x-L16", "audio/L16", "L16"]) || is(linear_names) {
         Encoding::Linear16
     } else {
         Encoding::Other(name)
-    }
+    };
+    let rate = rest.trim().trim_start_matches("rate=").trim_end_matches('h');
+    (encoding, rate.parse().ok())
 }
 
 fn small_unsigned(scanner: &mut Scanner<'_>) -> Result<u32, JsonError> {
@@ -317,20 +432,27 @@ fn read_one<'b>(scanner: &mut Scanner<'b>, path: &'static str) -> Result<Text<'b
     value.ok_or(MessageError::Missing { field: path })
 }
 
-/// `start.customParameters`: names and values, all texts; empty where the message has none.
+/// What comes back of our document: names and values, all texts; empty where there is none.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Parameters<'b> {
-    /// A JSON object that has been read through.
+    /// A JSON object that has been read through, or pairs.
     raw: &'b str,
+    /// Whether it is pairs: `a=1;b=2`, with `,` as good as `;`.
+    is_pairs: bool,
 }
 
 impl Default for Parameters<'_> {
     fn default() -> Self {
-        Parameters { raw: "{}" }
+        Parameters { raw: "{}", is_pairs: false }
     }
 }
 
 impl<'b> Parameters<'b> {
+    /// Those in the object `raw`, which has been read through.
+    pub(super) fn in_object(raw: &'b str) -> Parameters<'b> {
+        Parameters { raw, is_pairs: false }
+    }
+
     /// The value of the parameter `name`; the last one, if it comes twice.
     pub fn get(&self, name: &str) -> Option<Cow<'b, str>> {
         let last = self.iter().filter(|(key, _)| key == name).last()?;
@@ -339,14 +461,21 @@ impl<'b> Parameters<'b> {
 
     /// All names and values in their order. What is not a text comes as it is written.
     pub fn iter(&self) -> impl Iterator<Item = (Text<'b>, Text<'b>)> + use<'b> {
+        let pairs = if self.is_pairs { self.raw } else { "" };
+        let pairs = pairs.trim_matches(['{', '}']).split([';', ',']).filter_map(|pair| {
+            let (name, value) = pair.split_once(['=', ':'])?;
+            let bare = |text: &'b str| Text::plain(text.trim_matches([' ', '"', '\'', '\\']));
+            Some((bare(name), bare(value)))
+        });
         let mut scanner = Scanner::new(self.raw);
         // The object was read through once, so no error comes; if one did, it would be the end.
-        let mut open = scanner.enter_object().is_ok();
-        std::iter::from_fn(move || {
+        let mut open = !self.is_pairs && scanner.enter_object().is_ok();
+        let members = std::iter::from_fn(move || {
             let member = if open { next_parameter(&mut scanner) } else { None };
             open = member.is_some();
             member
-        })
+        });
+        pairs.chain(members)
     }
 }
 
@@ -357,78 +486,6 @@ fn next_parameter<'b>(scanner: &mut Scanner<'b>) -> Option<(Text<'b>, Text<'b>)>
         _ => Text::plain(scanner.skip().ok()?),
     };
     Some((name, value))
-}
-
-/// The messages to one stream, prepared when its `start` has come.
-#[derive(Clone, Debug)]
-pub struct Outbound {
-    /// `{"event":"media","streamSid":"MZ…","media":{"payload":"`
-    media_head: Box<[u8]>,
-    /// `{"event":"mark","streamSid":"MZ…","mark":{"name":"`
-    mark_head: Box<[u8]>,
-    /// The whole message.
-    clear: Box<[u8]>,
-}
-
-/// What closes the text, the inner object and the message.
-const TAIL: &[u8] = br#""}}"#;
-
-impl Outbound {
-    /// The messages to the stream `stream_sid`.
-    pub fn new(stream_sid: &str) -> Outbound {
-        let message = |event: &str, rest: &str| {
-            let mut message = Vec::new();
-            message.put(br#"{"event":""#);
-            message.put(event.as_bytes());
-            message.put(br#"","streamSid":""#);
-            message.put_escaped(stream_sid);
-            message.put(rest.as_bytes());
-            message.into_boxed_slice()
-        };
-        Outbound {
-            media_head: message("media", r#"","media":{"payload":""#),
-            mark_head: message("mark", r#"","mark":{"name":""#),
-            clear: message("clear", r#""}"#),
-        }
-    }
-
-    /// Length of the `media` message that carries `mulaw_bytes` of audio.
-    pub fn media_json_len(&self, mulaw_bytes: usize) -> usize {
-        self.media_head.len() + base64::encode_len(mulaw_bytes) + TAIL.len()
-    }
-
-    /// Appends the `media` message that carries `mulaw`: mu-law, 8 kHz, played in order.
-    pub fn write_media_json(&self, mulaw: &[u8], out: &mut Vec<u8>) {
-        out.reserve(self.media_json_len(mulaw.len()));
-        out.extend_from_slice(&self.media_head);
-        base64::encode_append(mulaw, out);
-        out.extend_from_slice(TAIL);
-    }
-
-    /// Length of the `mark` message of this name.
-    pub fn mark_json_len(&self, mark: MarkName) -> usize {
-        let mut name = LenBytes::default();
-        mark.write_to(&mut name);
-        self.mark_head.len() + name.0 + TAIL.len()
-    }
-
-    /// Appends the `mark` message that asks to be told when all sent so far has been played.
-    pub fn write_mark_json(&self, mark: MarkName, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.mark_head);
-        mark.write_to(out);
-        out.extend_from_slice(TAIL);
-    }
-
-    /// Length of the `clear` message.
-    pub fn clear_json_len(&self) -> usize {
-        self.clear.len()
-    }
-
-    /// Appends the `clear` message: the carrier throws away what it has not played, and returns
-    /// every mark that is outstanding.
-    pub fn write_clear_json(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.clear);
-    }
 }
 
 /// The name of a mark: `g3:1200`, so that an echo tells whether what it speaks of still counts.
@@ -451,7 +508,7 @@ impl MarkName {
         Some(MarkName { generation: generation.parse().ok()?, at_ms: at_ms.parse().ok()? })
     }
 
-    fn write_to(self, sink: &mut impl Sink) {
+    pub(super) fn write_to(self, sink: &mut impl Sink) {
         sink.put(b"g");
         sink.put_decimal(self.generation.into());
         sink.put(b":");

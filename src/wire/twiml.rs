@@ -130,14 +130,14 @@ pub fn escape(text: &str) -> String {
     escaped
 }
 
-const HEAD: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Response>\n";
-const TAIL: &str = "</Response>\n";
+pub(super) const HEAD: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Response>\n";
+pub(super) const TAIL: &str = "</Response>\n";
 
-fn document(verbs: &str) -> String {
+pub(super) fn document(verbs: &str) -> String {
     [HEAD, verbs, TAIL].concat()
 }
 
-fn push_say(xml: &mut String, text: &str, language: Option<&str>) {
+pub(super) fn push_say(xml: &mut String, text: &str, language: Option<&str>) {
     xml.push_str("  <Say");
     if let Some(language) = language {
         push_attribute(xml, "language", language);
@@ -168,7 +168,7 @@ fn push_stream(xml: &mut String, facts: &ConnectFacts<'_>) {
     xml.push_str("    </Stream>\n");
 }
 
-fn push_parameters(xml: &mut String, parameters: &[(&str, &str)]) {
+pub(super) fn push_parameters(xml: &mut String, parameters: &[(&str, &str)]) {
     for (name, value) in parameters {
         let name = cut(name, PARAMETER_BYTES_MAX);
         let value = cut(value, PARAMETER_BYTES_MAX - name.len());
@@ -179,7 +179,7 @@ fn push_parameters(xml: &mut String, parameters: &[(&str, &str)]) {
     }
 }
 
-fn push_attribute(xml: &mut String, name: &str, value: &str) {
+pub(super) fn push_attribute(xml: &mut String, name: &str, value: &str) {
     xml.push(' ');
     xml.push_str(name);
     xml.push_str("=\"");

@@ -547,6 +547,9 @@ impl Slot {
         if !self.started && !self.call.is_fork() {
             self.started = true;
             figures.started[class_of(&self.call) as usize] += 1;
+            if let Some(carrier) = self.call.carrier() {
+                figures.carriers[carrier as usize].started += 1;
+            }
         }
     }
 
@@ -714,6 +717,9 @@ fn grant_one(
             slot.count_start(figures);
             if !slot.call.is_fork() {
                 figures.ended[class as usize][ending.index()] += 1;
+                if let Some(carrier) = slot.call.carrier() {
+                    figures.carriers[carrier as usize].ended[ending.index()] += 1;
+                }
             }
             Ok(())
         }

@@ -33,6 +33,7 @@ impl Survey {
     pub(super) fn begin(mut figures: Box<Figures>, past: &[Tally; Class::ALL.len()]) -> Survey {
         figures.tally = *past;
         figures.active = Default::default();
+        figures.carriers.iter_mut().for_each(|calls| calls.active = 0);
         figures.states = Default::default();
         figures.lines_open = 0;
         Survey { figures, next: 0, is_urgent: true }
@@ -79,6 +80,9 @@ impl Survey {
         full.note_high_water(figures.high_water_ms);
         full.started = figures.started;
         full.ended = figures.ended;
+        for (all, counted) in full.carriers.iter_mut().zip(&figures.carriers) {
+            (all.started, all.ended) = (counted.started, counted.ended);
+        }
         full.slo_missed = figures.slo_missed;
         full.letters_lost = figures.letters_lost;
         full.transcript_lines_lost = figures.transcript_lines_lost;

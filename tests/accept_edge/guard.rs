@@ -1,7 +1,7 @@
 //! Who may come in: addresses behind proxies, allow lists, origins, tokens, numbers, shared keys.
 
 use vocaris::call::{CallId, Ending, Opening, Refusal};
-use vocaris::config::{Config, Networks, Secret, SharedKey, SignatureMode};
+use vocaris::config::{Carrier, Config, Networks, Secret, SharedKey, SignatureMode};
 use vocaris::mail::{AcceptLetter, CallKey, DialLetter, WorkerLetter};
 use vocaris::wire::signature::{Algorithm, sign};
 
@@ -344,6 +344,7 @@ fn a_number_has_only_so_many_calls_at_a_time() {
         call,
         id: stranger,
         opening: Opening::Twilio {
+            carrier: Carrier::Twilio,
             call_sid: "CA9".into(),
             stream_sid: "MZ1".into(),
             token: None,

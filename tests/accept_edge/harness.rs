@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use vocaris::accept::{Accept, Deadlines, Neighbours};
 use vocaris::call::{CallId, Ending, Opening};
 use vocaris::clock::Clock;
-use vocaris::config::{Agent, Config, Secret, SignatureMode};
+use vocaris::config::{Agent, Carrier, Config, Secret, SignatureMode};
 use vocaris::mail::{
     AcceptLetter, CalendarLetter, CallKey, ControlLetter, DialLetter, Load, Mailbox, Postbox,
     WorkerLetter, mailbox_without_bell,
@@ -173,9 +173,22 @@ impl Relay {
         token: Option<&str>,
         to: Option<&str>,
     ) -> CallKey {
+        self.admit_of(Carrier::Twilio, id, call_sid, token, to)
+    }
+
+    /// The same, of any carrier.
+    pub(crate) fn admit_of(
+        &self,
+        carrier: Carrier,
+        id: CallId,
+        call_sid: &str,
+        token: Option<&str>,
+        to: Option<&str>,
+    ) -> CallKey {
         let slot = usize::try_from(id.0).unwrap() % 1_000;
         let call = CallKey { worker: 1, slot, generation: id.0 };
         let opening = Opening::Twilio {
+            carrier,
             call_sid: call_sid.into(),
             stream_sid: "MZ1".into(),
             token: token.map(str::to_owned),

@@ -3,6 +3,7 @@
 
 mod authority;
 mod calendar;
+mod carriers;
 mod guard;
 mod harness;
 mod http;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use vocaris::call::{Ending, Facts, LineFault, Opening, Refusal};
-use vocaris::config::{Agent, Busy, SignatureMode};
+use vocaris::config::{Agent, Busy, Carrier, SignatureMode};
 use vocaris::limits::MAILBOX_LETTERS;
 use vocaris::mail::{AcceptLetter, CallKey, DialLetter, WorkerLetter};
 
@@ -603,6 +603,7 @@ fn a_session_is_ordered_with_the_webhooks_answer_and_asked_for_by_the_stream() {
     let id = relay.fresh_id();
     let call = CallKey { worker: 1, slot: 1, generation: id.0 };
     let opening = Opening::Twilio {
+        carrier: Carrier::Twilio,
         call_sid: SID.into(),
         stream_sid: "MZ1".into(),
         token: Some(token),

@@ -21,7 +21,7 @@ pub(crate) fn upgrade(target: &str, fields: &str) -> String {
     )
 }
 
-fn new_call(relay: &Relay, worker: usize) -> Box<NewCall> {
+pub(crate) fn new_call(relay: &Relay, worker: usize) -> Box<NewCall> {
     match relay.worker_letter(worker) {
         WorkerLetter::Call(call) => call,
         other => panic!("no call but {other:?}"),
