@@ -14,6 +14,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::carrier::fleet::Fleet;
+use crate::carrier::ids::Ids;
+use crate::carrier::mix::Line;
+use crate::carrier::record::{CallRecord, CallSpec, Hangup};
+use crate::carrier::target::{Entry, Secrets, Target};
 use crate::clock::{Clock, MILLIS};
 use crate::gemini::script::Script;
 use crate::gemini::server::{StandIn, StandInConfig};
@@ -21,21 +26,18 @@ use crate::gemini::session::SessionRecord;
 use crate::relay::{Directory, Relay, RelayConfig, RelayError};
 use crate::schedule::MediaPlan;
 use crate::signal::CallerVoice;
-use crate::twilio::caller::{CallRecord, CallSpec, Entry, Hangup, Target};
-use crate::twilio::fleet::Fleet;
-use crate::twilio::message::Sids;
 
 /// How long a session is waited for.
 pub const SESSION_WAIT: Duration = Duration::from_secs(10);
 
-/// The path of the webhook.
-pub const WEBHOOK_PATH: &str = "/twilio/incoming";
-
 /// The origin that carriers see. It exists nowhere: callers know that it is the relay.
 pub const PUBLIC_URL: &str = "https://relay.test";
 
-/// The token that webhooks are signed with.
+/// The token that Twilio's webhooks are signed with.
 pub const AUTH_TOKEN: &str = "load-test-auth-token";
+
+/// The seed of the key that Telnyx's webhooks are signed with.
+pub const TELNYX_SEED: [u8; 32] = *b"the load test signs with this ke";
 
 /// What a harness is made of.
 pub struct HarnessConfig {
@@ -155,16 +157,22 @@ impl Harness {
         Ok(Harness { clock, stand_in, relay, target, seed, store, _directory: directory })
     }
 
-    /// Call `index`, to begin now: says `media`, then hangs up in good order.
+    /// Call `index` by Twilio, to begin now: says `media`, then hangs up in good order.
     pub fn spec(&self, index: usize, media: MediaPlan) -> CallSpec {
+        self.spec_on(Line::default(), index, media)
+    }
+
+    /// The same on any line; ordinary frames become those of its carrier.
+    pub fn spec_on(&self, line: Line, index: usize, media: MediaPlan) -> CallSpec {
         CallSpec {
             index,
-            sids: Sids::of(self.seed, index),
+            line,
+            ids: Ids::of(line.carrier, self.seed, index),
             from: format!("+1800{index:07}"),
             to: "+18005550100".to_string(),
             target: Arc::clone(&self.target),
             starts_at: self.clock.now(),
-            media: Arc::new(media),
+            media: Arc::new(line.plan(&media)),
             voice: CallerVoice::new(self.seed, index),
             linger: 250 * MILLIS,
             hangup: Hangup::StopAndClose,
@@ -200,7 +208,11 @@ fn target(address: SocketAddr, signed: bool) -> Arc<Target> {
         address,
         tls: None,
         public_url: Some(PUBLIC_URL.to_string()),
-        auth_token: signed.then(|| AUTH_TOKEN.to_string()),
-        entry: Entry::Webhook { path: WEBHOOK_PATH.to_string() },
+        secrets: Secrets {
+            twilio: signed.then(|| AUTH_TOKEN.to_string()),
+            telnyx: signed.then_some(TELNYX_SEED),
+            web: None,
+        },
+        entry: Entry::Standard,
     })
 }

@@ -13,6 +13,7 @@ use serde_json::json;
 
 use super::script::{Fault, Invocation, Moment, Script, Speech, Step};
 use crate::bookings;
+use crate::carrier::mix::Mix;
 use crate::clock::{MILLIS, Nanos};
 use crate::schedule::MediaPlan;
 use crate::signal::Pauses;
@@ -40,6 +41,9 @@ pub struct Scenario {
     /// The caller.
     #[serde(default)]
     pub caller: Caller,
+    /// Who brings the calls, as on the command line: `"twilio=70,telnyx=20,vonage=10"`.
+    #[serde(default)]
+    pub carriers: Mix,
     /// The share of calls in which the model books an appointment once.
     #[serde(default)]
     pub book: f64,
@@ -223,6 +227,7 @@ impl Default for Scenario {
             session: Script::listen(),
             connections: Vec::new(),
             caller: Caller::default(),
+            carriers: Mix::default(),
             book: 0.0,
             relay_config: String::new(),
             relay: std::collections::BTreeMap::new(),
@@ -251,6 +256,7 @@ mod tests {
         let scenario = Scenario::read(
             r##"
             book = 0.2
+            carriers = "twilio=2,telnyx/pcma=1"
             [caller]
             talk_ms = 3000
             quiet_ms = 1000
@@ -312,6 +318,7 @@ mod tests {
         for text in [
             "shares = 1.0",
             "book = 1.5",
+            "carriers = \"nobody=1\"",
             "[session]\nsteps = [\"dance\"]",
             "[session]\nsteps = [{ speak = { ms = 10, speed = 0.0 } }]",
             "[session]\nsetup_after_ms = \"later\"",
