@@ -5,8 +5,9 @@
 //! Bounds:   the rates of [`Format::ALL`].
 //! Not here: conversion between forms (`signal`), which carrier speaks which (`carrier`).
 //!
-//! Linear PCM is little-endian everywhere. Bandwidth says so, Exotel and Vonage are used like that;
-//! for SignalWire, Telnyx and Plivo it is an assumption.
+//! Linear PCM is little-endian with everybody but Telnyx: Exotel and Vonage are used like that, for
+//! SignalWire, Plivo and jambonz it is an assumption. Two public clients of Telnyx read and write
+//! its L16 in network order, as RTP has it.
 
 use std::fmt;
 use std::str::FromStr;
@@ -21,6 +22,8 @@ pub enum Coding {
     Alaw,
     /// 16 bits, little-endian.
     Linear,
+    /// 16 bits, big-endian.
+    Network,
 }
 
 /// A coding at a rate, one channel.
@@ -52,12 +55,25 @@ impl Format {
     pub const L16_24K: Format = Format::linear(24_000);
 
     /// Every format that a caller speaks.
-    pub const ALL: [Format; 5] =
-        [Format::PCMU, Format::PCMA, Format::L16_8K, Format::L16_16K, Format::L16_24K];
+    pub const ALL: [Format; 8] = [
+        Format::PCMU,
+        Format::PCMA,
+        Format::L16_8K,
+        Format::L16_16K,
+        Format::L16_24K,
+        Format::network(8_000),
+        Format::network(16_000),
+        Format::network(24_000),
+    ];
 
     /// Linear PCM at `rate`.
     pub const fn linear(rate: u32) -> Format {
         Format { coding: Coding::Linear, rate }
+    }
+
+    /// Linear PCM in network order at `rate`.
+    pub const fn network(rate: u32) -> Format {
+        Format { coding: Coding::Network, rate }
     }
 
     /// The format if it is one of [`Format::ALL`].
@@ -69,7 +85,7 @@ impl Format {
     pub const fn sample_bytes(self) -> usize {
         match self.coding {
             Coding::Mulaw | Coding::Alaw => 1,
-            Coding::Linear => 2,
+            Coding::Linear | Coding::Network => 2,
         }
     }
 
@@ -93,7 +109,7 @@ impl Format {
         match self.coding {
             Coding::Mulaw => 0xFF,
             Coding::Alaw => 0xD5,
-            Coding::Linear => 0,
+            Coding::Linear | Coding::Network => 0,
         }
     }
 
@@ -106,6 +122,10 @@ impl Format {
             Coding::Linear => {
                 let (samples, _) = bytes.as_chunks::<2>();
                 samples.iter().map(|sample| i16::from_le_bytes(*sample)).collect()
+            }
+            Coding::Network => {
+                let (samples, _) = bytes.as_chunks::<2>();
+                samples.iter().map(|sample| i16::from_be_bytes(*sample)).collect()
             }
         }
     }
@@ -122,6 +142,7 @@ impl Format {
                 }))
             }
             Coding::Linear => bytes.extend(units.iter().flat_map(|unit| unit.to_le_bytes())),
+            Coding::Network => bytes.extend(units.iter().flat_map(|unit| unit.to_be_bytes())),
         }
     }
 }
@@ -132,6 +153,7 @@ impl fmt::Display for Format {
             Coding::Mulaw => f.write_str("pcmu"),
             Coding::Alaw => f.write_str("pcma"),
             Coding::Linear => write!(f, "l16/{}", self.rate),
+            Coding::Network => write!(f, "l16be/{}", self.rate),
         }
     }
 }
@@ -161,6 +183,7 @@ mod tests {
             (Format::L16_8K, "l16/8000", 320, 16),
             (Format::L16_16K, "l16/16000", 640, 32),
             (Format::L16_24K, "l16/24000", 960, 48),
+            (Format::network(16_000), "l16be/16000", 640, 32),
         ] {
             assert_eq!(name.parse(), Ok(format));
             assert_eq!((format.frame_bytes(), format.bytes_of_ms(1)), (frame, ms));
@@ -174,6 +197,7 @@ mod tests {
     fn a_payload_survives_its_units() {
         let linear = [0x34, 0x12, 0xFF, 0xFF, 0x07];
         assert_eq!(Format::L16_16K.units(&linear), [0x1234, -1]);
+        assert_eq!(Format::network(16_000).units(&linear), [0x3412, -1]);
         for format in Format::ALL {
             let bytes: Vec<u8> = (0..=255).collect();
             let mut again = Vec::new();

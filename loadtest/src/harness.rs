@@ -14,10 +14,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::carrier::Carrier;
 use crate::carrier::fleet::Fleet;
 use crate::carrier::ids::Ids;
 use crate::carrier::mix::Line;
 use crate::carrier::record::{CallRecord, CallSpec, Hangup};
+use crate::carrier::signature;
 use crate::carrier::target::{Entry, Secrets, Target};
 use crate::clock::{Clock, MILLIS};
 use crate::gemini::script::Script;
@@ -36,6 +38,9 @@ pub const PUBLIC_URL: &str = "https://relay.test";
 /// The token that Twilio's webhooks are signed with.
 pub const AUTH_TOKEN: &str = "load-test-auth-token";
 
+/// What the addresses of the other carriers' webhooks say as `key`.
+pub const WEBHOOK_KEY: &str = "load-test-webhook-key";
+
 /// The seed of the key that Telnyx's webhooks are signed with.
 pub const TELNYX_SEED: [u8; 32] = *b"the load test signs with this ke";
 
@@ -51,6 +56,8 @@ pub struct HarnessConfig {
     pub environment: Vec<(String, OsString)>,
     /// Webhooks and handshakes are signed, and the relay is told to require it.
     pub signed: bool,
+    /// The carriers besides Twilio that the relay is to serve. Each proves itself, where `signed`.
+    pub carriers: Vec<Carrier>,
     /// What the relay prints goes on to standard error.
     pub echo: bool,
 }
@@ -64,6 +71,7 @@ impl HarnessConfig {
             file: String::new(),
             environment: Vec::new(),
             signed: true,
+            carriers: Vec::new(),
             echo: false,
         }
     }
@@ -141,6 +149,7 @@ impl Harness {
         }
         if config.signed {
             environment.push(("TWILIO_AUTH_TOKEN".into(), AUTH_TOKEN.into()));
+            environment.extend(config.carriers.iter().filter_map(|&carrier| proof_of(carrier)));
         }
         let store = directory.path().join("store.db");
         if !config.file.is_empty() {
@@ -201,6 +210,19 @@ impl Harness {
     }
 }
 
+/// What a carrier besides Twilio proves itself by, as a setting of the relay.
+fn proof_of(carrier: Carrier) -> Option<(String, OsString)> {
+    let section = carrier.name().to_uppercase();
+    match carrier {
+        Carrier::Twilio | Carrier::Web => None,
+        Carrier::Telnyx => {
+            let key = signature::telnyx_public_key(&TELNYX_SEED);
+            Some((format!("VOCARIS_{section}_PUBLIC_KEY"), key.into()))
+        }
+        _ => Some((format!("VOCARIS_{section}_SECRET"), WEBHOOK_KEY.into())),
+    }
+}
+
 /// A relay at `address` that goes by its public name.
 fn target(address: SocketAddr, signed: bool) -> Arc<Target> {
     Arc::new(Target {
@@ -211,6 +233,7 @@ fn target(address: SocketAddr, signed: bool) -> Arc<Target> {
         secrets: Secrets {
             twilio: signed.then(|| AUTH_TOKEN.to_string()),
             telnyx: signed.then_some(TELNYX_SEED),
+            key: signed.then(|| WEBHOOK_KEY.to_string()),
             web: None,
         },
         entry: Entry::Standard,

@@ -414,6 +414,7 @@ fn target(arguments: &Call) -> Result<Target, String> {
         secrets: Secrets {
             twilio: arguments.auth_token.clone(),
             telnyx: None,
+            key: None,
             web: arguments.web_token.clone(),
         },
         entry: if is_stream { Entry::Stream { path, parameters } } else { Entry::Webhook { path } },

@@ -5,7 +5,7 @@
 //! Bounds:   the plan of the calls and [`SETTLE_WAIT`]; a relay that dies ends the run at once.
 //! Not here: the command line (`main`), judging (`judge`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,6 +15,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::bookings;
+use crate::carrier::Carrier;
 use crate::carrier::fleet::{Fleet, Progress};
 use crate::carrier::mix::{Line, Mix};
 use crate::carrier::record::{CallRecord, CallSpec};
@@ -107,6 +108,8 @@ pub fn run(settings: &RunSettings) -> Result<Report, HarnessError> {
     };
     let of_scenario =
         settings.scenario.relay.iter().map(|(name, value)| (name.clone(), value.into()));
+    let lines = settings.mix.as_ref().unwrap_or(&settings.scenario.carriers).lines(settings.calls);
+    let carriers: BTreeSet<Carrier> = lines.iter().map(|line| line.carrier).collect();
     let mut harness = Harness::start(HarnessConfig {
         program: settings.program.clone(),
         stand_in,
@@ -118,12 +121,12 @@ pub fn run(settings: &RunSettings) -> Result<Report, HarnessError> {
             .chain(settings.environment.iter().cloned())
             .collect(),
         signed: true,
+        carriers: carriers.into_iter().collect(),
         echo: settings.echo,
     })?;
     let rss_idle_kib = process::memory_kib(harness.relay.pid()).map_or(0, |(now, _)| now);
     let cpu_before = [harness.relay.pid(), std::process::id()].map(process::cpu_us);
     let media = settings.scenario.media(settings.seconds * 1000);
-    let lines = settings.mix.as_ref().unwrap_or(&settings.scenario.carriers).lines(settings.calls);
     let calls = specs(settings, &harness, &lines, &media);
     let plans: Vec<_> = calls.iter().map(|call| Arc::clone(&call.media)).collect();
     let fleet = Fleet::start(harness.clock, calls, settings.threads)?;

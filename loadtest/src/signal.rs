@@ -95,13 +95,11 @@ impl CallerVoice {
                 kernels.alaw_encode(&pcm, &mut code);
                 payload.extend_from_slice(&code);
             }
-            Coding::Linear => {
+            Coding::Linear | Coding::Network => {
                 let per_tick = u64::from(format.rate) / 8_000;
                 let samples = position * per_tick..(position + ticks as u64) * per_tick;
-                for sample in samples {
-                    let pcm = self.linear(format.rate, sample);
-                    payload.extend_from_slice(&pcm.to_le_bytes());
-                }
+                let pcm: Vec<i16> = samples.map(|at| self.linear(format.rate, at)).collect();
+                format.write(&pcm, payload);
             }
         }
     }
@@ -197,7 +195,7 @@ pub fn uplink(format: Format, payload: &[u8], rate: u32) -> Vec<i16> {
     assert!(matches!(rate, 8_000 | 16_000), "the model hears 8 or 16 kHz");
     let kernels = kernels();
     let pcm = match format.coding {
-        Coding::Linear => format.units(payload),
+        Coding::Linear | Coding::Network => format.units(payload),
         Coding::Mulaw | Coding::Alaw => {
             let mut pcm = vec![0; payload.len()];
             match format.coding {
@@ -216,7 +214,7 @@ pub fn downlink(pcm_24k: &[i16], format: Format) -> Vec<i16> {
     let pcm = convert(&kernels, 24_000, format.rate, pcm_24k);
     let mut code = vec![0; pcm.len()];
     match format.coding {
-        Coding::Linear => return pcm,
+        Coding::Linear | Coding::Network => return pcm,
         Coding::Mulaw => kernels.mulaw_encode(&pcm, &mut code),
         Coding::Alaw => kernels.alaw_encode(&pcm, &mut code),
     }

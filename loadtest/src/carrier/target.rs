@@ -42,6 +42,8 @@ pub struct Secrets {
     pub twilio: Option<String>,
     /// The seed of Telnyx's Ed25519 key.
     pub telnyx: Option<[u8; 32]>,
+    /// What the address of every other carrier's webhook says as `key`.
+    pub key: Option<String>,
     /// What a browser shows in `hello`.
     pub web: Option<String>,
 }
@@ -69,7 +71,12 @@ impl Target {
     pub fn webhook(&self, carrier: Carrier) -> Option<String> {
         match &self.entry {
             Entry::Standard if carrier == Carrier::Web => None,
-            Entry::Standard => Some(format!("/{carrier}/incoming")),
+            Entry::Standard => Some(match (carrier, &self.secrets.key) {
+                (Carrier::Twilio | Carrier::Telnyx, _) | (_, None) => {
+                    format!("/{carrier}/incoming")
+                }
+                (_, Some(key)) => format!("/{carrier}/incoming?key={key}"),
+            }),
             Entry::Webhook { path } => Some(path.clone()),
             Entry::Stream { .. } => None,
         }

@@ -196,7 +196,11 @@ mod tests {
             address: ([127, 0, 0, 1], 1).into(),
             tls: None,
             public_url: Some("https://relay.test".into()),
-            secrets: Secrets { twilio: Some("t".into()), telnyx: Some([7; 32]), web: None },
+            secrets: Secrets {
+                twilio: Some("t".into()),
+                telnyx: Some([7; 32]),
+                ..Secrets::default()
+            },
             entry: Entry::Standard,
         };
         let spec = CallSpec {

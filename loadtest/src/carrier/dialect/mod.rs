@@ -320,7 +320,7 @@ fn mime(format: Format, linear: &'static str) -> &'static str {
     match format.coding {
         Coding::Mulaw => "audio/x-mulaw",
         Coding::Alaw => "audio/x-alaw",
-        Coding::Linear => linear,
+        Coding::Linear | Coding::Network => linear,
     }
 }
 

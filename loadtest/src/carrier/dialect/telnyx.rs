@@ -25,7 +25,7 @@ fn encoding(format: Format) -> &'static str {
     match format.coding {
         Coding::Mulaw => "PCMU",
         Coding::Alaw => "PCMA",
-        Coding::Linear => "L16",
+        Coding::Linear | Coding::Network => "L16",
     }
 }
 

@@ -168,7 +168,8 @@ fn signalwire_codec(name: &str) -> Result<Format, MarkupError> {
 }
 
 /// `codec` is what Telnyx sends, and the call's own where it is absent or `default`;
-/// `bidirectional…` is what it takes: files of MP3 unless the mode says `rtp`.
+/// `bidirectional…` is what it takes: files of MP3 unless the mode says `rtp`. L16 is asked for by
+/// public clients with one rate for both ways; the page does not list it.
 fn telnyx_codecs(element: &BytesStart<'_>, stream: &mut StreamNoun) -> Result<(), MarkupError> {
     if attribute(element, "bidirectionalMode")?.as_deref() != Some("rtp") {
         return Err(MarkupError::OneWay);
@@ -182,7 +183,7 @@ fn telnyx_codecs(element: &BytesStart<'_>, stream: &mut StreamNoun) -> Result<()
     let named = |name: &str, rate| match name {
         "PCMU" => Ok(Format { coding: Coding::Mulaw, rate }),
         "PCMA" => Ok(Format { coding: Coding::Alaw, rate }),
-        "L16" => Ok(Format::linear(rate)),
+        "L16" => Ok(Format::network(rate)),
         _ => Err(MarkupError::Format),
     };
     let down = attribute(element, "bidirectionalCodec")?;
@@ -190,6 +191,7 @@ fn telnyx_codecs(element: &BytesStart<'_>, stream: &mut StreamNoun) -> Result<()
     stream.down = Some(down.spoken().ok_or(MarkupError::Format)?);
     stream.up = match attribute(element, "codec")?.as_deref() {
         None | Some("default") => None,
+        Some("L16") => Some(Format::network(rate)),
         Some(name) => Some(named(name, 8_000)?),
     };
     Ok(())
@@ -332,7 +334,12 @@ mod tests {
             (
                 "codec=\"PCMA\" bidirectionalCodec=\"L16\" bidirectionalSamplingRate=\"16000\"",
                 Some(Format::PCMA),
-                Format::L16_16K,
+                Format::network(16_000),
+            ),
+            (
+                "codec=\"L16\" bidirectionalCodec=\"L16\" bidirectionalSamplingRate=\"16000\"",
+                Some(Format::network(16_000)),
+                Format::network(16_000),
             ),
         ] {
             let stream = with(&format!("bidirectionalMode=\"rtp\" {attributes}"));
