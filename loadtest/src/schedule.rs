@@ -90,6 +90,9 @@ pub struct MediaPlan {
     pub pauses: Pauses,
     /// Keys pressed: when on the media clock, in milliseconds, and which.
     pub keys: Vec<(u64, char)>,
+    /// Of every so many frames the last leaves behind the one after it, where the carrier does not
+    /// promise their order; 0: none does.
+    pub disorder: u64,
 }
 
 impl MediaPlan {
@@ -103,6 +106,7 @@ impl MediaPlan {
             first_timestamp_ms: 62,
             pauses: Pauses::default(),
             keys: Vec::new(),
+            disorder: 0,
         }
     }
 

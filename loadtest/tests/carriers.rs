@@ -1,9 +1,12 @@
 //! Calls of every carrier through the relay: its webhook, its markup, its stream, its audio; each
 //! judged strictly in the carrier's own dialect, and sample for sample.
 
+use std::sync::Arc;
+
 use loadtest::carrier::Carrier;
 use loadtest::carrier::mix::Line;
-use loadtest::carrier::record::{CallRecord, CallSpec, Outcome};
+use loadtest::carrier::record::{CallRecord, CallSpec, Failure, Outcome};
+use loadtest::carrier::target::{Entry, Secrets, Target};
 use loadtest::clock::MILLIS;
 use loadtest::format::Format;
 use loadtest::gemini::script::{Script, Speech, Step};
@@ -74,7 +77,7 @@ fn judged(harness: Harness, call: CallSpec) -> (Report, CallRecord) {
 }
 
 /// Rows that run at once: each has a relay and a stand-in of its own.
-const AT_ONCE: usize = 6;
+const AT_ONCE: usize = 3;
 
 /// Runs `check` on every row and reports all that fail.
 fn on_every_row(check: fn(&Row)) {
@@ -131,4 +134,37 @@ fn an_interruption_throws_away_what_every_carrier_holds() {
         assert_eq!(record.heard.clears.len(), 1, "{carrier}: {report}");
         assert_eq!(report.barge_in.count, 1, "{carrier}: {report}");
     });
+}
+
+#[test]
+fn frames_that_overtake_each_other_are_put_in_order() {
+    let row = row(Carrier::Telnyx, Some("pcma"), Format::PCMA);
+    let harness = start(&row, Script::converse(1, Speech::real_time(400), 0));
+    let media = MediaPlan { disorder: 3, ..MediaPlan::steady(2000) };
+    let call = harness.spec_on(row.line, 0, media);
+    let (report, record) = judged(harness, call);
+    let overtaken = record.sent.windows(2).filter(|pair| pair[0].clock_to > pair[1].clock_to);
+    assert_eq!(overtaken.count(), 33);
+    assert!(report.is_good(), "{report}");
+}
+
+#[test]
+fn a_webhook_that_proves_nothing_gets_no_stream() {
+    for carrier in Carrier::ALL {
+        if carrier == Carrier::Web {
+            continue;
+        }
+        let harness = start(&row(carrier, None, Format::PCMU), Script::listen());
+        let mut call = harness.spec_on(Line::of(carrier), 0, MediaPlan::steady(200));
+        call.target = Arc::new(Target {
+            authority: harness.target.authority.clone(),
+            address: harness.target.address,
+            tls: None,
+            public_url: harness.target.public_url.clone(),
+            secrets: Secrets::default(),
+            entry: Entry::Standard,
+        });
+        let record = harness.call(call).unwrap();
+        assert_eq!(record.outcome, Outcome::Failed(Failure::WebhookStatus(403)), "{carrier}");
+    }
 }

@@ -38,6 +38,10 @@ pub struct Phone {
     passes_keys: bool,
     /// The next frame of the plan.
     next_frame: usize,
+    /// Of every so many frames the last is overtaken; 0: none is.
+    disorder: u64,
+    /// The frame that the next one overtakes.
+    overtaken: Option<Outgoing>,
     state: State,
     playout: Playout,
     out: VecDeque<Outgoing>,
@@ -113,6 +117,7 @@ impl Phone {
     pub fn new(index: usize, dialect: Dialect, voice: CallerVoice, plan: &MediaPlan) -> Phone {
         let keys = plan.keys.iter().map(|&(at_ms, digit)| (at_ms * MILLIS, digit)).collect();
         let frames: Vec<_> = plan.frames().collect();
+        let keeps_order = dialect.keeps_order();
         Phone {
             playout: Playout::new(dialect.formats().down.rate),
             dialect,
@@ -123,6 +128,8 @@ impl Phone {
             phase: Arrivals::phase(index),
             passes_keys: true,
             next_frame: 0,
+            disorder: if keeps_order { 0 } else { plan.disorder },
+            overtaken: None,
             state: State::Closed,
             out: VecDeque::new(),
             heard: Heard::default(),
@@ -289,8 +296,15 @@ impl Phone {
         self.voice.speak_as(up, frame.spoken_from, frame.ticks, &mut audio);
         let chunk = self.next_frame as u64 + 1;
         let wire = self.dialect.media(chunk, frame.timestamp_ms, audio);
-        self.out.push_back(Outgoing { wire, frame: Some(self.next_frame) });
+        let out = Outgoing { wire, frame: Some(self.next_frame) };
         self.next_frame += 1;
+        let is_last = self.next_frame == self.plan.len();
+        if self.disorder > 0 && chunk.is_multiple_of(self.disorder) && !is_last {
+            self.overtaken = Some(out);
+            return;
+        }
+        self.out.push_back(out);
+        self.out.extend(self.overtaken.take());
     }
 
     fn hear(&mut self, now: Nanos, audio: &[u8]) {
@@ -504,6 +518,25 @@ mod tests {
         phone.handle_timeout(60 * MILLIS);
         assert_eq!(said(&mut phone), [640]);
         assert!(phone.is_spoken_out());
+    }
+
+    #[test]
+    fn frames_overtake_each_other_only_where_no_order_is_promised() {
+        for (carrier, order) in
+            [(Carrier::Telnyx, [1, 3, 2, 5, 4]), (Carrier::Exotel, [1, 2, 3, 4, 5])]
+        {
+            let plan = MediaPlan { disorder: 2, ..MediaPlan::steady(100) };
+            let dialect = Dialect::new(carrier, Ids::of(carrier, 1, 0), "+1", "+2");
+            let mut phone = Phone::new(0, dialect, CallerVoice::new(1, 0), &plan);
+            phone.open(0, Formats::both(Format::PCMU), &[], true, None);
+            phone.handle_timeout(100 * MILLIS);
+            let chunks: Vec<u64> = said(&mut phone)[2..]
+                .iter()
+                .map(|said| said["media"]["chunk"].as_str().unwrap().parse().unwrap())
+                .collect();
+            assert_eq!(chunks, order, "{carrier}");
+            assert!(phone.is_spoken_out());
+        }
     }
 
     #[test]

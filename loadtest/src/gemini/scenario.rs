@@ -70,6 +70,9 @@ pub struct Caller {
     pub from_ms: u64,
     /// Keys pressed: when, in milliseconds, and which.
     pub keys: Vec<(u64, char)>,
+    /// Of every so many frames the last leaves behind the one after it, by carriers that promise
+    /// no order; 0: none does.
+    pub disorder: u64,
 }
 
 /// The most that is borne of swaps and recoveries; what is not set is not judged.
@@ -178,7 +181,8 @@ impl Scenario {
     /// What a caller says who speaks for `ms` milliseconds.
     pub fn media(&self, ms: u64) -> MediaPlan {
         let mut plan = MediaPlan::steady(ms);
-        let Caller { talk_ms, quiet_ms, from_ms, ref keys } = self.caller;
+        let Caller { talk_ms, quiet_ms, from_ms, ref keys, disorder } = self.caller;
+        plan.disorder = disorder;
         plan.pauses = Pauses { talk_ms, quiet_ms, from_ms };
         plan.keys.clone_from(keys);
         plan
@@ -260,6 +264,7 @@ mod tests {
             [caller]
             talk_ms = 3000
             quiet_ms = 1000
+            disorder = 7
             keys = [[500, "1"], [700, "#"]]
             [demands]
             max_gap_ms = 150.0

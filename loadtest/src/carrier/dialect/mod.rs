@@ -181,6 +181,11 @@ impl Dialect {
         self.carrier == Carrier::Web
     }
 
+    /// True if pieces of audio arrive in their order; Telnyx does not promise it.
+    pub fn keeps_order(&self) -> bool {
+        self.carrier != Carrier::Telnyx
+    }
+
     /// A piece of caller audio. `chunk`: its number, from 1. `timestamp_ms`: when it was spoken,
     /// since the stream began.
     pub fn media(&mut self, chunk: u64, timestamp_ms: u64, audio: Vec<u8>) -> Wire {
