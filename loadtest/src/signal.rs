@@ -97,49 +97,65 @@ impl CallerVoice {
             }
             Coding::Linear | Coding::Network => {
                 let per_tick = u64::from(format.rate) / 8_000;
-                let samples = position * per_tick..(position + ticks as u64) * per_tick;
-                let pcm: Vec<i16> = samples.map(|at| self.linear(format.rate, at)).collect();
+                let mut pcm = vec![0; ticks * per_tick as usize];
+                self.linear(format.rate, position * per_tick, &mut pcm);
                 format.write(&pcm, payload);
             }
         }
     }
 
-    /// Sample `sample` of linear speech at `rate`: as loud as the mu-law, up to 8,000 of 32,767.
-    fn linear(&self, rate: u32, sample: u64) -> i16 {
-        let ms = sample * 1000 / u64::from(rate);
-        // One random word serves four samples.
-        let word = bits(self.seed ^ u64::from(rate), sample / 4);
-        let noise = i32::from((word >> (sample % 4 * 16)) as u16 as i16);
-        let loud = match self.pauses.cover(ms) {
-            false => 1 + loudness(ms) as i32,
-            true => return (noise / 300) as i16,
-        };
-        (noise * loud / 32) as i16
-    }
-
-    /// Mu-law at 8 kHz, from `position` on.
-    pub fn speak(&self, position: u64, code: &mut [u8]) {
-        // One random word and one loudness serve the eight samples of a millisecond.
-        let (mut at, mut rest) = (position, code);
+    /// Linear speech at `rate` from sample `position` on: as loud as the mu-law, up to 8,000 of
+    /// 32,767.
+    fn linear(&self, rate: u32, position: u64, pcm: &mut [i16]) {
+        // One random word serves four samples, which lie in one millisecond.
+        let (mut at, mut rest) = (position, pcm);
         while !rest.is_empty() {
-            let (ms, within) = (at / 8, (at % 8) as usize);
-            let (block, behind) = rest.split_at_mut(rest.len().min(8 - within));
-            let (noise, loud) = (bits(self.seed, ms), loudness(ms));
-            let quiet = self.pauses.cover(ms);
-            for (k, code) in (within..).zip(block.iter_mut()) {
-                let noise = noise >> (k * 8);
-                // Magnitude codes from 0x10 to 0x5F: between about 130 and 8,000 of 32,124. In a
-                // pause up to 0x0F: 120.
-                let magnitude = match quiet {
-                    false => 0x10 + (loud * 8 + (noise & 0x1F)).min(0x4F) as u8,
-                    true => (noise & 0x0F) as u8,
-                };
-                let sign = (noise & 0x80) as u8;
-                *code = !(sign | magnitude);
+            let within = at % 4;
+            let (block, behind) = rest.split_at_mut(rest.len().min(4 - within as usize));
+            let ms = at * 1000 / u64::from(rate);
+            let word = bits(self.seed ^ u64::from(rate), at / 4);
+            let (times, over) = match self.pauses.cover(ms) {
+                false => (1 + loudness(ms) as i32, 32),
+                true => (1, 300),
+            };
+            for (k, sample) in (within..).zip(block.iter_mut()) {
+                let noise = i32::from((word >> (k * 16)) as u16 as i16);
+                *sample = (noise * times / over) as i16;
             }
             at += block.len() as u64;
             rest = behind;
         }
+    }
+
+    /// Mu-law at 8 kHz, from `position` on.
+    pub fn speak(&self, position: u64, code: &mut [u8]) {
+        let (mut at, mut rest) = (position, code);
+        while !rest.is_empty() {
+            let within = (at % 8) as usize;
+            let (block, behind) = rest.split_at_mut(rest.len().min(8 - within));
+            block.copy_from_slice(&self.millisecond(at / 8)[within..within + block.len()]);
+            at += block.len() as u64;
+            rest = behind;
+        }
+    }
+
+    /// The eight samples of a millisecond: one random word and one loudness serve them all, a byte
+    /// of the word each. No sum leaves its byte.
+    fn millisecond(&self, ms: u64) -> [u8; 8] {
+        const EACH: u64 = 0x0101_0101_0101_0101;
+        let noise = bits(self.seed, ms);
+        // Magnitude codes from 0x10 to 0x5F: between about 130 and 8,000 of 32,124. In a pause up
+        // to 0x0F: 120.
+        let magnitude = match self.pauses.cover(ms) {
+            true => noise & (0x0F * EACH),
+            false => {
+                let sum = (noise & (0x1F * EACH)) + loudness(ms) * 8 * EACH;
+                // The top bit of each byte that has passed 0x4F, as a mask of that byte.
+                let over = (((sum + 0x30 * EACH) >> 7) & EACH) * 0xFF;
+                ((sum & !over) | (0x4F * EACH & over)) + 0x10 * EACH
+            }
+        };
+        (!((noise & (0x80 * EACH)) | magnitude)).to_le_bytes()
     }
 }
 
@@ -260,6 +276,23 @@ mod tests {
         assert_eq!(whole, pieces);
         assert!(whole[..600].iter().any(|&sample| sample != 0));
         assert!(whole[660..900].iter().all(|&sample| sample == 0));
+    }
+
+    #[test]
+    fn every_sample_is_a_byte_of_noise_as_loud_as_its_syllable() {
+        let pauses = Pauses { talk_ms: 300, quiet_ms: 100, from_ms: 0 };
+        let voice = CallerVoice::new(5, 6).pausing(pauses);
+        let mut spoken = [0; 8 * 1000];
+        voice.speak(0, &mut spoken);
+        for (at, &code) in spoken.iter().enumerate() {
+            let ms = at as u64 / 8;
+            let noise = (bits(voice.seed, ms) >> (at % 8 * 8)) as u8;
+            let magnitude = match pauses.cover(ms) {
+                true => noise & 0x0F,
+                false => 0x10 + (loudness(ms) as u8 * 8 + (noise & 0x1F)).min(0x4F),
+            };
+            assert_eq!(code, !(noise & 0x80 | magnitude), "sample {at}");
+        }
     }
 
     #[test]

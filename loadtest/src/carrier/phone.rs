@@ -14,7 +14,7 @@ use super::dialect::{Dialect, MarksAtClear, Order, Violation, Wire};
 use super::playout::{Playout, PlayoutCounts};
 use super::record::Formats;
 use crate::clock::{MILLIS, Nanos, SECONDS};
-use crate::schedule::{Arrivals, MediaPlan, PlannedFrame, on_grid};
+use crate::schedule::{Arrivals, MediaPlan, PlannedFrame, TICKS_PER_MS, on_grid};
 use crate::signal::CallerVoice;
 
 /// The most audio a phone remembers: an hour at 8 kHz.
@@ -22,6 +22,9 @@ pub const HEARD_SAMPLES_MAX: usize = 3600 * 8000;
 
 /// How long a phone that speaks only when it is told so waits for that.
 pub const READY_WAIT: Nanos = 10 * SECONDS;
+
+/// The longest call for which room is made at once, in milliseconds.
+const ROOM_MS_MAX: u64 = 60_000;
 
 /// The grid on which media clocks begin.
 const FRAME: Nanos = 20 * MILLIS;
@@ -149,7 +152,10 @@ impl Phone {
         for wire in self.dialect.open(formats, parameters, token) {
             self.say(wire);
         }
-        self.playout = Playout::new(formats.down.rate);
+        self.playout = Playout::with_room(formats.down.rate, self.dialect.queue_max());
+        // Room for a model that speaks all the time; what is not heard is never touched.
+        let talk_ms = self.plan.last().map_or(0, |frame| frame.clock_to() / TICKS_PER_MS);
+        self.heard.audio.reserve(formats.down.bytes_of_ms(talk_ms.min(ROOM_MS_MAX) as usize));
         self.passes_keys = passes_keys;
         if self.dialect.awaits_ready() {
             self.state = State::Greeted { until: now + READY_WAIT };
@@ -504,6 +510,17 @@ mod tests {
         assert_eq!(formats.down, Format::L16_16K);
         assert_eq!(heard.arrivals, [(0, 320), (0, 480)]);
         assert_eq!(heard.violations, [Violation::PieceSize]);
+    }
+
+    #[test]
+    fn vonage_keeps_3072_messages_and_not_one_more() {
+        let mut phone = open(Carrier::Vonage, Format::L16_8K, 0);
+        for _ in 0..3_072 {
+            phone.handle_binary(0, &[0; 320]);
+        }
+        assert!(phone.heard.violations.is_empty());
+        phone.handle_binary(0, &[0; 320]);
+        assert_eq!(phone.heard.violations, [Violation::QueueFull]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! In:       audio, marks and `clear` with the time they arrived. Time is the caller's.
 //! Out:      marks that have been reached; underruns, leftovers, audio beyond the cap.
-//! Bounds:   [`QUEUE_NANOS_MAX`] of audio, what comes beyond it is discarded and counted;
+//! Bounds:   [`QUEUE_NANOS_MAX`] of audio or the carrier's room, what comes beyond it is discarded and counted;
 //!           [`MARKS_MAX`] marks, further ones are returned at once.
 //! Not here: the audio itself; messages (`carrier::dialect`).
 //!
@@ -13,8 +13,8 @@ use std::collections::VecDeque;
 
 use crate::clock::{MILLIS, Nanos, SECONDS};
 
-/// Ten minutes of audio may wait; Twilio discards the rest with warning 31931, and the others are
-/// taken to have as much room. (Vonage keeps 3,072 messages, about a minute.)
+/// Ten minutes of audio may wait; Twilio discards the rest with warning 31931. Carriers of whom
+/// nothing is known are taken to have as much room.
 pub const QUEUE_NANOS_MAX: Nanos = 600 * SECONDS;
 
 /// Marks that may wait to be reached.
@@ -29,6 +29,8 @@ pub const UNDERRUN_NANOS_MAX: Nanos = 500 * MILLIS;
 pub struct Playout {
     /// Samples in a second.
     rate: u64,
+    /// How much may wait.
+    queue_max: Nanos,
     /// When the queue will have been played out; in the past while it is empty.
     dry_at: Nanos,
     /// Marks with the time they are reached, in order.
@@ -53,7 +55,7 @@ pub struct PlayoutCounts {
     pub samples: u64,
     /// Samples discarded by `clear`.
     pub cleared_samples: u64,
-    /// Samples discarded because ten minutes were waiting.
+    /// Samples discarded because there was no more room.
     pub beyond_cap_samples: u64,
     /// Times the queue ran dry within speech.
     pub underruns: u64,
@@ -64,10 +66,16 @@ pub struct PlayoutCounts {
 }
 
 impl Playout {
-    /// A clock that plays `rate` samples in a second.
+    /// A clock that plays `rate` samples in a second, with room for ten minutes.
     pub fn new(rate: u32) -> Playout {
+        Playout::with_room(rate, QUEUE_NANOS_MAX)
+    }
+
+    /// The same with room for `queue_max`.
+    pub fn with_room(rate: u32, queue_max: Nanos) -> Playout {
         Playout {
             rate: u64::from(rate.max(1)),
+            queue_max,
             dry_at: 0,
             marks: VecDeque::new(),
             played_any: false,
@@ -78,7 +86,7 @@ impl Playout {
     /// Takes so many samples; returns how many were accepted.
     pub fn push(&mut self, now: Nanos, samples: usize) -> usize {
         let waiting = self.dry_at.saturating_sub(now);
-        let room = (QUEUE_NANOS_MAX.saturating_sub(waiting) * self.rate / SECONDS) as usize;
+        let room = (self.queue_max.saturating_sub(waiting) * self.rate / SECONDS) as usize;
         let taken = samples.min(room);
         self.counts.beyond_cap_samples += (samples - taken) as u64;
         if taken == 0 {

@@ -15,8 +15,9 @@
 
 use super::Carrier;
 use super::ids::Ids;
-use super::playout::Reached;
+use super::playout::{QUEUE_NANOS_MAX, Reached};
 use super::record::Formats;
+use crate::clock::{MILLIS, Nanos};
 use crate::format::{Coding, Format};
 
 mod envelope;
@@ -77,7 +78,7 @@ pub enum Violation {
     WrongFormat,
     /// A piece of audio shorter or longer than the carrier takes, or not of its step.
     PieceSize,
-    /// More than ten minutes of audio queued.
+    /// More audio queued than the carrier keeps.
     QueueFull,
     /// The server read so slowly that caller audio had to be thrown away.
     SlowReader,
@@ -238,6 +239,14 @@ impl Dialect {
             }
             Carrier::Vonage => Some(Wire::Text(vonage::cleared())),
             _ => None,
+        }
+    }
+
+    /// How much audio the carrier keeps: Vonage 3,072 messages of 20 ms.
+    pub fn queue_max(&self) -> Nanos {
+        match self.carrier {
+            Carrier::Vonage => 3_072 * 20 * MILLIS,
+            _ => QUEUE_NANOS_MAX,
         }
     }
 

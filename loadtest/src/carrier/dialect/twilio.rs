@@ -95,11 +95,12 @@ pub(super) fn dtmf(dialect: &Dialect, digit: char) -> String {
 
 pub(super) fn mark(dialect: &Dialect, name: &str) -> String {
     let stream = &dialect.ids.stream;
-    let mut mark = json!({ "event": "mark", "streamSid": stream, "mark": { "name": name } });
-    if dialect.carrier == Carrier::Twilio {
-        mark["sequenceNumber"] = dialect.sequence.to_string().into();
-    }
-    mark.to_string()
+    let name = Value::from(name);
+    let sequence = match dialect.carrier {
+        Carrier::Twilio => format!(r#""sequenceNumber":"{}","#, dialect.sequence),
+        _ => String::new(),
+    };
+    format!(r#"{{"event":"mark",{sequence}"streamSid":"{stream}","mark":{{"name":{name}}}}}"#)
 }
 
 pub(super) fn stop(dialect: &Dialect) -> String {
