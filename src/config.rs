@@ -373,9 +373,24 @@ pub enum Busy {
     Say(String),
 }
 
+/// The form of log lines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people: time, level, target, `key=value`.
+    #[default]
+    Text,
+    /// For machines: one JSON object a line.
+    Json,
+}
+
 /// Log lines.
 #[derive(Clone, Debug)]
 pub struct Log {
+    /// The form of the lines.
+    pub format: LogFormat,
+    /// What a call is held to, or a line and a figure tell: the 99th percentile of the latency of
+    /// its frames up, of those down, and the time until its model is ready. Zero: nothing.
+    pub slo: [Duration; 3],
     /// Whether callers' numbers are shortened to their last two digits.
     pub redact_numbers: bool,
 }

@@ -13,13 +13,13 @@ use crossbeam_channel::{Receiver, Sender, TrySendError};
 use mio::Waker;
 
 use crate::call::{
-    CallId, Class, Door, Ending, Facts, LineFault, LineTerms, Opening, Refusal, Report, Revival,
-    Tape, ToolOrder, ToolReply,
+    CallId, Class, Door, Ending, Facts, Legacy, LineFault, LineTerms, Opening, Refusal, Report,
+    Revival, Tape, ToolOrder, ToolReply,
 };
 use crate::clock::Nanos;
-use crate::config::{Agent, Tool};
+use crate::config::{Agent, Secret, Tool};
 use crate::limits::MAILBOX_LETTERS;
-use crate::metrics::Figures;
+use crate::metrics::{Figures, Pulse, slo};
 use crate::net::Stream;
 
 /// Which call, on which worker: stays unlike any other when its slot is used again.
@@ -73,6 +73,22 @@ pub enum WorkerLetter {
     Replaced {
         /// Which call.
         call: CallKey,
+    },
+    /// The token with which the caller of this call comes back.
+    ReturnToken {
+        /// Which call.
+        call: CallKey,
+        /// The token.
+        token: Secret,
+    },
+    /// The call is let in, and goes on with a conversation that lost its phone.
+    GoOn {
+        /// Which call.
+        call: CallKey,
+        /// What is left of it.
+        legacy: Box<Legacy>,
+        /// What the model is told of the call.
+        facts: Arc<Facts>,
     },
     /// What came of a tool.
     ToolReply {
@@ -139,6 +155,8 @@ pub enum AcceptLetter {
         ending: Ending,
         /// The number its caller is put through to, with [`Ending::Transferred`].
         transfer: Option<String>,
+        /// What is left of the conversation, where nobody has ended it.
+        legacy: Option<Box<Legacy>>,
     },
     /// The answer to a figures request, for the connection that made it.
     Page {
@@ -146,6 +164,13 @@ pub enum AcceptLetter {
         ticket: u64,
         /// The text; `None` when the figures could not be had in time.
         text: Option<String>,
+    },
+    /// The answer to a request of the status page, for the connection that made it.
+    Status {
+        /// The request's number.
+        ticket: u64,
+        /// The figures as JSON; `None` when they could not be had in time.
+        json: Option<String>,
     },
     /// The answer to a calendar request, for the connection that made it.
     Calendar {
@@ -311,6 +336,20 @@ pub enum ControlLetter {
         /// The request's number.
         ticket: u64,
     },
+    /// The same for the status page: an [`AcceptLetter::Status`] answers.
+    Status {
+        /// The request's number.
+        ticket: u64,
+    },
+    /// A call missed what it is held to.
+    Missed {
+        /// Which call.
+        id: CallId,
+        /// Its class.
+        class: Class,
+        /// What was missed.
+        missed: slo::Missed,
+    },
     /// A worker's figures.
     Figures {
         /// The worker's number.
@@ -444,10 +483,13 @@ pub fn mailbox_without_bell<T>() -> (Postbox<T>, Mailbox<T>) {
 }
 
 /// Calls on each worker, let in or not: the accept thread counts up when it places one, the worker
-/// counts down when its slot is free again. It decides where a call goes.
+/// counts down when its slot is free again. It decides where a call goes. Also, whether each worker
+/// is still turning.
 #[derive(Debug)]
 pub struct Load {
     calls: Box<[AtomicUsize]>,
+    /// Whether each worker's loop still turns.
+    pulses: Box<[Pulse]>,
     /// Since draining began: calls that may still come, and callers who wait to be told why their
     /// call ended.
     expected: AtomicUsize,
@@ -459,6 +501,7 @@ impl Load {
     pub fn new(workers: usize) -> Load {
         Load {
             calls: (0..workers).map(|_| AtomicUsize::new(0)).collect(),
+            pulses: (0..workers).map(|_| Pulse::default()).collect(),
             expected: AtomicUsize::new(usize::MAX),
             owed: AtomicUsize::new(0),
         }
@@ -490,6 +533,22 @@ impl Load {
     /// How many callers wait to be told why their call ended.
     pub fn owed(&self) -> usize {
         self.owed.load(Ordering::Relaxed)
+    }
+
+    /// The pulse of one worker.
+    pub fn pulse(&self, worker: usize) -> &Pulse {
+        &self.pulses[worker]
+    }
+
+    /// The first worker that has been in one turn for too long, and for how long.
+    pub fn stuck(&self, now: Nanos) -> Option<(usize, Duration)> {
+        let pulses = self.pulses.iter().enumerate();
+        pulses.filter_map(|(worker, pulse)| Some((worker, pulse.stuck_for(now)?))).next()
+    }
+
+    /// How many workers there are.
+    pub fn workers(&self) -> usize {
+        self.calls.len()
     }
 
     /// Calls on one worker.

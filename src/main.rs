@@ -10,9 +10,9 @@ use dsp::kernels::{Isa, Kernels};
 use env_logger::{Env, Target};
 use jiff::Timestamp;
 use jiff::civil::Date;
-use vocaris::config::Config;
+use vocaris::config::{Config, LogFormat};
 use vocaris::control::appointments::{Appointments, Open, StoreError, operator};
-use vocaris::server::{self, log_lines::LogLines};
+use vocaris::server::{self, log_format, log_lines::LogLines};
 
 /// Joins phone calls and browsers to Google's Gemini Live API.
 #[derive(Parser)]
@@ -83,9 +83,11 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    log_to(&lines);
     let exit_code = match Config::load(serve.config.as_deref(), std::env::vars_os()) {
-        Ok(config) => server::run(config, &lines),
+        Ok(config) => {
+            log_to(&lines, config.log.format);
+            server::run(config, &lines)
+        }
         Err(errors) => {
             eprintln!("{errors}");
             ExitCode::FAILURE
@@ -137,12 +139,18 @@ fn show(what: Book, book: &mut Appointments) -> Result<Result<String, String>, S
     }
 }
 
-fn log_to(lines: &LogLines) {
+fn log_to(lines: &LogLines, format: LogFormat) {
     let is_terminal = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let style = if is_terminal { "always" } else { "never" };
-    let env = Env::default().default_filter_or("info").default_write_style_or(style);
+    let env = Env::default().default_filter_or("info");
     env_logger::Builder::from_env(env)
-        .format_timestamp_millis()
+        .format(move |out, record| {
+            let at = Timestamp::now();
+            let line = match format {
+                LogFormat::Text => log_format::text(at, record, is_terminal),
+                LogFormat::Json => log_format::json(at, record),
+            };
+            out.write_all(line.as_bytes())
+        })
         .target(Target::Pipe(Box::new(lines.clone())))
         .init();
 }

@@ -7,6 +7,7 @@
 //!           group of threads.
 //! Not here: what any thread does.
 
+pub mod log_format;
 pub mod log_lines;
 mod summary;
 mod threads;
@@ -40,7 +41,7 @@ use crate::mail::{
     AcceptLetter, CalendarLetter, ControlLetter, DialLetter, Load, Postbox, TapeLetter, ToolLetter,
     TranscriptLetter, WorkerLetter,
 };
-use crate::metrics::{Build, Figures, Shared};
+use crate::metrics::{Build, Figures, Shared, slo};
 use crate::record::{Recordings, Transcripts};
 use crate::worker::{self, Worker};
 use log_lines::LogLines;
@@ -161,12 +162,13 @@ impl Server {
                 calls => calls.min(wanted),
             },
         );
+        let calls_max = (config.limits.max_calls, config.limits.max_calls_per_worker);
         let config = Arc::new(config);
         let load = Arc::new(Load::new(count));
         let (rooms, posts) = build_rooms(&config, count, &load, &shared)?;
         let local_addr = rooms.accept.local_addr();
         let pins = pins(config.server.pin, count, cores);
-        let (threads, figures) = start_threads(rooms, &posts, &load, pins)?;
+        let (threads, figures) = start_threads(rooms, &posts, &load, pins, calls_max)?;
         let drain_timeout = config.server.drain_timeout;
         Ok(Running { local_addr, load, posts, figures, drain_timeout, threads, demo })
     }
@@ -208,6 +210,7 @@ fn build_rooms(
     let clock = Clock::start();
     let settings = call::Settings::from(&**config);
     let kernels = Kernels::detect(config.server.kernels);
+    let bounds = slo::Bounds { of: config.log.slo };
     let build = build(&kernels);
     log::info!(
         "vocaris {} ({}), {count} workers, {} kernels",
@@ -220,6 +223,7 @@ fn build_rooms(
         .collect::<io::Result<Vec<_>>>()
         .map_err(StartError::Thread)?
         .into_iter()
+        .map(|(worker, post)| (worker.with_bounds(bounds), post))
         .unzip();
     let (accept, accept_post) = Accept::bind(config.clone(), clock, load.clone(), shared.clone())
         .map_err(|BindError { key, address, error }| {
@@ -291,6 +295,7 @@ fn start_threads(
     posts: &Posts,
     load: &Arc<Load>,
     pins: Vec<Option<CoreId>>,
+    calls_max: (usize, usize),
 ) -> Result<(Threads, Receiver<Figures>), StartError> {
     let mut threads = Threads::new();
     let (totals, figures) = bounded(1);
@@ -305,8 +310,14 @@ fn start_threads(
         let accept = posts.accept.clone();
         start(&mut threads, "calendar", None, move || calendar.run(&accept))?;
     }
-    let neighbours =
-        control::Neighbours { workers: posts.workers.clone(), accept: posts.accept.clone() };
+    let neighbours = control::Neighbours {
+        workers: posts.workers.clone(),
+        accept: posts.accept.clone(),
+        dial: posts.dial.clone(),
+        tools: posts.tools.clone(),
+        load: load.clone(),
+        calls_max,
+    };
     start(&mut threads, "control", None, move || {
         let _ = totals.send(control.run(neighbours));
     })?;

@@ -25,7 +25,7 @@ pub(crate) const ALL: [(&str, Body); 11] = [
     ("http_request", http::request),
     ("http_answer", http::answer),
     ("ws", websocket::either_role),
-    ("json", json::both_readers),
+    ("json", json),
     ("twilio", messages::twilio),
     ("browser", messages::browser),
     ("gemini", messages::gemini),
@@ -34,6 +34,12 @@ pub(crate) const ALL: [(&str, Body); 11] = [
     ("token", webhook::token),
     ("config", webhook::config),
 ];
+
+fn json(bytes: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        json::agree(text);
+    }
+}
 
 /// Runs the target of this name.
 ///

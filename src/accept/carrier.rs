@@ -10,7 +10,6 @@
 //!           stream's `start` (`accept::admission`).
 
 use std::fmt;
-use std::fmt::Write as _;
 
 use super::answer::Answer;
 use super::desk::Desk;
@@ -19,7 +18,7 @@ use super::limiter::LeftOut;
 use super::origin::{DIALLED, Origin};
 use super::request::Request;
 use super::routes::JSON;
-use crate::call::Refusal;
+use crate::call::{Refusal, Told};
 use crate::clock::Nanos;
 use crate::config::{Busy, SignatureMode};
 use crate::wire::http::Method;
@@ -71,7 +70,7 @@ impl Desk {
             true => Some(LeftOut::default()),
             false => self.limiters.webhooks.may_speak(now),
         };
-        let shown = Shown(call_sid.unwrap_or("none"));
+        let shown = Told(call_sid.unwrap_or("none"));
         let number = form::value(&fields, "From");
         let refusal = match self.welcome(now) {
             // A place is kept for it already.
@@ -173,15 +172,35 @@ impl Desk {
         };
         let call_sid = form::value(&fields, "CallSid").unwrap_or_default();
         self.forget_ahead(call_sid);
-        let sequel = match request.query_has(DIALLED) {
+        let is_dialled = request.query_has(DIALLED);
+        let origin = self.origin(request);
+        if let (false, true, Some(origin)) =
+            (is_dialled, self.goes_on(now, call_sid, form::value(&fields, "CallStatus")), &origin)
+        {
+            log::info!(
+                target: "twilio",
+                "event=webhook call_sid={} answer=stream_again",
+                Told(call_sid)
+            );
+            return Answer::twiml(self.connect(now, &fields, Some(call_sid), origin));
+        }
+        let sequel = match is_dialled {
             true => after_dialling(form::value(&fields, "DialCallStatus")),
             false => self.endings.afterwards(now, call_sid),
         };
-        Answer::twiml(match (sequel, self.origin(request)) {
+        Answer::twiml(match (sequel, origin) {
             (Sequel::Dial(number), Some(origin)) => twiml::dial(&number, &origin.dialled()),
             (Sequel::Fallback, _) => twiml::say_and_hangup(&self.config.twilio.fallback, None),
             (Sequel::Hangup | Sequel::Dial(_), _) => twiml::hangup(),
         })
+    }
+
+    /// Whether the caller of a stream that has ended is led back to the conversation: nobody has
+    /// ended it, and the carrier does not say that the call is over. The place it had is free or
+    /// about to be.
+    fn goes_on(&mut self, now: Nanos, call_sid: &str, status: Option<&str>) -> bool {
+        let is_over = status.is_some_and(|status| status != "in-progress");
+        !is_over && !self.is_draining() && self.before_of_call_sid(now, call_sid).is_some()
     }
 
     /// The carrier's report of a stream: the only place where a handshake that failed on its way
@@ -191,7 +210,7 @@ impl Desk {
             Ok(fields) => fields,
             Err(answer) => return answer,
         };
-        let value = |name| Shown(form::value(&fields, name).unwrap_or_default());
+        let value = |name| Told(form::value(&fields, name).unwrap_or_default());
         let (call, event) = (value("CallSid"), value("StreamEvent"));
         if event.0 == "stream-error" {
             let error = value("StreamError");
@@ -199,7 +218,7 @@ impl Desk {
             if let Some(left_out) = self.limiters.stream_failures.may_speak(now) {
                 log::warn!(
                     target: "twilio",
-                    "event=stream_error call_sid={call} error=\"{error}\"{left_out}"
+                    "event=stream_error call_sid={call} error={error}{left_out}"
                 );
             }
         } else {
@@ -359,21 +378,6 @@ fn json_fields(body: &[u8]) -> Result<Fields, Answer> {
     Ok(fields.collect())
 }
 
-/// A stranger's text in a log line: short, on one line, nothing a terminal obeys.
-#[derive(Clone, Copy)]
-struct Shown<'a>(&'a str);
-
-impl fmt::Display for Shown<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const CHARS_MAX: usize = 80;
-        self.0
-            .chars()
-            .take(CHARS_MAX)
-            .flat_map(char::escape_debug)
-            .try_for_each(|c| f.write_char(c))
-    }
-}
-
 /// The addresses a signature was tried with, in a log line.
 struct Tried<'a> {
     urls: &'a [String],
@@ -404,12 +408,5 @@ mod tests {
         let tried = |with_query| Tried { urls: &urls, with_query }.to_string();
         assert_eq!(tried(false), "https://h/incoming?… https://h:443/x (2 in all)");
         assert_eq!(tried(true), "https://h/incoming?From=%2B1800 https://h:443/x (2 in all)");
-    }
-
-    #[test]
-    fn a_strangers_text_stays_on_its_line() {
-        let shown = Shown("CA1\r\n\u{1b}[31mERROR").to_string();
-        assert_eq!(shown, "CA1\\r\\n\\u{1b}[31mERROR");
-        assert_eq!(Shown(&"x".repeat(500)).to_string().len(), 80);
     }
 }

@@ -12,16 +12,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Neighbours;
-use super::admission::{self, TokenCheck, Use, UsedTokens, Verdict, mark_of, verdict};
+use super::admission::{
+    self, TOKENS_A_SECOND_MAX, TokenCheck, Use, UsedTokens, Verdict, mark_of, verdict,
+};
 use super::answer::Answer;
 use super::carrier::NO_CALL;
+use super::comeback::{Before, Heir, Legacies};
 use super::endings::Endings;
 use super::guests::{Guests, Kept, Pass};
 use super::limiter::Limiters;
 use super::page::Page;
 use super::secrets::Bearer;
+use super::status::StatusPage;
 use crate::call::{
-    CallId, Class, Door, Ending, Facts, LineFault, Opening, Refusal, telling_number,
+    CallId, Class, Door, Ending, Facts, Legacy, LineFault, Opening, Refusal, telling_number,
 };
 use crate::clock::{Nanos, unix_seconds};
 use crate::config::Config;
@@ -109,12 +113,17 @@ pub(super) struct Desk {
     pub(super) endings: Endings,
     pub(super) guests: Guests,
     pub(super) page: Page,
+    pub(super) status_page: StatusPage,
     pub(super) limiters: Limiters,
     /// The secrets the carrier may sign with.
     pub(super) auth_tokens: Vec<String>,
     pub(super) shared_keys: Vec<SharedKey>,
     /// Signs the per-call tokens; lives as long as the process.
     pub(super) token_key: TokenKey,
+    /// Signs the tokens with which browsers come back.
+    pub(super) return_key: TokenKey,
+    /// Conversations that lost their phone.
+    pub(super) legacies: Legacies,
     /// Signs the tokens of copies of a call's tracks: neither opens the other's door.
     fork_key: TokenKey,
     used_tokens: UsedTokens,
@@ -137,8 +146,8 @@ impl Desk {
         shared: Arc<Shared>,
         neighbours: Neighbours,
     ) -> Desk {
-        let (mut secret, mut fork_secret) = ([0; 32], [0; 32]);
-        for secret in [&mut secret, &mut fork_secret] {
+        let (mut secret, mut fork_secret, mut return_secret) = ([0; 32], [0; 32], [0; 32]);
+        for secret in [&mut secret, &mut fork_secret, &mut return_secret] {
             aws_lc_rs::rand::fill(secret).expect("the system gives random bytes");
         }
         let workers = neighbours.workers.len();
@@ -162,9 +171,12 @@ impl Desk {
             endings: Endings::default(),
             guests: Guests::new(workers, config.limits.max_call_duration),
             page: Page::new(&config),
+            status_page: StatusPage::new(),
             limiters: Limiters::default(),
             token_key: TokenKey::new(&secret),
             fork_key: TokenKey::new(&fork_secret),
+            return_key: TokenKey::new(&return_secret),
+            legacies: Legacies::default(),
             used_tokens: UsedTokens::default(),
             config,
             max_calls,
@@ -178,6 +190,11 @@ impl Desk {
     /// From now on no new calls are taken.
     pub(super) fn drain(&mut self, now: Nanos) {
         self.draining_since.get_or_insert(now);
+    }
+
+    /// Whether no more calls are taken because the process is about to stop.
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining_since.is_some()
     }
 
     /// Whether one more call is welcome, or why not. The one place that decides it.
@@ -225,9 +242,19 @@ impl Desk {
     /// takes it.
     pub(super) fn promise(&mut self, name: &str, number: Option<&str>) -> String {
         let now_unix = unix_seconds();
-        let token = mint(&self.token_key, name, now_unix, TOKEN_TTL_SECONDS);
-        let until = now_unix.saturating_add(TOKEN_TTL_SECONDS);
-        let mark = mark_of(&token).expect("our tokens are long enough");
+        // Two tokens of one call that expire in the same second are one: where that is used already,
+        // the next second's is given out.
+        let mut ttl = TOKEN_TTL_SECONDS;
+        let (token, mark) = loop {
+            let token = mint(&self.token_key, name, now_unix, ttl);
+            let mark = mark_of(&token).expect("our tokens are long enough");
+            let is_last = ttl == TOKEN_TTL_SECONDS + TOKENS_A_SECOND_MAX;
+            if is_last || !self.used_tokens.has(&mark) {
+                break (token, mark);
+            }
+            ttl += 1;
+        };
+        let until = now_unix.saturating_add(ttl);
         if let Some(bad) = self.guests.promise(name, until, mark, number.and_then(telling_number)) {
             self.used_tokens.take(now_unix, bad);
         }
@@ -274,7 +301,11 @@ impl Desk {
         id: CallId,
         opening: &Opening,
     ) -> Option<IpAddr> {
-        let Judged { verdict, vouched, number } = self.judge(now, call, id, opening);
+        let before = match opening {
+            Opening::Web { resume: Some(token), .. } => self.before_of_token(now, token),
+            _ => None,
+        };
+        let Judged { verdict, vouched, number } = self.judge(now, call, id, opening, before);
         match verdict {
             Verdict::In => {}
             Verdict::InDespite(refusal) => {
@@ -306,9 +337,24 @@ impl Desk {
             }
             Opening::Web { .. } => None,
         };
+        let before = match call_sid.filter(|_| vouched) {
+            Some(call_sid) => self.before_of_call_sid(now, call_sid),
+            None => before,
+        };
         let let_in = self.guests.let_in(now, id, call, call_sid, vouched, number);
         if let Some(call_sid) = call_sid {
             self.endings.forget(call_sid);
+        }
+        if let Opening::Web { resume, .. } = opening {
+            let token = self.return_token(id);
+            self.tell_worker(call, WorkerLetter::ReturnToken { call, token });
+            if resume.is_some() && before.is_none() {
+                self.shared.comebacks.count("unknown");
+            }
+        }
+        if let Some(before) = before {
+            self.go_on_with(before, Heir { call, id, opening: opening.clone() });
+            return let_in.arrived_from;
         }
         if let Some(older) = let_in.older {
             self.tell_worker(older, WorkerLetter::Replaced { call: older });
@@ -317,11 +363,22 @@ impl Desk {
         let_in.arrived_from
     }
 
-    fn judge(&mut self, now: Nanos, call: CallKey, id: CallId, opening: &Opening) -> Judged {
+    /// `before`: the conversation that a browser goes on with.
+    fn judge(
+        &mut self,
+        now: Nanos,
+        call: CallKey,
+        id: CallId,
+        opening: &Opening,
+        before: Option<Before>,
+    ) -> Judged {
         let of_nobody = |verdict| Judged { verdict, vouched: false, number: None };
         let shut = self.shut(now);
         let on_worker = self.guests.calls_on(call.worker, &self.load);
         let has_room = self.has_room() && on_worker < self.config.limits.max_calls_per_worker;
+        // A conversation that goes on is no new one, and takes the place it has.
+        let shut = shut.filter(|_| before.is_none());
+        let has_room = has_room || matches!(before, Some(Before::Inside(_)));
         match opening {
             Opening::Web { agent, token, .. } => {
                 let Pass { is_allowed, bearer } = self.web_pass(id, token.as_deref());
@@ -375,8 +432,12 @@ impl Desk {
         call_sid: Option<String>,
         ending: Ending,
         transfer: Option<String>,
+        legacy: Option<Box<Legacy>>,
     ) -> Option<IpAddr> {
         let gone = self.guests.end(id);
+        let may_return = gone.inside.is_some() && (gone.spoke || call_sid.is_none());
+        let legacy = legacy.filter(|_| may_return || self.legacies.has_heir(id));
+        self.left_behind(now, id, call_sid.as_deref(), legacy);
         if let Some(fork) = gone.fork {
             self.tell_worker(fork, WorkerLetter::OriginalOver { call: fork });
         }
@@ -451,7 +512,13 @@ impl Desk {
     }
 
     /// `ahead`: the carrier's name of a call that is what it claims to be.
-    fn order_line(&self, call: CallKey, id: CallId, opening: &Opening, ahead: Option<&str>) {
+    pub(super) fn order_line(
+        &self,
+        call: CallKey,
+        id: CallId,
+        opening: &Opening,
+        ahead: Option<&str>,
+    ) {
         let class = class_of(opening);
         let config = &self.config;
         let agent = match opening {
@@ -496,7 +563,7 @@ impl Desk {
     }
 
     /// A letter that the worker has no room for is lost: the call then ends by its own timeout.
-    fn tell_worker(&self, call: CallKey, letter: WorkerLetter) {
+    pub(super) fn tell_worker(&self, call: CallKey, letter: WorkerLetter) {
         let worker = self.neighbours.workers.get(call.worker);
         if worker.is_none_or(|worker| worker.post(letter).is_err()) {
             self.shared.connections.count("worker_box_full");
@@ -509,7 +576,7 @@ impl Desk {
     }
 }
 
-const fn class_of(opening: &Opening) -> Class {
+pub(super) const fn class_of(opening: &Opening) -> Class {
     match opening {
         Opening::Twilio { .. } | Opening::Fork { .. } => Class::Twilio,
         Opening::Web { .. } => Class::Web,

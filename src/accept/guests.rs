@@ -201,6 +201,18 @@ impl Guests {
         self.by_call_sid.contains_key(call_sid)
     }
 
+    /// The call that speaks for the carrier's call `call_sid`, if one is let in that is what it
+    /// claims to be.
+    pub(super) fn speaker_of(&self, call_sid: &str) -> Option<CallId> {
+        let id = self.by_call_sid.get(call_sid)?;
+        self.inside.get(id).is_some_and(|inside| inside.vouched).then_some(*id)
+    }
+
+    /// Where a call is that is let in.
+    pub(super) fn key_of(&self, id: CallId) -> Option<CallKey> {
+        self.inside.get(&id).map(|inside| inside.call)
+    }
+
     /// Whether a place is kept for `name` at the second `now_unix`.
     pub(super) fn is_promised(&mut self, name: &str, now_unix: u64) -> bool {
         self.forget_promises(now_unix);

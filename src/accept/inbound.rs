@@ -181,12 +181,15 @@ impl Inbound {
                     let from = self.desk.admit(self.now, call, id, &opening);
                     self.arrived(from);
                 }
-                AcceptLetter::Ended { id, call_sid, ending, transfer } => {
-                    let from = self.desk.ended(self.now, id, call_sid, ending, transfer);
+                AcceptLetter::Ended { id, call_sid, ending, transfer, legacy } => {
+                    let from = self.desk.ended(self.now, id, call_sid, ending, transfer, legacy);
                     self.arrived(from);
                 }
                 AcceptLetter::Page { ticket, text } => {
                     self.hand_out(ticket, |desk| desk.figures_answer(text));
+                }
+                AcceptLetter::Status { ticket, json } => {
+                    self.hand_out(ticket, |desk| desk.status_answer(json));
                 }
                 AcceptLetter::Calendar { ticket, page } => {
                     self.hand_out(ticket, |desk| desk.calendar_answer(page));

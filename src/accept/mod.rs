@@ -14,8 +14,10 @@
 //! | `request`, `answer`, `date` | what comes out of a head, what goes back |
 //! | `desk` | what is known while answering; capacity; the verdict on a call |
 //! | `routes`, `carrier`, `doors`, `page` | the answers, by kind of request |
+//! | `status` | the operator's page, who may read it; health and readiness |
 //! | `limiter` | log lines that strangers can cause |
 //! | `guests` | calls promised, arriving, let in |
+//! | `comeback` | callers whose connection was lost, and who come back |
 //! | `secrets` | bearer tokens |
 //! | `client` | where a request comes from, behind proxies |
 //! | `admission`, `endings`, `origin` | who is let in, what follows a call, where we are reached |
@@ -40,6 +42,7 @@ mod admission;
 mod answer;
 mod carrier;
 mod client;
+mod comeback;
 mod connection;
 mod date;
 mod desk;
@@ -53,6 +56,7 @@ mod page;
 mod request;
 mod routes;
 mod secrets;
+mod status;
 mod young;
 
 use std::io;

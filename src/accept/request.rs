@@ -15,6 +15,9 @@ use crate::wire::upgrade::{ACCEPT_BYTES, UpgradeError, accept_value, check_reque
 /// The subprotocol of browsers.
 pub(super) const SUBPROTOCOL: &str = "vocaris.v1";
 
+/// What proxies add to a request they hand on.
+const FORWARDERS: [&str; 4] = ["forwarded", "via", "x-forwarded-for", "x-real-ip"];
+
 /// One request, without its body.
 #[derive(Debug)]
 pub(super) struct Request {
@@ -39,6 +42,8 @@ pub(super) struct Request {
     pub(super) if_none_match: Option<String>,
     /// Of which origin the page is that sent it: only browsers say `Origin`.
     pub(super) page_origin: Option<String>,
+    /// Whether it says that it was handed on by somebody, trusted or not.
+    pub(super) is_forwarded: bool,
     /// Whether it says to be the carrier's WebSocket client.
     pub(super) is_carriers_client: bool,
     /// The WebSocket it asks for, or why there is none.
@@ -89,6 +94,7 @@ impl Request {
                 .values("origin")
                 .next()
                 .map(|origin| String::from_utf8_lossy(origin).into_owned()),
+            is_forwarded: FORWARDERS.iter().any(|name| head.header(name).is_some()),
             is_carriers_client: agent.starts_with("Twilio.TmeWs"),
             upgrade: check_request(head).map(|request| Upgrade {
                 accept: accept_value(request.key),

@@ -92,6 +92,8 @@ pub enum Opening {
         rate_hz: u32,
         /// The agent it asks for by name.
         agent: Option<String>,
+        /// The token of the conversation it goes on with.
+        resume: Option<String>,
     },
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use dsp::kernels::Isa;
 
 use super::settings::{Key, Settings};
-use super::{Busy, Limits, Log, Server, SignatureMode, Twilio, guard, values};
+use super::{Busy, Limits, Log, LogFormat, Server, SignatureMode, Twilio, guard, values};
 
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8080);
 const DEFAULT_DRAIN_TIMEOUT: Duration = Duration::from_secs(15 * 60);
@@ -19,6 +19,11 @@ const DEFAULT_MAX_CALL_DURATION: Duration = Duration::from_secs(4 * 3600);
 const DEFAULT_PLAYOUT_LEAD: Duration = Duration::from_millis(300);
 const DEFAULT_FALLBACK: &str =
     "We are sorry, our agent cannot be reached at the moment. Please call again a little later.";
+
+/// Two frames: a latency the carrier's own jitter buffer still hides.
+const DEFAULT_SLO_FRAME: Duration = Duration::from_millis(40);
+const DEFAULT_SLO_SETUP: Duration = Duration::from_secs(5);
+const SLO_MAX: Duration = Duration::from_secs(60);
 
 /// Goes only with recordings.
 pub(super) const BOTH_TRACKS: Key = Key::open("twilio", "both_tracks");
@@ -114,5 +119,23 @@ pub(super) fn twilio(settings: &mut Settings<'_>) -> Twilio {
 /// Reads `[log]`.
 pub(super) fn log(settings: &mut Settings<'_>) -> Log {
     let redact_numbers = settings.read(Key::open("log", "redact_numbers"), values::truth);
-    Log { redact_numbers: redact_numbers.unwrap_or(true) }
+    let format =
+        settings.read(Key::open("log", "format"), |written| match values::text(written)? {
+            "text" => Ok(LogFormat::Text),
+            "json" => Ok(LogFormat::Json),
+            _ => Err("must be \"text\" or \"json\"".to_owned()),
+        });
+    let mut bound = |name, default| {
+        let length = values::duration(Duration::ZERO..=SLO_MAX);
+        settings.read(Key::open("log", name), length).unwrap_or(default)
+    };
+    Log {
+        format: format.unwrap_or_default(),
+        redact_numbers: redact_numbers.unwrap_or(true),
+        slo: [
+            bound("slo_uplink", DEFAULT_SLO_FRAME),
+            bound("slo_downlink", DEFAULT_SLO_FRAME),
+            bound("slo_setup", DEFAULT_SLO_SETUP),
+        ],
+    }
 }

@@ -72,6 +72,10 @@ pub struct Shared {
     pub signatures: Signatures,
     /// Calls not let in, by [`crate::call::Refusal::label`].
     pub refusals: Labelled,
+    /// Conversations whose phone was lost: `kept` for their callers, `taken_up` by them,
+    /// `nothing_left` or `unknown` where one came back to none, `forgotten` when their time was
+    /// over.
+    pub comebacks: Labelled,
     /// Upgrades, by what was told of the class: `twilio`, `web`, `unknown`.
     pub upgrades: Labelled,
     /// Lines: `ready`, `cancelled` by a call that ended first, and the faults by

@@ -49,7 +49,7 @@ fn arrived(relay: &Relay) -> CallId {
 fn hello(relay: &Relay, id: CallId, token: Option<&str>) -> Result<(), Refusal> {
     let call = CallKey { worker: 1, slot: 3, generation: id.0 };
     let token = token.map(str::to_owned);
-    let opening = Opening::Web { token, rate_hz: 16_000, agent: None };
+    let opening = Opening::Web { token, rate_hz: 16_000, agent: None, resume: None };
     relay.post_letter(AcceptLetter::Admit { call, id, opening });
     let mut verdict = None;
     until(|| {

@@ -126,7 +126,13 @@ impl Relay {
     }
 
     pub(crate) fn worker_letter(&self, worker: usize) -> WorkerLetter {
-        self.workers[worker].wait(PATIENCE).expect("a letter to the worker")
+        loop {
+            match self.workers[worker].wait(PATIENCE).expect("a letter to the worker") {
+                // Every browser's call gets one.
+                WorkerLetter::ReturnToken { .. } => {}
+                letter => return letter,
+            }
+        }
     }
 
     pub(crate) fn dial_letter(&self) -> DialLetter {
@@ -185,7 +191,13 @@ impl Relay {
     /// Tells that a call has ended, as a worker would.
     pub(crate) fn end(&self, id: CallId, call_sid: &str, ending: Ending) {
         let call_sid = Some(call_sid.to_owned());
-        self.post_letter(AcceptLetter::Ended { id, call_sid, ending, transfer: None });
+        self.post_letter(AcceptLetter::Ended {
+            id,
+            call_sid,
+            ending,
+            transfer: None,
+            legacy: None,
+        });
     }
 
     /// A browser's call on `worker` that was let in.
@@ -193,7 +205,7 @@ impl Relay {
         let id = self.fresh_id();
         self.load.placed(worker);
         let call = CallKey { worker, slot: 0, generation: id.0 };
-        let opening = Opening::Web { token: None, rate_hz: 16_000, agent: None };
+        let opening = Opening::Web { token: None, rate_hz: 16_000, agent: None, resume: None };
         self.post_letter(AcceptLetter::Admit { call, id, opening });
         self.dial_letter();
         id

@@ -5,5 +5,6 @@ mod calendar;
 mod guard;
 mod harness;
 mod http;
+mod status;
 mod twilio;
 mod upgrade;

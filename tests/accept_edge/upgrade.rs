@@ -243,7 +243,7 @@ fn calls_go_to_the_emptiest_worker_until_there_is_no_room() {
 /// Asks for a browser's call to be let in, as a worker would, and waits until it is.
 fn let_in(relay: &Relay, worker: usize, id: CallId) {
     let call = CallKey { worker, slot: 0, generation: id.0 };
-    let opening = Opening::Web { token: None, rate_hz: 16_000, agent: None };
+    let opening = Opening::Web { token: None, rate_hz: 16_000, agent: None, resume: None };
     relay.post_letter(AcceptLetter::Admit { call, id, opening });
     relay.dial_letter();
 }

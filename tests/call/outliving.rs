@@ -177,6 +177,10 @@ fn an_answer_that_was_cut_short_is_told_to_a_fresh_session_as_far_as_it_was_hear
         stage.phone.say(json!({"event": "mark", "mark": {"name": format!("g0:{ms}")}}));
     }
     stage.settle();
+    assert_the_next_line_knows_where_it_was_cut(&mut stage);
+}
+
+fn assert_the_next_line_knows_where_it_was_cut(stage: &mut Stage) {
     stage.agent.say(json!({"serverContent": {"interrupted": true}}));
     stage.settle();
     stage.lose_agent();
@@ -236,11 +240,7 @@ fn a_browser_that_returns_no_marks_has_heard_what_must_have_been_played() {
     stage.agent.say(speech(&voice(96_000, 0)));
     stage.settle();
     stage.pass(2_000);
-    stage.agent.say(json!({"serverContent": {"interrupted": true}}));
-    stage.settle();
-    stage.lose_agent();
-    let Revival::Fresh { summary } = stage.redials[0].clone() else { panic!("no handle") };
-    assert!(summary.ends_with("You: We have a table at six ..."), "{summary}");
+    assert_the_next_line_knows_where_it_was_cut(&mut stage);
 }
 
 #[test]

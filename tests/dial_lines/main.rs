@@ -6,7 +6,7 @@ mod vertex;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{Receiver, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -514,14 +514,20 @@ fn an_order_beyond_the_waiting_line_is_refused_at_once() {
     }
 }
 
-#[test]
-fn a_call_that_has_ended_is_dialled_no_more() {
+/// A model that tells when a session has begun, and what is said to it next.
+fn serve_goodbyes() -> (ModelUrl, Receiver<()>, Receiver<Message>) {
     let (began, begun) = channel();
     let (left, goodbyes) = channel();
     let url = serve_sessions(move |_, mut session, _| {
         began.send(()).unwrap();
         left.send(session.read().unwrap()).unwrap();
     });
+    (url, begun, goodbyes)
+}
+
+#[test]
+fn a_call_that_has_ended_is_dialled_no_more() {
+    let (url, begun, goodbyes) = serve_goodbyes();
     let outbound = Outbound::to(url, PATIENT);
     outbound.order(3);
     begun.recv().unwrap();
@@ -609,12 +615,7 @@ fn other_closes_shed_nobody() {
 
 #[test]
 fn stopping_closes_every_session_that_has_begun() {
-    let (began, begun) = channel();
-    let (left, goodbyes) = channel();
-    let url = serve_sessions(move |_, mut session, _| {
-        began.send(()).unwrap();
-        left.send(session.read().unwrap()).unwrap();
-    });
+    let (url, begun, goodbyes) = serve_goodbyes();
     let outbound = Outbound::to(url, PATIENT);
     outbound.order(3);
     begun.recv().unwrap();
