@@ -1,5 +1,5 @@
-//! The load test of Vocaris: callers that imitate the clients of eight carriers, a stand-in for the Gemini
-//! Live API, and a report of what each side heard and when.
+//! The load test of Vocaris: callers that imitate the clients of seven carriers and a browser, a
+//! stand-in for the Gemini Live API, and a report of what each side heard and when.
 //!
 //! Both peers speak through tungstenite, serde_json and base64, never through the relay's own
 //! parsers: a mistake there cannot cancel out. What the relay must make of the audio is computed

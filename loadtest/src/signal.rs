@@ -152,7 +152,7 @@ impl CallerVoice {
                 let sum = (noise & (0x1F * EACH)) + loudness(ms) * 8 * EACH;
                 // The top bit of each byte that has passed 0x4F, as a mask of that byte.
                 let over = (((sum + 0x30 * EACH) >> 7) & EACH) * 0xFF;
-                ((sum & !over) | (0x4F * EACH & over)) + 0x10 * EACH
+                ((sum & !over) | ((0x4F * EACH) & over)) + 0x10 * EACH
             }
         };
         (!((noise & (0x80 * EACH)) | magnitude)).to_le_bytes()

@@ -44,11 +44,7 @@ pub(super) fn read(carrier: Carrier, text: &str, insecure: bool) -> Result<Answe
                     return Ok(reading.answer);
                 }
             }
-            Event::End(_) => {
-                if reading.close()? {
-                    return Ok(reading.answer);
-                }
-            }
+            Event::End(_) if reading.close()? => return Ok(reading.answer),
             Event::Text(text) => {
                 reading.text += &text.decode().map_err(|_| MarkupError::Xml)?;
             }
