@@ -14,6 +14,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::carrier::Carrier;
+use crate::carrier::fleet::Fleet;
+use crate::carrier::ids::Ids;
+use crate::carrier::mix::Line;
+use crate::carrier::record::{CallRecord, CallSpec, Hangup};
+use crate::carrier::signature;
+use crate::carrier::target::{Entry, Secrets, Target};
 use crate::clock::{Clock, MILLIS};
 use crate::gemini::script::Script;
 use crate::gemini::server::{StandIn, StandInConfig};
@@ -21,21 +28,21 @@ use crate::gemini::session::SessionRecord;
 use crate::relay::{Directory, Relay, RelayConfig, RelayError};
 use crate::schedule::MediaPlan;
 use crate::signal::CallerVoice;
-use crate::twilio::caller::{CallRecord, CallSpec, Entry, Hangup, Target};
-use crate::twilio::fleet::Fleet;
-use crate::twilio::message::Sids;
 
 /// How long a session is waited for.
 pub const SESSION_WAIT: Duration = Duration::from_secs(10);
 
-/// The path of the webhook.
-pub const WEBHOOK_PATH: &str = "/twilio/incoming";
-
 /// The origin that carriers see. It exists nowhere: callers know that it is the relay.
 pub const PUBLIC_URL: &str = "https://relay.test";
 
-/// The token that webhooks are signed with.
+/// The token that Twilio's webhooks are signed with.
 pub const AUTH_TOKEN: &str = "load-test-auth-token";
+
+/// What the addresses of the other carriers' webhooks say as `key`.
+pub const WEBHOOK_KEY: &str = "load-test-webhook-key";
+
+/// The seed of the key that Telnyx's webhooks are signed with.
+pub const TELNYX_SEED: [u8; 32] = *b"the load test signs with this ke";
 
 /// What a harness is made of.
 pub struct HarnessConfig {
@@ -49,6 +56,8 @@ pub struct HarnessConfig {
     pub environment: Vec<(String, OsString)>,
     /// Webhooks and handshakes are signed, and the relay is told to require it.
     pub signed: bool,
+    /// The carriers besides Twilio that the relay is to serve. Each proves itself, where `signed`.
+    pub carriers: Vec<Carrier>,
     /// What the relay prints goes on to standard error.
     pub echo: bool,
 }
@@ -62,6 +71,7 @@ impl HarnessConfig {
             file: String::new(),
             environment: Vec::new(),
             signed: true,
+            carriers: Vec::new(),
             echo: false,
         }
     }
@@ -139,6 +149,7 @@ impl Harness {
         }
         if config.signed {
             environment.push(("TWILIO_AUTH_TOKEN".into(), AUTH_TOKEN.into()));
+            environment.extend(config.carriers.iter().filter_map(|&carrier| proof_of(carrier)));
         }
         let store = directory.path().join("store.db");
         if !config.file.is_empty() {
@@ -155,16 +166,22 @@ impl Harness {
         Ok(Harness { clock, stand_in, relay, target, seed, store, _directory: directory })
     }
 
-    /// Call `index`, to begin now: says `media`, then hangs up in good order.
+    /// Call `index` by Twilio, to begin now: says `media`, then hangs up in good order.
     pub fn spec(&self, index: usize, media: MediaPlan) -> CallSpec {
+        self.spec_on(Line::default(), index, media)
+    }
+
+    /// The same on any line; ordinary frames become those of its carrier.
+    pub fn spec_on(&self, line: Line, index: usize, media: MediaPlan) -> CallSpec {
         CallSpec {
             index,
-            sids: Sids::of(self.seed, index),
+            line,
+            ids: Ids::of(line.carrier, self.seed, index),
             from: format!("+1800{index:07}"),
             to: "+18005550100".to_string(),
             target: Arc::clone(&self.target),
             starts_at: self.clock.now(),
-            media: Arc::new(media),
+            media: Arc::new(line.plan(&media)),
             voice: CallerVoice::new(self.seed, index),
             linger: 250 * MILLIS,
             hangup: Hangup::StopAndClose,
@@ -193,6 +210,19 @@ impl Harness {
     }
 }
 
+/// What a carrier besides Twilio proves itself by, as a setting of the relay.
+fn proof_of(carrier: Carrier) -> Option<(String, OsString)> {
+    let section = carrier.name().to_uppercase();
+    match carrier {
+        Carrier::Twilio | Carrier::Web => None,
+        Carrier::Telnyx => {
+            let key = signature::telnyx_public_key(&TELNYX_SEED);
+            Some((format!("VOCARIS_{section}_PUBLIC_KEY"), key.into()))
+        }
+        _ => Some((format!("VOCARIS_{section}_SECRET"), WEBHOOK_KEY.into())),
+    }
+}
+
 /// A relay at `address` that goes by its public name.
 fn target(address: SocketAddr, signed: bool) -> Arc<Target> {
     Arc::new(Target {
@@ -200,7 +230,12 @@ fn target(address: SocketAddr, signed: bool) -> Arc<Target> {
         address,
         tls: None,
         public_url: Some(PUBLIC_URL.to_string()),
-        auth_token: signed.then(|| AUTH_TOKEN.to_string()),
-        entry: Entry::Webhook { path: WEBHOOK_PATH.to_string() },
+        secrets: Secrets {
+            twilio: signed.then(|| AUTH_TOKEN.to_string()),
+            telnyx: signed.then_some(TELNYX_SEED),
+            key: signed.then(|| WEBHOOK_KEY.to_string()),
+            web: None,
+        },
+        entry: Entry::Standard,
     })
 }

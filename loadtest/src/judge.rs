@@ -8,14 +8,15 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use crate::carrier::Carrier;
+use crate::carrier::record::{CallRecord, Formats, Outcome};
 use crate::clock::{Nanos, SECONDS};
 use crate::gemini::record::{SessionRecord, Spoken};
 use crate::net::link::Closing;
-use crate::report::{Percentiles, Report, SwapReport};
+use crate::report::{CarrierReport, Percentiles, Report, SwapReport};
 use crate::schedule::MediaPlan;
 use crate::signal::{self, CallerVoice};
 use crate::swaps::{self, Cause, Swap};
-use crate::twilio::caller::{CallRecord, Outcome};
 use crate::verify::{self, Alignment, Latencies, align};
 
 /// A call as it was to be and as it was.
@@ -63,7 +64,12 @@ fn count_calls(calls: &[Made], sessions_of: &[Vec<&SessionRecord>], report: &mut
             report.call_seconds += (closed - opened) as f64 / SECONDS as f64;
         }
         for violation in &record.heard.violations {
-            *report.violations.entry(violation.code()).or_default() += 1;
+            let carrier = record.carrier;
+            let name = match carrier {
+                Carrier::Twilio => format!("twilio {} {violation:?}", violation.code()),
+                _ => format!("{carrier} {violation:?}"),
+            };
+            *report.violations.entry(name).or_default() += 1;
         }
         report.marks_returned += record.heard.marks_returned;
         report.underruns += record.playout.underruns;
@@ -97,8 +103,9 @@ fn count_complaints(sessions: &[SessionRecord], report: &mut Report) {
 
 /// What the model must hear of a call at `rate`.
 fn expected_uplink(call: &Made, rate: u32) -> Vec<i16> {
-    let code = verify::spoken_code(&call.media, call.voice, call.record.sent.len());
-    signal::uplink(&code, rate)
+    let format = call.record.formats.up;
+    let code = verify::spoken_code(&call.media, call.voice, call.record.sent.len(), format);
+    signal::uplink(format, &code, rate)
 }
 
 /// The sessions of each call, in order. A session belongs to the call whose voice it heard; one
@@ -143,14 +150,23 @@ fn judge_calls(
     let (mut up_latency, mut down_latency) = (Latencies::default(), Latencies::default());
     let mut barge_ins = Vec::new();
     let mut swaps = Swaps::default();
+    let mut carriers: BTreeMap<Carrier, OfCarrier> = BTreeMap::new();
     for (call, sessions) in calls.iter().zip(sessions_of) {
         let ready: Vec<_> = sessions.iter().copied().filter(|it| it.ready_at.is_some()).collect();
-        let uplink = judge_uplink(call, &ready, &mut up_latency);
+        let of_carrier = carriers.entry(call.record.carrier).or_default();
+        of_carrier.count(&call.record);
+        let mut latencies = Latencies::default();
+        let uplink = judge_uplink(call, &ready, &mut latencies);
         up.add(&uplink);
+        of_carrier.up.add(&uplink);
+        of_carrier.up_latency.extend(&latencies.corrected);
+        up_latency.add(latencies);
         let downlink = verify::downlink(seed, &ready, &call.record);
         down.add(&downlink.alignment);
+        of_carrier.down.add(&downlink.alignment);
         if downlink.alignment.is_whole() {
             let latencies = verify::downlink_latency(&downlink, &ready, &call.record, lead);
+            of_carrier.down_latency.extend(&latencies.corrected);
             down_latency.add(latencies);
         } else {
             report.problems.push(fault("downlink", &call.record, &downlink.alignment));
@@ -163,7 +179,8 @@ fn judge_calls(
         let (of_call, failed) = swaps::of(&call.record, &ready, &downlink.turns);
         swaps.failed += failed;
         swaps.refused += (sessions.len() - ready.len()) as u64;
-        swaps.void_model_ms += downlink.cut_bytes as f64 / 8.0;
+        swaps.void_model_ms +=
+            downlink.cut_samples as f64 * 1000.0 / f64::from(call.record.formats.down.rate);
         let broken = of_call.iter().any(|swap| swap.cause == Cause::Fault);
         if broken {
             // What was on its way when the connection broke cannot be saved.
@@ -180,7 +197,47 @@ fn judge_calls(
     set_latencies(&mut report.downlink, &down_latency);
     report.barge_in = Percentiles::of(&barge_ins);
     report.swaps = swaps.report();
+    for (carrier, of_carrier) in carriers {
+        report.carriers.insert(carrier.to_string(), of_carrier.report());
+    }
     summarize(&mut report.problems);
+}
+
+/// The calls of one carrier while they are counted.
+#[derive(Default)]
+struct OfCarrier {
+    report: CarrierReport,
+    setup: Vec<Nanos>,
+    up: Alignment,
+    down: Alignment,
+    up_latency: Vec<Nanos>,
+    down_latency: Vec<Nanos>,
+}
+
+impl OfCarrier {
+    fn count(&mut self, record: &CallRecord) {
+        let Formats { up, down } = record.formats;
+        self.report.calls += 1;
+        self.report.calls_hung_up += usize::from(record.outcome == Outcome::HungUp);
+        self.report.violations += record.heard.violations.len();
+        self.report.marks_returned += record.heard.marks_returned;
+        *self.report.formats.entry(format!("{up} up, {down} down")).or_default() += 1;
+        self.setup.extend(record.times.opened.map(|opened| opened - record.times.started));
+    }
+
+    fn report(self) -> CarrierReport {
+        let [up, down] = [self.up, self.down].map(|it| it.lost + it.doubled + it.foreign);
+        CarrierReport {
+            setup: Percentiles::of(&self.setup),
+            uplink_samples: self.up.matched,
+            uplink_faults: up,
+            downlink_samples: self.down.matched,
+            downlink_faults: down,
+            uplink: Percentiles::of(&self.up_latency),
+            downlink: Percentiles::of(&self.down_latency),
+            ..self.report
+        }
+    }
 }
 
 fn judge_uplink(call: &Made, sessions: &[&SessionRecord], latencies: &mut Latencies) -> Alignment {

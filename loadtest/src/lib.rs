@@ -1,5 +1,5 @@
-//! The load test of Vocaris: callers that imitate Twilio's own client, a stand-in for the Gemini
-//! Live API, and a report of what each side heard and when.
+//! The load test of Vocaris: callers that imitate the clients of seven carriers and a browser, a
+//! stand-in for the Gemini Live API, and a report of what each side heard and when.
 //!
 //! Both peers speak through tungstenite, serde_json and base64, never through the relay's own
 //! parsers: a mistake there cannot cancel out. What the relay must make of the audio is computed
@@ -9,15 +9,17 @@
 //!
 //! | room | what it is for |
 //! |---|---|
-//! | [`clock`], [`schedule`], [`signal`] | times, planned times, audio |
+//! | [`clock`], [`format`], [`schedule`], [`signal`] | times, forms of audio, planned times, audio |
 //! | [`net`] | non-blocking sockets, TLS, WebSocket, HTTP, the event loop |
-//! | [`twilio`], [`gemini`] | the two peers; strangers to each other |
+//! | [`carrier`], [`gemini`] | the two peers; strangers to each other |
 //! | [`relay`], [`process`] | the relay as a child process, and what it uses |
 //! | [`verify`], [`swaps`], [`bookings`], [`judge`], [`report`] | what was heard against what was said; verdict; figures |
 //! | [`harness`], [`run`] | all of it together: for a test, and for the command line |
 
 pub mod bookings;
+pub mod carrier;
 pub mod clock;
+pub mod format;
 pub mod gemini;
 pub mod harness;
 pub mod judge;
@@ -29,5 +31,4 @@ pub mod run;
 pub mod schedule;
 pub mod signal;
 pub mod swaps;
-pub mod twilio;
 pub mod verify;

@@ -13,6 +13,11 @@ use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use loadtest::carrier::fleet::Fleet;
+use loadtest::carrier::ids::Ids;
+use loadtest::carrier::mix::{Line, Mix};
+use loadtest::carrier::record::{CallRecord, CallSpec, Hangup};
+use loadtest::carrier::target::{Entry, Secrets, Target, public_tls, resolve, split_url};
 use loadtest::clock::{Clock, MILLIS, SECONDS};
 use loadtest::gemini::entrance::Entrance;
 use loadtest::gemini::scenario::{BUILT_IN, Demands, Scenario};
@@ -24,11 +29,6 @@ use loadtest::report::Percentiles;
 use loadtest::run::{self, RunSettings};
 use loadtest::schedule::{Arrivals, Bursts, MediaPlan};
 use loadtest::signal::CallerVoice;
-use loadtest::twilio::caller::{
-    CallRecord, CallSpec, Entry, Hangup, Target, public_tls, resolve, split_url,
-};
-use loadtest::twilio::fleet::Fleet;
-use loadtest::twilio::message::Sids;
 use vocaris::server::log_lines::LogLines;
 
 /// Measures a media relay between Twilio Media Streams and the Gemini Live API.
@@ -95,6 +95,9 @@ struct Run {
     /// What both sides do: the name of a built-in scenario, or a TOML file.
     #[arg(long, value_name = "NAME|FILE")]
     scenario: Option<String>,
+    /// Who brings the calls, in shares: twilio=70,telnyx/pcma=20,web=10. Goes before the scenario.
+    #[arg(long, value_name = "SHARES")]
+    carrier: Option<Mix>,
     /// Prints the names of the built-in scenarios, and ends.
     #[arg(long)]
     list_scenarios: bool,
@@ -144,16 +147,22 @@ struct Call {
     /// Calls begun in a second.
     #[arg(long, default_value_t = 50.0, value_parser = positive)]
     ramp: f64,
-    /// The auth token that requests are signed with.
+    /// Who brings the calls, and in which format where the relay leaves that open.
+    #[arg(long, value_name = "NAME[/FORMAT]", default_value = "twilio")]
+    carrier: Line,
+    /// The auth token that Twilio's requests are signed with.
     #[arg(long, env = "TWILIO_AUTH_TOKEN", hide_env_values = true)]
     auth_token: Option<String>,
-    /// The origin that Twilio would have configured, if it is not that of the URL.
+    /// The token that a browser shows.
+    #[arg(long)]
+    web_token: Option<String>,
+    /// The origin that the carrier would have configured, if it is not that of the URL.
     #[arg(long)]
     public_url: Option<String>,
-    /// A <Parameter> of the stream as NAME=VALUE; for ws and wss.
+    /// A parameter of the stream as NAME=VALUE; for ws and wss.
     #[arg(long, value_name = "NAME=VALUE", value_parser = assignment)]
     parameter: Vec<(String, OsString)>,
-    /// Frame sizes in bytes, in turn.
+    /// Frame sizes in eighths of a millisecond, in turn: as mu-law, bytes.
     #[arg(long, value_delimiter = ',', default_value = "160",
           value_parser = clap::value_parser!(u16).range(1..=999))]
     frame_bytes: Vec<u16>,
@@ -283,6 +292,7 @@ fn run_calls(arguments: Run) -> Result<bool, String> {
         environment: arguments.relay_env,
         echo: arguments.relay_log,
         scenario: scenario(arguments.scenario.as_deref())?,
+        mix: arguments.carrier,
         demands: arguments.demands.demands(),
     };
     let report = run::run(&settings).map_err(|error| error.to_string())?;
@@ -307,7 +317,8 @@ fn call(arguments: &Call) -> Result<bool, String> {
     if arguments.suppress_silence {
         media = media.suppress_silence(1000, 400);
     }
-    let media = Arc::new(media);
+    let line = arguments.carrier;
+    let media = Arc::new(line.plan(&media));
     let arrivals = Arrivals { first: clock.now(), per_second: arguments.ramp };
     // Numbers that no earlier run has used: a relay takes a CallSid once.
     let run = std::time::SystemTime::now()
@@ -316,7 +327,8 @@ fn call(arguments: &Call) -> Result<bool, String> {
     let specs = (0..arguments.calls as usize)
         .map(|index| CallSpec {
             index,
-            sids: Sids::of(run, index),
+            line,
+            ids: Ids::of(line.carrier, run, index),
             from: format!("+1800{index:07}"),
             to: "+18005550100".to_string(),
             target: Arc::clone(&target),
@@ -359,16 +371,18 @@ fn print_calls(records: &[CallRecord]) -> bool {
     let mut warned = 0;
     for record in records {
         for violation in &record.heard.violations {
-            println!("  call {}: {} {violation:?}", record.index, violation.code());
+            println!("  call {}: {violation:?} ({})", record.index, violation.code());
             warned += 1;
         }
     }
     let frames: usize = records.iter().map(|record| record.sent.len()).sum();
-    let heard: u64 = records.iter().map(|record| record.playout.bytes).sum();
+    let seconds =
+        |record: &CallRecord| record.playout.samples as f64 / f64::from(record.formats.down.rate);
+    let heard: f64 = records.iter().map(seconds).sum();
     let underruns: u64 = records.iter().map(|record| record.playout.underruns).sum();
     println!(
-        "{frames} frames sent, {:.1} s of audio heard, {underruns} underruns, {warned} warnings",
-        heard as f64 / 8000.0
+        "{frames} frames sent, {heard:.1} s of audio heard, {underruns} underruns, \
+         {warned} warnings"
     );
     failed == 0 && warned == 0
 }
@@ -397,7 +411,12 @@ fn target(arguments: &Call) -> Result<Target, String> {
         address,
         tls: tls.then(public_tls),
         public_url: arguments.public_url.clone(),
-        auth_token: arguments.auth_token.clone(),
+        secrets: Secrets {
+            twilio: arguments.auth_token.clone(),
+            telnyx: None,
+            key: None,
+            web: arguments.web_token.clone(),
+        },
         entry: if is_stream { Entry::Stream { path, parameters } } else { Entry::Webhook { path } },
     })
 }

@@ -156,6 +156,35 @@ impl SwapReport {
     }
 }
 
+/// The calls of one carrier.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct CarrierReport {
+    /// Calls made.
+    pub calls: usize,
+    /// Calls in which the caller left as planned.
+    pub calls_hung_up: usize,
+    /// The formats of their streams, and how many had them.
+    pub formats: BTreeMap<String, usize>,
+    /// Messages that the carrier would have objected to.
+    pub violations: usize,
+    /// Marks sent back.
+    pub marks_returned: u64,
+    /// From the start of a call to its open stream.
+    pub setup: Percentiles,
+    /// Samples that the model heard in their place.
+    pub uplink_samples: u64,
+    /// Samples lost, doubled, or said by nobody.
+    pub uplink_faults: u64,
+    /// Samples that the phones heard in their place.
+    pub downlink_samples: u64,
+    /// Samples lost, doubled, or said by nobody.
+    pub downlink_faults: u64,
+    /// Latency from the planned time, caller to model.
+    pub uplink: Percentiles,
+    /// Latency from the planned time, model to caller.
+    pub downlink: Percentiles,
+}
+
 /// What the relay's process used.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct Usage {
@@ -199,8 +228,10 @@ pub struct Report {
     pub uplink: Direction,
     /// Model to caller.
     pub downlink: Direction,
-    /// What Twilio would have warned about, by error code.
-    pub violations: BTreeMap<u16, usize>,
+    /// What carriers would have objected to, by carrier and kind; at Twilio with its error code.
+    pub violations: BTreeMap<String, usize>,
+    /// The calls of each carrier.
+    pub carriers: BTreeMap<String, CarrierReport>,
     /// What the model's service would have objected to, and how often.
     pub complaints: BTreeMap<String, usize>,
     /// From `interrupted` leaving the model to `clear` reaching the phone.
@@ -258,8 +289,8 @@ impl Report {
             let count = self.interruptions_unanswered;
             self.problems.push(format!("{count} interruptions without a clear"));
         }
-        for (code, count) in &self.violations {
-            self.problems.push(format!("{count} messages Twilio warns about ({code})"));
+        for (kind, count) in &self.violations {
+            self.problems.push(format!("{count} messages that a carrier objects to ({kind})"));
         }
         for (complaint, count) in &self.complaints {
             self.problems.push(format!("the model's service objects: {complaint} ({count})"));
@@ -356,6 +387,9 @@ impl fmt::Display for Report {
                 bookings.stored
             )?;
         }
+        if self.carriers.keys().any(|name| name != "twilio") {
+            self.write_carriers(f)?;
+        }
         if let Some(relay) = &self.relay {
             writeln!(
                 f,
@@ -375,6 +409,37 @@ impl fmt::Display for Report {
             writeln!(f, "PROBLEM      {problem}")?;
         }
         write!(f, "{}", if self.is_good() { "good" } else { "NOT GOOD" })
+    }
+}
+
+impl Report {
+    fn write_carriers(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "by carrier      calls  left  objected  marks   up in place  faults \
+             down in place  faults   up p50/p99 us  down p50/p99 us"
+        )?;
+        for (name, it) in &self.carriers {
+            let latency = |p: &Percentiles| format!("{:.0}/{:.0}", p.p50_us, p.p99_us);
+            writeln!(
+                f,
+                "{name:<15} {:>5} {:>5} {:>9} {:>6} {:>13} {:>7} {:>13} {:>7} {:>15} {:>16}",
+                it.calls,
+                it.calls_hung_up,
+                it.violations,
+                it.marks_returned,
+                it.uplink_samples,
+                it.uplink_faults,
+                it.downlink_samples,
+                it.downlink_faults,
+                latency(&it.uplink),
+                latency(&it.downlink)
+            )?;
+            for (formats, calls) in &it.formats {
+                writeln!(f, "                {calls} of them {formats}")?;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -5,6 +5,7 @@
 //! Bounds:   the plan of the calls and [`SETTLE_WAIT`]; a relay that dies ends the run at once.
 //! Not here: the command line (`main`), judging (`judge`).
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,6 +15,10 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::bookings;
+use crate::carrier::Carrier;
+use crate::carrier::fleet::{Fleet, Progress};
+use crate::carrier::mix::{Line, Mix};
+use crate::carrier::record::{CallRecord, CallSpec};
 use crate::clock::{MILLIS, Nanos, SECONDS};
 use crate::gemini::scenario::{Demands, Scenario};
 use crate::gemini::script::{Script, Speech};
@@ -24,8 +29,6 @@ use crate::process;
 use crate::report::{Report, Usage};
 use crate::schedule::{Arrivals, MediaPlan};
 use crate::signal::CallerVoice;
-use crate::twilio::caller::{CallRecord, CallSpec};
-use crate::twilio::fleet::{Fleet, Progress};
 use crate::verify::LEAD;
 
 /// How long the model's sessions may stay open after the last call.
@@ -67,6 +70,8 @@ pub struct RunSettings {
     pub echo: bool,
     /// What both sides do.
     pub scenario: Scenario,
+    /// Who brings the calls; `None`: as the scenario says.
+    pub mix: Option<Mix>,
     /// What is demanded of swaps; where it says nothing, the scenario does.
     pub demands: Demands,
 }
@@ -103,6 +108,8 @@ pub fn run(settings: &RunSettings) -> Result<Report, HarnessError> {
     };
     let of_scenario =
         settings.scenario.relay.iter().map(|(name, value)| (name.clone(), value.into()));
+    let lines = settings.mix.as_ref().unwrap_or(&settings.scenario.carriers).lines(settings.calls);
+    let carriers: BTreeSet<Carrier> = lines.iter().map(|line| line.carrier).collect();
     let mut harness = Harness::start(HarnessConfig {
         program: settings.program.clone(),
         stand_in,
@@ -114,12 +121,15 @@ pub fn run(settings: &RunSettings) -> Result<Report, HarnessError> {
             .chain(settings.environment.iter().cloned())
             .collect(),
         signed: true,
+        carriers: carriers.into_iter().collect(),
         echo: settings.echo,
     })?;
     let rss_idle_kib = process::memory_kib(harness.relay.pid()).map_or(0, |(now, _)| now);
     let cpu_before = [harness.relay.pid(), std::process::id()].map(process::cpu_us);
-    let media = Arc::new(settings.scenario.media(settings.seconds * 1000));
-    let fleet = Fleet::start(harness.clock, specs(settings, &harness, &media), settings.threads)?;
+    let media = settings.scenario.media(settings.seconds * 1000);
+    let calls = specs(settings, &harness, &lines, &media);
+    let plans: Vec<_> = calls.iter().map(|call| Arc::clone(&call.media)).collect();
+    let fleet = Fleet::start(harness.clock, calls, settings.threads)?;
     let (records, mut problems) = watch(settings, &mut harness, fleet)?;
     settle(&harness);
     let cpu_after = [harness.relay.pid(), std::process::id()].map(process::cpu_us);
@@ -138,7 +148,7 @@ pub fn run(settings: &RunSettings) -> Result<Report, HarnessError> {
     let made: Vec<Made> = records
         .into_iter()
         .map(|record| Made {
-            media: Arc::clone(&media),
+            media: Arc::clone(&plans[record.index]),
             voice: CallerVoice::new(seed, record.index),
             record,
         })
@@ -164,15 +174,21 @@ pub fn run(settings: &RunSettings) -> Result<Report, HarnessError> {
     Ok(report)
 }
 
-fn specs(settings: &RunSettings, harness: &Harness, media: &Arc<MediaPlan>) -> Vec<CallSpec> {
+fn specs(
+    settings: &RunSettings,
+    harness: &Harness,
+    lines: &[Line],
+    media: &MediaPlan,
+) -> Vec<CallSpec> {
     let arrivals = Arrivals { first: harness.clock.now() + LEAD_IN, per_second: settings.ramp };
-    (0..settings.calls)
-        .map(|index| CallSpec {
-            starts_at: arrivals.at(index),
-            media: Arc::clone(media),
-            ..harness.spec(index, MediaPlan::steady(0))
-        })
-        .collect()
+    // One plan for all calls of a line.
+    let mut plans: BTreeMap<Line, Arc<MediaPlan>> = BTreeMap::new();
+    let calls = lines.iter().enumerate().map(|(index, line)| CallSpec {
+        starts_at: arrivals.at(index),
+        media: Arc::clone(plans.entry(*line).or_insert_with(|| Arc::new(line.plan(media)))),
+        ..harness.spec_on(*line, index, MediaPlan::steady(0))
+    });
+    calls.collect()
 }
 
 /// Waits for the end of the calls; if the relay dies, ends them.
@@ -243,6 +259,7 @@ mod tests {
             environment: Vec::new(),
             echo: false,
             scenario: Scenario::default(),
+            mix: None,
             demands: Demands::default(),
         };
         assert_eq!(settings.turns(), 5);

@@ -4,14 +4,13 @@
 //! Out:      absolute times, fixed before anything is sent, so that a slow relay cannot slow the
 //!           load down and hide its own latency (an open-loop schedule).
 //! Bounds:   a call ends with its plan; times are exact to the nanosecond.
-//! Not here: sending (`twilio::phone`), the audio (`signal`).
+//! Not here: sending (`carrier::phone`), the audio (`signal`).
 //!
 //! The media clock of a call begins at 0 with the first sample. A frame is planned for the moment
 //! its last sample has been spoken; a burst holds frames back and plans them together.
 
 use crate::clock::{MILLIS, Nanos, SECONDS};
 use crate::signal::Pauses;
-use crate::twilio::playout::NANOS_PER_BYTE;
 
 /// The grid of both peers' schedules. Calls are spread evenly over it, and what falls on the same
 /// point is sent in one go, so that a peer wakes once a point and not once a frame. Plans lie on
@@ -23,10 +22,13 @@ pub fn on_grid(at: Nanos) -> Nanos {
     at.next_multiple_of(TICK)
 }
 
-/// Bytes of mu-law in a millisecond.
-pub const BYTES_PER_MS: u64 = 8;
+/// Ticks in a millisecond: the unit of every plan, one sample at 8 kHz, one byte of mu-law.
+pub const TICKS_PER_MS: u64 = 8;
 
-/// The smallest and largest frame Twilio-like peers were seen to send, in bytes.
+/// How long a tick lasts.
+pub const NANOS_PER_TICK: Nanos = 125_000;
+
+/// The smallest and largest frame Twilio-like peers were seen to send, in bytes of mu-law.
 pub const FRAME_BYTES: std::ops::RangeInclusive<usize> = 1..=999;
 
 /// Calls that arrive at a constant rate.
@@ -76,7 +78,7 @@ pub struct Bursts {
 pub struct MediaPlan {
     /// How much is spoken, holes not counted, in milliseconds.
     pub spoken_ms: u64,
-    /// The lengths of frames in bytes, in turn, each within [`FRAME_BYTES`].
+    /// The lengths of frames in ticks, in turn, each within [`FRAME_BYTES`]: as mu-law, bytes.
     pub frame_bytes: Vec<usize>,
     /// Frames held back, if any.
     pub bursts: Option<Bursts>,
@@ -88,6 +90,9 @@ pub struct MediaPlan {
     pub pauses: Pauses,
     /// Keys pressed: when on the media clock, in milliseconds, and which.
     pub keys: Vec<(u64, char)>,
+    /// Of every so many frames the last leaves behind the one after it, where the carrier does not
+    /// promise their order; 0: none does.
+    pub disorder: u64,
 }
 
 impl MediaPlan {
@@ -101,6 +106,7 @@ impl MediaPlan {
             first_timestamp_ms: 62,
             pauses: Pauses::default(),
             keys: Vec::new(),
+            disorder: 0,
         }
     }
 
@@ -125,20 +131,20 @@ impl MediaPlan {
 pub struct PlannedFrame {
     /// When it leaves, from the start of the media clock.
     pub at: Nanos,
-    /// The first byte, counted over everything spoken.
+    /// The first tick, counted over everything spoken.
     pub spoken_from: u64,
-    /// Its length in bytes.
-    pub len_bytes: usize,
-    /// The first byte, counted on the media clock, holes included.
+    /// Its length in ticks.
+    pub ticks: usize,
+    /// The first tick, counted on the media clock, holes included.
     pub clock_from: u64,
     /// Its `timestamp`.
     pub timestamp_ms: u64,
 }
 
 impl PlannedFrame {
-    /// The end of the frame on the media clock, in bytes.
+    /// The end of the frame on the media clock, in ticks.
     pub fn clock_to(&self) -> u64 {
-        self.clock_from + self.len_bytes as u64
+        self.clock_from + self.ticks as u64
     }
 }
 
@@ -156,26 +162,26 @@ impl Iterator for Frames<'_> {
     type Item = PlannedFrame;
 
     fn next(&mut self) -> Option<PlannedFrame> {
-        let end = self.plan.spoken_ms * BYTES_PER_MS;
+        let end = self.plan.spoken_ms * TICKS_PER_MS;
         if self.spoken >= end {
             return None;
         }
         let hole = self.plan.holes.get(self.hole);
-        if let Some(hole) = hole.filter(|hole| hole.at_ms * BYTES_PER_MS <= self.clock) {
-            self.clock += hole.len_ms * BYTES_PER_MS;
+        if let Some(hole) = hole.filter(|hole| hole.at_ms * TICKS_PER_MS <= self.clock) {
+            self.clock += hole.len_ms * TICKS_PER_MS;
             self.hole += 1;
             return self.next();
         }
         let wanted = self.plan.frame_bytes[self.next % self.plan.frame_bytes.len()] as u64;
         // A frame ends at a hole, and with the plan.
-        let to_hole = hole.map_or(u64::MAX, |hole| hole.at_ms * BYTES_PER_MS - self.clock);
+        let to_hole = hole.map_or(u64::MAX, |hole| hole.at_ms * TICKS_PER_MS - self.clock);
         let len = wanted.min(end - self.spoken).min(to_hole);
         let frame = PlannedFrame {
-            at: self.plan.held_until((self.clock + len) * NANOS_PER_BYTE),
+            at: self.plan.held_until((self.clock + len) * NANOS_PER_TICK),
             spoken_from: self.spoken,
-            len_bytes: len as usize,
+            ticks: len as usize,
             clock_from: self.clock,
-            timestamp_ms: self.plan.first_timestamp_ms + self.clock / BYTES_PER_MS,
+            timestamp_ms: self.plan.first_timestamp_ms + self.clock / TICKS_PER_MS,
         };
         self.next += 1;
         self.spoken += len;
@@ -216,11 +222,11 @@ mod tests {
         let mut plan = MediaPlan::steady(100);
         plan.holes = vec![Hole { at_ms: 50, len_ms: 300 }];
         let frames: Vec<_> = plan.frames().collect();
-        assert_eq!(frames[2].len_bytes, 80);
+        assert_eq!(frames[2].ticks, 80);
         assert_eq!(frames[3].timestamp_ms, 62 + 350);
         assert_eq!(frames[3].clock_from, 350 * 8);
         assert_eq!(frames[3].at, 370 * MILLIS);
-        let spoken: usize = frames.iter().map(|frame| frame.len_bytes).sum();
+        let spoken: usize = frames.iter().map(|frame| frame.ticks).sum();
         assert_eq!(spoken, 800);
     }
 
@@ -242,7 +248,7 @@ mod tests {
         assert_eq!(plan.holes[1], Hole { at_ms: 2400, len_ms: 400 });
         let last = plan.frames().last().unwrap();
         assert_eq!(last.clock_to(), (2500 + 800) * 8);
-        assert_eq!(last.spoken_from + last.len_bytes as u64, 2500 * 8);
+        assert_eq!(last.spoken_from + last.ticks as u64, 2500 * 8);
     }
 
     #[test]
@@ -250,7 +256,7 @@ mod tests {
         let mut plan = MediaPlan::steady(1000);
         plan.frame_bytes = vec![1, 999, 320, 160];
         let frames: Vec<_> = plan.frames().collect();
-        assert_eq!(frames.iter().map(|frame| frame.len_bytes).sum::<usize>(), 8000);
+        assert_eq!(frames.iter().map(|frame| frame.ticks).sum::<usize>(), 8000);
     }
 
     #[test]

@@ -13,6 +13,8 @@
 use dsp::kernels::{Isa, Kernels};
 use dsp::resample::{Conversion, FilterSet, Resampler};
 
+use crate::format::{Coding, Format};
+
 /// Digital silence in mu-law.
 pub const MULAW_SILENCE: u8 = 0xFF;
 
@@ -37,7 +39,8 @@ fn loudness(ms: u64) -> u64 {
     within.min(199 - within).min(70) / 10
 }
 
-/// The voice of a caller: mu-law at 8 kHz.
+/// The voice of a caller. Its place is counted in ticks, eighths of a millisecond: one sample at
+/// 8 kHz.
 #[derive(Clone, Copy, Debug)]
 pub struct CallerVoice {
     seed: u64,
@@ -75,29 +78,84 @@ impl CallerVoice {
         CallerVoice { pauses, ..self }
     }
 
-    /// The samples from `position` on.
-    pub fn speak(&self, position: u64, code: &mut [u8]) {
-        // One random word and one loudness serve the eight samples of a millisecond.
-        let (mut at, mut rest) = (position, code);
+    /// Appends `ticks` of speech from tick `position` on, in the given form. At the higher rates
+    /// every sample is random by itself, so that speech reaches up to half the rate.
+    pub fn speak_as(&self, format: Format, position: u64, ticks: usize, payload: &mut Vec<u8>) {
+        match format.coding {
+            Coding::Mulaw => {
+                let from = payload.len();
+                payload.resize(from + ticks, 0);
+                self.speak(position, &mut payload[from..]);
+            }
+            Coding::Alaw => {
+                let (mut code, mut pcm) = (vec![0; ticks], vec![0; ticks]);
+                self.speak(position, &mut code);
+                let kernels = kernels();
+                kernels.mulaw_decode(&code, &mut pcm);
+                kernels.alaw_encode(&pcm, &mut code);
+                payload.extend_from_slice(&code);
+            }
+            Coding::Linear | Coding::Network => {
+                let per_tick = u64::from(format.rate) / 8_000;
+                let mut pcm = vec![0; ticks * per_tick as usize];
+                self.linear(format.rate, position * per_tick, &mut pcm);
+                format.write(&pcm, payload);
+            }
+        }
+    }
+
+    /// Linear speech at `rate` from sample `position` on: as loud as the mu-law, up to 8,000 of
+    /// 32,767.
+    fn linear(&self, rate: u32, position: u64, pcm: &mut [i16]) {
+        // One random word serves four samples, which lie in one millisecond.
+        let (mut at, mut rest) = (position, pcm);
         while !rest.is_empty() {
-            let (ms, within) = (at / 8, (at % 8) as usize);
-            let (block, behind) = rest.split_at_mut(rest.len().min(8 - within));
-            let (noise, loud) = (bits(self.seed, ms), loudness(ms));
-            let quiet = self.pauses.cover(ms);
-            for (k, code) in (within..).zip(block.iter_mut()) {
-                let noise = noise >> (k * 8);
-                // Magnitude codes from 0x10 to 0x5F: between about 130 and 8,000 of 32,124. In a
-                // pause up to 0x0F: 120.
-                let magnitude = match quiet {
-                    false => 0x10 + (loud * 8 + (noise & 0x1F)).min(0x4F) as u8,
-                    true => (noise & 0x0F) as u8,
-                };
-                let sign = (noise & 0x80) as u8;
-                *code = !(sign | magnitude);
+            let within = at % 4;
+            let (block, behind) = rest.split_at_mut(rest.len().min(4 - within as usize));
+            let ms = at * 1000 / u64::from(rate);
+            let word = bits(self.seed ^ u64::from(rate), at / 4);
+            let (times, over) = match self.pauses.cover(ms) {
+                false => (1 + loudness(ms) as i32, 32),
+                true => (1, 300),
+            };
+            for (k, sample) in (within..).zip(block.iter_mut()) {
+                let noise = i32::from((word >> (k * 16)) as u16 as i16);
+                *sample = (noise * times / over) as i16;
             }
             at += block.len() as u64;
             rest = behind;
         }
+    }
+
+    /// Mu-law at 8 kHz, from `position` on.
+    pub fn speak(&self, position: u64, code: &mut [u8]) {
+        let (mut at, mut rest) = (position, code);
+        while !rest.is_empty() {
+            let within = (at % 8) as usize;
+            let (block, behind) = rest.split_at_mut(rest.len().min(8 - within));
+            block.copy_from_slice(&self.millisecond(at / 8)[within..within + block.len()]);
+            at += block.len() as u64;
+            rest = behind;
+        }
+    }
+
+    /// The eight samples of a millisecond: one random word and one loudness serve them all, a byte
+    /// of the word each. No sum leaves its byte.
+    fn millisecond(&self, ms: u64) -> [u8; 8] {
+        const EACH: u64 = 0x0101_0101_0101_0101;
+        let noise = bits(self.seed, ms);
+        // Magnitude codes from 0x10 to 0x5F: between about 130 and 8,000 of 32,124. In a pause up
+        // to 0x0F: 120.
+        let magnitude = match self.pauses.cover(ms) {
+            true => noise & (0x0F * EACH),
+            false => {
+                let sum = (noise & (0x1F * EACH)) + loudness(ms) * 8 * EACH;
+                // The top bit of each byte that has passed 0x4F, as a mask of that byte.
+                let over = (((sum + 0x30 * EACH) >> 7) & EACH) * 0xFF;
+                ((sum & !over) | ((0x4F * EACH) & over)) + 0x10 * EACH
+            }
+        };
+        (!((noise & (0x80 * EACH)) | magnitude)).to_le_bytes()
     }
 }
 
@@ -145,31 +203,47 @@ fn kernels() -> Kernels {
     Kernels::detect(Isa::Scalar)
 }
 
-/// What the model must hear of mu-law at 8 kHz, at `rate` hertz: 8,000 or 16,000.
+/// What the model must hear of a caller's payload, at `rate` hertz: 8,000 or 16,000.
 ///
 /// # Panics
 /// At any other rate.
-pub fn uplink(code: &[u8], rate: u32) -> Vec<i16> {
+pub fn uplink(format: Format, payload: &[u8], rate: u32) -> Vec<i16> {
+    assert!(matches!(rate, 8_000 | 16_000), "the model hears 8 or 16 kHz");
     let kernels = kernels();
-    let mut pcm_8k = vec![0; code.len()];
-    kernels.mulaw_decode(code, &mut pcm_8k);
-    if rate == 8_000 {
-        return pcm_8k;
+    let pcm = match format.coding {
+        Coding::Linear | Coding::Network => format.units(payload),
+        Coding::Mulaw | Coding::Alaw => {
+            let mut pcm = vec![0; payload.len()];
+            match format.coding {
+                Coding::Alaw => kernels.alaw_decode(payload, &mut pcm),
+                _ => kernels.mulaw_decode(payload, &mut pcm),
+            }
+            pcm
+        }
+    };
+    convert(&kernels, format.rate, rate, &pcm)
+}
+
+/// What the phone must hear of a turn at 24 kHz, as units of its format, without padding.
+pub fn downlink(pcm_24k: &[i16], format: Format) -> Vec<i16> {
+    let kernels = kernels();
+    let pcm = convert(&kernels, 24_000, format.rate, pcm_24k);
+    let mut code = vec![0; pcm.len()];
+    match format.coding {
+        Coding::Linear | Coding::Network => return pcm,
+        Coding::Mulaw => kernels.mulaw_encode(&pcm, &mut code),
+        Coding::Alaw => kernels.alaw_encode(&pcm, &mut code),
     }
-    assert_eq!(rate, 16_000, "the model hears 8 or 16 kHz");
-    convert(&kernels, Conversion::Up8To16, &pcm_8k)
+    format.units(&code)
 }
 
-/// What the phone must hear of a turn at 24 kHz: mu-law at 8 kHz, without padding.
-pub fn downlink(pcm_24k: &[i16]) -> Vec<u8> {
-    let kernels = kernels();
-    let pcm_8k = convert(&kernels, Conversion::Down24To8, pcm_24k);
-    let mut code = vec![0; pcm_8k.len()];
-    kernels.mulaw_encode(&pcm_8k, &mut code);
-    code
-}
-
-fn convert(kernels: &Kernels, conversion: Conversion, pcm: &[i16]) -> Vec<i16> {
+/// # Panics
+/// If there is no conversion between the rates.
+fn convert(kernels: &Kernels, from: u32, to: u32, pcm: &[i16]) -> Vec<i16> {
+    if from == to {
+        return pcm.to_vec();
+    }
+    let conversion = Conversion::between(from, to).expect("every format has its conversion");
     let mut resampler = Resampler::new(conversion, FilterSet::LinearPhase);
     let mut converted = vec![0; resampler.output_len(pcm.len())];
     let written = resampler.process(kernels, pcm, &mut converted);
@@ -205,6 +279,23 @@ mod tests {
     }
 
     #[test]
+    fn every_sample_is_a_byte_of_noise_as_loud_as_its_syllable() {
+        let pauses = Pauses { talk_ms: 300, quiet_ms: 100, from_ms: 0 };
+        let voice = CallerVoice::new(5, 6).pausing(pauses);
+        let mut spoken = [0; 8 * 1000];
+        voice.speak(0, &mut spoken);
+        for (at, &code) in spoken.iter().enumerate() {
+            let ms = at as u64 / 8;
+            let noise = (bits(voice.seed, ms) >> (at % 8 * 8)) as u8;
+            let magnitude = match pauses.cover(ms) {
+                true => noise & 0x0F,
+                false => 0x10 + (loudness(ms) as u8 * 8 + (noise & 0x1F)).min(0x4F),
+            };
+            assert_eq!(code, !(noise & 0x80 | magnitude), "sample {at}");
+        }
+    }
+
+    #[test]
     fn no_two_frames_of_a_hundred_callers_are_alike() {
         let mut seen = std::collections::HashSet::new();
         for index in 0..100 {
@@ -232,9 +323,46 @@ mod tests {
     fn conversions_hold_nothing_back() {
         let mut code = [0; 160];
         CallerVoice::new(9, 0).speak(0, &mut code);
-        assert_eq!(uplink(&code, 16_000).len(), 320);
-        assert_eq!(uplink(&code, 8_000).len(), 160);
-        assert_eq!(downlink(&[0; 960]), [MULAW_SILENCE; 320]);
+        let pcmu = |rate| uplink(Format::PCMU, &code, rate).len();
+        assert_eq!((pcmu(16_000), pcmu(8_000)), (320, 160));
+        for format in Format::ALL {
+            let mut payload = Vec::new();
+            CallerVoice::new(9, 0).speak_as(format, 8, 160, &mut payload);
+            assert_eq!(payload.len(), format.frame_bytes(), "{format}");
+            for rate in [8_000, 16_000] {
+                let heard = uplink(format, &payload, rate);
+                assert_eq!(heard.len(), rate as usize / 50, "{format}");
+            }
+            assert_eq!(downlink(&[0; 480], format), vec![format.silence(); format.frame_samples()]);
+        }
+    }
+
+    #[test]
+    fn a_voice_sounds_the_same_in_every_form_however_it_is_cut() {
+        let voice = CallerVoice::new(9, 4);
+        for format in Format::ALL {
+            let (mut whole, mut pieces) = (Vec::new(), Vec::new());
+            voice.speak_as(format, 100, 999, &mut whole);
+            voice.speak_as(format, 100, 1, &mut pieces);
+            voice.speak_as(format, 101, 998, &mut pieces);
+            assert_eq!(whole, pieces, "{format}");
+            let units = format.units(&whole);
+            let loudest = units.iter().map(|unit| unit.unsigned_abs()).max();
+            assert!(loudest > Some(200), "{format}");
+        }
+    }
+
+    #[test]
+    fn a_frame_of_linear_speech_is_like_no_other() {
+        let mut seen = std::collections::HashSet::new();
+        for index in 0..50 {
+            for frame in 0..50 {
+                let mut payload = Vec::new();
+                let voice = CallerVoice::new(9, index);
+                voice.speak_as(Format::L16_16K, frame * 160, 160, &mut payload);
+                assert!(seen.insert(payload), "call {index} frame {frame}");
+            }
+        }
     }
 
     #[test]
@@ -242,9 +370,11 @@ mod tests {
         let voice = ModelVoice::new(5, 0, 0, 4800);
         let mut turn = vec![0; 4800];
         voice.speak(0, &mut turn);
-        let alone = downlink(&turn);
-        let twice = downlink(&[turn.clone(), turn].concat());
-        assert_eq!(twice[..1600], alone);
-        assert_eq!(twice[1600..], alone);
+        for format in Format::ALL {
+            let alone = downlink(&turn, format);
+            let twice = downlink(&[turn.clone(), turn.clone()].concat(), format);
+            let (first, second) = twice.split_at(alone.len());
+            assert_eq!((first, second), (&alone[..], &alone[..]), "{format}");
+        }
     }
 }

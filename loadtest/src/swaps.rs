@@ -10,9 +10,9 @@
 //! moment the next words were planned, or the phone had played out, whichever is later, until they
 //! arrive. A swap in a pause of the conversation that is over before the pause has none.
 
+use crate::carrier::record::CallRecord;
 use crate::clock::{Nanos, SECONDS};
 use crate::gemini::record::{Event, SessionRecord};
-use crate::twilio::caller::CallRecord;
 use crate::verify::{Placed, left_to_play};
 
 /// A connection that ends this long before the call does is to be replaced.
@@ -77,7 +77,7 @@ fn unreplaced(call: &CallRecord, sessions: &[&SessionRecord]) -> u64 {
 fn gap(call: &CallRecord, turns: &[Placed], old: usize, new: usize) -> Option<Nanos> {
     let first = turns.iter().find(|placed| placed.session == new && placed.len > 0)?;
     let planned = first.turn.chunks.first()?.planned;
-    let arrived = call.heard.arrivals.iter().find(|&&(_, bytes)| bytes > first.from)?.0;
+    let arrived = call.heard.arrivals.iter().find(|&&(_, samples)| samples > first.from)?.0;
     // Just before they arrive: how long has the phone had nothing to play?
     let before = arrived.saturating_sub(1);
     let mut dry_for = silent_for(call, before, first.from);
@@ -87,13 +87,13 @@ fn gap(call: &CallRecord, turns: &[Placed], old: usize, new: usize) -> Option<Na
     Some(dry_for)
 }
 
-/// How long the phone had played everything before byte `from`, at `now`.
+/// How long the phone had played everything before sample `from`, at `now`.
 fn silent_for(call: &CallRecord, now: Nanos, from: u64) -> Nanos {
     if left_to_play(call, now) > 0 {
         return 0;
     }
     // The last audio before; it plays from its arrival, or behind what was there already.
-    let arrivals = call.heard.arrivals.iter().take_while(|&&(_, bytes)| bytes <= from);
+    let arrivals = call.heard.arrivals.iter().take_while(|&&(_, samples)| samples <= from);
     let Some(&(last, _)) = arrivals.last() else { return 0 };
     let dry = last + left_to_play(call, last);
     now.saturating_sub(dry)
@@ -102,28 +102,22 @@ fn silent_for(call: &CallRecord, now: Nanos, from: u64) -> Nanos {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::carrier::phone::Heard;
+    use crate::carrier::record::CallTimes;
     use crate::clock::MILLIS;
     use crate::gemini::record::{Chunk, Turn, Uplink};
-    use crate::twilio::caller::{CallTimes, Outcome};
-    use crate::twilio::phone::Heard;
-    use crate::twilio::playout::PlayoutCounts;
 
     /// A call that heard 100 ms at 1 s and 100 ms at `again`, and ended after a minute.
     fn call(again: Nanos) -> CallRecord {
         CallRecord {
-            index: 0,
-            outcome: Outcome::HungUp,
-            closing: None,
-            twiml: None,
-            after: None,
             times: CallTimes { closed: Some(60 * SECONDS), ..CallTimes::default() },
-            sent: Vec::new(),
             heard: Heard {
                 audio: vec![0; 1600],
+                samples: 1600,
                 arrivals: vec![(SECONDS, 800), (again, 1600)],
                 ..Heard::default()
             },
-            playout: PlayoutCounts::default(),
+            ..CallRecord::empty(0)
         }
     }
 

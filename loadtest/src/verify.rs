@@ -13,13 +13,15 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 
+use crate::carrier::Carrier;
+use crate::carrier::playout::Playout;
+use crate::carrier::record::CallRecord;
 use crate::clock::{MILLIS, Nanos, SECONDS};
+use crate::format::Format;
 use crate::gemini::record::{SessionRecord, Spoken, Turn};
 use crate::gemini::script::SAMPLES_PER_MS;
 use crate::schedule::MediaPlan;
-use crate::signal::{self, CallerVoice, MULAW_SILENCE, ModelVoice};
-use crate::twilio::caller::CallRecord;
-use crate::twilio::playout::Playout;
+use crate::signal::{self, CallerVoice, ModelVoice};
 
 /// Samples that identify a place in the audio.
 const WINDOW: usize = 16;
@@ -35,9 +37,6 @@ const VOTES: usize = 32;
 
 /// How much of a session is searched for a place that some caller spoke, in samples.
 const PAIRING_SAMPLES: usize = 10 * 16_000;
-
-/// A relay pads the end of a turn to whole frames of this many bytes.
-const FRAME_BYTES: usize = 160;
 
 /// How two sequences of samples relate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -77,6 +76,11 @@ impl Alignment {
 
 /// Compares what was heard with what was expected.
 pub fn align<T: Copy + Eq + Hash>(expected: &[T], heard: &[T]) -> Alignment {
+    align_by(WINDOW, expected, heard)
+}
+
+/// The same with windows of so many samples.
+fn align_by<T: Copy + Eq + Hash>(window: usize, expected: &[T], heard: &[T]) -> Alignment {
     let mut result = Alignment { expected: expected.len() as u64, ..Alignment::default() };
     let mut places: Option<HashMap<&[T], usize>> = None;
     let (mut e, mut h) = (0, 0);
@@ -89,8 +93,8 @@ pub fn align<T: Copy + Eq + Hash>(expected: &[T], heard: &[T]) -> Alignment {
             break;
         }
         result.first_fault.get_or_insert(h as u64);
-        let places = places.get_or_insert_with(|| index_places(expected));
-        let Some((to_e, to_h)) = resume(places, expected, heard, h) else { break };
+        let places = places.get_or_insert_with(|| index_places(window, expected));
+        let Some((to_e, to_h)) = resume(window, places, expected, heard, h) else { break };
         result.foreign += (to_h - h) as u64;
         if to_e >= e {
             result.lost += (to_e - e) as u64;
@@ -110,9 +114,9 @@ pub fn align<T: Copy + Eq + Hash>(expected: &[T], heard: &[T]) -> Alignment {
 }
 
 /// The places of every [`STRIDE`]th window that can be nowhere else.
-fn index_places<T: Copy + Eq + Hash>(audio: &[T]) -> HashMap<&[T], usize> {
+fn index_places<T: Copy + Eq + Hash>(window: usize, audio: &[T]) -> HashMap<&[T], usize> {
     let mut places: HashMap<&[T], Option<usize>> = HashMap::new();
-    for (place, window) in audio.windows(WINDOW).enumerate().step_by(STRIDE) {
+    for (place, window) in audio.windows(window).enumerate().step_by(STRIDE) {
         if is_telling(window) {
             places.entry(window).and_modify(|known| *known = None).or_insert(Some(place));
         }
@@ -129,12 +133,13 @@ fn is_telling<T: Eq>(window: &[T]) -> bool {
 
 /// Where both go on alike again: the first place heard from `from` on that was expected anywhere.
 fn resume<T: Copy + Eq + Hash>(
+    window: usize,
     places: &HashMap<&[T], usize>,
     expected: &[T],
     heard: &[T],
     from: usize,
 ) -> Option<(usize, usize)> {
-    let windows = heard[from..].windows(WINDOW).enumerate();
+    let windows = heard[from..].windows(window).enumerate();
     let (offset, mut e) = windows
         .filter(|(_, window)| is_telling(window))
         .find_map(|(offset, window)| places.get(window).map(|&place| (offset, place)))?;
@@ -147,14 +152,17 @@ fn resume<T: Copy + Eq + Hash>(
     Some((e, h))
 }
 
-/// Mu-law of the first `frames` frames of a plan on the media clock: speech, and silence in holes.
-pub fn spoken_code(plan: &MediaPlan, voice: CallerVoice, frames: usize) -> Vec<u8> {
+/// The payload of the first `frames` frames of a plan on the media clock: speech, and silence in
+/// holes.
+pub fn spoken_code(plan: &MediaPlan, voice: CallerVoice, frames: usize, format: Format) -> Vec<u8> {
     let voice = voice.pausing(plan.pauses);
+    let samples_per_tick = format.rate as usize / 8_000;
     let mut code = Vec::new();
     for frame in plan.frames().take(frames) {
-        code.resize(frame.clock_from as usize, MULAW_SILENCE);
-        code.resize(frame.clock_to() as usize, 0);
-        voice.speak(frame.spoken_from, &mut code[frame.clock_from as usize..]);
+        let from = frame.clock_from as usize * samples_per_tick * format.sample_bytes();
+        let hole = from.saturating_sub(code.len()) / format.sample_bytes();
+        format.write(&vec![format.silence(); hole], &mut code);
+        voice.speak_as(format, frame.spoken_from, frame.ticks, &mut code);
     }
     code
 }
@@ -165,7 +173,7 @@ pub fn pair(expected: &[Vec<i16>], sessions: &[SessionRecord]) -> Vec<Option<usi
     let mut places: HashMap<&[i16], usize> = HashMap::new();
     for (call, audio) in expected.iter().enumerate() {
         let start = &audio[..audio.len().min(PAIRING_SAMPLES)];
-        places.extend(index_places(start).into_keys().map(|window| (window, call)));
+        places.extend(index_places(WINDOW, start).into_keys().map(|window| (window, call)));
     }
     let call_of = |session: &SessionRecord| {
         let heard = &session.uplink.pcm;
@@ -228,12 +236,12 @@ pub fn uplink_latency(call: &CallRecord, sessions: &[&SessionRecord]) -> Latenci
     let Some(rate) = sessions.iter().map(|it| it.uplink.rate).find(|&rate| rate != 0) else {
         return latencies;
     };
-    let per_byte = u64::from(rate) / 8_000;
+    let per_tick = u64::from(rate) / 8_000;
     let (_, arrivals) = stitch(sessions);
     let mut arrivals = arrivals.iter().peekable();
     let ready: Vec<(Nanos, Nanos)> = served(sessions);
     for frame in &call.sent {
-        let until = frame.clock_to * per_byte;
+        let until = frame.clock_to * per_tick;
         while arrivals.next_if(|&&(_, samples)| samples < until).is_some() {}
         let Some(&&(heard, _)) = arrivals.peek() else { break };
         let planned = frame.planned;
@@ -262,12 +270,12 @@ fn served(sessions: &[&SessionRecord]) -> Vec<(Nanos, Nanos)> {
 /// begins.
 #[derive(Clone, Debug, Default)]
 pub struct Downlink {
-    /// The verdict, in bytes of mu-law.
+    /// The verdict, in samples at the phone's rate.
     pub alignment: Alignment,
     /// Turns that were heard.
     pub turns: Vec<Placed>,
-    /// What the end of a connection made void, in bytes: said, and never heard.
-    pub cut_bytes: u64,
+    /// What the end of a connection made void, in samples: said, and never heard.
+    pub cut_samples: u64,
 }
 
 /// A turn in what the phone heard.
@@ -277,16 +285,16 @@ pub struct Placed {
     pub session: usize,
     /// The turn.
     pub turn: Turn,
-    /// Its first byte.
+    /// Its first sample.
     pub from: u64,
-    /// The bytes heard of it.
+    /// The samples heard of it.
     pub len: u64,
 }
 
-/// What the phone must hear of a turn: its samples converted, padded to whole frames if the turn
-/// was complete.
-pub fn turn_code(seed: u64, session: usize, turn: &Turn) -> Vec<u8> {
-    padded(signal::downlink(&turn_pcm(seed, session, turn)), turn)
+/// What the phone must hear of a turn, as units of its format: its samples converted, padded to
+/// whole frames if the turn was complete.
+pub fn turn_code(seed: u64, session: usize, turn: &Turn, format: Format) -> Vec<i16> {
+    padded(signal::downlink(&turn_pcm(seed, session, turn), format), turn, format)
 }
 
 fn turn_pcm(seed: u64, session: usize, turn: &Turn) -> Vec<i16> {
@@ -295,23 +303,51 @@ fn turn_pcm(seed: u64, session: usize, turn: &Turn) -> Vec<i16> {
     pcm
 }
 
-fn padded(mut code: Vec<u8>, turn: &Turn) -> Vec<u8> {
+fn padded(mut code: Vec<i16>, turn: &Turn, format: Format) -> Vec<i16> {
     if turn.complete {
-        code.resize(code.len().next_multiple_of(FRAME_BYTES), MULAW_SILENCE);
+        code.resize(code.len().next_multiple_of(format.frame_samples()), format.silence());
     }
     code
+}
+
+/// Samples of model audio that identify a place: its voice changes 8,000 times a second, whatever
+/// the rate it is heard at.
+fn window_of(format: Format) -> usize {
+    WINDOW * (format.rate as usize / 8_000)
+}
+
+/// How much further than to a whole frame the end of a turn may be padded, in samples: Exotel takes
+/// no piece below 3,200 bytes.
+fn padding_max(carrier: Carrier, format: Format) -> usize {
+    match carrier {
+        Carrier::Exotel => 3_200 / format.sample_bytes(),
+        _ => 0,
+    }
+}
+
+/// The silence with which `heard` goes on behind a turn, in whole frames of at most `max` samples
+/// together.
+fn silence_behind(heard: &[i16], format: Format, max: usize) -> usize {
+    let frames = heard.chunks_exact(format.frame_samples());
+    let silent = frames.take_while(|frame| frame.iter().all(|&it| it == format.silence()));
+    silent.count().min(max / format.frame_samples()) * format.frame_samples()
 }
 
 /// Samples at 24 kHz that are longer than the memory of a conversion to 8 kHz.
 const MEMORY_SAMPLES: usize = 240;
 
 /// A turn that goes on after a handover, by a relay whose filter remembers what came before it.
-fn turn_code_after(before: &[i16], pcm: &[i16], turn: &Turn) -> Vec<u8> {
+fn turn_code_after(before: &[i16], pcm: &[i16], turn: &Turn, format: Format) -> Vec<i16> {
     let memory = &before[before.len().saturating_sub(MEMORY_SAMPLES)..];
     let memory = &memory[memory.len() % 3..];
-    let mut code = signal::downlink(&[memory, pcm].concat());
-    code.drain(..memory.len() / 3);
-    padded(code, turn)
+    let mut code = signal::downlink(&[memory, pcm].concat(), format);
+    code.drain(..phone_samples(memory.len() as u64, format) as usize);
+    padded(code, turn, format)
+}
+
+/// What becomes of so many samples at 24 kHz at the phone's rate.
+fn phone_samples(at_24k: u64, format: Format) -> u64 {
+    at_24k * u64::from(format.rate) / 24_000
 }
 
 /// Judges what a phone heard of the sessions of its call, in order. `seed`: of the model's voices.
@@ -320,8 +356,10 @@ fn turn_code_after(before: &[i16], pcm: &[i16], turn: &Turn) -> Vec<u8> {
 /// heard any part of what was said since the last interruption, from its start, up to a `clear`.
 /// Where a connection came to its end in the middle of a turn, the end of that turn may be missing.
 pub fn downlink(seed: u64, sessions: &[&SessionRecord], call: &CallRecord) -> Downlink {
-    let heard = &call.heard.audio;
-    let mut clears = call.heard.clears.iter().map(|clear| clear.after_bytes as usize).peekable();
+    let format = call.formats.down;
+    let heard = format.units(&call.heard.audio);
+    let mut clears = call.heard.clears.iter().map(|clear| clear.after_samples as usize).peekable();
+    let pads = padding_max(call.carrier, format);
     let mut result = Downlink::default();
     let mut cursor = 0;
     let mut before: Vec<i16> = Vec::new();
@@ -333,9 +371,14 @@ pub fn downlink(seed: u64, sessions: &[&SessionRecord], call: &CallRecord) -> Do
             for spoken in group {
                 let Spoken::Turn(turn) = spoken else { continue };
                 let pcm = turn_pcm(seed, session.index, turn);
-                let mut code = padded(signal::downlink(&pcm), turn);
+                let mut code = padded(signal::downlink(&pcm, format), turn, format);
                 if turn.continues && !starts_alike(&code, rest) {
-                    code = turn_code_after(&before, &pcm, turn);
+                    code = turn_code_after(&before, &pcm, turn, format);
+                }
+                let behind = rest.get(expected.len() + code.len()..).unwrap_or_default();
+                if turn.complete && pads > 0 {
+                    let silence = silence_behind(behind, format, pads);
+                    code.resize(code.len() + silence, format.silence());
                 }
                 turns.push((turn.clone(), expected.len(), code.len()));
                 expected.extend(code);
@@ -354,8 +397,9 @@ pub fn downlink(seed: u64, sessions: &[&SessionRecord], call: &CallRecord) -> Do
                 }
                 None if same == expected.len() => same,
                 None if torn && !interrupted && place + 1 < sessions.len() => {
-                    result.cut_bytes += (expected.len() - same) as u64;
-                    before.truncate(before.len().saturating_sub((expected.len() - same) * 3));
+                    result.cut_samples += (expected.len() - same) as u64;
+                    let unheard = (expected.len() - same) * 24_000 / format.rate as usize;
+                    before.truncate(before.len().saturating_sub(unheard));
                     same
                 }
                 None if same == rest.len() && hung_up_on(call) => {
@@ -363,7 +407,7 @@ pub fn downlink(seed: u64, sessions: &[&SessionRecord], call: &CallRecord) -> Do
                     same
                 }
                 None => {
-                    result.alignment.add(&align(&expected, rest));
+                    result.alignment.add(&align_by(window_of(format), &expected, rest));
                     let at = (cursor + same) as u64;
                     result.alignment.first_fault.get_or_insert(at);
                     return result;
@@ -388,7 +432,7 @@ pub fn downlink(seed: u64, sessions: &[&SessionRecord], call: &CallRecord) -> Do
 }
 
 /// True if what was heard begins like `code`, as far as one filter's memory reaches.
-fn starts_alike(code: &[u8], heard: &[u8]) -> bool {
+fn starts_alike(code: &[i16], heard: &[i16]) -> bool {
     let len = code.len().min(heard.len()).min(MEMORY_SAMPLES / 3);
     code[..len] == heard[..len]
 }
@@ -415,11 +459,11 @@ pub fn downlink_latency(
         let ready = sessions[*session].ready_at.unwrap_or(opened).max(opened);
         let Some(began) = turn.chunks.first().map(|chunk| chunk.planned) else { continue };
         for (number, chunk) in turn.chunks.iter().enumerate() {
-            let until = chunk.to_sample / 3;
+            let until = phone_samples(chunk.to_sample, call.formats.down);
             if until > *len {
                 break;
             }
-            while arrivals.next_if(|&&(_, bytes)| bytes < from + until).is_some() {}
+            while arrivals.next_if(|&&(_, samples)| samples < from + until).is_some() {}
             let Some(&&(heard, _)) = arrivals.peek() else { break };
             let into = chunk.to_sample * SECONDS / (SAMPLES_PER_MS * 1000);
             if chunk.planned < ready {
@@ -463,15 +507,16 @@ pub fn barge_ins(session: &SessionRecord, call: &CallRecord) -> BargeIns {
 
 /// What the phone had left to play at a time, as a time.
 pub fn left_to_play(call: &CallRecord, at: Nanos) -> Nanos {
-    let mut playout = Playout::default();
+    let mut playout = Playout::new(call.formats.down.rate);
     let mut clears = call.heard.clears.iter().filter(|clear| clear.at <= at).peekable();
     let mut before = 0;
-    for &(arrived, bytes) in call.heard.arrivals.iter().take_while(|(arrived, _)| *arrived <= at) {
+    for &(arrived, samples) in call.heard.arrivals.iter().take_while(|(arrived, _)| *arrived <= at)
+    {
         while let Some(clear) = clears.next_if(|clear| clear.at <= arrived) {
             playout.clear(clear.at);
         }
-        playout.push(arrived, (bytes - before) as usize);
-        before = bytes;
+        playout.push(arrived, (samples - before) as usize);
+        before = samples;
     }
     for clear in clears {
         playout.clear(clear.at);
@@ -488,10 +533,10 @@ pub const LEAD: Nanos = 240 * MILLIS;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::carrier::mix::Line;
+    use crate::carrier::phone::{Cleared, Heard, SentFrame};
+    use crate::carrier::record::{CallTimes, Formats};
     use crate::gemini::record::{Chunk, Uplink};
-    use crate::twilio::caller::{CallTimes, Outcome};
-    use crate::twilio::phone::{Cleared, Heard, SentFrame};
-    use crate::twilio::playout::PlayoutCounts;
 
     fn voice(len: usize) -> Vec<u8> {
         let mut code = vec![0; len];
@@ -549,7 +594,7 @@ mod tests {
     #[test]
     fn added_silence_is_foreign() {
         let said = voice(1600);
-        let heard = [&said[..800], &[MULAW_SILENCE; 37], &said[800..]].concat();
+        let heard = [&said[..800], &[0xFF; 37], &said[800..]].concat();
         let alignment = align(&said, &heard);
         assert_eq!((alignment.lost, alignment.doubled, alignment.foreign), (0, 0, 37));
     }
@@ -564,21 +609,24 @@ mod tests {
         }
     }
 
-    fn call(audio: Vec<u8>, clears: &[u64]) -> CallRecord {
+    fn call(audio: Vec<i16>, clears: &[u64]) -> CallRecord {
+        call_as(Line::default(), Format::PCMU, audio, clears)
+    }
+
+    fn call_as(line: Line, format: Format, audio: Vec<i16>, clears: &[u64]) -> CallRecord {
         let clears = clears
             .iter()
-            .map(|&after_bytes| Cleared { at: 0, after_bytes, unplayed_bytes: 0 })
+            .map(|&after_samples| Cleared { at: 0, after_samples, unplayed_samples: 0 })
             .collect();
+        let mut payload = Vec::new();
+        format.write(&audio, &mut payload);
+        let samples = audio.len() as u64;
         CallRecord {
-            index: 0,
-            outcome: Outcome::HungUp,
-            closing: None,
-            twiml: None,
-            after: None,
+            carrier: line.carrier,
+            formats: Formats::both(format),
             times: CallTimes { opened: Some(0), ..CallTimes::default() },
-            sent: Vec::new(),
-            heard: Heard { audio, clears, ..Heard::default() },
-            playout: PlayoutCounts::default(),
+            heard: Heard { audio: payload, samples, clears, ..Heard::default() },
+            ..CallRecord::empty(0)
         }
     }
 
@@ -592,7 +640,8 @@ mod tests {
         let plan = MediaPlan::steady(400);
         let expected: Vec<Vec<i16>> = (0..4)
             .map(|index| {
-                signal::uplink(&spoken_code(&plan, CallerVoice::new(1, index), 20), 16_000)
+                let voice = CallerVoice::new(1, index);
+                signal::uplink(Format::PCMU, &spoken_code(&plan, voice, 20, Format::PCMU), 16_000)
             })
             .collect();
         let sessions = [
@@ -607,8 +656,9 @@ mod tests {
     #[test]
     fn a_hundred_calls_are_told_apart_from_their_first_samples_on() {
         let plan = MediaPlan::steady(200);
-        let code = |call| spoken_code(&plan, CallerVoice::new(1, call), 10);
-        let expected: Vec<_> = (0..100).map(|call| signal::uplink(&code(call), 16_000)).collect();
+        let code = |call| spoken_code(&plan, CallerVoice::new(1, call), 10, Format::PCMU);
+        let expected: Vec<_> =
+            (0..100).map(|call| signal::uplink(Format::PCMU, &code(call), 16_000)).collect();
         let sessions: Vec<_> =
             (0..100).map(|n| session(n, expected[99 - n].clone(), Vec::new())).collect();
         let paired: Vec<_> = (0..100).map(|n| Some(99 - n)).collect();
@@ -618,12 +668,12 @@ mod tests {
     #[test]
     fn uplink_latency_is_counted_from_the_plan_by_content() {
         let plan = MediaPlan::steady(60);
-        let code = spoken_code(&plan, CallerVoice::new(1, 0), 3);
+        let code = spoken_code(&plan, CallerVoice::new(1, 0), 3, Format::PCMU);
         let mut record = call(Vec::new(), &[]);
         record.sent = (1..=3)
             .map(|n| SentFrame { planned: n * 10, sent: n * 10 + 4, clock_to: n * 160 })
             .collect();
-        let mut heard = session(0, signal::uplink(&code, 16_000), Vec::new());
+        let mut heard = session(0, signal::uplink(Format::PCMU, &code, 16_000), Vec::new());
         // Two frames came together, the third alone.
         heard.uplink.arrivals = vec![(25, 640), (41, 960)];
         let latencies = uplink_latency(&record, &[&heard]);
@@ -636,21 +686,23 @@ mod tests {
     #[test]
     fn whole_turns_are_heard_padded_to_whole_frames() {
         let turns = [turn(0, 3000, true), turn(1, 4800, true)];
-        let heard: Vec<u8> = turns.iter().flat_map(|turn| turn_code(7, 5, turn)).collect();
+        let heard: Vec<i16> =
+            turns.iter().flat_map(|turn| turn_code(7, 5, turn, Format::PCMU)).collect();
         assert_eq!(heard.len(), 1120 + 1600);
         let record = session(5, Vec::new(), turns.map(Spoken::Turn).to_vec());
         assert!(downlink(7, &[&record], &call(heard.clone(), &[])).alignment.is_whole());
         let short = call(heard[..heard.len() - 1].to_vec(), &[]);
         assert_eq!(downlink(7, &[&record], &short).alignment.lost, 1);
         let mut more = heard;
-        more.extend([MULAW_SILENCE; 160]);
+        more.extend([0xFF; 160]);
         assert_eq!(downlink(7, &[&record], &call(more, &[])).alignment.foreign, 160);
     }
 
     #[test]
     fn after_an_interruption_only_a_beginning_may_have_been_heard() {
         let turns = [turn(0, 24_000, false), turn(1, 4800, true)];
-        let codes = [turn_code(7, 5, &turns[0]), turn_code(7, 5, &turns[1])];
+        let codes =
+            [turn_code(7, 5, &turns[0], Format::PCMU), turn_code(7, 5, &turns[1], Format::PCMU)];
         let [first, second] = turns.map(Spoken::Turn);
         let record = session(5, Vec::new(), vec![first, Spoken::Interrupted { at: 0 }, second]);
         let heard = [&codes[0][..1600], &codes[1]].concat();
@@ -672,21 +724,21 @@ mod tests {
         let [before, after] = [(5, &torn), (6, &rest)].map(|(n, turn)| turn_pcm(7, n, turn));
         let first = session(5, Vec::new(), vec![Spoken::Turn(torn.clone())]);
         let second = session(6, Vec::new(), vec![Spoken::Turn(rest.clone())]);
-        let said = turn_code(7, 5, &torn);
-        let fresh = turn_code(7, 6, &rest);
-        let remembered = turn_code_after(&before, &after, &rest);
+        let said = turn_code(7, 5, &torn, Format::PCMU);
+        let fresh = turn_code(7, 6, &rest, Format::PCMU);
+        let remembered = turn_code_after(&before, &after, &rest, Format::PCMU);
         assert_ne!(fresh, remembered);
         for behind in [&fresh, &remembered] {
             let heard = [&said[..], behind].concat();
             let judged = downlink(7, &[&first, &second], &call(heard, &[]));
             assert!(judged.alignment.is_whole());
-            assert_eq!((judged.turns.len(), judged.cut_bytes), (2, 0));
+            assert_eq!((judged.turns.len(), judged.cut_samples), (2, 0));
         }
         // The last 160 bytes were on their way when the connection ended.
         let heard = [&said[..said.len() - 160], &fresh].concat();
         let judged = downlink(7, &[&first, &second], &call(heard, &[]));
         assert!(judged.alignment.is_whole());
-        assert_eq!(judged.cut_bytes, 160);
+        assert_eq!(judged.cut_samples, 160);
         // A hole anywhere else is a loss.
         let heard = [&said[..160], &said[320..], &fresh].concat();
         assert!(!downlink(7, &[&first, &second], &call(heard, &[])).alignment.is_whole());
@@ -699,7 +751,7 @@ mod tests {
         let mut phone = call(vec![0; 8000], &[]);
         phone.heard.arrivals = vec![(0, 8000)];
         assert_eq!(barge_ins(&record, &phone).unanswered, 1);
-        let cleared = Cleared { at: 101 * MILLIS, after_bytes: 8000, unplayed_bytes: 1 };
+        let cleared = Cleared { at: 101 * MILLIS, after_samples: 8000, unplayed_samples: 1 };
         phone.heard.clears = vec![cleared];
         let answered = BargeIns { answered: vec![MILLIS], unanswered: 0 };
         assert_eq!(barge_ins(&record, &phone), answered);
@@ -718,7 +770,7 @@ mod tests {
         let chunks =
             (1..=10).map(|n| Chunk { planned: 100, sent: 101, to_sample: n * 960 }).collect();
         let burst = Turn { number: 0, samples: 9600, chunks, complete: true, continues: false };
-        let code = turn_code(7, 5, &burst);
+        let code = turn_code(7, 5, &burst, Format::PCMU);
         let record = session(5, Vec::new(), vec![Spoken::Turn(burst)]);
         let mut phone = call(code, &[]);
         phone.heard.arrivals = (1..=10).map(|n| (100 + n, n * 320)).collect();
@@ -726,5 +778,56 @@ mod tests {
         let latencies = downlink_latency(&heard, &[&record], &phone, LEAD);
         assert_eq!(latencies.corrected, [1, 2, 3, 4, 5, 6]);
         assert_eq!(latencies.paced, 4);
+    }
+
+    #[test]
+    fn turns_are_heard_whole_in_every_form_and_at_every_rate() {
+        let turns = [turn(0, 3000, true), turn(1, 4800, true)];
+        for format in Format::ALL {
+            let heard: Vec<i16> =
+                turns.iter().flat_map(|turn| turn_code(7, 5, turn, format)).collect();
+            let record = session(5, Vec::new(), turns.clone().map(Spoken::Turn).to_vec());
+            let of = |heard: Vec<i16>| call_as(Line::default(), format, heard, &[]);
+            let whole = downlink(7, &[&record], &of(heard.clone()));
+            assert!(whole.alignment.is_whole(), "{format}");
+            assert_eq!(whole.alignment.matched, u64::from(format.rate) * 340 / 1000, "{format}");
+            assert_eq!(whole.turns[1].from, u64::from(format.rate) * 140 / 1000, "{format}");
+            let mut wrong = heard;
+            let place = wrong.len() / 4;
+            wrong[place] ^= 1;
+            let judged = downlink(7, &[&record], &of(wrong));
+            assert_eq!((judged.alignment.lost, judged.alignment.foreign), (1, 1), "{format}");
+        }
+    }
+
+    #[test]
+    fn exotel_may_hear_the_end_of_a_turn_padded_to_a_whole_piece_and_no_further() {
+        let turns = [turn(0, 3000, true), turn(1, 4800, true)];
+        let record = session(5, Vec::new(), turns.clone().map(Spoken::Turn).to_vec());
+        let [first, second] = [&turns[0], &turns[1]].map(|it| turn_code(7, 5, it, Format::L16_8K));
+        for (carrier, silence, whole) in [
+            (Carrier::Exotel, 0, true),
+            (Carrier::Exotel, 1600, true),
+            (Carrier::Exotel, 1760, false),
+            (Carrier::Exotel, 100, false),
+            (Carrier::Plivo, 160, false),
+        ] {
+            let heard = [&first[..], &vec![0; silence], &second].concat();
+            let call = call_as(Line::of(carrier), Format::L16_8K, heard, &[]);
+            let judged = downlink(7, &[&record], &call).alignment;
+            assert_eq!(judged.is_whole(), whole, "{carrier} {silence}");
+        }
+    }
+
+    #[test]
+    fn what_a_caller_said_is_the_same_length_in_every_form_holes_included() {
+        let mut plan = MediaPlan::steady(100);
+        plan.holes = vec![crate::schedule::Hole { at_ms: 50, len_ms: 30 }];
+        for format in Format::ALL {
+            let code = spoken_code(&plan, CallerVoice::new(1, 0), 100, format);
+            assert_eq!(code.len(), format.bytes_of_ms(130), "{format}");
+            let hole = format.units(&code[format.bytes_of_ms(50)..format.bytes_of_ms(80)]);
+            assert!(hole.iter().all(|&unit| unit == format.silence()), "{format}");
+        }
     }
 }

@@ -2,6 +2,7 @@
 //! conversion of what the other side said, sample for sample; and what becomes of a call when one
 //! side errs.
 
+use loadtest::carrier::record::{CallRecord, CallSpec, Hangup, Outcome};
 use loadtest::clock::MILLIS;
 use loadtest::gemini::script::{Handshake, Script, Speech, Step};
 use loadtest::harness::{Harness, HarnessConfig};
@@ -9,7 +10,6 @@ use loadtest::judge::{self, Made};
 use loadtest::net::link::Closing;
 use loadtest::report::Report;
 use loadtest::schedule::{Bursts, Hole, MediaPlan};
-use loadtest::twilio::caller::{CallRecord, CallSpec, Hangup, Outcome};
 use loadtest::verify::LEAD;
 
 fn start(script: Script) -> Harness {
@@ -136,7 +136,7 @@ fn a_model_that_cannot_be_had_ends_the_call_with_a_word() {
     assert!(matches!(record.outcome, Outcome::ClosedByRelay(_)), "{:?}", record.outcome);
     let after = record.after.expect("the action is requested");
     assert_eq!(after.status, 200);
-    assert!(!after.twiml.unwrap().verbs.is_empty());
+    assert!(!after.answer.unwrap().verbs.is_empty());
 }
 
 #[test]

@@ -6,6 +6,11 @@ mod support;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use loadtest::carrier::fleet::Fleet;
+use loadtest::carrier::ids::Ids;
+use loadtest::carrier::mix::Line;
+use loadtest::carrier::record::{CallRecord, CallSpec, Failure, Hangup, Outcome};
+use loadtest::carrier::target::{Entry, Secrets, Target};
 use loadtest::clock::{Clock, MILLIS};
 use loadtest::gemini::script::{Handshake, Script, Speech, Step};
 use loadtest::gemini::server::{StandIn, StandInConfig};
@@ -15,9 +20,6 @@ use loadtest::net::link::Closing;
 use loadtest::report::Report;
 use loadtest::schedule::{Bursts, Hole, MediaPlan};
 use loadtest::signal::CallerVoice;
-use loadtest::twilio::caller::{CallRecord, CallSpec, Entry, Failure, Hangup, Outcome, Target};
-use loadtest::twilio::fleet::Fleet;
-use loadtest::twilio::message::Sids;
 use loadtest::verify::LEAD;
 use support::Fault;
 
@@ -29,13 +31,14 @@ fn specs(clock: Clock, relay: SocketAddr, calls: usize, media: &Arc<MediaPlan>) 
         address: relay,
         tls: None,
         public_url: None,
-        auth_token: None,
+        secrets: Secrets::default(),
         entry: Entry::Webhook { path: "/incoming".into() },
     });
     (0..calls)
         .map(|index| CallSpec {
             index,
-            sids: Sids::of(SEED, index),
+            line: Line::default(),
+            ids: Ids::of(Line::default().carrier, SEED, index),
             from: "+18005550199".into(),
             to: "+18005550100".into(),
             target: Arc::clone(&target),
@@ -129,7 +132,7 @@ fn silence_within_a_turn_is_noticed() {
 fn a_message_twilio_would_warn_about_is_noticed() {
     let (report, _) = run(Fault::ExtraField, conversation(), 1, MediaPlan::steady(1000));
     assert!(!report.is_good());
-    assert!(report.violations[&31951] > 0);
+    assert!(report.violations["twilio 31951 Shape"] > 0);
 }
 
 fn interrupted() -> Script {
@@ -149,7 +152,7 @@ fn an_interruption_is_followed_by_new_speech_alone() {
     let (report, records) = run(Fault::None, interrupted(), 1, MediaPlan::steady(1500));
     assert!(report.is_good(), "{report}");
     assert_eq!(records[0].heard.clears.len(), 1);
-    assert!(records[0].heard.clears[0].unplayed_bytes > 0);
+    assert!(records[0].heard.clears[0].unplayed_samples > 0);
     assert_eq!(report.barge_in.count, 1);
 }
 
@@ -169,7 +172,7 @@ fn a_relay_that_closes_first_is_asked_what_follows() {
     assert!(matches!(records[0].outcome, Outcome::ClosedByRelay(Closing::Frame { .. })));
     let after = records[0].after.as_ref().expect("the action was requested");
     assert_eq!(after.status, 200);
-    assert_eq!(after.twiml.as_ref().unwrap().verbs, ["Hangup"]);
+    assert_eq!(after.answer.as_ref().unwrap().verbs, ["Hangup"]);
 }
 
 #[test]

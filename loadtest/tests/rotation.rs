@@ -1,14 +1,15 @@
 //! A call whose model's connection is announced to end, or breaks, over and over: over real
 //! sockets and TLS, what each side heard is held against what the other said, sample for sample.
 
+use loadtest::carrier::record::{CallRecord, CallSpec, Outcome};
 use loadtest::clock::MILLIS;
+use loadtest::format::Format;
 use loadtest::gemini::script::{Script, Speech, Step};
 use loadtest::gemini::session::{SessionRecord, Spoken};
 use loadtest::harness::{Harness, HarnessConfig};
 use loadtest::net::link::Closing;
 use loadtest::schedule::MediaPlan;
 use loadtest::signal;
-use loadtest::twilio::caller::{CallRecord, CallSpec, Outcome};
 use loadtest::verify::{align, spoken_code, turn_code};
 
 /// Every session hears some of the caller, speaks a turn, and then does this.
@@ -84,21 +85,24 @@ fn rotate(time_left: &str, ms: u64, sessions_min: usize) -> Vec<SessionRecord> {
         assert!(taken_up.starts_with(&of), "{taken_up} is not the newest handle");
     }
 
-    let said = spoken_code(&media, voice, record.sent.len());
+    let said = spoken_code(&media, voice, record.sent.len(), Format::PCMU);
     let heard: Vec<i16> =
         sessions.iter().flat_map(|session| session.uplink.pcm.iter().copied()).collect();
-    let uplink = align(&signal::uplink(&said, 16_000), &heard);
+    let uplink = align(&signal::uplink(Format::PCMU, &said, 16_000), &heard);
     assert!(uplink.is_whole(), "the model heard {uplink:?}");
 
     let mut spoken = Vec::new();
     for session in &sessions {
         for turn in &session.spoken {
             let Spoken::Turn(turn) = turn else { panic!("nobody interrupted") };
-            spoken.extend(turn_code(seed, session.index, turn));
+            spoken.extend(turn_code(seed, session.index, turn, Format::PCMU));
         }
     }
     // The last turn may still be playing when the caller hangs up.
-    assert!(spoken.starts_with(&record.heard.audio), "the caller heard something else");
+    assert!(
+        spoken.starts_with(&Format::PCMU.units(&record.heard.audio)),
+        "the caller heard something else"
+    );
     assert!(record.heard.audio.len() >= (sessions_min - 1) * 400 * 8);
     sessions
 }

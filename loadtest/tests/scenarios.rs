@@ -7,6 +7,7 @@
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use loadtest::carrier::record::{CallRecord, Outcome};
 use loadtest::clock::MILLIS;
 use loadtest::gemini::conversation::Order;
 use loadtest::gemini::entrance::Entrance;
@@ -17,7 +18,6 @@ use loadtest::gemini::script::{Script, Speech};
 use loadtest::harness::{Harness, HarnessConfig};
 use loadtest::judge::{self, Made};
 use loadtest::report::Report;
-use loadtest::twilio::caller::{CallRecord, Outcome};
 use loadtest::verify::LEAD;
 
 /// Rows at once.
@@ -110,7 +110,7 @@ fn judged(row: &Row, outlook: &Outlook) -> Result<(), String> {
             ensure(ended, "the relay did not end the call")?;
             let said = record.after.as_ref().is_some_and(|after| {
                 after.status == 200
-                    && after.twiml.as_ref().is_ok_and(|twiml| !twiml.verbs.is_empty())
+                    && after.answer.as_ref().is_ok_and(|twiml| !twiml.verbs.is_empty())
             });
             ensure(said, "nothing follows the stream")
         }
@@ -415,7 +415,7 @@ fn what_the_model_asks_for_is_done_once_and_answered_by_its_id_or_without_one() 
         let tools: Vec<_> = outlook.sessions.iter().flat_map(|it| &it.tools).collect();
         let answers = || tools.iter().filter_map(|asked| asked.answer.as_ref());
         let confirmed = answers().filter(|(_, it)| it["output"]["ok"] == true).count();
-        let verbs = || outlook.record.after.as_ref().map(|after| format!("{:?}", after.twiml));
+        let verbs = || outlook.record.after.as_ref().map(|after| format!("{:?}", after.answer));
         let follows = |verb: &str| verbs().is_some_and(|verbs| verbs.contains(verb));
         let texts = || {
             let all = outlook.sessions.iter().flat_map(|it| &it.messages);

@@ -13,6 +13,7 @@ use serde_json::json;
 
 use super::script::{Fault, Invocation, Moment, Script, Speech, Step};
 use crate::bookings;
+use crate::carrier::mix::Mix;
 use crate::clock::{MILLIS, Nanos};
 use crate::schedule::MediaPlan;
 use crate::signal::Pauses;
@@ -40,6 +41,9 @@ pub struct Scenario {
     /// The caller.
     #[serde(default)]
     pub caller: Caller,
+    /// Who brings the calls, as on the command line: `"twilio=70,telnyx=20,vonage=10"`.
+    #[serde(default)]
+    pub carriers: Mix,
     /// The share of calls in which the model books an appointment once.
     #[serde(default)]
     pub book: f64,
@@ -66,6 +70,9 @@ pub struct Caller {
     pub from_ms: u64,
     /// Keys pressed: when, in milliseconds, and which.
     pub keys: Vec<(u64, char)>,
+    /// Of every so many frames the last leaves behind the one after it, by carriers that promise
+    /// no order; 0: none does.
+    pub disorder: u64,
 }
 
 /// The most that is borne of swaps and recoveries; what is not set is not judged.
@@ -174,7 +181,8 @@ impl Scenario {
     /// What a caller says who speaks for `ms` milliseconds.
     pub fn media(&self, ms: u64) -> MediaPlan {
         let mut plan = MediaPlan::steady(ms);
-        let Caller { talk_ms, quiet_ms, from_ms, ref keys } = self.caller;
+        let Caller { talk_ms, quiet_ms, from_ms, ref keys, disorder } = self.caller;
+        plan.disorder = disorder;
         plan.pauses = Pauses { talk_ms, quiet_ms, from_ms };
         plan.keys.clone_from(keys);
         plan
@@ -223,6 +231,7 @@ impl Default for Scenario {
             session: Script::listen(),
             connections: Vec::new(),
             caller: Caller::default(),
+            carriers: Mix::default(),
             book: 0.0,
             relay_config: String::new(),
             relay: std::collections::BTreeMap::new(),
@@ -251,9 +260,11 @@ mod tests {
         let scenario = Scenario::read(
             r##"
             book = 0.2
+            carriers = "twilio=2,telnyx/pcma=1"
             [caller]
             talk_ms = 3000
             quiet_ms = 1000
+            disorder = 7
             keys = [[500, "1"], [700, "#"]]
             [demands]
             max_gap_ms = 150.0
@@ -312,6 +323,7 @@ mod tests {
         for text in [
             "shares = 1.0",
             "book = 1.5",
+            "carriers = \"nobody=1\"",
             "[session]\nsteps = [\"dance\"]",
             "[session]\nsteps = [{ speak = { ms = 10, speed = 0.0 } }]",
             "[session]\nsetup_after_ms = \"later\"",

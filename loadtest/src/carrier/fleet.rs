@@ -3,7 +3,7 @@
 //! In:       the calls to be made.
 //! Out:      their records, in no particular order, as they end.
 //! Bounds:   a call ends by its own deadlines, so a fleet ends; [`Fleet::stop`] ends it at once.
-//! Not here: one call (`twilio::caller`).
+//! Not here: one call (`carrier::caller`).
 
 use std::io;
 use std::sync::Arc;
@@ -13,7 +13,8 @@ use std::thread::JoinHandle;
 
 use mio::Waker;
 
-use super::caller::{CallRecord, CallSpec, Caller, Outcome};
+use super::caller::Caller;
+use super::record::{CallRecord, CallSpec, Outcome};
 use crate::clock::Clock;
 use crate::net::reactor::{Reactor, Ready, Timers};
 

@@ -1,0 +1,465 @@
+//! One call over its sockets: webhook, markup, stream, hang-up, and what comes after the stream.
+//!
+//! In:       a [`CallSpec`]; readiness and time from the thread that owns the call.
+//! Out:      a [`CallRecord`], whatever happens.
+//! Bounds:   every phase has a deadline: [`WEBHOOK_WAIT`], [`HANDSHAKE_WAIT`], [`CLOSE_WAIT`],
+//!           [`SILENCE_WAIT`]; the talk ends with its plan.
+//! Not here: what is said on the stream (`carrier::phone`), many calls (`carrier::fleet`).
+
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use tungstenite::Message;
+use tungstenite::protocol::Role;
+
+use super::Carrier;
+use super::dialect::{Dialect, Violation, Wire};
+use super::markup::{self, Answer, MarkupError, StreamNoun};
+use super::phone::Phone;
+use super::record::{After, CallRecord, CallSpec, CallTimes, Failure, Formats, Hangup, Outcome};
+use super::target::{Entry, split_url};
+use super::upgrade;
+use super::webhook::{self, Stage};
+use crate::clock::{Clock, Nanos, SECONDS};
+use crate::format::Format;
+use crate::net::http::{Exchange, Response};
+use crate::net::link::{Closing, Link, Received, SendError};
+use crate::net::reactor::Reactor;
+use crate::net::stream::Stream;
+
+/// How long a webhook may take, connecting included: Twilio's own limit.
+pub const WEBHOOK_WAIT: Nanos = 15 * SECONDS;
+
+/// How long the upgrade may take.
+pub const HANDSHAKE_WAIT: Nanos = 10 * SECONDS;
+
+/// How long the server has to close after our close frame.
+pub const CLOSE_WAIT: Nanos = 5 * SECONDS;
+
+/// How long a caller that has gone silent waits for the server to end the call.
+pub const SILENCE_WAIT: Nanos = 90 * SECONDS;
+
+/// Where a browser's stream is.
+const WEB_PATH: &str = "/web";
+
+/// A call under way.
+pub struct Caller {
+    spec: CallSpec,
+    /// What its sockets are registered as.
+    slot: usize,
+    clock: Clock,
+    phase: Phase,
+    phone: Phone,
+    noun: Option<StreamNoun>,
+    answer: Option<Answer>,
+    after: Option<After>,
+    times: CallTimes,
+    closing: Option<Closing>,
+    outcome: Option<Outcome>,
+}
+
+enum Phase {
+    /// Until the call begins.
+    Waiting,
+    /// The webhook, or the request after the stream.
+    Asking { stream: Stream, exchange: Exchange, deadline: Nanos },
+    /// The upgrade; `key` is ours.
+    Dialling { stream: Stream, exchange: Exchange, key: String, deadline: Nanos },
+    /// The stream is open.
+    Talking { link: Link },
+    /// The plan is spoken; the hang-up waits for its time.
+    Lingering { link: Link, until: Nanos },
+    /// We have left, or gone silent; the relay is to close.
+    Leaving { link: Link, deadline: Nanos },
+    /// The record is complete.
+    Done,
+}
+
+impl Phase {
+    /// The socket, where there is one.
+    fn stream(&mut self) -> Option<&mut Stream> {
+        match self {
+            Phase::Asking { stream, .. } | Phase::Dialling { stream, .. } => Some(stream),
+            Phase::Talking { link }
+            | Phase::Lingering { link, .. }
+            | Phase::Leaving { link, .. } => Some(link.stream()),
+            Phase::Waiting | Phase::Done => None,
+        }
+    }
+}
+
+impl Caller {
+    /// A call that has not begun. Its sockets will be registered as `slot`.
+    pub fn new(spec: CallSpec, slot: usize, clock: Clock) -> Caller {
+        let dialect = Dialect::new(spec.line.carrier, spec.ids.clone(), &spec.from, &spec.to);
+        let phone = Phone::new(spec.index, dialect, spec.voice, &spec.media);
+        Caller {
+            spec,
+            slot,
+            clock,
+            phase: Phase::Waiting,
+            phone,
+            noun: None,
+            answer: None,
+            after: None,
+            times: CallTimes::default(),
+            closing: None,
+            outcome: None,
+        }
+    }
+
+    /// True once there is nothing more to happen.
+    pub fn is_done(&self) -> bool {
+        matches!(self.phase, Phase::Done)
+    }
+
+    /// True while the stream is open.
+    pub fn is_talking(&self) -> bool {
+        matches!(self.phase, Phase::Talking { .. } | Phase::Lingering { .. })
+    }
+
+    /// When [`Caller::handle_timeout`] wants to be called next.
+    pub fn next_timeout(&self) -> Option<Nanos> {
+        let phone = self.phone.next_timeout();
+        match &self.phase {
+            Phase::Waiting => Some(self.spec.starts_at),
+            Phase::Asking { deadline, .. } | Phase::Dialling { deadline, .. } => Some(*deadline),
+            Phase::Talking { .. } => phone,
+            Phase::Lingering { until, .. } => Some(phone.map_or(*until, |at| at.min(*until))),
+            Phase::Leaving { deadline, .. } => Some(*deadline),
+            Phase::Done => None,
+        }
+    }
+
+    /// The time of [`Caller::next_timeout`] has come.
+    pub fn handle_timeout(&mut self, now: Nanos, reactor: &Reactor) {
+        match &self.phase {
+            Phase::Waiting => self.begin(now, reactor),
+            Phase::Asking { .. } if self.outcome.is_some() => self.finish(),
+            Phase::Asking { .. } => self.fail(Failure::Late("webhook")),
+            Phase::Dialling { .. } => self.fail(Failure::Late("upgrade")),
+            Phase::Talking { .. } => self.talk(now),
+            Phase::Lingering { until, .. } if *until <= now => self.leave(now),
+            Phase::Lingering { .. } => self.talk(now),
+            Phase::Leaving { .. } => self.fail(Failure::Late("close")),
+            Phase::Done => {}
+        }
+    }
+
+    /// The call's socket is ready; `ending`: the peer has closed its side or is gone.
+    pub fn handle_ready(&mut self, ending: bool, reactor: &Reactor) {
+        if let Some(stream) = self.phase.stream() {
+            stream.wake(ending);
+        }
+        match &mut self.phase {
+            Phase::Asking { stream, exchange, .. } => match exchange.poll(stream) {
+                Ok(None) => {}
+                Ok(Some(response)) => self.answered(response, reactor),
+                Err(_) if self.outcome.is_some() => self.finish(),
+                Err(error) => self.fail(Failure::Webhook(error)),
+            },
+            Phase::Dialling { stream, exchange, .. } => match exchange.poll(stream) {
+                Ok(None) => {}
+                Ok(Some(response)) => {
+                    self.upgraded(response);
+                    // What came right behind the 101 has been read already.
+                    self.listen(reactor);
+                }
+                Err(error) => self.fail(Failure::Handshake(error)),
+            },
+            Phase::Talking { .. } | Phase::Lingering { .. } | Phase::Leaving { .. } => {
+                self.listen(reactor);
+            }
+            Phase::Waiting | Phase::Done => {}
+        }
+    }
+
+    /// Ends the call now, because the run ends.
+    pub fn stop(&mut self) {
+        if self.outcome.is_none() {
+            self.outcome = Some(Outcome::Failed(Failure::Stopped));
+        }
+        self.finish();
+    }
+
+    /// What happened.
+    pub fn into_record(self) -> CallRecord {
+        let (formats, sent, heard, playout) = self.phone.into_record();
+        CallRecord {
+            index: self.spec.index,
+            carrier: self.spec.line.carrier,
+            formats,
+            outcome: self.outcome.unwrap_or(Outcome::Failed(Failure::Stopped)),
+            closing: self.closing,
+            answer: self.answer,
+            after: self.after,
+            times: self.times,
+            sent,
+            heard,
+            playout,
+        }
+    }
+
+    fn begin(&mut self, now: Nanos, reactor: &Reactor) {
+        self.times.started = now;
+        let target = Arc::clone(&self.spec.target);
+        if let Some(path) = target.webhook(self.spec.line.carrier) {
+            let url = target.signed_url(&path);
+            return self.ask(&path, &url, Stage::Incoming, reactor);
+        }
+        let origin = target.stream_origin();
+        self.noun = Some(match &target.entry {
+            Entry::Stream { path, parameters } => StreamNoun {
+                parameters: parameters.clone(),
+                ..StreamNoun::to(format!("{origin}{path}"))
+            },
+            _ => StreamNoun::to(format!("{origin}{WEB_PATH}")),
+        });
+        self.dial(reactor);
+    }
+
+    /// Asks `path` what to do, signed for `url`.
+    fn ask(&mut self, path: &str, url: &str, stage: Stage, reactor: &Reactor) {
+        let request = webhook::request(&self.spec, stage, path, url);
+        let stream = match self.spec.target.connect(reactor, self.slot) {
+            Ok(stream) => stream,
+            Err(_) if self.outcome.is_some() => return self.finish(),
+            Err(error) => return self.fail(Failure::Webhook(error)),
+        };
+        let deadline = self.clock.now() + WEBHOOK_WAIT;
+        self.phase = Phase::Asking { stream, exchange: Exchange::new(request), deadline };
+    }
+
+    /// An answer has come: at the beginning, or after the stream.
+    fn answered(&mut self, response: Response, reactor: &Reactor) {
+        let insecure = self.spec.target.tls.is_none();
+        let text = String::from_utf8_lossy(&response.body);
+        let kind = response.header("content-type");
+        let answer = markup::read(self.spec.line.carrier, kind, &text, insecure);
+        if self.outcome.is_some() {
+            self.after = Some(After { status: response.status, answer });
+            return self.finish();
+        }
+        self.times.answered = Some(self.clock.now());
+        if response.status != 200 {
+            return self.fail(Failure::WebhookStatus(response.status));
+        }
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(error) => return self.fail(Failure::Markup(error)),
+        };
+        self.noun.clone_from(&answer.stream);
+        match self.noun {
+            Some(_) => self.dial(reactor),
+            None => self.fail(Failure::NoStream(answer.verbs.clone())),
+        }
+        self.answer = Some(answer);
+    }
+
+    /// Asks for the upgrade, in the words of the carrier's client.
+    fn dial(&mut self, reactor: &Reactor) {
+        let target = Arc::clone(&self.spec.target);
+        let Some(noun) = &self.noun else { return };
+        let Some((authority, path)) = split_url(&noun.url) else {
+            return self.fail(Failure::Markup(MarkupError::StreamUrl));
+        };
+        // Twilio's query stays behind; a document with one was refused before.
+        let path = match (self.spec.line.carrier, &target.entry) {
+            (Carrier::Twilio, Entry::Standard | Entry::Webhook { .. }) => {
+                path.split('?').next().unwrap_or("/")
+            }
+            _ => path,
+        };
+        let key = STANDARD.encode(self.nonce());
+        let request = upgrade::request(&self.spec, noun, authority, path, &key);
+        let stream = match target.connect_to(authority, &noun.url, reactor, self.slot) {
+            Ok(Some(stream)) => stream,
+            Ok(None) => return self.fail(Failure::Unresolved(authority.to_string())),
+            Err(error) => return self.fail(Failure::Handshake(error)),
+        };
+        let deadline = self.clock.now() + HANDSHAKE_WAIT;
+        let exchange = Exchange::new(request);
+        self.phase = Phase::Dialling { stream, exchange, key, deadline };
+    }
+
+    /// Sixteen bytes no other call of this process uses.
+    fn nonce(&self) -> [u8; 16] {
+        let mut nonce = [0; 16];
+        nonce[..8].copy_from_slice(&self.clock.now().to_le_bytes());
+        nonce[8..].copy_from_slice(&(self.spec.index as u64).to_le_bytes());
+        nonce
+    }
+
+    fn upgraded(&mut self, response: Response) {
+        let Phase::Dialling { stream, key, .. } = std::mem::replace(&mut self.phase, Phase::Done)
+        else {
+            return;
+        };
+        if response.status != 101 {
+            return self.fail(Failure::Refused(response.status));
+        }
+        if !upgrade::is_accepted(self.spec.line.carrier, &key, &response) {
+            return self.fail(Failure::BadUpgrade);
+        }
+        let now = self.clock.now();
+        self.times.opened = Some(now);
+        if let Some(noun) = &self.noun {
+            let line = self.spec.line;
+            let own = line.format.unwrap_or(line.carrier.default_format());
+            let down = match line.carrier {
+                Carrier::Web => Format::L16_24K,
+                _ => noun.down.unwrap_or(own),
+            };
+            let formats = Formats { up: noun.up.unwrap_or(own), down };
+            let token = self.spec.target.secrets.web.as_deref();
+            self.phone.open(now, formats, &noun.parameters, noun.passes_keys, token);
+        }
+        let link = Link::new(stream, response.body, Role::Client);
+        self.phase = Phase::Talking { link };
+        self.talk(now);
+    }
+
+    /// Says what is due.
+    fn talk(&mut self, now: Nanos) {
+        if self.phone.is_ignored(now) {
+            return self.fail(Failure::Late("ready"));
+        }
+        self.phone.handle_timeout(now);
+        self.drain();
+        if !self.phone.is_spoken_out() || !matches!(self.phase, Phase::Talking { .. }) {
+            return;
+        }
+        if let Phase::Talking { link } = std::mem::replace(&mut self.phase, Phase::Done) {
+            self.phase = Phase::Lingering { link, until: now + self.spec.linger };
+        }
+    }
+
+    /// Hands waiting messages to the socket.
+    fn drain(&mut self) {
+        let (Phase::Talking { link } | Phase::Lingering { link, .. } | Phase::Leaving { link, .. }) =
+            &mut self.phase
+        else {
+            return;
+        };
+        while let Some(out) = self.phone.pop_message() {
+            let message = match out.wire {
+                Wire::Text(text) => Message::text(text),
+                Wire::Binary(bytes) => Message::binary(bytes),
+            };
+            match link.send(message) {
+                Ok(()) => {
+                    if let Some(frame) = out.frame {
+                        self.phone.frame_sent(frame, self.clock.now());
+                    }
+                }
+                Err(SendError::Full) => self.phone.object(Violation::SlowReader),
+                // The end of the link is reported when it is read.
+                Err(SendError::Ended) => {}
+            }
+        }
+    }
+
+    /// Takes everything the server has sent.
+    fn listen(&mut self, reactor: &Reactor) {
+        let leaving = matches!(self.phase, Phase::Leaving { .. });
+        loop {
+            let (Phase::Talking { link }
+            | Phase::Lingering { link, .. }
+            | Phase::Leaving { link, .. }) = &mut self.phase
+            else {
+                return;
+            };
+            let Some(received) = link.receive() else {
+                link.flush();
+                break;
+            };
+            let now = self.clock.now();
+            match received {
+                // What still comes after our goodbye is as strict as before, and is not heard.
+                Received::Text(text) => {
+                    if self.phone.handle_text(now, &text) {
+                        return self.disconnected(now, reactor);
+                    }
+                }
+                Received::Binary(bytes) => self.phone.handle_binary(now, &bytes),
+                Received::Ping(_) | Received::Pong => {}
+                Received::Closed(closing) => return self.closed(closing, now, reactor),
+            }
+        }
+        if !leaving {
+            self.drain();
+        }
+    }
+
+    /// The relay wants the stream ended by a message.
+    fn disconnected(&mut self, now: Nanos, reactor: &Reactor) {
+        if let Phase::Talking { link }
+        | Phase::Lingering { link, .. }
+        | Phase::Leaving { link, .. } = &mut self.phase
+        {
+            link.close(1000, "");
+        }
+        let closing = Closing::Frame { code: 1000, reason: "disconnect".into() };
+        self.closed(closing, now, reactor);
+    }
+
+    fn closed(&mut self, closing: Closing, now: Nanos, reactor: &Reactor) {
+        if let Closing::NotWebSocket(_) = closing {
+            self.phone.object(Violation::NotWebSocket);
+        }
+        self.times.closed = Some(now);
+        self.closing = Some(closing.clone());
+        let left = matches!(self.phase, Phase::Leaving { .. });
+        self.phase = Phase::Done;
+        if left && self.spec.hangup != Hangup::Silence {
+            self.outcome = Some(Outcome::HungUp);
+            return;
+        }
+        self.outcome = Some(Outcome::ClosedByRelay(closing));
+        // A browser has nobody to ask; Plivo, Exotel and Vonage name nobody.
+        let action = self.noun.as_ref().and_then(|noun| noun.action.clone());
+        if let Some(url) = action {
+            let absolute = split_url(&url);
+            let path = absolute.map_or(url.as_str(), |(_, path)| path).to_string();
+            let signed = if absolute.is_some() { url } else { self.spec.target.signed_url(&path) };
+            self.ask(&path, &signed, Stage::After, reactor);
+        }
+    }
+
+    /// The caller hangs up, in its own way.
+    fn leave(&mut self, now: Nanos) {
+        if self.spec.hangup == Hangup::StopAndClose {
+            self.phone.say_stop();
+            self.drain();
+        }
+        let Phase::Lingering { mut link, .. } = std::mem::replace(&mut self.phase, Phase::Done)
+        else {
+            return;
+        };
+        let mut wait = CLOSE_WAIT;
+        match self.spec.hangup {
+            Hangup::StopAndClose | Hangup::CloseOnly => link.close(1000, ""),
+            Hangup::Silence => wait = SILENCE_WAIT,
+            Hangup::Reset => {
+                link.stream().reset_on_drop();
+                self.times.closed = Some(now);
+                self.outcome = Some(Outcome::HungUp);
+                return;
+            }
+        }
+        self.phase = Phase::Leaving { link, deadline: now + wait };
+    }
+
+    fn fail(&mut self, failure: Failure) {
+        self.outcome = Some(Outcome::Failed(failure));
+        self.finish();
+    }
+
+    fn finish(&mut self) {
+        if self.times.closed.is_none() {
+            self.times.closed = Some(self.clock.now());
+        }
+        self.phase = Phase::Done;
+    }
+}

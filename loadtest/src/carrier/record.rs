@@ -1,0 +1,182 @@
+//! A call to be made, and what became of it.
+//!
+//! In:       nothing; the harness writes the one, the caller the other.
+//! Out:      [`CallSpec`] and [`CallRecord`].
+//! Bounds:   those of the caller.
+//! Not here: making the call (`carrier::caller`), judging it (`verify`, `judge`).
+
+use std::sync::Arc;
+
+use super::Carrier;
+use super::ids::Ids;
+use super::markup::{Answer, MarkupError};
+use super::mix::Line;
+use super::phone::{Heard, SentFrame};
+use super::playout::PlayoutCounts;
+use super::target::Target;
+use crate::clock::Nanos;
+use crate::format::Format;
+use crate::net::http::HttpError;
+use crate::net::link::Closing;
+use crate::schedule::MediaPlan;
+use crate::signal::CallerVoice;
+
+/// How a caller leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hangup {
+    /// The carrier's last message where it has one, then the closing handshake.
+    StopAndClose,
+    /// The closing handshake alone.
+    CloseOnly,
+    /// The connection is reset.
+    Reset,
+    /// Nothing more is sent, and nothing is closed.
+    Silence,
+}
+
+/// One call to be made.
+pub struct CallSpec {
+    /// Its number within the run.
+    pub index: usize,
+    /// Who brings it, and in which format where the relay leaves that open.
+    pub line: Line,
+    /// Its identifiers.
+    pub ids: Ids,
+    /// The caller's number.
+    pub from: String,
+    /// The number called.
+    pub to: String,
+    /// Where it goes.
+    pub target: Arc<Target>,
+    /// When it begins.
+    pub starts_at: Nanos,
+    /// What is said.
+    pub media: Arc<MediaPlan>,
+    /// The voice that says it.
+    pub voice: CallerVoice,
+    /// From the last frame to the hang-up.
+    pub linger: Nanos,
+    /// How it ends.
+    pub hangup: Hangup,
+}
+
+/// Why a call failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// The webhook was not answered.
+    Webhook(HttpError),
+    /// The webhook was answered with another status than 200.
+    WebhookStatus(u16),
+    /// The webhook's body is not markup that the carrier runs.
+    Markup(MarkupError),
+    /// The markup has no stream; these are its verbs.
+    NoStream(Vec<String>),
+    /// The stream's host has no address.
+    Unresolved(String),
+    /// The upgrade was not answered.
+    Handshake(HttpError),
+    /// The upgrade was answered with another status than 101 (at Twilio, error 31920).
+    Refused(u16),
+    /// A 101 that is not one: wrong accept key, extensions nobody asked for, or another
+    /// subprotocol than the one asked for.
+    BadUpgrade,
+    /// A deadline passed.
+    Late(&'static str),
+    /// The run was stopped.
+    Stopped,
+}
+
+/// How a call ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The caller left as planned.
+    HungUp,
+    /// The relay ended the stream first.
+    ClosedByRelay(Closing),
+    /// The call failed.
+    Failed(Failure),
+}
+
+/// The request after the stream, and its answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct After {
+    /// The status; 0 if there was no answer.
+    pub status: u16,
+    /// What follows the stream.
+    pub answer: Result<Answer, MarkupError>,
+}
+
+/// When the stations of a call were reached.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CallTimes {
+    /// The call began.
+    pub started: Nanos,
+    /// The markup was read.
+    pub answered: Option<Nanos>,
+    /// The upgrade was done.
+    pub opened: Option<Nanos>,
+    /// The stream ended.
+    pub closed: Option<Nanos>,
+}
+
+/// The formats of a stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Formats {
+    /// Caller to relay.
+    pub up: Format,
+    /// Relay to caller.
+    pub down: Format,
+}
+
+impl Formats {
+    /// The same both ways.
+    pub fn both(format: Format) -> Formats {
+        Formats { up: format, down: format }
+    }
+}
+
+/// What happened to a call.
+#[derive(Clone, Debug)]
+pub struct CallRecord {
+    /// Its number within the run.
+    pub index: usize,
+    /// Who brought it.
+    pub carrier: Carrier,
+    /// The audio on its stream.
+    pub formats: Formats,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// How the relay closed, where it did.
+    pub closing: Option<Closing>,
+    /// The answer of the webhook.
+    pub answer: Option<Answer>,
+    /// The answer after the stream, where the relay closed first and named an `action`.
+    pub after: Option<After>,
+    /// When.
+    pub times: CallTimes,
+    /// Every frame sent, in order.
+    pub sent: Vec<SentFrame>,
+    /// Everything heard.
+    pub heard: Heard,
+    /// What the playout clock counted.
+    pub playout: PlayoutCounts,
+}
+
+impl CallRecord {
+    /// A call of Twilio in which nothing was said, hung up as planned.
+    pub fn empty(index: usize) -> CallRecord {
+        CallRecord {
+            index,
+            carrier: Carrier::Twilio,
+            formats: Formats::default(),
+            outcome: Outcome::HungUp,
+            closing: None,
+            answer: None,
+            after: None,
+            times: CallTimes::default(),
+            sent: Vec::new(),
+            heard: Heard::default(),
+            playout: PlayoutCounts::default(),
+        }
+    }
+}
