@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
+use loadtest::carrier::target::{Entry, Target};
 use loadtest::clock::MILLIS;
 use loadtest::gemini::script::{Script, Speech};
-use loadtest::harness::{Harness, HarnessConfig, WEBHOOK_PATH};
+use loadtest::harness::{Harness, HarnessConfig};
 use loadtest::judge::{self, Made};
 use loadtest::relay::Directory;
 use loadtest::schedule::MediaPlan;
-use loadtest::twilio::caller::{Entry, Target};
 use loadtest::verify::LEAD;
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use rustls::version::{TLS12, TLS13};
@@ -39,8 +39,8 @@ fn calls_are_exact(version: &'static SupportedProtocolVersion) {
         address: plain.address,
         tls: Some(Arc::new(clients)),
         public_url: plain.public_url.clone(),
-        auth_token: plain.auth_token.clone(),
-        entry: Entry::Webhook { path: WEBHOOK_PATH.to_string() },
+        secrets: plain.secrets.clone(),
+        entry: Entry::Standard,
     });
 
     let calls: Vec<_> = (0..4).map(|index| harness.spec(index, MediaPlan::steady(3000))).collect();

@@ -192,6 +192,7 @@ impl Desk {
         (self.auth_tokens, self.shared_keys) = carriers_secrets(&config);
         self.guests.set_max_call_duration(config.limits.max_call_duration);
         self.page = Page::new(&config);
+        self.late.set_threshold(config.limits.max_lateness);
         self.config = config;
     }
 

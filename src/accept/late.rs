@@ -29,9 +29,16 @@ impl Late {
         Late { threshold, is_late: vec![false; workers] }
     }
 
+    /// From now on with another threshold.
+    pub(super) fn set_threshold(&mut self, threshold: Duration) {
+        self.threshold = threshold;
+    }
+
     /// Looks at the threads' figures. Returns whether all of them are too late for another call.
     pub(super) fn look(&mut self, now: Nanos, lateness: &Lateness) -> bool {
         if self.threshold.is_zero() {
+            self.is_late.fill(false);
+            (0..self.is_late.len()).for_each(|worker| lateness.spare(worker, false));
             return false;
         }
         let before = self.is_everywhere();

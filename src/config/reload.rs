@@ -15,8 +15,14 @@ type Keep = fn(&mut Config, &Config);
 
 /// What only a start can change: a key, or a section with a dot behind it; and how the old value is
 /// kept.
-const AT_START: [(&str, Keep); 20] = [
+const AT_START: [(&str, Keep); 25] = [
     ("server.listen", |new, old| new.server.listen = old.server.listen),
+    ("server.proxy_protocol", |new, old| new.server.proxy_protocol = old.server.proxy_protocol),
+    // What the files hold is read again.
+    ("server.tls_cert", |new, old| new.server.tls = old.server.tls.clone()),
+    ("server.tls_key", |_, _| {}),
+    ("server.takeover", |new, old| new.server.takeover = old.server.takeover.clone()),
+    ("server.cores", |new, old| new.server.cores = old.server.cores.clone()),
     ("server.workers", |new, old| new.server.workers = old.server.workers),
     ("server.pin", |new, old| new.server.pin = old.server.pin),
     ("server.kernels", |new, old| new.server.kernels = old.server.kernels),
@@ -50,10 +56,11 @@ const AT_START: [(&str, Keep); 20] = [
 ];
 
 /// What applies to new calls. `recording.consent` goes before its section.
-const TO_NEW_CALLS: [&str; 32] = [
+const TO_NEW_CALLS: [&str; 40] = [
     "server.public_url",
     "server.trusted_proxies",
     "server.drain_timeout",
+    "server.handover_url",
     "limits.",
     "gemini.api_key",
     "gemini.model",
@@ -78,6 +85,13 @@ const TO_NEW_CALLS: [&str; 32] = [
     "twilio.playout_lead",
     "twilio.fallback",
     "twilio.busy",
+    "twilio.signed_urls",
+    "signalwire.",
+    "telnyx.",
+    "plivo.",
+    "exotel.",
+    "vonage.",
+    "jambonz.",
     "twilio.both_tracks",
     "web.",
     "admin.token",

@@ -69,6 +69,8 @@ impl Reloads {
         limit_calls(&mut config, running.posts.workers.len(), running.descriptors);
         exposures(&config).iter().for_each(|exposure| log::warn!("{exposure}"));
         tell_threads(running, Arc::new(config));
+        // Of certificates that cannot be used the log has told; the others stay.
+        let _ = running.reload_certificates();
         self.last = reading.account;
         let applied = if applied.is_empty() { "none".to_owned() } else { applied.join(",") };
         log::info!("event=reloaded changed={applied}");
