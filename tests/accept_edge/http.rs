@@ -45,18 +45,63 @@ fn every_address_answers_as_the_contract_has_it() {
 fn a_wrong_method_is_told_the_right_ones() {
     let relay = Relay::start();
     let table = [
-        ("POST", "/healthz", "GET, HEAD"),
-        ("DELETE", "/readyz", "GET, HEAD"),
-        ("OPTIONS", "/metrics", "GET, HEAD"),
-        ("PUT", "/", "GET, HEAD"),
-        ("PUT", "/twilio/incoming", "GET, HEAD, POST"),
-        ("PATCH", "/twilio/after", "GET, HEAD, POST"),
-        ("DELETE", "/twilio/stream-status", "GET, HEAD, POST"),
+        ("POST", "/healthz", "GET, HEAD, OPTIONS"),
+        ("DELETE", "/readyz", "GET, HEAD, OPTIONS"),
+        ("TRACE", "/metrics", "GET, HEAD, OPTIONS"),
+        ("PUT", "/", "GET, HEAD, OPTIONS"),
+        ("PUT", "/twilio/incoming", "GET, HEAD, POST, OPTIONS"),
+        ("PATCH", "/twilio/after", "GET, HEAD, POST, OPTIONS"),
+        ("DELETE", "/twilio/stream-status", "GET, HEAD, POST, OPTIONS"),
     ];
     for (method, target, allow) in table {
-        let response = relay.ask(format!("{method} {target} HTTP/1.1\r\nHost: h\r\n\r\n"));
-        assert_eq!((response.status, response.field("allow")), (405, Some(allow)), "{target}");
+        let ask = |method: &str| {
+            let response = relay.ask(format!("{method} {target} HTTP/1.1\r\nHost: h\r\n\r\n"));
+            (response.status, response.field("allow").map(str::to_owned))
+        };
+        assert_eq!(ask(method), (405, Some(allow.into())), "{target}");
+        assert_eq!(ask("OPTIONS"), (204, Some(allow.into())), "{target}");
+        assert_eq!(ask("BREW"), (501, None), "{target}");
+        assert_eq!(ask("get"), (501, None), "{target}");
     }
+    let anything = relay.ask("OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n");
+    assert_eq!((anything.status, anything.field("allow")), (204, Some("GET, HEAD, POST, OPTIONS")));
+    let door = relay.ask("OPTIONS /web HTTP/1.1\r\nHost: h\r\n\r\n");
+    assert_eq!((door.status, door.field("allow")), (204, Some("GET, OPTIONS")));
+}
+
+#[test]
+fn an_unknown_path_is_404_whatever_is_asked_of_it() {
+    let relay = Relay::start();
+    for method in ["GET", "POST", "PUT", "OPTIONS"] {
+        for target in ["/nowhere", "/web/", "/twilio/incoming/", "/%68ealthz"] {
+            let response = relay.ask(format!("{method} {target} HTTP/1.1\r\nHost: h\r\n\r\n"));
+            assert_eq!(response.status, 404, "{method} {target}");
+        }
+    }
+    assert_eq!(relay.shared.answers.of("404"), 16);
+}
+
+#[test]
+fn http_1_0_knows_no_upgrade_and_gets_what_it_asked_for() {
+    let relay = Relay::start();
+    let fields = "Upgrade: websocket\r\nConnection: Upgrade\r\n";
+    let page = relay.ask(format!("GET / HTTP/1.0\r\nHost: h\r\n{fields}\r\n"));
+    assert_eq!((page.status, page.field("connection")), (200, Some("close")));
+    assert!(page.body.starts_with("<!doctype html>"));
+}
+
+#[test]
+fn looking_whether_the_webhook_is_there_orders_no_call() {
+    let relay = Relay::with(|config| {
+        config.limits.max_calls = 1;
+        config.gemini.pool = 8;
+    });
+    let mut client = relay.connect();
+    client.send("HEAD /twilio/incoming?CallSid=CA1&From=1&To=2 HTTP/1.1\r\nHost: h\r\n\r\n");
+    let health = client.response_to(true);
+    assert_eq!((health.status, health.field("content-type")), (200, Some("application/json")));
+    assert!(relay.dial.take().is_none(), "no session was ordered");
+    assert_eq!(relay.get("/readyz").status, 200, "and no place kept");
 }
 
 #[test]
@@ -294,6 +339,9 @@ fn an_answer_to_head_never_has_a_body_not_even_an_error() {
     let requests = [
         ("HEAD /healthz HTTP/1.1\r\nHos", 408),
         ("HEAD /healthz HTTP/1.1\r\n\r\n", 400),
+        ("\r\nHEAD /healthz HTTP/1.1\r\n\r\n", 400),
+        ("\r\nHEAD /healthz HTTP/1.1\r\nHos", 408),
+        ("HEAD /healthz HTTP/1.1\r\nHost: a%zz\r\n\r\n", 400),
         ("HEAD /nowhere HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", 404),
     ];
     for (request, status) in requests {
@@ -424,6 +472,7 @@ fn figures_that_never_come_are_answered_503_and_so_is_a_crowd_of_askers() {
         relay.scrape();
     }
     assert_eq!(relay.get("/metrics").status, 503);
+    assert_eq!(relay.shared.http_faults.of("figures_full"), 1);
     let deadlines = Deadlines { figures: SHORT, ..Deadlines::default() };
     let relay = Relay::with_deadlines(deadlines, |_| {});
     for _ in 0..FIGURES_WAITING_MAX + 1 {
