@@ -119,6 +119,9 @@ pub const CLOSE_TIMEOUT: Duration = Duration::from_millis(250);
 /// From our close frame to the phone's, which may be a slow network away. Then the socket is
 /// dropped.
 pub const PHONE_CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+/// What the phone may send behind our close frame, in bytes: four of its longest messages, and
+/// seconds of its audio. Above, its socket is dropped at once.
+pub const PHONE_CLOSE_MAX_BYTES: usize = 4 * PHONE_MESSAGE_MAX_BYTES;
 /// Beyond the end of what is playing, how long the last mark may take before the call ends anyway.
 pub const FAREWELL_TIMEOUT: Duration = Duration::from_secs(2);
 /// After `interrupted` where the turn was complete already, audio of the cancelled turn is dropped so

@@ -1,6 +1,7 @@
 //! The connection itself: one enum over a plain TCP socket and one with TLS on it.
 
 use std::io::{self, ErrorKind, Read, Write};
+use std::net::Shutdown;
 
 use mio::event::Source;
 use mio::net::TcpStream;
@@ -66,6 +67,19 @@ impl Stream {
             Stream::Plain(_) => false,
             Stream::Tls(tls) => tls.holds_unsent(),
         }
+    }
+
+    /// TCP as it is.
+    pub fn plain(socket: TcpStream) -> Stream {
+        Stream::Plain(socket)
+    }
+
+    /// Says that nothing more follows; the peer may still send.
+    ///
+    /// # Errors
+    /// Those of the socket.
+    pub fn finish(&mut self) -> io::Result<()> {
+        self.socket_mut().shutdown(Shutdown::Write)
     }
 
     /// Watches the socket from now on, for reading and writing at once: interest never changes,

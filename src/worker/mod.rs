@@ -514,6 +514,12 @@ impl Slot {
     /// Lets go of sockets that are needed no more and have sent what they had.
     fn drop_finished_legs(&mut self) {
         let Slot { call, phone, agent, .. } = self;
+        if call.has_failed_phone()
+            && call.phone_output().is_empty()
+            && let Some(phone) = phone.as_mut().filter(|phone| phone.has_sent_all())
+        {
+            phone.finish();
+        }
         if !call.needs_phone() && call.phone_output().is_empty() {
             phone.take_if(|phone| phone.has_sent_all() || call.has_given_up());
         }
@@ -550,7 +556,15 @@ fn receive_leg(
         used
     });
     if brought == Brought::End {
-        *socket = None;
+        // A peer that has finished sending may still read: what its last bytes were answered with
+        // leaves in one attempt.
+        if let Some(mut connection) = socket.take() {
+            let output = match leg {
+                Leg::Phone => call.phone_output(),
+                Leg::Agent => call.agent_output(),
+            };
+            let _ = connection.send(output, |_| {});
+        }
         guard(call, now, |call| match leg {
             Leg::Phone => call.handle_phone_gone(now),
             Leg::Agent => call.handle_agent_gone(now),

@@ -2,6 +2,7 @@
 
 mod closes;
 mod farewell;
+mod goodbyes;
 mod harness;
 mod keys;
 mod outliving;

@@ -68,7 +68,7 @@ fn visit(host: &str, target: &str) -> io::Result<Option<String>> {
     let socket = std::net::TcpStream::connect_timeout(&address, CASE_TIMEOUT)?;
     socket.set_nonblocking(true)?;
     socket.set_nodelay(true)?;
-    let mut stream = Stream::Plain(TcpStream::from_std(socket));
+    let mut stream = Stream::plain(TcpStream::from_std(socket));
     stream.register(poll.registry(), Token(0))?;
     let input = ask(&mut stream, host, target, |wait| {
         poll.poll(&mut events, Some(wait.min(deadline.saturating_duration_since(Instant::now()))))

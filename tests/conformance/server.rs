@@ -82,7 +82,7 @@ fn accept(
             continue;
         }
         socket.set_nodelay(true)?;
-        let mut stream = Stream::Plain(socket);
+        let mut stream = Stream::plain(socket);
         stream.register(poll.registry(), Token(*next))?;
         let young = Guest::Young { stream, input: RecvBuf::new(), since: Instant::now() };
         guests.insert(Token(*next), young);
