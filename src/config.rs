@@ -192,6 +192,9 @@ pub struct Server {
     pub public_url: Option<String>,
     /// The proxies in front of us: what they say of where a request comes from is believed.
     pub trusted_proxies: Networks,
+    /// What per-call tokens are signed with: the first signs, each is believed. Empty: a random one
+    /// for the life of the process.
+    pub token_secrets: Vec<Secret>,
     /// Media threads; 0 is one a core.
     pub workers: usize,
     /// Whether each media thread stays on one core.

@@ -71,7 +71,8 @@ pub const ODDITIES_MAX: u32 = 256;
 pub const REQUESTS_MAX: usize = 32;
 /// Key tones reported of one call. Further ones count, but go unsaid.
 pub const DTMF_REPORTS_MAX: u64 = 100;
-/// A carrier's name of a call or of a stream, in bytes. A longer one is refused.
+/// A carrier's name of a call or of a stream, in bytes. A webhook with a longer one is answered
+/// 400, a stream with one closed with 1008.
 pub const SID_MAX_BYTES: usize = 128;
 /// One fact about a call that the model is told, in bytes. A longer text is cut.
 pub const FACT_BYTES_MAX: usize = 256;

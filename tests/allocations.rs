@@ -97,7 +97,7 @@ fn frames_cost_no_allocation(recording: bool, keys: bool) {
     let settings = Settings { timers: Arc::new(timers), keep, ..Settings::default() };
     let mut now = Nanos::from_millis(1);
     let mut bench = Workbench::new(Kernels::detect(Isa::HIGHEST));
-    let mut call = Call::new(now, CallId(1), Door::Twilio, settings, 1);
+    let mut call = Call::new(now, CallId(1), Door::Twilio, settings, None);
     let start =
         r#"{"event":"start","streamSid":"MZ1","start":{"streamSid":"MZ1","callSid":"CA1"}}"#;
     call.handle_phone_bytes(now, &mut message(Role::Client, start), &mut bench);

@@ -51,7 +51,7 @@ pub(super) fn token(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let key = TokenKey::new(b"a secret of the relay, thirty-two");
     assert!(token::verify(&key, text, "CA1", 0).is_err(), "forged");
-    if text.len() <= token::CALL_SID_BYTES_MAX {
+    if text.len() <= vocaris::limits::SID_MAX_BYTES {
         let ours = token::mint(&key, text, 1_000, 60);
         assert!(token::verify(&key, &ours, text, 1_060).is_ok());
         assert!(token::verify(&key, &ours, text, 1_061).is_err());

@@ -113,7 +113,7 @@ pub(super) struct Desk {
     /// The secrets the carrier may sign with.
     pub(super) auth_tokens: Vec<String>,
     pub(super) shared_keys: Vec<SharedKey>,
-    /// Signs the per-call tokens; lives as long as the process.
+    /// Signs the per-call tokens.
     pub(super) token_key: TokenKey,
     /// Signs the tokens of copies of a call's tracks: neither opens the other's door.
     fork_key: TokenKey,
@@ -137,10 +137,6 @@ impl Desk {
         shared: Arc<Shared>,
         neighbours: Neighbours,
     ) -> Desk {
-        let (mut secret, mut fork_secret) = ([0; 32], [0; 32]);
-        for secret in [&mut secret, &mut fork_secret] {
-            aws_lc_rs::rand::fill(secret).expect("the system gives random bytes");
-        }
         let workers = neighbours.workers.len();
         let all_workers = config.limits.max_calls_per_worker.saturating_mul(workers);
         let max_calls = match config.limits.max_calls {
@@ -163,8 +159,8 @@ impl Desk {
             guests: Guests::new(workers, config.limits.max_call_duration),
             page: Page::new(&config),
             limiters: Limiters::default(),
-            token_key: TokenKey::new(&secret),
-            fork_key: TokenKey::new(&fork_secret),
+            token_key: token_key(&config, "calls"),
+            fork_key: token_key(&config, "tracks"),
             used_tokens: UsedTokens::default(),
             config,
             max_calls,
@@ -507,6 +503,16 @@ impl Desk {
     pub(super) fn count_refusal(&self, refusal: Refusal) {
         self.shared.refusals.count(refusal.label());
     }
+}
+
+/// The configured secrets, or a random one for the life of the process.
+fn token_key(config: &Config, purpose: &str) -> TokenKey {
+    let secrets = config.server.token_secrets.iter().map(|secret| secret.reveal().as_bytes());
+    TokenKey::shared(secrets, purpose).unwrap_or_else(|| {
+        let mut secret = [0; 32];
+        aws_lc_rs::rand::fill(&mut secret).expect("the system gives random bytes");
+        TokenKey::new(&secret)
+    })
 }
 
 const fn class_of(opening: &Opening) -> Class {

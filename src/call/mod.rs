@@ -287,8 +287,9 @@ enum LegLife {
 }
 
 impl Call {
-    /// A call whose socket has just become a WebSocket. `seed` decides its mask keys.
-    pub fn new(now: Nanos, id: CallId, door: Door, settings: Settings, seed: u64) -> Call {
+    /// A call whose socket has just become a WebSocket. `seed` decides its mask keys and the jitter
+    /// of its waits, so that it can be replayed; without one nobody can foresee the keys.
+    pub fn new(now: Nanos, id: CallId, door: Door, settings: Settings, seed: Option<u64>) -> Call {
         let timers = || Arc::clone(&settings.timers);
         Call {
             id,
@@ -311,7 +312,11 @@ impl Call {
             agent_silent_since: None,
             agent_closed_at: now,
             agent_abandoned: false,
-            session: Session::new(seed, timers(), settings.swap),
+            session: Session::new(
+                seed.unwrap_or_else(|| fastrand::u64(..)),
+                timers(),
+                settings.swap,
+            ),
             watch: Watch::new(timers()),
             ear: Ear::new(settings.timers.quiet),
             generating: false,

@@ -41,6 +41,7 @@ pub(super) fn server(settings: &mut Settings<'_>) -> Server {
         listen,
         public_url: settings.read(Key::open("server", "public_url"), values::public_url),
         trusted_proxies: guard::trusted_proxies(settings),
+        token_secrets: guard::token_secrets(settings),
         workers: settings
             .read(Key::open("server", "workers"), values::whole(0..=WORKERS_MAX))
             .unwrap_or(0),

@@ -37,7 +37,7 @@ use crate::mail::{
 };
 use crate::metrics::{Figures, Stage};
 use crate::wire::gemini::CloseClass;
-use crate::wire::ws::{CloseCode, Role, write_close};
+use crate::wire::ws::{CloseCode, MaskKeys, Role, write_close};
 
 /// Events taken from the kernel in one turn; the rest come in the next.
 const EVENTS_PER_TURN: usize = 1024;
@@ -111,7 +111,8 @@ pub struct Worker {
     figures: Figures,
     /// The accounts of calls whose slot is free again.
     past: [Tally; Class::ALL.len()],
-    masks: fastrand::Rng,
+    /// For goodbyes to models whose call has gone.
+    masks: MaskKeys,
     stopping: bool,
 }
 
@@ -146,7 +147,7 @@ impl Worker {
             expired: Vec::new(),
             figures: Figures::default(),
             past: [Tally::default(); Class::ALL.len()],
-            masks: fastrand::Rng::new(),
+            masks: MaskKeys::new(None),
             stopping: false,
         };
         Ok((worker, postbox))
@@ -245,13 +246,12 @@ impl Worker {
         // Where the kernel refuses, a `clear` is later than it could be.
         let _ = socket.bound_send_buffer(PHONE_SOCKET_BYTES);
         let (registry, settings) = (self.poll.registry(), self.settings.clone());
-        let seed = self.masks.u64(..);
         let mut registered = Ok(());
         let number = self.slots.insert(|number, generation| {
             registered = socket.register(registry, token_of(number, Leg::Phone));
             Slot {
                 generation,
-                call: Call::new(now, id, door, settings, seed),
+                call: Call::new(now, id, door, settings, None),
                 phone: Some(Connection::new(socket, unread)),
                 agent: None,
                 model: None,
@@ -296,7 +296,7 @@ impl Worker {
     /// Says goodbye to a model whose call has gone, so that the service frees the session.
     fn dismiss(&mut self, mut socket: crate::net::Stream) {
         let mut goodbye = SendBuf::new();
-        let mask = self.masks.u32(..).to_ne_bytes();
+        let mask = self.masks.fresh();
         write_close(Role::Client, CloseCode::NORMAL, "", mask, goodbye.tail());
         // One attempt: a socket that just spoke takes these few bytes, and a dead one needs none.
         let _ = socket.send(&mut goodbye);

@@ -4,6 +4,7 @@
 mod calendar;
 mod guard;
 mod harness;
+mod hosts;
 mod http;
 mod twilio;
 mod upgrade;
