@@ -116,10 +116,10 @@ fn guards_are_set_in_the_file_and_in_variables() {
         ),
     ];
     let config = read("", &variables).unwrap();
+    assert!(!format!("{config:?}").contains("fedcba9876543210"));
     assert!(config.web.allow.unwrap().contains(inside("2001:db8::5")));
     assert_eq!(config.web.tokens.len(), 2);
     assert_eq!(config.server.token_secrets.len(), 2);
-    assert!(!format!("{config:?}").contains("fedcba9876543210"));
     let file = "[server]\ntoken_secret = \"0123456789abcdef0123456789abcdef\"\n";
     let secrets = read(file, &[]).unwrap().server.token_secrets;
     assert_eq!(

@@ -23,7 +23,7 @@ use super::{Accept, Neighbours};
 use crate::buf::RecvBuf;
 use crate::call::CallId;
 use crate::clock::{Clock, Nanos};
-use crate::limits::{LETTERS_PER_TURN, YOUNG_CONNECTIONS_MAX};
+use crate::limits::LETTERS_PER_TURN;
 use crate::mail::{AcceptLetter, Mailbox, NewCall, WorkerLetter};
 use crate::net::Stream;
 
@@ -87,7 +87,17 @@ pub(super) struct Inbound {
 impl Inbound {
     pub(super) fn new(accept: Accept, neighbours: Neighbours) -> Inbound {
         let Accept {
-            poll, listener, admin, mailbox, config, clock, load, shared, deadlines, ..
+            poll,
+            listener,
+            admin,
+            mailbox,
+            config,
+            clock,
+            load,
+            shared,
+            deadlines,
+            room,
+            ..
         } = accept;
         Inbound {
             poll,
@@ -96,7 +106,7 @@ impl Inbound {
             mailbox,
             clock,
             deadlines,
-            young: Young::new(YOUNG_CONNECTIONS_MAX),
+            young: Young::new(room),
             shares: Shares::new(config.limits.max_handshakes_per_ip),
             desk: Desk::new(config, load, shared, neighbours),
             scratch: RecvBuf::new(),

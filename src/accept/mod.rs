@@ -65,6 +65,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::limits::YOUNG_CONNECTIONS_MAX;
 #[cfg(doc)]
 use crate::limits::YOUNG_CONNECTIONS_MAX;
 use crate::mail::{
@@ -94,6 +95,8 @@ pub struct Accept {
     load: Arc<Load>,
     shared: Arc<Shared>,
     deadlines: Deadlines,
+    /// Connections that are not calls yet, at most.
+    room: usize,
 }
 
 /// An address cannot be listened on.
@@ -159,6 +162,7 @@ impl Accept {
             load,
             shared,
             deadlines,
+            room: YOUNG_CONNECTIONS_MAX,
         };
         Ok((accept, postbox))
     }
@@ -167,6 +171,12 @@ impl Accept {
     #[must_use]
     pub fn with_deadlines(self, deadlines: Deadlines) -> Accept {
         Accept { deadlines, ..self }
+    }
+
+    /// With room for fewer connections that are not calls yet than `limits` has.
+    #[must_use]
+    pub fn with_room(self, room: usize) -> Accept {
+        Accept { room, ..self }
     }
 
     /// Where it listens; the port is the real one also where 0 was asked for.

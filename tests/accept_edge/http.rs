@@ -6,6 +6,7 @@ use vocaris::accept::Deadlines;
 use vocaris::call::Ending;
 use vocaris::limits::{BODY_MAX_BYTES, FIGURES_WAITING_MAX, REQUESTS_PER_CONNECTION};
 use vocaris::mail::AcceptLetter;
+use vocaris::wire::http::{CHUNK_LINE_MAX, TRAILERS_MAX};
 
 use crate::harness::{Relay, SHORT, get, post, until};
 
@@ -269,6 +270,38 @@ fn a_request_hidden_behind_two_lengths_is_never_answered() {
 }
 
 #[test]
+fn broken_chunks_and_trailers_get_their_status_and_a_closed_connection() {
+    let relay = Relay::start();
+    let head = "POST /twilio/incoming HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\
+                Content-Type: application/x-www-form-urlencoded\r\n\r\n";
+    let hidden = get("/readyz");
+    let extension = "x".repeat(CHUNK_LINE_MAX);
+    let extensions = format!("1;{}\r\na\r\n", "x".repeat(200)).repeat(6);
+    let trailer = format!("T: {}\r\n", "x".repeat(TRAILERS_MAX));
+    let table = [
+        ("x\r\n".to_owned(), 400, "bad_chunk"),
+        ("-1\r\n".into(), 400, "bad_chunk"),
+        ("0x1\r\na\r\n".into(), 400, "bad_chunk"),
+        ("1\na\r\n".into(), 400, "bad_chunk"),
+        ("1\r\nab".into(), 400, "bad_chunk"),
+        ("fffffffffffffffff\r\n".into(), 400, "bad_chunk"),
+        (format!("1;{extension}\r\n"), 400, "bad_chunk"),
+        (extensions, 400, "bad_chunk"),
+        ("0\r\nno colon\r\n\r\n".into(), 400, "bad_header"),
+        (format!("0\r\n{trailer}\r\n"), 431, "trailers_too_long"),
+    ];
+    for (body, status, label) in table {
+        let mut client = relay.connect();
+        client.send(format!("{head}{body}{hidden}"));
+        let response = client.response();
+        assert_eq!(response.body, format!("{{\"error\":\"{label}\"}}"), "{body:.40?}");
+        assert_eq!(response.status, status, "{body:.40?}");
+        assert!(client.is_closed(), "{body:.40?}");
+    }
+    assert_eq!(relay.shared.answers.of("200"), 0);
+}
+
+#[test]
 fn a_body_too_large_is_refused_before_it_has_come() {
     let relay = Relay::start();
     let head = "POST /twilio/incoming HTTP/1.1\r\nHost: h\r\n\
@@ -423,6 +456,26 @@ fn one_address_has_only_its_share_of_connections() {
     drop(held);
     // The relay notices the closed ones a moment later.
     until(|| relay.connect().response_or_closed(&get("/healthz")) == Some(200));
+}
+
+#[test]
+fn whoever_comes_when_every_slot_is_taken_is_told_so_and_closed() {
+    let relay = Relay::with_accept(|_| {}, |accept| accept.with_room(2));
+    let mut held = [relay.connect(), relay.connect()];
+    for client in &mut held {
+        client.send([get("/healthz"), "GET /heal".into()].concat());
+        assert_eq!(client.response().status, 200);
+    }
+    let mut one_more = relay.connect();
+    let response = one_more.response();
+    assert_eq!(response.status, 503);
+    assert_eq!(response.body, "{\"error\":\"too many connections\"}");
+    assert!(one_more.is_closed());
+    assert_eq!(relay.shared.connections.of("too_many"), 1);
+    for client in &mut held {
+        client.send("thz HTTP/1.1\r\nHost: h\r\n\r\n");
+        assert_eq!(client.response().status, 200, "those inside are served on");
+    }
 }
 
 #[test]
