@@ -282,7 +282,7 @@ fn broken_chunks_and_trailers_get_their_status_and_a_closed_connection() {
         ("x\r\n".to_owned(), 400, "bad_chunk"),
         ("-1\r\n".into(), 400, "bad_chunk"),
         ("0x1\r\na\r\n".into(), 400, "bad_chunk"),
-        ("1\na\r\n".into(), 400, "bad_chunk"),
+        ("1\na\r\n".into(), 400, "forbidden_byte"),
         ("1\r\nab".into(), 400, "bad_chunk"),
         ("fffffffffffffffff\r\n".into(), 400, "bad_chunk"),
         (format!("1;{extension}\r\n"), 400, "bad_chunk"),
