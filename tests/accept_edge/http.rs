@@ -284,7 +284,7 @@ fn broken_chunks_and_trailers_get_their_status_and_a_closed_connection() {
         ("0x1\r\na\r\n".into(), 400, "bad_chunk"),
         ("1\na\r\n".into(), 400, "forbidden_byte"),
         ("1\r\nab".into(), 400, "bad_chunk"),
-        ("fffffffffffffffff\r\n".into(), 400, "bad_chunk"),
+        ("fffffffffffffffff\r\n".into(), 413, "body_too_long"),
         (format!("1;{extension}\r\n"), 400, "bad_chunk"),
         (extensions, 400, "bad_chunk"),
         ("0\r\nno colon\r\n\r\n".into(), 400, "bad_header"),
