@@ -23,6 +23,9 @@ const FIN: u8 = 0x80;
 /// A frame that came back: its first byte and its payload.
 type Frame = (u8, Vec<u8>);
 
+/// Frames that are sent, frames that come back, and what this is about.
+type Case<'c> = (Vec<Vec<u8>>, Vec<Frame>, &'c str);
+
 /// A frame of whom the echo talks to, from its first byte on; `length`: what its header says.
 fn header(from: Role, first: u8, length: usize) -> Vec<u8> {
     let mask = if from == Role::Client { 0x80 } else { 0 };
@@ -152,7 +155,7 @@ fn accept(listener: &TcpListener) -> (TcpStream, String) {
 }
 
 /// Each of these says goodbye itself, with 1000.
-fn assert_echoes(cases: &[(Vec<Vec<u8>>, Vec<Frame>, &str)], from: Role) {
+fn assert_echoes(cases: &[Case<'_>], from: Role) {
     let echo = if from == Role::Client { Role::Server } else { Role::Client };
     let goodbye = 1000_u16.to_be_bytes();
     let bytes: Vec<_> = cases
