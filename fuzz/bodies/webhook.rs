@@ -32,7 +32,7 @@ pub(super) fn signature(bytes: &[u8]) {
         signature::webhook_candidates("https://relay.example:8443", target, &[]),
         signature::handshake_candidates("https://relay.example:8443", target, &[]),
     ] {
-        assert!(!candidates.is_empty() && candidates.len() <= 16);
+        assert!(!candidates.is_empty() && candidates.len() <= 24);
         assert!(keys.verify(claim, &candidates, &params).is_err(), "forged");
         let algorithm = signature::Algorithm::HmacSha1;
         let signed = signature::sign(algorithm, &tokens[0], &candidates[0], &params);
