@@ -3,15 +3,21 @@
 //! In:       a file's text, environment variables.
 //! Out:      a [`Config`] in which every value is possible, or every error at once.
 //! Bounds:   [`FILE_MAX_BYTES`].
-//! Not here: reading it again while running; what the values do.
+//! Not here: what the values do.
 
+mod account;
 mod agents;
 pub mod appointments;
+mod edge;
 mod errors;
+pub mod example;
 mod gemini;
 mod guard;
 mod models;
+mod nearest;
+mod reading;
 mod record;
+mod reload;
 mod sections;
 mod settings;
 mod store;
@@ -26,19 +32,23 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use account::{Account, MASK, SHOWN_MAX_CHARS, Setting};
 pub use appointments::Appointments;
 use dsp::kernels::Isa;
 use jiff::tz::TimeZone;
 
+pub use edge::{CERTIFICATES_MAX, CertificateFiles, ProxyProtocol, SIGNED_URLS_MAX};
 pub use errors::{ConfigError, ConfigErrors, Place};
 pub use guard::{Admin, LIST_MAX, Networks, SharedKey, TOKEN_LEAST_BYTES, Web};
 pub use models::{
     Compression, Greeting, ModelRules, Sensitivity, Temperature, Thinking, ThinkingLevel, Tuning,
     Vad,
 };
+pub use reading::Reading;
 pub use record::{CONSENT_MAX_BYTES, RETENTION_DAYS_MAX, Recording, Transcripts};
+pub use reload::{Counts, ReloadRefused, Reloaded, Running, counts};
+use settings::Settings;
 pub use settings::SourceFile;
-use settings::{CONFIG_VARIABLE, Settings};
 pub use store::Store;
 pub use timers::Timers;
 pub use tools::{
@@ -95,16 +105,7 @@ impl Config {
         path: Option<&Path>,
         environment: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<Config, ConfigErrors> {
-        let environment: Vec<_> = environment.into_iter().collect();
-        let named = environment
-            .iter()
-            .find(|(name, value)| name.as_os_str() == CONFIG_VARIABLE && !value.is_empty());
-        let file = match path.or(named.map(|(_, value)| Path::new(value))) {
-            Some(path) => Some(read_file(path)?),
-            None if Path::new(DEFAULT_FILE).exists() => Some(read_file(Path::new(DEFAULT_FILE))?),
-            None => None,
-        };
-        Config::read(file.as_ref(), environment)
+        Reading::load(path, environment).map(|reading| reading.config)
     }
 
     /// The configuration that `file` and `environment` make, as [`Config::load`] reads it.
@@ -115,6 +116,13 @@ impl Config {
         file: Option<&SourceFile>,
         environment: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<Config, ConfigErrors> {
+        Config::read_with_account(file, environment).map(|(config, _)| config)
+    }
+
+    fn read_with_account(
+        file: Option<&SourceFile>,
+        environment: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Result<(Config, Account), ConfigErrors> {
         let none = SourceFile { path: PathBuf::from(DEFAULT_FILE), text: String::new() };
         let file = file.unwrap_or(&none);
         let (parsed, faults) = settings::parse(file);
@@ -144,7 +152,7 @@ impl Config {
         if config.twilio.both_tracks && !config.recording.enabled {
             settings.fail(sections::BOTH_TRACKS, "is for recordings: set recording.enabled = true");
         }
-        settings.finish().map(|()| config)
+        settings.finish().map(|()| (config, settings.account()))
     }
 
     /// Who answers the number that was called; `None` where no number was.
@@ -167,21 +175,6 @@ impl Config {
     }
 }
 
-fn read_file(path: &Path) -> Result<SourceFile, ConfigErrors> {
-    let failed = |advice: String| {
-        let place = Place::File(path.to_owned());
-        ConfigErrors::new(vec![ConfigError { place, key: None, value: None, advice }])
-    };
-    let unreadable = |why: std::io::Error| failed(format!("cannot be read: {why}"));
-    if std::fs::metadata(path).map_err(unreadable)?.len() > FILE_MAX_BYTES {
-        return Err(failed(format!(
-            "is longer than {FILE_MAX_BYTES} bytes: is it the right file?"
-        )));
-    }
-    let text = std::fs::read_to_string(path).map_err(unreadable)?;
-    Ok(SourceFile { path: path.to_owned(), text })
-}
-
 /// The listening side.
 #[derive(Clone, Debug)]
 pub struct Server {
@@ -195,14 +188,26 @@ pub struct Server {
     /// What per-call tokens are signed with: the first signs, each is believed. Empty: a random one
     /// for the life of the process.
     pub token_secrets: Vec<Secret>,
+    /// Whether they say in a header of their own whose connection they pass on.
+    pub proxy_protocol: ProxyProtocol,
+    /// Certificates of `listen`, the first for whoever names no host; none: no TLS there, a proxy
+    /// in front takes it off.
+    pub tls: Vec<CertificateFiles>,
     /// Media threads; 0 is one a core.
     pub workers: usize,
+    /// The cores of the media threads; empty: any this process may use.
+    pub cores: Vec<usize>,
     /// Whether each media thread stays on one core.
     pub pin: bool,
     /// The kernels in use: the best this CPU has, no higher than this.
     pub kernels: Isa,
+    /// The Unix socket at which a new process takes over from the one that runs.
+    pub takeover: Option<PathBuf>,
     /// How long calls may go on once the relay was asked to stop.
     pub drain_timeout: Duration,
+    /// Another host's webhook: while the relay drains, new calls are sent there, and those that are
+    /// cut at its end.
+    pub handover_url: Option<String>,
 }
 
 /// How many calls, how long.
@@ -214,6 +219,10 @@ pub struct Limits {
     pub max_calls_per_worker: usize,
     /// Calls of one caller's number at a time; 0: as many as there is room for.
     pub max_calls_per_number: usize,
+    /// Calls of browsers from one address at a time; 0: as many as there is room for.
+    pub max_calls_per_address: usize,
+    /// How late a media thread may be and still get another call; zero: however late.
+    pub max_lateness: Duration,
     /// Connections from one address that have not yet become calls.
     pub max_handshakes_per_ip: usize,
     /// The longest call.
@@ -344,6 +353,8 @@ pub struct Twilio {
     pub shared_keys: Vec<SharedKey>,
     /// Only they may: auth tokens count no longer.
     pub require_shared: bool,
+    /// Whole addresses the carrier was given, which it may have signed beside those we work out.
+    pub signed_urls: Vec<String>,
     /// What is done with a wrong or missing signature or per-call token.
     pub signature: SignatureMode,
     /// How far ahead of the caller's ear the carrier's buffer is kept filled.
@@ -374,11 +385,28 @@ pub enum Busy {
     Reject,
     /// This sentence, then the line goes down.
     Say(String),
+    /// Another host's webhook.
+    Redirect(String),
+}
+
+/// The form of log lines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people: time, level, target, `key=value`.
+    #[default]
+    Text,
+    /// For machines: one JSON object a line.
+    Json,
 }
 
 /// Log lines.
 #[derive(Clone, Debug)]
 pub struct Log {
+    /// The form of the lines.
+    pub format: LogFormat,
+    /// What a call is held to, or a line and a figure tell: the 99th percentile of the latency of
+    /// its frames up, of those down, and the time until its model is ready. Zero: nothing.
+    pub slo: [Duration; 3],
     /// Whether callers' numbers are shortened to their last two digits.
     pub redact_numbers: bool,
 }

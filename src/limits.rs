@@ -223,7 +223,14 @@ pub const LETTERS_PER_TURN: usize = 256;
 pub const YOUNG_CONNECTIONS_MAX: usize = 4096;
 /// WebSockets that have not yet been let in, in all. Above: an upgrade is answered 503.
 pub const ARRIVALS_MAX: usize = 4096;
-/// From accept to the last byte of the head. Then: 408, closed.
+/// From accept to the last byte of the header that a proxy puts before everything else. Then: closed.
+/// Long enough for a lost segment to be sent again, as its specification asks.
+pub const PROXY_HEADER_TIMEOUT: Duration = Duration::from_secs(3);
+/// From there, or from accept, until TLS is agreed on. Then: closed.
+pub const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often the files of certificates are looked at. Those that have changed are read again.
+pub const CERTIFICATE_LOOK: Duration = Duration::from_secs(30);
+/// From there, or from accept, to the last byte of the head. Then: 408, closed.
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// From the head to the last byte of the body. Then: 408, closed.
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -241,6 +248,14 @@ pub const BODY_MAX_BYTES: usize = 64 * 1024;
 pub const ENDINGS_MAX: usize = 65_536;
 /// How long an ending is kept.
 pub const ENDINGS_KEPT: Duration = Duration::from_secs(120);
+/// Conversations kept for a caller whose connection was lost. At the bound the oldest is forgotten:
+/// its caller begins anew.
+pub const LEGACIES_MAX: usize = 4_096;
+/// How long a conversation is kept for its caller.
+pub const LEGACY_KEPT: Duration = Duration::from_secs(120);
+/// Streams one conversation may go on with, one after the other. Afterwards it begins anew: a line
+/// that breaks as often as that is no line.
+pub const RETURNS_MAX: u32 = 16;
 /// Per-call tokens already used, kept until they expire. At the bound new calls are refused.
 pub const USED_TOKENS_MAX: usize = 262_144;
 
@@ -261,6 +276,8 @@ pub const ADDRESSES_MAX: usize = 16;
 /// How long they are used before they are looked up again.
 pub const ADDRESSES_KEPT: Duration = Duration::from_secs(60);
 
+/// How long figures are fresh: whoever asks for them again gets the same, and no worker is asked.
+pub const FIGURES_FRESH: Duration = Duration::from_millis(250);
 /// How long a figures request waits for the workers. Then it is answered 503.
 pub const FIGURES_TIMEOUT: Duration = Duration::from_secs(1);
 /// Figures requests waiting at once. Above: 503.

@@ -11,15 +11,17 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 use mio::Waker;
+use serde::{Deserialize, Serialize};
 
 use crate::call::{
-    CallId, Class, Door, Ending, Facts, LineFault, LineTerms, Opening, Refusal, Report, Revival,
-    Tape, ToolOrder, ToolReply,
+    CallId, Class, Door, Ending, Facts, Legacy, LineFault, LineTerms, Opening, Refusal, Report,
+    Revival, Settings, Tape, ToolOrder, ToolReply,
 };
 use crate::clock::Nanos;
-use crate::config::{Agent, Tool};
+use crate::config::{Agent, Config, Secret, Tool};
 use crate::limits::MAILBOX_LETTERS;
-use crate::metrics::Figures;
+use crate::metrics::slo;
+use crate::metrics::{Figures, Lateness};
 use crate::net::Stream;
 
 /// Which call, on which worker: stays unlike any other when its slot is used again.
@@ -74,6 +76,22 @@ pub enum WorkerLetter {
         /// Which call.
         call: CallKey,
     },
+    /// The token with which the caller of this call comes back.
+    ReturnToken {
+        /// Which call.
+        call: CallKey,
+        /// The token.
+        token: Secret,
+    },
+    /// The call is let in, and goes on with a conversation that lost its phone.
+    GoOn {
+        /// Which call.
+        call: CallKey,
+        /// What is left of it.
+        legacy: Box<Legacy>,
+        /// What the model is told of the call.
+        facts: Arc<Facts>,
+    },
     /// What came of a tool.
     ToolReply {
         /// Whose call it was run for.
@@ -83,6 +101,8 @@ pub enum WorkerLetter {
         /// What came of it.
         reply: Box<ToolReply>,
     },
+    /// Calls that come from now on go by these settings.
+    Settings(Box<Settings>),
     /// Fill these figures with your own and send them to control.
     Figures(Box<Figures>),
     /// End every call now, with [`Ending::Drained`], and stop when their close frames are out.
@@ -139,6 +159,8 @@ pub enum AcceptLetter {
         ending: Ending,
         /// The number its caller is put through to, with [`Ending::Transferred`].
         transfer: Option<String>,
+        /// What is left of the conversation, where nobody has ended it.
+        legacy: Option<Box<Legacy>>,
     },
     /// The answer to a figures request, for the connection that made it.
     Page {
@@ -146,6 +168,13 @@ pub enum AcceptLetter {
         ticket: u64,
         /// The text; `None` when the figures could not be had in time.
         text: Option<String>,
+    },
+    /// The answer to a request of the status page, for the connection that made it.
+    Status {
+        /// The request's number.
+        ticket: u64,
+        /// The figures as JSON; `None` when they could not be had in time.
+        json: Option<String>,
     },
     /// The answer to a calendar request, for the connection that made it.
     Calendar {
@@ -156,10 +185,66 @@ pub enum AcceptLetter {
     },
     /// The model closed the session of a call because a quota is used up.
     QuotaUsedUp,
+    /// Calls that come from now on go by these settings.
+    Settings(Arc<Config>),
     /// Take no more calls.
     Drain,
+    /// Another process accepts connections from now on: tell it what it must know.
+    HandOver {
+        /// Where bequests for it are posted.
+        heir: Postbox<Vec<Bequest>>,
+    },
+    /// What the process that ran before leaves.
+    Inherit(Vec<Bequest>),
     /// Stop now.
     Stop,
+}
+
+/// What a process leaves to the one that takes over from it: what a request may ask for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Bequest {
+    /// A token was used: it opens nothing again.
+    UsedToken {
+        /// Its authentication code.
+        mark: [u8; 32],
+        /// The last second at which it would be good.
+        until: u64,
+        /// What it was bound to, where it took a place that had been kept.
+        name: Option<String>,
+    },
+    /// A place is kept for a call whose webhook was answered.
+    Promise {
+        /// What its token is bound to: the carrier's name of the call, or one made up.
+        name: String,
+        /// The last second at which that is good.
+        until: u64,
+        /// Its authentication code.
+        mark: [u8; 32],
+        /// The caller's number, where it tells callers apart.
+        number: Option<String>,
+    },
+    /// A call has ended, or may end before its stream begins, and its carrier may ask what follows.
+    Sequel {
+        /// The carrier's name of the call.
+        call_sid: String,
+        /// What does.
+        sequel: Sequel,
+    },
+}
+
+/// What a caller gets once the stream is closed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sequel {
+    /// The call is over.
+    Hangup,
+    /// The fallback sentence first.
+    Fallback,
+    /// Somebody else, at this number.
+    Dial(String),
+    /// The relay stopped under the call: another process or host takes it up.
+    Elsewhere,
 }
 
 /// To the dial thread.
@@ -215,6 +300,8 @@ pub enum DialLetter {
         /// The carrier's name of the call.
         call_sid: String,
     },
+    /// Orders that come from now on are done by these settings.
+    Settings(Arc<Config>),
     /// Stop now.
     Stop,
 }
@@ -310,6 +397,20 @@ pub enum ControlLetter {
     Scrape {
         /// The request's number.
         ticket: u64,
+    },
+    /// The same for the status page: an [`AcceptLetter::Status`] answers.
+    Status {
+        /// The request's number.
+        ticket: u64,
+    },
+    /// A call missed what it is held to.
+    Missed {
+        /// Which call.
+        id: CallId,
+        /// Its class.
+        class: Class,
+        /// What was missed.
+        missed: slo::Missed,
     },
     /// A worker's figures.
     Figures {
@@ -444,10 +545,12 @@ pub fn mailbox_without_bell<T>() -> (Postbox<T>, Mailbox<T>) {
 }
 
 /// Calls on each worker, let in or not: the accept thread counts up when it places one, the worker
-/// counts down when its slot is free again. It decides where a call goes.
+/// counts down when its slot is free again. It decides where a call goes. Also, whether each worker
+/// is still turning.
 #[derive(Debug)]
 pub struct Load {
     calls: Box<[AtomicUsize]>,
+    lateness: Arc<Lateness>,
     /// Since draining began: calls that may still come, and callers who wait to be told why their
     /// call ended.
     expected: AtomicUsize,
@@ -459,15 +562,23 @@ impl Load {
     pub fn new(workers: usize) -> Load {
         Load {
             calls: (0..workers).map(|_| AtomicUsize::new(0)).collect(),
+            lateness: Arc::new(Lateness::new(workers)),
             expected: AtomicUsize::new(usize::MAX),
             owed: AtomicUsize::new(0),
         }
     }
 
-    /// The worker with the fewest calls, and how many those are.
-    pub fn emptiest(&self) -> (usize, usize) {
+    /// The worker with the fewest calls, and how many those are. One that is `spared` comes behind
+    /// all that are not.
+    pub fn emptiest(&self, spared: impl Fn(usize) -> bool) -> (usize, usize) {
         let calls = self.calls.iter().map(|calls| calls.load(Ordering::Relaxed));
-        calls.enumerate().min_by_key(|&(_, calls)| calls).unwrap_or((0, 0))
+        let calls = calls.enumerate();
+        calls.min_by_key(|&(worker, calls)| (spared(worker), calls)).unwrap_or((0, 0))
+    }
+
+    /// How late each worker is.
+    pub fn lateness(&self) -> &Arc<Lateness> {
+        &self.lateness
     }
 
     /// Calls on all workers.
@@ -490,6 +601,11 @@ impl Load {
     /// How many callers wait to be told why their call ended.
     pub fn owed(&self) -> usize {
         self.owed.load(Ordering::Relaxed)
+    }
+
+    /// How many workers there are.
+    pub fn workers(&self) -> usize {
+        self.calls.len()
     }
 
     /// Calls on one worker.
@@ -530,9 +646,11 @@ mod tests {
         let load = Load::new(3);
         load.placed(0);
         load.placed(2);
-        assert_eq!(load.emptiest(), (1, 0));
+        assert_eq!(load.emptiest(|_| false), (1, 0));
+        assert_eq!(load.emptiest(|worker| worker == 1), (0, 1));
+        assert_eq!(load.emptiest(|_| true), (1, 0));
         load.placed(1);
         load.freed(2);
-        assert_eq!((load.emptiest(), load.calls()), ((2, 0), 2));
+        assert_eq!((load.emptiest(|_| false), load.calls()), ((2, 0), 2));
     }
 }

@@ -1,5 +1,5 @@
-//! The program: reads the command line and the configuration, and runs the relay, or shows the
-//! operator the appointments.
+//! The program: reads the command line and the configuration, and runs the relay, checks the
+//! configuration, or shows the operator the appointments.
 
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -10,9 +10,9 @@ use dsp::kernels::{Isa, Kernels};
 use env_logger::{Env, Target};
 use jiff::Timestamp;
 use jiff::civil::Date;
-use vocaris::config::Config;
+use vocaris::config::{Config, LogFormat, Reading};
 use vocaris::control::appointments::{Appointments, Open, StoreError, operator};
-use vocaris::server::{self, log_lines::LogLines};
+use vocaris::server::{self, check, log_format, log_lines::LogLines};
 
 /// Joins phone calls and browsers to Google's Gemini Live API.
 #[derive(Parser)]
@@ -28,6 +28,14 @@ struct Arguments {
 enum Command {
     /// Run the relay; this is what happens without a command, too.
     Serve(Serve),
+    /// Check the configuration, show what it comes to, and make one session with the model.
+    Check {
+        #[command(flatten)]
+        serve: Serve,
+        /// Leave the model alone.
+        #[arg(long)]
+        offline: bool,
+    },
     /// Show or cancel booked appointments; also while the relay is running.
     Appointments {
         #[command(subcommand)]
@@ -70,9 +78,14 @@ struct Serve {
 }
 
 fn main() -> ExitCode {
+    let sockets = server::given_sockets();
     let arguments = arguments();
     let serve = match arguments.command {
         Some(Command::Appointments { what, config }) => return book(what, config.as_deref()),
+        Some(Command::Check { serve, offline }) => {
+            let reading = Reading::load(serve.config.as_deref(), std::env::vars_os());
+            return check::check(reading, offline, io::stdout().lock());
+        }
         Some(Command::Serve(serve)) => serve,
         None => arguments.serve,
     };
@@ -83,9 +96,12 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    log_to(&lines);
-    let exit_code = match Config::load(serve.config.as_deref(), std::env::vars_os()) {
-        Ok(config) => server::run(config, &lines),
+    let read = move || Reading::load(serve.config.as_deref(), std::env::vars_os());
+    let exit_code = match read() {
+        Ok(reading) => {
+            log_to(&lines, reading.config.log.format);
+            server::run_with_reloads(reading, Box::new(read), &lines, sockets)
+        }
         Err(errors) => {
             eprintln!("{errors}");
             ExitCode::FAILURE
@@ -137,12 +153,18 @@ fn show(what: Book, book: &mut Appointments) -> Result<Result<String, String>, S
     }
 }
 
-fn log_to(lines: &LogLines) {
+fn log_to(lines: &LogLines, format: LogFormat) {
     let is_terminal = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let style = if is_terminal { "always" } else { "never" };
-    let env = Env::default().default_filter_or("info").default_write_style_or(style);
+    let env = Env::default().default_filter_or("info");
     env_logger::Builder::from_env(env)
-        .format_timestamp_millis()
+        .format(move |out, record| {
+            let at = Timestamp::now();
+            let line = match format {
+                LogFormat::Text => log_format::text(at, record, is_terminal),
+                LogFormat::Json => log_format::json(at, record),
+            };
+            out.write_all(line.as_bytes())
+        })
         .target(Target::Pipe(Box::new(lines.clone())))
         .init();
 }

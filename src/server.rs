@@ -1,14 +1,21 @@
 //! Builds everything once, pins and starts the threads, drains and stops on a signal.
 //!
-//! In:       a checked configuration; SIGINT, SIGTERM, SIGHUP.
+//! In:       a checked configuration; SIGINT, SIGTERM; SIGHUP, to read it again.
 //! Out:      a running relay; when it stops, the totals.
 //! Bounds:   `server.drain_timeout` for calls that are still going on, [`PROMISED_TIMEOUT`] for
 //!           those about to come, [`AFTERWARDS`] for their carriers, [`STOP_TIMEOUT`] for each
 //!           group of threads.
 //! Not here: what any thread does.
 
+pub mod check;
+mod cores;
+pub mod log_format;
 pub mod log_lines;
+mod memory;
+mod preflight;
+mod reload;
 mod summary;
+mod takeover;
 mod threads;
 
 use std::io::{self, Write};
@@ -19,32 +26,38 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use std::{fmt, thread};
 
-use core_affinity::CoreId;
 use crossbeam_channel::{Receiver, bounded};
 use dsp::kernels::Kernels;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use crate::accept::{self, Accept, BindError};
+use crate::accept::{self, Accept, BindError, Estate, Sockets};
 use crate::call;
 use crate::clock::Clock;
-use crate::config::{Config, SignatureMode};
+use crate::config::{Config, Reading, SignatureMode};
 use crate::control::appointments::feed::Feed;
 use crate::control::appointments::{Appointments, StoreError};
+use crate::control::certificates::{self, Certificates};
 use crate::control::tools::Tools;
 use crate::control::{self, Control};
 use crate::demo::{self, Demo};
 use crate::dial::{Dial, DialError};
-use crate::limits::{ARRIVALS_MAX, YOUNG_CONNECTIONS_MAX};
+use crate::limits::{ARRIVALS_MAX, KEEP_ALIVE_TIMEOUT, YOUNG_CONNECTIONS_MAX};
 use crate::mail::{
-    AcceptLetter, CalendarLetter, ControlLetter, DialLetter, Load, Postbox, TapeLetter, ToolLetter,
-    TranscriptLetter, WorkerLetter,
+    AcceptLetter, Bequest, CalendarLetter, ControlLetter, DialLetter, Load, Mailbox, Postbox,
+    TapeLetter, ToolLetter, TranscriptLetter, WorkerLetter,
 };
-use crate::metrics::{Build, Figures, Shared};
+use crate::metrics::{Build, Figures, Shared, slo};
+use crate::net::{TlsServer, TlsServerError};
 use crate::record::{Recordings, Transcripts};
 use crate::worker::{self, Worker};
+use cores::{NoSuchCore, Placement, Plan};
 use log_lines::LogLines;
+use preflight::Problem;
+pub use reload::ReadAgain;
+use reload::Reloads;
 use summary::Summary;
+use takeover::{Elder, Gate};
 use threads::{Ended, Event, Threads};
 
 /// How long a group of threads may take to stop. Then the relay ends without it, and says so.
@@ -54,9 +67,14 @@ const DRAIN_LOOK: Duration = Duration::from_millis(20);
 /// How long a relay without calls still waits for those it has promised a place, and for answers
 /// that are being written. Their callers hear the carrier's own error afterwards.
 const PROMISED_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a relay that was taken over still waits for a last request on each connection it has:
+/// until all that idle have been closed.
+const LAST_REQUESTS: Duration = KEEP_ALIVE_TIMEOUT.saturating_add(Duration::from_secs(1));
 /// How long a relay that ended calls still answers HTTP: their carrier is about to ask what follows.
 /// Callers it does not ask for by then are hung up.
 const AFTERWARDS: Duration = Duration::from_secs(5);
+/// The thread that tells the process that has taken over.
+const HEIR: &str = "heir";
 /// The threads that write files of calls.
 const KEEPERS: [&str; 2] = ["recordings", "transcripts"];
 /// How long a thread's full box is tried again when it is told to stop.
@@ -65,6 +83,8 @@ const POST_TIMEOUT: Duration = Duration::from_secs(1);
 /// Why the relay could not start.
 #[derive(Debug)]
 pub enum StartError {
+    /// What was found before anything was begun.
+    Refused(Vec<Problem>),
     /// The listening address cannot be had.
     Listen {
         /// The key of the configuration that names it.
@@ -76,6 +96,8 @@ pub enum StartError {
     },
     /// The model cannot be dialled with this configuration.
     Dial(DialError),
+    /// TLS cannot be offered.
+    Tls(TlsServerError),
     /// The demo agent cannot be started.
     Demo(io::Error),
     /// A directory for what is kept of calls cannot be made.
@@ -92,6 +114,17 @@ pub enum StartError {
         /// Why.
         error: StoreError,
     },
+    /// The process that runs cannot be asked for its port, or the next one could not ask us.
+    TakeOver {
+        /// The Unix socket.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// What a supervisor gives is no TCP socket.
+    Supervisor(io::Error),
+    /// A core cannot be had.
+    Core(NoSuchCore),
     /// A thread, its poll instance, or the watch for signals cannot be had.
     Thread(io::Error),
 }
@@ -99,10 +132,15 @@ pub enum StartError {
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            StartError::Refused(problems) => {
+                let problems: Vec<_> = problems.iter().map(Problem::to_string).collect();
+                f.write_str(&problems.join("\nvocaris: "))
+            }
             StartError::Listen { key, address, error } => {
-                write!(f, "cannot listen on {address} ({key}): {error}")
+                write!(f, "{}", Problem::address(key, *address, error))
             }
             StartError::Dial(error) => write!(f, "cannot dial the model: {error}"),
+            StartError::Tls(error) => write!(f, "cannot offer TLS: {error}"),
             StartError::Demo(error) => write!(f, "cannot start the demo agent: {error}"),
             StartError::Directory { directory, error } => {
                 write!(f, "cannot keep files in {}: {error}", directory.display())
@@ -110,6 +148,13 @@ impl fmt::Display for StartError {
             StartError::Store { path, error } => {
                 write!(f, "cannot use {} (store.url): {error}", path.display())
             }
+            StartError::TakeOver { path, error } => {
+                write!(f, "cannot take over at {} (server.takeover): {error}", path.display())
+            }
+            StartError::Supervisor(error) => {
+                write!(f, "cannot listen on the sockets of LISTEN_FDS: {error}")
+            }
+            StartError::Core(core) => write!(f, "{core}"),
             StartError::Thread(error) => write!(f, "cannot start a thread: {error}"),
         }
     }
@@ -140,35 +185,56 @@ impl Server {
     /// What could not be had; nothing is left running then but threads that wait for the end of
     /// the process.
     pub fn start(config: Config) -> Result<Running, StartError> {
-        Server::start_with(config, Arc::default())
+        Server::start_with(config, Arc::default(), Estate::default())
     }
 
     /// The same, with what is counted outside the relay's own threads.
-    fn start_with(config: Config, shared: Arc<Shared>) -> Result<Running, StartError> {
+    fn start_with(
+        config: Config,
+        shared: Arc<Shared>,
+        estate: Estate,
+    ) -> Result<Running, StartError> {
+        let problems = preflight::problems(&config, estate.sockets.main.is_none());
+        if !problems.is_empty() {
+            return Err(StartError::Refused(problems));
+        }
         let descriptors = raise_descriptor_limit();
         let (mut config, demo) = with_demo(config)?;
-        let cores = core_affinity::get_core_ids().unwrap_or_default();
-        let count = match config.server.workers {
-            0 => cores.len().max(1),
-            count => count,
-        };
-        let wanted = config.limits.max_calls_per_worker.saturating_mul(count);
-        config.limits.max_calls = calls_for(
-            descriptors,
-            descriptors_each(&config),
-            match config.limits.max_calls {
-                0 => wanted,
-                calls => calls.min(wanted),
-            },
-        );
+        let usable = cores::usable();
+        let wanted = &config.server.cores;
+        let cores = cores::for_workers(wanted, &usable).map_err(StartError::Core)?;
+        let count = workers(&config, cores.len());
+        let plan = Plan::new(config.server.pin, count, &cores, !wanted.is_empty(), &usable);
+        limit_calls(&mut config, count, descriptors);
+        memory::check(config.limits.max_calls);
+        let calls_max = (config.limits.max_calls, config.limits.max_calls_per_worker);
         let config = Arc::new(config);
         let load = Arc::new(Load::new(count));
-        let (rooms, posts) = build_rooms(&config, count, &load, &shared)?;
+        let _ = shared.lateness.set(load.lateness().clone());
+        let tls = tls(&config)?;
+        let (rooms, posts) = build_rooms(&config, count, &load, &shared, tls.clone(), estate)?;
         let local_addr = rooms.accept.local_addr();
-        let pins = pins(config.server.pin, count, cores);
-        let (threads, figures) = start_threads(rooms, &posts, &load, pins)?;
-        let drain_timeout = config.server.drain_timeout;
-        Ok(Running { local_addr, load, posts, figures, drain_timeout, threads, demo })
+        let takeover = config.server.takeover.clone();
+        let takeover = takeover.map(|path| Ok((path, rooms.accept.estate()?)));
+        let takeover = takeover.transpose().map_err(StartError::Thread)?;
+        let (threads, figures) = start_threads(rooms, &posts, &load, plan, calls_max)?;
+        let mut running = Running {
+            local_addr,
+            tls,
+            shared,
+            load,
+            posts,
+            figures,
+            config,
+            descriptors,
+            threads,
+            demo,
+            gate: None,
+        };
+        if let Some((path, estate)) = takeover {
+            running.open_gate(path, estate)?;
+        }
+        Ok(running)
     }
 }
 
@@ -204,10 +270,13 @@ fn build_rooms(
     count: usize,
     load: &Arc<Load>,
     shared: &Arc<Shared>,
+    tls: Option<Arc<TlsServer>>,
+    estate: Estate,
 ) -> Result<(Rooms, Posts), StartError> {
     let clock = Clock::start();
     let settings = call::Settings::from(&**config);
     let kernels = Kernels::detect(config.server.kernels);
+    let bounds = slo::Bounds { of: config.log.slo };
     let build = build(&kernels);
     log::info!(
         "vocaris {} ({}), {count} workers, {} kernels",
@@ -220,19 +289,23 @@ fn build_rooms(
         .collect::<io::Result<Vec<_>>>()
         .map_err(StartError::Thread)?
         .into_iter()
+        .map(|(worker, post)| (worker.with_bounds(bounds), post))
         .unzip();
-    let (accept, accept_post) = Accept::bind(config.clone(), clock, load.clone(), shared.clone())
-        .map_err(|BindError { key, address, error }| {
-        StartError::Listen { key, address, error }
-    })?;
     let (dial, dial_post) =
         Dial::new(config.clone(), clock, shared.clone()).map_err(StartError::Dial)?;
+    let (calendar, calendar_post) = calendar(config)?.unzip();
+    let (tapes, tapes_post) = build_recordings(config, clock, kernels, shared)?.unzip();
+    let (transcripts, transcripts_post) = build_transcripts(config, clock, shared)?.unzip();
+    // Last: nobody comes to a door behind which something is missing.
+    let (accept, accept_post) =
+        Accept::take_over(config.clone(), clock, load.clone(), shared.clone(), estate).map_err(
+            |BindError { key, address, error }| StartError::Listen { key, address, error },
+        )?;
+    let accept = accept.with_tls(tls.clone());
     let (tools, tools_post) = Tools::new(config.clone(), clock);
     let redact = config.log.redact_numbers;
     let (control, control_post) = Control::new(count, clock, shared.clone(), build, redact);
-    let (tapes, tapes_post) = build_recordings(config, clock, kernels, shared)?.unzip();
-    let (transcripts, transcripts_post) = build_transcripts(config, clock, shared)?.unzip();
-    let (calendar, calendar_post) = calendar(config)?.unzip();
+    let control = control.with_certificates(tls.map(|tls| Certificates::new(tls, shared.clone())));
     let rooms = Rooms { accept, dial, workers, tools, control, tapes, transcripts, calendar };
     let posts = Posts {
         accept: accept_post,
@@ -245,6 +318,13 @@ fn build_rooms(
         calendar: calendar_post,
     };
     Ok((rooms, posts))
+}
+
+/// TLS on the listening side, where there are certificates.
+fn tls(config: &Config) -> Result<Option<Arc<TlsServer>>, StartError> {
+    let files = &config.server.tls;
+    let tls = (!files.is_empty()).then(|| TlsServer::new(files, certificates::now_unix()));
+    tls.transpose().map(|tls| tls.map(Arc::new)).map_err(StartError::Tls)
 }
 
 /// The room that records, where calls are recorded.
@@ -290,29 +370,37 @@ fn start_threads(
     rooms: Rooms,
     posts: &Posts,
     load: &Arc<Load>,
-    pins: Vec<Option<CoreId>>,
+    plan: Plan,
+    calls_max: (usize, usize),
 ) -> Result<(Threads, Receiver<Figures>), StartError> {
     let mut threads = Threads::new();
+    let Plan { workers: placements, others } = plan;
     let (totals, figures) = bounded(1);
     let Rooms { accept, dial, workers, tools, control, tapes, transcripts, calendar } = rooms;
     if let Some(tapes) = tapes {
-        start(&mut threads, "recordings", None, move || tapes.run())?;
+        start(&mut threads, "recordings", &others, move || tapes.run())?;
     }
     if let Some(transcripts) = transcripts {
-        start(&mut threads, "transcripts", None, move || transcripts.run())?;
+        start(&mut threads, "transcripts", &others, move || transcripts.run())?;
     }
     if let Some(calendar) = calendar {
         let accept = posts.accept.clone();
-        start(&mut threads, "calendar", None, move || calendar.run(&accept))?;
+        start(&mut threads, "calendar", &others, move || calendar.run(&accept))?;
     }
-    let neighbours =
-        control::Neighbours { workers: posts.workers.clone(), accept: posts.accept.clone() };
-    start(&mut threads, "control", None, move || {
+    let neighbours = control::Neighbours {
+        workers: posts.workers.clone(),
+        accept: posts.accept.clone(),
+        dial: posts.dial.clone(),
+        tools: posts.tools.clone(),
+        load: load.clone(),
+        calls_max,
+    };
+    start(&mut threads, "control", &others, move || {
         let _ = totals.send(control.run(neighbours));
     })?;
     let post_to = posts.workers.clone();
-    start(&mut threads, "tools", None, move || tools.run(&post_to))?;
-    for (number, (worker, core)) in workers.into_iter().zip(pins).enumerate() {
+    start(&mut threads, "tools", &others, move || tools.run(&post_to))?;
+    for (number, (worker, placement)) in workers.into_iter().zip(placements).enumerate() {
         let neighbours = worker::Neighbours {
             dial: posts.dial.clone(),
             accept: posts.accept.clone(),
@@ -323,17 +411,17 @@ fn start_threads(
             load: load.clone(),
         };
         let name = format!("worker-{number}");
-        start(&mut threads, &name, core, move || worker.run(&neighbours))?;
+        start(&mut threads, &name, &placement, move || worker.run(&neighbours))?;
     }
     let workers = posts.workers.clone();
-    start(&mut threads, "dial", None, move || dial.run(workers))?;
+    start(&mut threads, "dial", &others, move || dial.run(workers))?;
     let neighbours = accept::Neighbours {
         workers: posts.workers.clone(),
         dial: posts.dial.clone(),
         control: posts.control.clone(),
         calendar: posts.calendar.clone(),
     };
-    start(&mut threads, "accept", None, move || accept.run(neighbours))?;
+    start(&mut threads, "accept", &others, move || accept.run(neighbours))?;
     Ok((threads, figures))
 }
 
@@ -341,14 +429,22 @@ fn start_threads(
 #[derive(Debug)]
 pub struct Running {
     local_addr: SocketAddr,
+    /// TLS there, if it speaks it.
+    tls: Option<Arc<TlsServer>>,
+    shared: Arc<Shared>,
     load: Arc<Load>,
     posts: Posts,
     /// The totals, once the control thread has ended.
     figures: Receiver<Figures>,
-    drain_timeout: Duration,
+    /// What new calls go by.
+    config: Arc<Config>,
+    /// How many may be open; `None`: the system does not say.
+    descriptors: Option<u64>,
     threads: Threads,
     /// The agent that answers without a key; it lives as long as the relay.
     demo: Option<Demo>,
+    /// The Unix socket at which another process can take over; `None` where none can, or one has.
+    gate: Option<PathBuf>,
 }
 
 /// Why draining is over.
@@ -374,6 +470,15 @@ impl Running {
         self.demo.is_some()
     }
 
+    /// Reads the certificates of the listening side again, where there are any. Connections that go
+    /// on keep what they began with. What comes of it is logged and counted.
+    ///
+    /// # Errors
+    /// What is wrong with the files; then nothing changes.
+    pub fn reload_certificates(&self) -> Result<(), TlsServerError> {
+        self.tls.as_ref().map_or(Ok(()), |tls| certificates::reload(tls, &self.shared))
+    }
+
     /// Takes no more calls, lets those that go on end by themselves for `server.drain_timeout`,
     /// ends the rest and every thread. Returns the totals since the start.
     ///
@@ -386,15 +491,42 @@ impl Running {
         self.halt().unwrap_or_else(|ended| panic!("{}", Fallen(&ended)))
     }
 
+    /// Lets an heir or an elder in at `path`.
+    fn open_gate(&mut self, path: PathBuf, estate: Estate) -> Result<(), StartError> {
+        let (accept, events) = (self.posts.accept.clone(), self.threads.sender());
+        let gate = Gate::open(&path, estate, accept, events).and_then(Gate::start);
+        gate.map_err(|error| StartError::TakeOver { path: path.clone(), error })?;
+        self.gate = Some(path);
+        Ok(())
+    }
+
+    /// Another process has taken over: it is told what it must know until the end of this one.
+    fn hand_over(&mut self, bequests: Mailbox<Vec<Bequest>>) {
+        let Some(path) = self.gate.take() else { return };
+        let heir = self.threads.start(HEIR.to_owned(), Placement::Anywhere, move || {
+            takeover::bequeath(&path, &bequests);
+        });
+        if let Err(error) = heir {
+            log::warn!("the process that has taken over is told nothing: {error}");
+        }
+    }
+
     fn drain(&mut self) -> Drained {
-        post(&self.posts.accept, AcceptLetter::Drain);
+        // One that was taken over goes on answering what still comes to it.
+        if self.gate.is_some() || !self.threads.has(HEIR) {
+            post(&self.posts.accept, AcceptLetter::Drain);
+        }
+        let promised = if self.threads.has(HEIR) { LAST_REQUESTS } else { PROMISED_TIMEOUT };
         let start = Instant::now();
-        let (deadline, promised_by) = (start + self.drain_timeout, start + PROMISED_TIMEOUT);
+        let deadline = start + self.config.server.drain_timeout;
+        let promised_by = start + promised;
         while self.load.calls() > 0 || (self.load.expected() > 0 && Instant::now() < promised_by) {
             let look = Instant::now() + DRAIN_LOOK;
             match self.threads.next_event(Some(look.min(deadline))) {
                 Some(Event::Signal) => return Drained::Signal,
                 Some(Event::Ended(ended)) => return Drained::Broken(ended),
+                Some(Event::Reload) => log::warn!("event=reload_refused: the relay is draining"),
+                Some(Event::TakenOver(bequests)) => self.hand_over(bequests),
                 None if Instant::now() >= deadline => return Drained::TimedOut,
                 None => {}
             }
@@ -411,8 +543,9 @@ impl Running {
             match self.threads.next_event(Some(Instant::now() + DRAIN_LOOK)) {
                 Some(Event::Ended(ended)) if ended.fault.is_some() => return Err(ended),
                 Some(Event::Signal) => return Ok(()),
+                Some(Event::TakenOver(bequests)) => self.hand_over(bequests),
                 // The threads that write files have been asked to end.
-                Some(Event::Ended(_)) | None => {}
+                Some(Event::Ended(_) | Event::Reload) | None => {}
             }
             let is_quiet = self.load.owed() == 0 && self.posts.accept.len_letters() == 0;
             quiet = if is_quiet { quiet + 1 } else { 0 };
@@ -443,7 +576,11 @@ impl Running {
         if let Some(calendar) = &self.posts.calendar {
             post(calendar, CalendarLetter::Stop);
         }
-        self.wait_for(|name| ["accept", "tools", "calendar"].contains(&name))?;
+        // With the inbound thread ends what the heir is told.
+        self.wait_for(|name| ["accept", "tools", "calendar", HEIR].contains(&name))?;
+        if let Some(path) = self.gate.take() {
+            let _ = std::fs::remove_file(path);
+        }
         post(&self.posts.control, ControlLetter::Stop);
         self.wait_for(|name| KEEPERS.contains(&name) || name == "control")?;
         Ok(self.figures.try_recv().unwrap_or_default())
@@ -462,9 +599,32 @@ impl Running {
 ///
 /// SIGINT or SIGTERM drains; a second one ends the calls that are left at once. SIGHUP changes
 /// nothing.
+///
+/// A process that listens at `server.takeover` is relieved of its port.
 pub fn run(config: Config, lines: &LogLines) -> ExitCode {
+    run_until_stopped(config, Reloads::none(), lines, Ok(Sockets::default()))
+}
+
+/// The same, with SIGHUP: `read_again` is asked for the configuration that new calls are to go by;
+/// and on the sockets that a supervisor gave: [`given_sockets`].
+pub fn run_with_reloads(
+    reading: Reading,
+    read_again: ReadAgain,
+    lines: &LogLines,
+    sockets: io::Result<Sockets>,
+) -> ExitCode {
+    let reloads = Reloads::new(reading.account, read_again);
+    run_until_stopped(reading.config, reloads, lines, sockets)
+}
+
+fn run_until_stopped(
+    config: Config,
+    reloads: Reloads,
+    lines: &LogLines,
+    sockets: io::Result<Sockets>,
+) -> ExitCode {
     let shared = Shared { log_lines_lost: lines.lost(), ..Shared::default() };
-    match serve(config, shared) {
+    match serve(config, reloads, Arc::new(shared), sockets) {
         Ok(()) => ExitCode::SUCCESS,
         Err(fault) => {
             eprintln!("vocaris: {fault}");
@@ -473,34 +633,66 @@ pub fn run(config: Config, lines: &LogLines) -> ExitCode {
     }
 }
 
-fn serve(config: Config, shared: Shared) -> Result<(), String> {
+/// Sockets that listen already, given by a supervisor.
+///
+/// Called before there are threads: it takes variables out of the environment.
+///
+/// # Errors
+/// When what it gives is no TCP socket.
+pub fn given_sockets() -> io::Result<Sockets> {
+    takeover::from_supervisor()
+}
+
+fn serve(
+    config: Config,
+    mut reloads: Reloads,
+    shared: Arc<Shared>,
+    sockets: io::Result<Sockets>,
+) -> Result<(), String> {
     // Before the first line is printed: whoever reads it may send a signal.
     let signals = Signals::new([SIGINT, SIGTERM, SIGHUP]);
     let mut signals = signals.map_err(|error| StartError::Thread(error).to_string())?;
     let exposures = exposures(&config);
-    let running = Server::start_with(config, Arc::new(shared));
+    let sockets = sockets.map_err(|error| StartError::Supervisor(error).to_string())?;
+    let (estate, elder) = inheritance(&config, sockets).map_err(|error| error.to_string())?;
+    let running = Server::start_with(config, shared.clone(), estate);
     let mut running = running.map_err(|error| error.to_string())?;
     let events = running.threads.sender();
     let handle = signals.handle();
     let watch = thread::Builder::new().name("signals".into()).spawn(move || {
         // The relay stops listening only when it is over.
         for signal in signals.forever() {
-            if signal == SIGHUP {
-                log::warn!("SIGHUP: reload is not supported yet, everything stays as it is");
-            } else if events.send(Event::Signal).is_err() {
+            let event = if signal == SIGHUP { Event::Reload } else { Event::Signal };
+            if events.send(event).is_err() {
                 break;
             }
         }
     });
     watch.map_err(|error| StartError::Thread(error).to_string())?;
+    if let Some(elder) = elder {
+        // One that ended meanwhile needs no relief.
+        let _ = elder.relieve();
+        log::info!("event=took_over: the process before this one drains");
+    }
     announce(&running);
     exposures.iter().for_each(|exposure| log::warn!("{exposure}"));
 
-    let broken = match running.threads.next_event(None) {
+    let event = loop {
+        match running.threads.next_event(None) {
+            Some(Event::Reload) => reloads.reload(&mut running, &shared),
+            event => break event,
+        }
+    };
+    let broken = match event {
         Some(Event::Ended(ended)) => Some(ended),
-        Some(Event::Signal) | None => {
+        event => {
             let calls = running.load.calls();
-            log::info!("event=draining calls={calls}: no more are taken");
+            if let Some(Event::TakenOver(bequests)) = event {
+                log::info!("event=taken_over calls={calls}: another process takes new ones");
+                running.hand_over(bequests);
+            } else {
+                log::info!("event=draining calls={calls}: no more are taken");
+            }
             match running.drain() {
                 Drained::Empty => None,
                 Drained::Broken(ended) => Some(ended),
@@ -522,6 +714,18 @@ fn serve(config: Config, shared: Shared) -> Result<(), String> {
     print(format_args!("{}", Summary(&figures)));
     log::info!("stopped");
     Ok(())
+}
+
+/// What the process that runs gives, if there is one, else what a supervisor does.
+fn inheritance(config: &Config, sockets: Sockets) -> Result<(Estate, Option<Elder>), StartError> {
+    let claimed = config.server.takeover.as_deref().map(|path| {
+        takeover::claim(path, config.server.listen)
+            .map_err(|error| StartError::TakeOver { path: path.to_owned(), error })
+    });
+    Ok(match claimed.transpose()?.flatten() {
+        Some((estate, elder)) => (estate, Some(elder)),
+        None => (Estate { sockets, keys: None }, None),
+    })
 }
 
 /// What strangers can do with these settings that their operator may not have meant.
@@ -571,10 +775,11 @@ fn announce(running: &Running) {
     let address = running.local_addr;
     if running.is_demo() {
         let is_here = address.ip().is_unspecified() || address.ip().is_loopback();
+        let scheme = if running.tls.is_some() { "https" } else { "http" };
         let host = if is_here { "localhost".to_owned() } else { address.ip().to_string() };
         print(format_args!(
             "This is a demo: no GEMINI_API_KEY is set, so the embedded agent answers and repeats \
-             what it hears.\nTalk to it on http://{host}:{}\n",
+             what it hears.\nTalk to it on {scheme}://{host}:{}\n",
             address.port()
         ));
     }
@@ -604,21 +809,10 @@ fn post<T>(postbox: &Postbox<T>, mut letter: T) {
 fn start(
     threads: &mut Threads,
     name: &str,
-    core: Option<CoreId>,
+    placement: &Placement,
     body: impl FnOnce() + Send + 'static,
 ) -> Result<(), StartError> {
-    threads.start(name.to_owned(), core, body).map_err(StartError::Thread)
-}
-
-/// A core for each worker, or none where pinning is off or there are fewer cores than workers.
-fn pins(pin: bool, workers: usize, cores: Vec<CoreId>) -> Vec<Option<CoreId>> {
-    if pin && workers <= cores.len() {
-        return cores.into_iter().take(workers).map(Some).collect();
-    }
-    if pin {
-        log::warn!("{workers} workers on {} cores: none is pinned", cores.len());
-    }
-    vec![None; workers]
+    threads.start(name.to_owned(), placement.clone(), body).map_err(StartError::Thread)
 }
 
 /// The configuration with the demo agent's address in it, if it is to answer.
@@ -637,6 +831,52 @@ fn with_demo(mut config: Config) -> Result<(Config, Option<Demo>), StartError> {
     let (wanted, used) = (wanted.display(), config.store.path.display());
     log::warn!("appointments are kept in {used}, for {wanted} cannot be used: {error}");
     Ok((config, Some(demo)))
+}
+
+/// How many media threads there are.
+fn workers(config: &Config, cores: usize) -> usize {
+    match config.server.workers {
+        0 => cores.max(1),
+        count => count,
+    }
+}
+
+/// How many calls `workers` may have, as the settings say.
+fn calls_wanted(config: &Config, workers: usize) -> usize {
+    let wanted = config.limits.max_calls_per_worker.saturating_mul(workers);
+    match config.limits.max_calls {
+        0 => wanted,
+        calls => calls.min(wanted),
+    }
+}
+
+/// Takes no more calls than there are descriptors for, and says so where that is fewer.
+fn limit_calls(config: &mut Config, workers: usize, descriptors: Option<u64>) {
+    let (each, wanted) = (descriptors_each(config), calls_wanted(config, workers));
+    let possible = calls_for(descriptors, each, wanted);
+    if possible < wanted {
+        log::warn!("{}", TooFewDescriptors { descriptors, possible, wanted });
+    }
+    config.limits.max_calls = possible;
+}
+
+/// Why fewer calls are taken than the settings allow.
+struct TooFewDescriptors {
+    descriptors: Option<u64>,
+    possible: usize,
+    wanted: usize,
+}
+
+impl fmt::Display for TooFewDescriptors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let TooFewDescriptors { descriptors, possible, wanted } = self;
+        let descriptors = descriptors.unwrap_or(u64::MAX);
+        write!(
+            f,
+            "only {descriptors} files may be open: at most {possible} calls instead of {wanted} are \
+             taken; raise the limit (ulimit -n, LimitNOFILE), or lower limits.max_calls"
+        )
+    }
 }
 
 /// As many descriptors as the system allows. Returns how many may be open now; `None` where the
@@ -664,12 +904,6 @@ fn calls_for(descriptors: Option<u64>, each: usize, wanted: usize) -> usize {
     let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX);
     let reserve = (YOUNG_CONNECTIONS_MAX + ARRIVALS_MAX).min(descriptors / 4);
     let possible = ((descriptors - reserve) / each).max(1);
-    if possible < wanted {
-        log::warn!(
-            "only {descriptors} files may be open: at most {possible} calls instead of {wanted} \
-             are taken; raise the limit (ulimit -n, LimitNOFILE), or lower limits.max_calls"
-        );
-    }
     possible.min(wanted)
 }
 
@@ -814,14 +1048,5 @@ mod tests {
         assert_eq!(calls_for(Some(65_536), 2, 100_000), (65_536 - 8_192) / 2);
         assert_eq!(calls_for(Some(0), 2, 100), 1);
         assert_eq!(calls_for(Some(1_024), 4, 4_000), 192, "recorded from both tracks");
-    }
-
-    #[test]
-    fn workers_are_pinned_only_where_each_has_a_core_of_its_own() {
-        let cores = || (0..2).map(|id| CoreId { id }).collect::<Vec<_>>();
-        assert_eq!(pins(true, 2, cores()), cores().into_iter().map(Some).collect::<Vec<_>>());
-        assert_eq!(pins(true, 1, cores()), [Some(CoreId { id: 0 })]);
-        assert_eq!(pins(true, 3, cores()), [None; 3]);
-        assert_eq!(pins(false, 2, cores()), [None; 2]);
     }
 }

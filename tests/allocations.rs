@@ -1,13 +1,23 @@
-//! A frame costs no allocation: counted by an allocator, over a call in full swing.
+//! A frame costs no allocation: counted by an allocator, over a call in full swing. With TLS it
+//! costs those of rustls, which are counted here as well.
 
+#[path = "accept_edge/authority.rs"]
+mod authority;
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use authority::{Authority, Secured, secure};
+use rustls::version::{TLS12, TLS13};
 
 use dsp::kernels::{Isa, Kernels};
-use vocaris::buf::SendBuf;
+use vocaris::buf::{RecvBuf, SendBuf};
 use vocaris::call::{Call, CallId, Door, Keep, LineTerms, Settings, Tape, Workbench};
 use vocaris::clock::Nanos;
 use vocaris::config::Timers;
+use vocaris::net::{Received, Stream, TlsServer};
 use vocaris::wire::base64;
 use vocaris::wire::ws::{Opcode, Role, write_frame};
 
@@ -141,4 +151,81 @@ fn frames_cost_no_allocation(recording: bool, keys: bool) {
     call.handle_agent_bytes(now, &mut message(Role::Server, complete), &mut bench);
     call.transcode(now, &mut bench);
     assert_eq!(call.agent_output().is_empty(), !keys, "told when it is silent");
+}
+
+/// A carrier's connection to us, its TLS agreed on: his end and ours.
+fn secured(
+    authority: &Authority,
+    versions: &[&'static rustls::SupportedProtocolVersion],
+) -> (Secured, Stream) {
+    let issued = authority.issue("relay", &["localhost"], 2100);
+    assert!(!issued.der.is_empty());
+    let now_unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() as i64;
+    let server = TlsServer::new(&[issued.files], now_unix).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let carrier = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (ours, _) = listener.accept().unwrap();
+    ours.set_nonblocking(true).unwrap();
+    let mut ours = Stream::plain(mio::net::TcpStream::from_std(ours));
+    let mut carrier = secure(carrier, &authority.clients(versions, &[]), "localhost");
+    let shaking = std::thread::spawn(move || {
+        carrier.conn.complete_io(&mut carrier.sock).unwrap();
+        carrier
+    });
+    let (mut first, mut ciphertext, mut plain) = (RecvBuf::new(), RecvBuf::new(), RecvBuf::new());
+    while first.is_empty() {
+        ours.receive(&mut ciphertext, &mut first).unwrap();
+    }
+    ours.begin_tls(&server, &mut first, &mut plain).unwrap();
+    while ours.is_handshaking() {
+        ours.send(&mut SendBuf::new()).unwrap();
+        ours.receive(&mut ciphertext, &mut plain).unwrap();
+    }
+    ours.send(&mut SendBuf::new()).unwrap();
+    (shaking.join().unwrap(), ours)
+}
+
+#[test]
+fn a_frame_through_tls_costs_the_allocations_of_rustls_alone() {
+    let authority = Authority::new();
+    for version in [&TLS12, &TLS13] {
+        let (mut carrier, mut ours) = secured(&authority, &[version]);
+        let frame = phone_frame(1);
+        let mut records = Vec::new();
+        for _ in 0..WARM_UP + FRAMES {
+            let mut record = Vec::new();
+            carrier.conn.writer().write_all(&frame).unwrap();
+            while carrier.conn.wants_write() {
+                carrier.conn.write_tls(&mut record).unwrap();
+            }
+            records.push(record);
+        }
+        let (mut ciphertext, mut plain) = (RecvBuf::new(), RecvBuf::new());
+        let mut receive = |records: &[Vec<u8>]| {
+            for record in records {
+                carrier.sock.write_all(record).unwrap();
+                while plain.len_bytes() < frame.len() {
+                    let received = ours.receive(&mut ciphertext, &mut plain).unwrap();
+                    assert_ne!(received, Received::End);
+                }
+                assert_eq!(plain.unused(), frame);
+                plain.consume(frame.len());
+            }
+        };
+        receive(&records[..WARM_UP]);
+        let received = allocation_counter::measure(|| receive(&records[WARM_UP..]));
+        let (mut output, mut sink) = (SendBuf::new(), [0; 4096]);
+        let mut send = |frames: usize| {
+            for _ in 0..frames {
+                output.tail().extend_from_slice(&frame);
+                assert!(ours.send(&mut output).unwrap());
+                assert!(carrier.sock.read(&mut sink).unwrap() > 0);
+            }
+        };
+        send(WARM_UP);
+        let sent = allocation_counter::measure(|| send(FRAMES));
+        // The plaintext of a record; a record. Both are given back.
+        let counts = [received, sent].map(|one| (one.count_total, one.count_current));
+        assert_eq!(counts, [(FRAMES as u64, 0), (FRAMES as u64, 0)], "{version:?}");
+    }
 }

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use vocaris::config::{
-    Busy, Compression, Config, ConfigErrors, Flavor, ModelUrl, Sensitivity, SignatureMode,
-    SourceFile, Temperature, ThinkingLevel, TokenSource, Tuning, Vertex,
+    Busy, Compression, Config, ConfigErrors, Flavor, LogFormat, ModelUrl, Sensitivity,
+    SignatureMode, SourceFile, Temperature, ThinkingLevel, TokenSource, Tuning, Vertex,
 };
 
 fn read(file: &str, variables: &[(&str, &str)]) -> Result<Config, ConfigErrors> {
@@ -752,6 +752,27 @@ fn vertex_is_found_by_its_location_and_says_what_it_lacks() {
         ("[gemini]\ntoken_file = \"p\"".to_owned(), "is for gemini.flavor = \"vertex\" alone"),
     ] {
         let complaint = complaint(&text, &[]);
+        assert!(complaint.contains(expected), "{text}: {complaint}");
+    }
+}
+
+#[test]
+fn the_log_has_two_forms_and_bounds_that_can_be_switched_off() {
+    let log = |text: &str| read(&format!("[log]\n{text}"), &[]).unwrap().log;
+    let ms = Duration::from_millis;
+    let unless_set = log("");
+    assert_eq!((unless_set.format, unless_set.slo), (LogFormat::Text, [ms(40), ms(40), ms(5_000)]));
+    let set = log("format = \"json\"\nslo_uplink = \"0ms\"\nslo_downlink = \"20ms\"\n");
+    assert_eq!((set.format, set.slo), (LogFormat::Json, [ms(0), ms(20), ms(5_000)]));
+    let variable = [("VOCARIS_LOG_FORMAT", "json"), ("VOCARIS_LOG_SLO_SETUP", "1s")];
+    let config = read("", &variable).unwrap();
+    assert_eq!((config.log.format, config.log.slo[2]), (LogFormat::Json, ms(1_000)));
+    for (text, expected) in [
+        ("format = \"xml\"", "must be \"text\" or \"json\""),
+        ("slo_setup = \"2m\"", "must be from 0ns to 60s"),
+        ("slo_uplink = 40", "must be a length of time"),
+    ] {
+        let complaint = complaint(&format!("[log]\n{text}"), &[]);
         assert!(complaint.contains(expected), "{text}: {complaint}");
     }
 }

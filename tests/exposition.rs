@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use prometheus_parse::{Sample, Scrape, Value};
 use vocaris::call::session::{Cause, Kind};
-use vocaris::call::{Class, Dropped, Ending, LineFault, Lines, Nudge, Oddity};
-use vocaris::metrics::{Build, Figures, Histograms, Page, Process, Shared, Stage};
+use vocaris::call::{Class, Dropped, Ending, LineFault, Lines, Nudge, Oddity, State};
+use vocaris::metrics::{Build, Figures, Histograms, Page, Process, Shared, Stage, Window, slo};
 use vocaris::wire::gemini::CloseClass;
 
 /// Figures in which no two counts are alike and every account balances.
@@ -20,6 +20,8 @@ fn busy_figures() -> Figures {
     for class in 0..Class::ALL.len() {
         figures.started[class] = next();
         figures.active[class] = next();
+        figures.states[class] = std::array::from_fn(|_| next());
+        figures.slo_missed[class] = std::array::from_fn(|_| next());
         figures.ended[class] = std::array::from_fn(|_| next());
         let tally = &mut figures.tally[class];
         tally.barge_ins = next();
@@ -49,6 +51,8 @@ fn busy_figures() -> Figures {
         }
     }
     figures.letters_lost = next();
+    figures.lines_open = next();
+    figures.high_water_ms = [next(), next()];
     for (at, stage) in Stage::ALL.into_iter().enumerate() {
         for ms in 0..=(100 * at as u64) {
             figures.histograms.record(stage, Duration::from_millis(ms));
@@ -57,7 +61,12 @@ fn busy_figures() -> Figures {
     figures
 }
 
-fn render(totals: &Figures, window: &Histograms) -> String {
+fn render(totals: &Figures, histograms: &Histograms) -> String {
+    let mut window = Window::new(2);
+    window.span = Duration::from_secs(12);
+    *window.histograms = histograms.clone();
+    window.turns[1].record(250_000).unwrap();
+    let window = &window;
     let shared = Shared::default();
     shared.answers.count("200");
     shared.dials.count(LineFault::LABELS[LineFault::Timeout.index()]);
@@ -66,7 +75,12 @@ fn render(totals: &Figures, window: &Histograms) -> String {
         uptime: Duration::from_millis(1_500),
         descriptors: Some(42),
         descriptors_max: Some(1_024),
+        cpu_seconds: Some(12.5),
+        resident_bytes: Some(1 << 20),
         workers: 2,
+        calls_on: vec![5, 6],
+        calls_max: 400,
+        calls_max_per_worker: 200,
         letters: vec![("accept".into(), 3), ("worker-0".into(), 4)],
     };
     let build = Build {
@@ -98,6 +112,13 @@ fn sum(samples: &[Sample], metric: &str, labels: &[(&str, &str)]) -> u64 {
         .peekable();
     assert!(found.peek().is_some(), "no {metric} with {labels:?}");
     found.sum()
+}
+
+/// The first sample of a family that carries this label.
+fn gauge(samples: &[Sample], metric: &str, (name, value): (&str, &str)) -> f64 {
+    let mut family = samples.iter().filter(|sample| sample.metric == metric);
+    let found = family.find(|sample| sample.labels.get(name) == Some(value));
+    number(&found.unwrap_or_else(|| panic!("no {metric} of {value}")).value)
 }
 
 #[test]
@@ -185,6 +206,14 @@ fn every_count_is_told_under_its_own_name() {
         assert_eq!(of("vocaris_barge_ins_total"), figures.tally[at].barge_ins);
         assert_eq!(of("vocaris_unmeasured_messages_total"), figures.tally[at].unmeasured);
         assert_eq!(of("vocaris_reports_unsaid_total"), figures.tally[at].unsaid);
+        for (state, calls) in State::LABELS.into_iter().zip(figures.states[at]) {
+            let labels = [class, ("state", state)];
+            assert_eq!(sum(&samples, "vocaris_calls_by_state", &labels), calls);
+        }
+        for (stage, missed) in slo::Stage::LABELS.into_iter().zip(figures.slo_missed[at]) {
+            let labels = [class, ("stage", stage)];
+            assert_eq!(sum(&samples, "vocaris_slo_missed_total", &labels), missed);
+        }
         for (reason, ended) in Ending::LABELS.into_iter().zip(figures.ended[at]) {
             let labels = [class, ("reason", reason)];
             assert_eq!(sum(&samples, "vocaris_calls_ended_total", &labels), ended);
@@ -215,6 +244,18 @@ fn every_count_is_told_under_its_own_name() {
     assert_eq!(sum(&samples, "vocaris_http_answers_total", &[("status", "200")]), 1);
     assert_eq!(sum(&samples, "vocaris_dials_total", &[("outcome", "timeout")]), 1);
     assert_eq!(sum(&samples, "vocaris_open_descriptors", &[]), 42);
+    assert_eq!(sum(&samples, "vocaris_model_lines_open", &[]), figures.lines_open);
+    for (direction, ms) in ["uplink", "downlink"].into_iter().zip(figures.high_water_ms) {
+        let seconds = gauge(&samples, "vocaris_ring_high_water_seconds", ("direction", direction));
+        assert_eq!(seconds, ms as f64 / 1e3);
+    }
+    assert_eq!(gauge(&samples, "vocaris_worker_calls", ("worker", "1")), 6.0);
+    assert_eq!(gauge(&samples, "vocaris_calls_max", ("scope", "all")), 400.0);
+    let turn = gauge(&samples, "vocaris_worker_turn_window_seconds", ("worker", "1"));
+    assert!((turn / 0.00025 - 1.0).abs() < 0.01, "{turn}");
+    assert_eq!(sum(&samples, "vocaris_process_cpu_seconds_total", &[]), 12);
+    assert_eq!(sum(&samples, "vocaris_resident_memory_bytes", &[]), 1 << 20);
+    assert_eq!(sum(&samples, "vocaris_latency_window_duration_seconds", &[]), 12);
     assert_eq!(sum(&samples, "vocaris_queue_letters", &[("thread", "worker-0")]), 4);
     let build = samples.iter().find(|sample| sample.metric == "vocaris_build_info").unwrap();
     assert_eq!(build.labels.get("revision"), Some("0123456789ab"));

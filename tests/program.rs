@@ -117,11 +117,11 @@ fn without_a_key_two_lines_say_that_it_is_a_demo_and_where() {
 }
 
 #[test]
-fn a_hangup_of_its_terminal_changes_nothing_and_is_told() {
+fn a_hangup_of_its_terminal_ends_nothing_and_is_told() {
     let mut relay = Relay::start(&mut program());
     let mut log = relay.log();
     relay.signal("-HUP");
-    relay.logged(&mut log, "SIGHUP: reload is not supported yet");
+    relay.logged(&mut log, "event=reloaded changed=none");
     assert_eq!(relay.ask("/readyz"), 200);
     relay.signal("-TERM");
     relay.logged(&mut log, "stopped");
@@ -294,6 +294,122 @@ fn the_operator_lists_exports_and_cancels_beside_a_running_relay() {
     assert_eq!(appointments(&["list", "--from", "2027-02-30"]).0, Some(2));
     assert_eq!(appointments(&["forget"]).0, Some(2));
     assert_eq!(appointments(&[]).0, Some(2));
+    relay.signal("-TERM");
+    assert_eq!(relay.end().0, Some(0));
+}
+
+/// What the relay counts under this name.
+fn counted(relay: &Relay, name: &str) -> u64 {
+    let page = fetch(&relay.address, "/metrics");
+    let line = page.lines().find_map(|line| line.strip_prefix(name));
+    line.map_or(0, |value| value.trim().parse().unwrap())
+}
+
+/// Reads messages until one is of this type.
+fn read_json(call: &mut WebSocket<TcpStream>, key: &str, wanted: &str) -> serde_json::Value {
+    loop {
+        let message = call.read().unwrap();
+        let Ok(text) = message.to_text() else { continue };
+        let Ok(json) = serde_json::from_str::<serde_json::Value>(text) else { continue };
+        if json[key] == wanted {
+            return json;
+        }
+    }
+}
+
+#[test]
+fn a_browser_whose_connection_broke_goes_on_with_its_conversation() {
+    let relay = Relay::start(&mut program());
+    let open = |hello: &str| {
+        let socket = TcpStream::connect(&relay.address).unwrap();
+        let url = format!("ws://{}/web", relay.address);
+        let (mut call, _) = tungstenite::client(url, socket).unwrap();
+        call.send(Message::text(hello)).unwrap();
+        let ready = read_json(&mut call, "type", "ready");
+        (call, ready)
+    };
+    let (mut call, ready) = open("{\"type\":\"hello\"}");
+    assert_eq!(ready.get("returned"), None);
+    let greeting = read_json(&mut call, "type", "transcript");
+    while !call.read().unwrap().is_binary() {}
+    // While the relay still believes in the old connection, too.
+    for broken in [true, false] {
+        let token = ready["resume"].as_str().unwrap();
+        if broken {
+            call.get_ref().shutdown(std::net::Shutdown::Both).unwrap();
+            while counted(&relay, "vocaris_comebacks_total{outcome=\"kept\"}") == 0 {}
+        }
+        let hello = serde_json::json!({"type": "hello", "resume": token});
+        let (mut back, again) = open(&hello.to_string());
+        if broken {
+            assert_eq!(again["returned"], true);
+            assert_ne!(again["call"], ready["call"]);
+            while !back.read().unwrap().is_binary() {}
+            let token = again["resume"].as_str().unwrap();
+            let hello = serde_json::json!({"type": "hello", "resume": token});
+            let (mut third, ready) = open(&hello.to_string());
+            assert_eq!(ready["returned"], true);
+            let end = read_json(&mut back, "type", "end");
+            assert_eq!(end["reason"], "replaced");
+            let said = read_json(&mut third, "type", "transcript");
+            assert_ne!(said["text"], greeting["text"]);
+        } else {
+            // That token is used up.
+            assert_eq!(again.get("returned"), None);
+        }
+    }
+    assert_eq!(counted(&relay, "vocaris_comebacks_total{outcome=\"taken_up\"}"), 2);
+    assert_eq!(counted(&relay, "vocaris_comebacks_total{outcome=\"unknown\"}"), 1);
+    relay.signal("-TERM");
+    relay.signal("-TERM");
+    assert_eq!(relay.end().0, Some(0));
+}
+
+/// One request with a form, and what it is answered with.
+fn post(address: &str, path: &str, form: &str) -> String {
+    let mut socket = TcpStream::connect(address).unwrap();
+    let request = format!(
+        "POST {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {}\r\n\
+         Content-Type: application/x-www-form-urlencoded\r\n\r\n{form}",
+        form.len()
+    );
+    socket.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn a_carrier_whose_stream_broke_is_led_back_and_one_whose_caller_hung_up_is_not() {
+    let relay = Relay::start(&mut program());
+    let stream = |twiml: &str| {
+        let (_, rest) = twiml.split_once("name=\"token\" value=\"").expect("a stream's TwiML");
+        let token = rest.split('"').next().unwrap();
+        let socket = TcpStream::connect(&relay.address).unwrap();
+        let url = format!("ws://{}/twilio/media", relay.address);
+        let (mut call, _) = tungstenite::client(url, socket).unwrap();
+        let start = serde_json::json!({"event": "start", "streamSid": "MZ1", "start": {
+            "streamSid": "MZ1", "callSid": "CA1", "tracks": ["inbound"],
+            "mediaFormat": {"encoding": "audio/x-mulaw", "sampleRate": 8000, "channels": 1},
+            "customParameters": {"token": token}}});
+        call.send(Message::text(start.to_string())).unwrap();
+        read_json(&mut call, "event", "media");
+        call
+    };
+    let call = stream(&post(&relay.address, "/twilio/incoming", "CallSid=CA1"));
+    call.get_ref().shutdown(std::net::Shutdown::Both).unwrap();
+    while counted(&relay, "vocaris_comebacks_total{outcome=\"kept\"}") == 0 {}
+    let ended = post(&relay.address, "/twilio/after", "CallSid=CA1&CallStatus=completed");
+    assert!(ended.contains("<Hangup"), "{ended}");
+    let other = post(&relay.address, "/twilio/after", "CallSid=CA2&CallStatus=in-progress");
+    assert!(other.contains("<Hangup"), "{other}");
+    let again = post(&relay.address, "/twilio/after", "CallSid=CA1&CallStatus=in-progress");
+    let mut call = stream(&again);
+    assert_eq!(counted(&relay, "vocaris_comebacks_total{outcome=\"taken_up\"}"), 1);
+    call.send(Message::text("{\"event\":\"stop\",\"streamSid\":\"MZ1\"}")).unwrap();
+    while !matches!(call.read(), Ok(Message::Close(_)) | Err(_)) {}
+    let over = post(&relay.address, "/twilio/after", "CallSid=CA1&CallStatus=in-progress");
+    assert!(over.contains("<Hangup"), "{over}");
     relay.signal("-TERM");
     assert_eq!(relay.end().0, Some(0));
 }

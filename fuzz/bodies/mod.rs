@@ -12,6 +12,8 @@ mod http;
 mod json;
 #[path = "messages.rs"]
 mod messages;
+#[path = "proxy.rs"]
+mod proxy;
 #[path = "webhook.rs"]
 mod webhook;
 #[path = "websocket.rs"]
@@ -21,7 +23,7 @@ mod websocket;
 pub(crate) type Body = fn(&[u8]);
 
 /// Every target, by the name of its corpus.
-pub(crate) const ALL: [(&str, Body); 11] = [
+pub(crate) const ALL: [(&str, Body); 12] = [
     ("http_request", http::request),
     ("http_answer", http::answer),
     ("ws", websocket::either_role),
@@ -33,6 +35,7 @@ pub(crate) const ALL: [(&str, Body); 11] = [
     ("signature", webhook::signature),
     ("token", webhook::token),
     ("config", webhook::config),
+    ("proxy", proxy::header),
 ];
 
 fn json(bytes: &[u8]) {

@@ -178,6 +178,11 @@ pub(super) fn mark_of(token: &str) -> Option<Mark> {
     mac.as_bytes().first_chunk().copied()
 }
 
+/// Tokens of one call used within one second. A call that comes back more often is let in no more.
+pub(super) const TOKENS_A_SECOND_MAX: u64 = 8;
+/// How long a used token is remembered: by then every one of its second has expired.
+const TOKEN_KEPT_SECONDS: u64 = TOKEN_TTL_SECONDS + TOKENS_A_SECOND_MAX;
+
 /// Tokens already used, each until it has certainly expired.
 #[derive(Debug, Default)]
 pub(super) struct UsedTokens {
@@ -198,6 +203,16 @@ pub(super) enum Use {
 }
 
 impl UsedTokens {
+    /// Every token used that would still be good at the second `now_unix`, and until when at most.
+    pub(super) fn all(&self, now_unix: u64) -> impl Iterator<Item = (u64, Mark)> + '_ {
+        self.oldest_first.iter().copied().filter(move |&(until, _)| until >= now_unix)
+    }
+
+    /// Whether a token was used already.
+    pub(super) fn has(&self, mark: &Mark) -> bool {
+        self.seen.contains(mark)
+    }
+
     /// Uses a token that is in time at the second `now_unix`.
     pub(super) fn take(&mut self, now_unix: u64, mark: Mark) -> Use {
         while self.oldest_first.front().is_some_and(|&(until, _)| until < now_unix) {
@@ -213,7 +228,7 @@ impl UsedTokens {
         }
         self.seen.insert(mark);
         // Whatever is in time now has expired by then.
-        self.oldest_first.push_back((now_unix.saturating_add(TOKEN_TTL_SECONDS), mark));
+        self.oldest_first.push_back((now_unix.saturating_add(TOKEN_KEPT_SECONDS), mark));
         Use::First
     }
 }
@@ -380,8 +395,8 @@ mod tests {
         assert_eq!(used.take(100, [1; 32]), Use::First);
         assert_eq!(used.take(100, [1; 32]), Use::Again);
         assert_eq!(used.take(100, [2; 32]), Use::First);
-        assert_eq!(used.take(100 + TOKEN_TTL_SECONDS, [1; 32]), Use::Again);
-        assert_eq!(used.take(101 + TOKEN_TTL_SECONDS, [3; 32]), Use::First);
+        assert_eq!(used.take(100 + TOKEN_KEPT_SECONDS, [1; 32]), Use::Again);
+        assert_eq!(used.take(101 + TOKEN_KEPT_SECONDS, [3; 32]), Use::First);
         assert_eq!((used.seen.len(), used.oldest_first.len()), (1, 1));
     }
 
@@ -398,7 +413,7 @@ mod tests {
         }
         assert_eq!(used.take(100, mark(USED_TOKENS_MAX)), Use::NoRoom);
         assert_eq!(used.take(100, mark(0)), Use::Again);
-        assert_eq!(used.take(101 + TOKEN_TTL_SECONDS, mark(USED_TOKENS_MAX)), Use::First);
+        assert_eq!(used.take(101 + TOKEN_KEPT_SECONDS, mark(USED_TOKENS_MAX)), Use::First);
     }
 
     #[test]

@@ -10,18 +10,18 @@
 //!           stream's `start` (`accept::admission`).
 
 use std::fmt;
-use std::fmt::Write as _;
 
 use super::answer::Answer;
 use super::desk::Desk;
-use super::endings::{CALL_SID_MAX_BYTES, Sequel};
+use super::endings::CALL_SID_MAX_BYTES;
 use super::limiter::LeftOut;
-use super::origin::{DIALLED, Origin};
+use super::origin::{DIALLED, HANDED_ON, Origin, handed_on};
 use super::request::Request;
 use super::routes::JSON;
-use crate::call::Refusal;
+use crate::call::{Refusal, Told};
 use crate::clock::Nanos;
 use crate::config::{Busy, SignatureMode};
+use crate::mail::Sequel;
 use crate::wire::http::Method;
 use crate::wire::signature::{Claim, Keys, SignatureError, body_hash_matches, webhook_candidates};
 use crate::wire::{form, twiml};
@@ -77,7 +77,7 @@ impl Desk {
             true => Some(LeftOut::default()),
             false => self.limiters.webhooks.may_speak(now),
         };
-        let shown = Shown(call_sid.unwrap_or("none"));
+        let shown = Told(call_sid.unwrap_or("none"));
         let number = form::value(&fields, "From");
         let refusal = match self.welcome(now) {
             // A place is kept for it already.
@@ -111,10 +111,38 @@ impl Desk {
                 "event=webhook call_sid={shown} answer=busy reason={reason}{left_out}"
             );
         }
-        Answer::twiml(match &self.config.twilio.busy {
-            Busy::Reject => twiml::busy(),
-            Busy::Say(sentence) => twiml::say_and_hangup(sentence, None),
-        })
+        let is_answered = form::value(&fields, "CallStatus") == Some("in-progress");
+        Answer::twiml(self.busy(refusal, request.query_has(HANDED_ON), is_answered))
+    }
+
+    /// What a call gets that is not taken. One that another host has handed on is not sent round
+    /// in a ring, and one that is answered already can no longer be rejected.
+    fn busy(&self, refusal: Refusal, is_handed_on: bool, is_answered: bool) -> String {
+        let twilio = &self.config.twilio;
+        let successor = self.config.server.handover_url.as_ref();
+        match (successor.filter(|_| refusal == Refusal::Draining), &twilio.busy) {
+            (Some(url), _) | (None, Busy::Redirect(url)) if !is_handed_on => {
+                twiml::redirect(&handed_on(url))
+            }
+            (_, Busy::Say(sentence)) => twiml::say_and_hangup(sentence, None),
+            _ if is_answered => twiml::say_and_hangup(&twilio.fallback, None),
+            _ => twiml::busy(),
+        }
+    }
+
+    /// What a call gets that the relay stopped under: the other host, if there is one, or, where
+    /// this is the process that took over from the one that stopped, its own stream.
+    fn take_up(&mut self, now: Nanos, fields: &Fields, origin: &Origin) -> String {
+        if let Some(url) = &self.config.server.handover_url
+            && self.is_draining()
+        {
+            return twiml::redirect(&handed_on(url));
+        }
+        let call_sid = form::value(fields, "CallSid").filter(|call_sid| !call_sid.is_empty());
+        match self.welcome(now) {
+            Ok(()) => self.connect(now, fields, call_sid, origin),
+            Err(_) => twiml::say_and_hangup(&self.config.twilio.fallback, None),
+        }
     }
 
     fn health(&mut self, now: Nanos) -> Answer {
@@ -179,15 +207,38 @@ impl Desk {
         };
         let call_sid = form::value(&fields, "CallSid").unwrap_or_default();
         self.forget_ahead(call_sid);
-        let sequel = match request.query_has(DIALLED) {
+        let is_dialled = request.query_has(DIALLED);
+        let origin = self.origin(request);
+        if let (false, true, Some(origin)) =
+            (is_dialled, self.goes_on(now, call_sid, form::value(&fields, "CallStatus")), &origin)
+        {
+            log::info!(
+                target: "twilio",
+                "event=webhook call_sid={} answer=stream_again",
+                Told(call_sid)
+            );
+            return Answer::twiml(self.connect(now, &fields, Some(call_sid), origin));
+        }
+        let sequel = match is_dialled {
             true => after_dialling(form::value(&fields, "DialCallStatus")),
             false => self.endings.afterwards(now, call_sid),
         };
-        Answer::twiml(match (sequel, self.origin(request)) {
+        Answer::twiml(match (sequel, origin) {
             (Sequel::Dial(number), Some(origin)) => twiml::dial(&number, &origin.dialled()),
-            (Sequel::Fallback, _) => twiml::say_and_hangup(&self.config.twilio.fallback, None),
+            (Sequel::Elsewhere, Some(origin)) => self.take_up(now, &fields, &origin),
+            (Sequel::Fallback | Sequel::Elsewhere, _) => {
+                twiml::say_and_hangup(&self.config.twilio.fallback, None)
+            }
             (Sequel::Hangup | Sequel::Dial(_), _) => twiml::hangup(),
         })
+    }
+
+    /// Whether the caller of a stream that has ended is led back to the conversation: nobody has
+    /// ended it, and the carrier does not say that the call is over. The place it had is free or
+    /// about to be.
+    fn goes_on(&mut self, now: Nanos, call_sid: &str, status: Option<&str>) -> bool {
+        let is_over = status.is_some_and(|status| status != "in-progress");
+        !is_over && !self.is_draining() && self.before_of_call_sid(now, call_sid).is_some()
     }
 
     /// The carrier's report of a stream: the only place where a handshake that failed on its way
@@ -197,7 +248,7 @@ impl Desk {
             Ok(fields) => fields,
             Err(answer) => return answer,
         };
-        let value = |name| Shown(form::value(&fields, name).unwrap_or_default());
+        let value = |name| Told(form::value(&fields, name).unwrap_or_default());
         let (call, event) = (value("CallSid"), value("StreamEvent"));
         if event.0 == "stream-error" {
             let error = value("StreamError");
@@ -205,7 +256,7 @@ impl Desk {
             if let Some(left_out) = self.limiters.stream_failures.may_speak(now) {
                 log::warn!(
                     target: "twilio",
-                    "event=stream_error call_sid={call} error=\"{error}\"{left_out}"
+                    "event=stream_error call_sid={call} error={error}{left_out}"
                 );
             }
         } else {
@@ -241,7 +292,13 @@ impl Desk {
         body: &[u8],
         origin: &Origin,
     ) -> Result<bool, Answer> {
-        let candidates = webhook_candidates(&origin.http(), request.target(), &[]);
+        // What stands in a query is signed with its address: a listed one without this query, or
+        // with another, says nothing of it.
+        let query_of = |url: &str| url.split_once('?').map_or("", |(_, query)| query).to_owned();
+        let listed = self.config.twilio.signed_urls.iter();
+        let listed = listed.filter(|url| query_of(url) == request.query());
+        let listed: Vec<String> = listed.cloned().collect();
+        let candidates = webhook_candidates(&origin.http(), request.target(), &listed);
         let signed = match request.method {
             Method::Post if is_json(request) => Signed::Hashed(body),
             Method::Post => Signed::Form(fields),
@@ -365,21 +422,6 @@ fn json_fields(body: &[u8]) -> Result<Fields, Answer> {
     Ok(fields.collect())
 }
 
-/// A stranger's text in a log line: short, on one line, nothing a terminal obeys.
-#[derive(Clone, Copy)]
-struct Shown<'a>(&'a str);
-
-impl fmt::Display for Shown<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const CHARS_MAX: usize = 80;
-        self.0
-            .chars()
-            .take(CHARS_MAX)
-            .flat_map(char::escape_debug)
-            .try_for_each(|c| f.write_char(c))
-    }
-}
-
 /// The addresses a signature was tried with, in a log line.
 struct Tried<'a> {
     urls: &'a [String],
@@ -410,12 +452,5 @@ mod tests {
         let tried = |with_query| Tried { urls: &urls, with_query }.to_string();
         assert_eq!(tried(false), "https://h/incoming?… https://h:443/x (2 in all)");
         assert_eq!(tried(true), "https://h/incoming?From=%2B1800 https://h:443/x (2 in all)");
-    }
-
-    #[test]
-    fn a_strangers_text_stays_on_its_line() {
-        let shown = Shown("CA1\r\n\u{1b}[31mERROR").to_string();
-        assert_eq!(shown, "CA1\\r\\n\\u{1b}[31mERROR");
-        assert_eq!(Shown(&"x".repeat(500)).to_string().len(), 80);
     }
 }

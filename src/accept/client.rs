@@ -1,6 +1,7 @@
 //! Where a request comes from, as far as that can be known.
 //!
-//! In:       the address of the socket's other end, the request's head, the proxies we trust.
+//! In:       the address of the socket's other end, whether TLS is on, the request's head, the
+//!           proxies we trust.
 //! Out:      a [`Client`].
 //! Bounds:   [`HOPS_MAX`] entries of `X-Forwarded-For`, counted from its end: beyond, the client is
 //!           not known.
@@ -14,7 +15,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use crate::config::Networks;
-use crate::wire::http::RequestHead;
+use crate::wire::http::{RequestHead, is_authority};
 
 /// Entries of a list of hops that are looked at. No chain of proxies is as long.
 const HOPS_MAX: usize = 16;
@@ -27,7 +28,8 @@ pub(super) struct Client {
     pub(super) address: IpAddr,
     /// How sure that is.
     pub(super) standing: Standing,
-    /// Whether he came to the proxy by TLS, as the proxy says.
+    /// Whether he came by TLS: to us, or, as it says, to the proxy; `None`: in clear to us, from
+    /// whoever may have taken the TLS off.
     pub(super) secure: Option<bool>,
 }
 
@@ -43,10 +45,16 @@ pub(super) enum Standing {
 }
 
 impl Client {
-    /// Who sent `head` through the socket whose other end is `peer`.
-    pub(super) fn of(head: &RequestHead<'_>, peer: IpAddr, trusted: &Networks) -> Client {
+    /// Who sent `head` through the socket whose other end is `peer`, by TLS or not.
+    pub(super) fn of(
+        head: &RequestHead<'_>,
+        peer: IpAddr,
+        is_tls: bool,
+        trusted: &Networks,
+    ) -> Client {
+        let secure = is_tls.then_some(true);
         if !trusted.contains(peer) {
-            return Client { address: peer, standing: Standing::Direct, secure: None };
+            return Client { address: peer, standing: Standing::Direct, secure };
         }
         let lines: Vec<&[u8]> = head.values("x-forwarded-for").collect();
         let (address, standing) = match origin_of(&lines, trusted) {
@@ -58,7 +66,7 @@ impl Client {
         let secure = match head.header("x-forwarded-proto") {
             Some(scheme) if scheme.eq_ignore_ascii_case("https") => Some(true),
             Some(scheme) if scheme.eq_ignore_ascii_case("http") => Some(false),
-            _ => None,
+            _ => secure,
         };
         Client { address, standing, secure }
     }
@@ -67,6 +75,26 @@ impl Client {
     pub(super) fn is_in(&self, allow: Option<&Networks>) -> bool {
         allow.is_none_or(|allow| self.standing != Standing::Unknown && allow.contains(self.address))
     }
+}
+
+/// The host and port that a client asked a trusted proxy for, as it says in `X-Forwarded-Host`;
+/// `None` where it says nothing.
+///
+/// # Errors
+/// Where it says several, or no host: a client may have written some of it himself.
+pub(super) fn forwarded_host<'b>(
+    head: &RequestHead<'b>,
+    peer: IpAddr,
+    trusted: &Networks,
+) -> Result<Option<&'b str>, ()> {
+    if !trusted.contains(peer) {
+        return Ok(None);
+    }
+    let mut lines = head.values("x-forwarded-host");
+    let Some(first) = lines.next() else { return Ok(None) };
+    let host = std::str::from_utf8(first).ok().map(str::trim);
+    let host = host.filter(|host| !host.is_empty() && is_authority(host) && lines.next().is_none());
+    host.map(Some).ok_or(())
 }
 
 /// The last address in `lines` that is no trusted proxy, or the first of all; `None` without any.

@@ -2,6 +2,8 @@
 //!
 //! | state | until | deadline | at the deadline |
 //! |---|---|---|---|
+//! | behind a proxy that introduces its clients | its header's last byte | `proxy` | closed |
+//! | before TLS, and while it is agreed on | it is | `handshake` | closed |
 //! | idle: nothing of a request yet | its first byte | `head` for the first, later `keep_alive` | closed |
 //! | waiting for the rest of a head | its last byte | `head`, for the first from the start | 408 |
 //! | reading a body | its last byte | `body` | 408 |
@@ -14,9 +16,14 @@
 //! Bounds:   the next request is looked at only when the answer before it has left; a read brings at
 //!           most [`READ_BYTES_PER_TURN`] beyond what a head or body still lacks;
 //!           [`REQUESTS_PER_CONNECTION`], [`STEPS_PER_TURN`], [`LINGER_BYTES_MAX`].
-//! Not here: what is answered (`accept::routes`), how many connections there are (`accept::young`).
+//! Not here: what comes before the first request (`accept::connection::prelude`), what is answered
+//!           (`accept::routes`), how many connections there are (`accept::young`).
 
-use std::net::{IpAddr, Shutdown};
+mod prelude;
+
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use mio::{Registry, Token};
@@ -33,9 +40,9 @@ use crate::clock::Nanos;
 use crate::limits::READ_BYTES_PER_TURN;
 use crate::limits::{
     ANSWER_TIMEOUT, BODY_MAX_BYTES, BODY_TIMEOUT, FIGURES_TIMEOUT, HEAD_TIMEOUT,
-    KEEP_ALIVE_TIMEOUT, REQUESTS_PER_CONNECTION,
+    KEEP_ALIVE_TIMEOUT, PROXY_HEADER_TIMEOUT, REQUESTS_PER_CONNECTION, TLS_HANDSHAKE_TIMEOUT,
 };
-use crate::net::{Received, Stream};
+use crate::net::{Received, Stream, TlsServer, tls};
 use crate::wire::http::{
     BodyPart, BodyReader, HeadDecoded, HttpError, Method, decode_request, write_continue,
 };
@@ -51,6 +58,10 @@ const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long each part of a connection's life may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deadlines {
+    /// The header that a proxy puts before everything else, from the connection's start.
+    pub proxy: Duration,
+    /// TLS, from there.
+    pub handshake: Duration,
     /// A head, from the connection's start or from its own first byte to its last.
     pub head: Duration,
     /// A body, from the end of the head.
@@ -68,6 +79,8 @@ pub struct Deadlines {
 impl Default for Deadlines {
     fn default() -> Deadlines {
         Deadlines {
+            proxy: PROXY_HEADER_TIMEOUT,
+            handshake: TLS_HANDSHAKE_TIMEOUT,
             head: HEAD_TIMEOUT,
             body: BODY_TIMEOUT,
             // The control thread says so itself at its own timeout; this is for one that is stuck.
@@ -84,6 +97,8 @@ pub(super) struct Context<'a> {
     pub(super) now: Nanos,
     pub(super) deadlines: Deadlines,
     pub(super) desk: &'a mut Desk,
+    /// `None`: without TLS.
+    pub(super) tls: Option<&'a Arc<TlsServer>>,
     pub(super) shares: &'a mut Shares,
     /// Where every read goes first, so that waiting connections hold no read buffers.
     pub(super) scratch: &'a mut RecvBuf,
@@ -95,7 +110,7 @@ pub(super) struct Context<'a> {
 #[derive(Debug)]
 pub(super) struct Connection {
     socket: Stream,
-    /// The socket's other end.
+    /// The socket's other end, or whom a trusted proxy names in its place.
     peer: IpAddr,
     /// Whose share of connections it is from; `None`: a trusted proxy's, that waits for a request.
     counts_for: Option<IpAddr>,
@@ -116,6 +131,12 @@ pub(super) struct Connection {
 
 #[derive(Debug)]
 enum State {
+    /// A trusted proxy has not yet wholly said whose connection it is.
+    Introduced,
+    /// Nothing of TLS has come.
+    Bare,
+    /// TLS is being agreed on.
+    Handshake,
     /// Nothing of the next request has come.
     Idle,
     /// Some of a head has come.
@@ -241,7 +262,7 @@ impl Connection {
 
     /// Whether something of a request has come and its answer has not left.
     pub(super) fn has_request(&self) -> bool {
-        !matches!(self.state, State::Idle | State::Lingering { .. })
+        !matches!(self.state, State::Idle | State::Lingering { .. }) && !self.is_in_prelude()
     }
 
     pub(super) fn register(&mut self, registry: &Registry, token: Token) -> std::io::Result<()> {
@@ -279,6 +300,9 @@ impl Connection {
             }
         }
         match &self.state {
+            State::Introduced => self.read_introduction(context),
+            State::Bare => self.read_bare(context),
+            State::Handshake => self.shake_hands(context),
             State::Idle | State::Head => self.read_head(context),
             State::Body(_) => self.read_body(context),
             State::Figures { .. } => Step::Wait,
@@ -292,7 +316,7 @@ impl Connection {
         let (request, used) = match decoded {
             Ok(HeadDecoded::Head { head, used }) => {
                 let trusted = &context.desk.config.server.trusted_proxies;
-                (Request::new(&head, self.peer, trusted), used)
+                (Request::new(&head, self.peer, trusted, self.socket.is_tls()), used)
             }
             Ok(HeadDecoded::NeedMore) => return self.wait_for_head(context),
             Err(fault) => {
@@ -336,6 +360,9 @@ impl Connection {
     fn take_request(&mut self, context: &mut Context<'_>, request: Request) -> Step {
         if request.client.standing == Standing::Unknown {
             context.desk.shared.connections.count("bad_forwarded");
+        }
+        if request.is_host_garbled {
+            context.desk.shared.connections.count("bad_forwarded_host");
         }
         if self.counts_for.is_none() {
             let client = request.client.address;
@@ -428,7 +455,9 @@ impl Connection {
 
     fn answer(&mut self, context: &mut Context<'_>, answer: &Answer, terms: Terms) -> Step {
         self.requests += 1;
-        let keep_alive = terms.keep_alive && self.requests < REQUESTS_PER_CONNECTION;
+        // The next request is for the process that has taken over.
+        let may_stay = self.requests < REQUESTS_PER_CONNECTION && !context.desk.has_handed_over();
+        let keep_alive = terms.keep_alive && may_stay;
         answer.write(self.output.tail(), Terms { keep_alive, ..terms });
         context.desk.shared.answers.count(status_label(answer.status));
         self.deadline = context.now.plus(context.deadlines.answer);
@@ -458,9 +487,7 @@ impl Connection {
     /// Says that nothing more will come, and waits for the peer to say the same: a socket closed
     /// over unread bytes resets the connection, and the answer could be lost with it.
     fn begin_to_linger(&mut self, context: &mut Context<'_>) -> Step {
-        if let Stream::Plain(socket) = &self.socket
-            && socket.shutdown(Shutdown::Write).is_err()
-        {
+        if self.socket.finish().is_err() {
             return Step::Over(End::Closed);
         }
         self.input = RecvBuf::new();
@@ -492,17 +519,30 @@ impl Connection {
         if !self.may_read {
             return Step::Wait;
         }
-        let received = match self.socket.receive(context.ciphertext, context.scratch) {
-            Ok(received) => received,
-            Err(_) => return Step::Over(End::Lost),
-        };
+        let received = self.socket.receive(context.ciphertext, context.scratch);
+        self.note_received(context, received)
+    }
+
+    /// Sees to what a read has brought into the scratch buffer.
+    fn note_received(&mut self, context: &mut Context<'_>, received: io::Result<Received>) -> Step {
         context.scratch.move_into(&mut self.input);
         match received {
-            Received::All(_) => self.may_read = false,
-            Received::Some(_) => {}
-            Received::End => self.peer_finished = true,
+            Ok(Received::All(_)) => self.may_read = false,
+            Ok(Received::Some(_)) => {}
+            Ok(Received::End) => self.peer_finished = true,
+            Err(error) => {
+                if let Some(fault) = tls::fault_label(&error) {
+                    context.desk.shared.tls.faults.count(fault);
+                }
+                return Step::Over(End::Lost);
+            }
         }
         Step::On
+    }
+
+    /// Says that nothing more follows, as far as the kernel takes that at once.
+    pub(super) fn say_goodbye(&mut self) {
+        self.socket.say_goodbye();
     }
 
     /// The number of the figures request this connection waits for.
@@ -527,6 +567,8 @@ impl Connection {
     /// The deadline has passed.
     pub(super) fn expire(&mut self, context: &mut Context<'_>) -> Served {
         let label = match &self.state {
+            State::Introduced => "slow_proxy_header",
+            State::Bare | State::Handshake => "slow_handshake",
             State::Idle => "idle",
             State::Head => "slow_head",
             State::Body(_) => "slow_body",

@@ -12,20 +12,27 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Neighbours;
-use super::admission::{self, TokenCheck, Use, UsedTokens, Verdict, mark_of, verdict};
+use super::admission::{
+    self, TOKENS_A_SECOND_MAX, TokenCheck, Use, UsedTokens, Verdict, mark_of, verdict,
+};
 use super::answer::Answer;
 use super::carrier::NO_CALL;
+use super::comeback::{Before, Heir, Legacies};
+use super::descriptors::Descriptors;
 use super::endings::Endings;
 use super::guests::{Guests, Kept, Pass};
+use super::late::Late;
 use super::limiter::Limiters;
+use super::listeners::Keyring;
 use super::page::Page;
 use super::secrets::Bearer;
+use super::status::StatusPage;
 use crate::call::{
-    CallId, Class, Door, Ending, Facts, LineFault, Opening, Refusal, telling_number,
+    CallId, Class, Door, Ending, Facts, Legacy, LineFault, Opening, Refusal, telling_number,
 };
 use crate::clock::{Nanos, unix_seconds};
 use crate::config::Config;
-use crate::mail::{CallKey, DialLetter, Load, WorkerLetter};
+use crate::mail::{Bequest, CallKey, DialLetter, Load, Postbox, WorkerLetter};
 use crate::metrics::Shared;
 use crate::wire::signature::SharedKey;
 use crate::wire::token::{TOKEN_TTL_SECONDS, TokenError, TokenKey, mint, verify};
@@ -109,17 +116,26 @@ pub(super) struct Desk {
     pub(super) endings: Endings,
     pub(super) guests: Guests,
     pub(super) page: Page,
+    pub(super) status_page: StatusPage,
     pub(super) limiters: Limiters,
     /// The secrets the carrier may sign with.
     pub(super) auth_tokens: Vec<String>,
     pub(super) shared_keys: Vec<SharedKey>,
-    /// Signs the per-call tokens.
+    /// Signs the per-call tokens; lives as long as the process, and those that take over from it.
     pub(super) token_key: TokenKey,
+    /// Signs the tokens with which browsers come back.
+    pub(super) return_key: TokenKey,
+    /// Conversations that lost their phone.
+    pub(super) legacies: Legacies,
     /// Signs the tokens of copies of a call's tracks: neither opens the other's door.
     fork_key: TokenKey,
-    used_tokens: UsedTokens,
+    pub(super) used_tokens: UsedTokens,
+    /// The process that accepts connections instead of this one.
+    pub(super) successor: Option<Postbox<Vec<Bequest>>>,
     /// Calls in all: let in, or promised.
     max_calls: usize,
+    late: Late,
+    pub(super) descriptors: Descriptors,
     /// Since when no more calls are taken.
     draining_since: Option<Nanos>,
     /// Until when connections count as failing to come in.
@@ -136,32 +152,30 @@ impl Desk {
         load: Arc<Load>,
         shared: Arc<Shared>,
         neighbours: Neighbours,
+        keys: &Keyring,
     ) -> Desk {
         let workers = neighbours.workers.len();
-        let all_workers = config.limits.max_calls_per_worker.saturating_mul(workers);
-        let max_calls = match config.limits.max_calls {
-            0 => all_workers,
-            calls => calls.min(all_workers),
-        };
-        let auth_tokens = &config.twilio.auth_tokens;
-        let shared_keys = config
-            .twilio
-            .shared_keys
-            .iter()
-            .map(|key| SharedKey { id: key.id.clone(), secret: key.secret.reveal().to_owned() });
+        let max_calls = max_calls(&config, workers);
+        let (auth_tokens, shared_keys) = carriers_secrets(&config);
         Desk {
-            auth_tokens: auth_tokens.iter().map(|token| token.reveal().to_owned()).collect(),
-            shared_keys: shared_keys.collect(),
+            auth_tokens,
+            shared_keys,
             load,
             shared,
             neighbours,
             endings: Endings::default(),
             guests: Guests::new(workers, config.limits.max_call_duration),
             page: Page::new(&config),
+            status_page: StatusPage::new(),
             limiters: Limiters::default(),
-            token_key: token_key(&config, "calls"),
-            fork_key: token_key(&config, "tracks"),
+            token_key: token_key(&config, "calls", &keys.calls),
+            fork_key: token_key(&config, "tracks", &keys.forks),
+            return_key: token_key(&config, "returns", &keys.returns),
+            legacies: Legacies::default(),
             used_tokens: UsedTokens::default(),
+            successor: None,
+            late: Late::new(config.limits.max_lateness, workers),
+            descriptors: Descriptors::new(rlimit::Resource::NOFILE.get_soft().ok()),
             config,
             max_calls,
             draining_since: None,
@@ -171,9 +185,25 @@ impl Desk {
         }
     }
 
+    /// Calls that come from now on go by `config`. Those that were promised a place, or are inside,
+    /// keep it.
+    pub(super) fn go_by(&mut self, config: Arc<Config>) {
+        self.max_calls = max_calls(&config, self.neighbours.workers.len());
+        (self.auth_tokens, self.shared_keys) = carriers_secrets(&config);
+        self.guests.set_max_call_duration(config.limits.max_call_duration);
+        self.page = Page::new(&config);
+        self.config = config;
+    }
+
     /// From now on no new calls are taken.
     pub(super) fn drain(&mut self, now: Nanos) {
         self.draining_since.get_or_insert(now);
+    }
+
+    /// Whether no new calls are taken any more. Whoever still comes to a process that has handed
+    /// over is served.
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining_since.is_some() && !self.has_handed_over()
     }
 
     /// Whether one more call is welcome, or why not. The one place that decides it.
@@ -187,11 +217,15 @@ impl Desk {
     }
 
     /// Why no new calls are taken at all, however many places are free.
-    fn shut(&self, now: Nanos) -> Option<Refusal> {
-        match self.draining_since {
-            Some(_) => Some(Refusal::Draining),
-            None => self.shared.quota.sheds(now).then_some(Refusal::Quota),
-        }
+    fn shut(&mut self, now: Nanos) -> Option<Refusal> {
+        let is_late = self.late.look(now, self.load.lateness());
+        let reasons = [
+            (self.is_draining(), Refusal::Draining),
+            (self.shared.quota.sheds(now), Refusal::Quota),
+            (is_late, Refusal::Late),
+            (self.descriptors.are_short(now), Refusal::Descriptors),
+        ];
+        reasons.into_iter().find_map(|(holds, refusal)| holds.then_some(refusal))
     }
 
     /// Whether a place is free: neither taken nor kept.
@@ -221,11 +255,26 @@ impl Desk {
     /// takes it.
     pub(super) fn promise(&mut self, name: &str, number: Option<&str>) -> String {
         let now_unix = unix_seconds();
-        let token = mint(&self.token_key, name, now_unix, TOKEN_TTL_SECONDS);
-        let until = now_unix.saturating_add(TOKEN_TTL_SECONDS);
-        let mark = mark_of(&token).expect("our tokens are long enough");
-        if let Some(bad) = self.guests.promise(name, until, mark, number.and_then(telling_number)) {
+        // Two tokens of one call that expire in the same second are one: where that is used already,
+        // the next second's is given out.
+        let mut ttl = TOKEN_TTL_SECONDS;
+        let (token, mark) = loop {
+            let token = mint(&self.token_key, name, now_unix, ttl);
+            let mark = mark_of(&token).expect("our tokens are long enough");
+            let is_last = ttl == TOKEN_TTL_SECONDS + TOKENS_A_SECOND_MAX;
+            if is_last || !self.used_tokens.has(&mark) {
+                break (token, mark);
+            }
+            ttl += 1;
+        };
+        let until = now_unix.saturating_add(ttl);
+        let number = number.and_then(telling_number);
+        if let Some(bad) = self.guests.promise(name, until, mark, number) {
             self.used_tokens.take(now_unix, bad);
+        }
+        if self.has_handed_over() {
+            let (name, number) = (name.to_owned(), number.map(str::to_owned));
+            self.bequeath(vec![Bequest::Promise { name, until, mark, number }]);
         }
         token
     }
@@ -241,17 +290,30 @@ impl Desk {
     }
 
     /// Tells what is still to come, once no more calls are taken. `requests`: how many are being
-    /// answered.
-    pub(super) fn tell_outlook(&mut self, requests: impl FnOnce() -> usize) {
-        if let Some(since) = self.draining_since {
+    /// answered; `connections`: how many there are that a request may come on.
+    pub(super) fn tell_outlook(
+        &mut self,
+        requests: impl FnOnce() -> usize,
+        connections: impl FnOnce() -> usize,
+    ) {
+        if self.has_handed_over() {
+            // Promised calls come to the heir, and it is asked what follows those that end.
+            self.load.tell_outlook(connections(), 0);
+        } else if let Some(since) = self.draining_since {
             let expected = self.guests.promised(unix_seconds()) + requests();
             self.load.tell_outlook(expected, self.endings.owed(since));
         }
     }
 
-    /// The emptiest worker, if it takes letters.
+    /// Whether browsers of `address` have all the calls they may have.
+    pub(super) fn is_address_full(&self, address: IpAddr) -> bool {
+        let max = self.config.limits.max_calls_per_address;
+        max > 0 && self.guests.calls_from(address) >= max
+    }
+
+    /// The emptiest worker that is not late, else the emptiest, if it takes letters.
     pub(super) fn emptiest(&self) -> Option<usize> {
-        let (worker, _) = self.load.emptiest();
+        let (worker, _) = self.load.emptiest(|worker| self.late.is(worker));
         (!self.neighbours.workers.get(worker)?.is_full()).then_some(worker)
     }
 
@@ -270,7 +332,11 @@ impl Desk {
         id: CallId,
         opening: &Opening,
     ) -> Option<IpAddr> {
-        let Judged { verdict, vouched, number } = self.judge(now, call, id, opening);
+        let before = match opening {
+            Opening::Web { resume: Some(token), .. } => self.before_of_token(now, token),
+            _ => None,
+        };
+        let Judged { verdict, vouched, number } = self.judge(now, call, id, opening, before);
         match verdict {
             Verdict::In => {}
             Verdict::InDespite(refusal) => {
@@ -302,9 +368,24 @@ impl Desk {
             }
             Opening::Web { .. } => None,
         };
+        let before = match call_sid.filter(|_| vouched) {
+            Some(call_sid) => self.before_of_call_sid(now, call_sid),
+            None => before,
+        };
         let let_in = self.guests.let_in(now, id, call, call_sid, vouched, number);
         if let Some(call_sid) = call_sid {
             self.endings.forget(call_sid);
+        }
+        if let Opening::Web { resume, .. } = opening {
+            let token = self.return_token(id);
+            self.tell_worker(call, WorkerLetter::ReturnToken { call, token });
+            if resume.is_some() && before.is_none() {
+                self.shared.comebacks.count("unknown");
+            }
+        }
+        if let Some(before) = before {
+            self.go_on_with(before, Heir { call, id, opening: opening.clone() });
+            return let_in.arrived_from;
         }
         if let Some(older) = let_in.older {
             self.tell_worker(older, WorkerLetter::Replaced { call: older });
@@ -313,19 +394,33 @@ impl Desk {
         let_in.arrived_from
     }
 
-    fn judge(&mut self, now: Nanos, call: CallKey, id: CallId, opening: &Opening) -> Judged {
+    /// `before`: the conversation that a browser goes on with.
+    fn judge(
+        &mut self,
+        now: Nanos,
+        call: CallKey,
+        id: CallId,
+        opening: &Opening,
+        before: Option<Before>,
+    ) -> Judged {
         let of_nobody = |verdict| Judged { verdict, vouched: false, number: None };
         let shut = self.shut(now);
         let on_worker = self.guests.calls_on(call.worker, &self.load);
         let has_room = self.has_room() && on_worker < self.config.limits.max_calls_per_worker;
+        // A conversation that goes on is no new one, and takes the place it has.
+        let shut = shut.filter(|_| before.is_none());
+        let has_room = has_room || matches!(before, Some(Before::Inside(_)));
         match opening {
             Opening::Web { agent, token, .. } => {
                 let Pass { is_allowed, bearer } = self.web_pass(id, token.as_deref());
                 let enabled = self.config.web.enabled;
                 let has_agent = self.config.web_agent(agent.as_deref()).is_some();
+                let peer = self.guests.peer_of(id);
+                let is_address_full = peer.is_some_and(|peer| self.is_address_full(peer));
                 let facts = admission::Facts::Web { enabled, is_allowed, bearer, shut, has_room };
                 of_nobody(match verdict(facts) {
                     Verdict::In if !has_agent => Verdict::Refused(Refusal::NoAgent),
+                    Verdict::In if is_address_full => Verdict::Refused(Refusal::AddressFull),
                     verdict => verdict,
                 })
             }
@@ -371,8 +466,12 @@ impl Desk {
         call_sid: Option<String>,
         ending: Ending,
         transfer: Option<String>,
+        legacy: Option<Box<Legacy>>,
     ) -> Option<IpAddr> {
         let gone = self.guests.end(id);
+        let may_return = gone.inside.is_some() && (gone.spoke || call_sid.is_none());
+        let legacy = legacy.filter(|_| may_return || self.legacies.has_heir(id));
+        self.left_behind(now, id, call_sid.as_deref(), legacy);
         if let Some(fork) = gone.fork {
             self.tell_worker(fork, WorkerLetter::OriginalOver { call: fork });
         }
@@ -387,7 +486,8 @@ impl Desk {
         }
         // What a stranger says of a call is no answer to its carrier.
         if let (true, Some(call_sid)) = (gone.spoke, call_sid) {
-            self.endings.keep(now, call_sid, ending, transfer);
+            let sequel = self.endings.keep(now, call_sid.clone(), ending, transfer);
+            self.bequeath(vec![Bequest::Sequel { call_sid, sequel }]);
         }
         gone.arrived_from
     }
@@ -418,6 +518,11 @@ impl Desk {
         for mark in marks {
             self.used_tokens.take(now_unix, mark);
         }
+        self.bequeath(vec![Bequest::UsedToken {
+            mark,
+            until: now_unix.saturating_add(TOKEN_TTL_SECONDS),
+            name: Some(name.to_owned()),
+        }]);
         let check = if names_no_call.is_some() { TokenCheck::OfNoCall } else { TokenCheck::Good };
         Shown { check, number }
     }
@@ -438,16 +543,26 @@ impl Desk {
             Err(_) => return TokenCheck::Wrong,
             Ok(()) => {}
         }
-        match mark_of(token).map(|mark| self.used_tokens.take(now_unix, mark)) {
-            None => TokenCheck::Wrong,
-            Some(Use::Again) => TokenCheck::Used,
-            Some(Use::NoRoom) => TokenCheck::NoRoom,
-            Some(Use::First) => TokenCheck::Good,
+        let Some(mark) = mark_of(token) else { return TokenCheck::Wrong };
+        match self.used_tokens.take(now_unix, mark) {
+            Use::Again => TokenCheck::Used,
+            Use::NoRoom => TokenCheck::NoRoom,
+            Use::First => {
+                let until = now_unix.saturating_add(TOKEN_TTL_SECONDS);
+                self.bequeath(vec![Bequest::UsedToken { mark, until, name: None }]);
+                TokenCheck::Good
+            }
         }
     }
 
     /// `ahead`: the carrier's name of a call that is what it claims to be.
-    fn order_line(&self, call: CallKey, id: CallId, opening: &Opening, ahead: Option<&str>) {
+    pub(super) fn order_line(
+        &self,
+        call: CallKey,
+        id: CallId,
+        opening: &Opening,
+        ahead: Option<&str>,
+    ) {
         let class = class_of(opening);
         let config = &self.config;
         let agent = match opening {
@@ -492,7 +607,7 @@ impl Desk {
     }
 
     /// A letter that the worker has no room for is lost: the call then ends by its own timeout.
-    fn tell_worker(&self, call: CallKey, letter: WorkerLetter) {
+    pub(super) fn tell_worker(&self, call: CallKey, letter: WorkerLetter) {
         let worker = self.neighbours.workers.get(call.worker);
         if worker.is_none_or(|worker| worker.post(letter).is_err()) {
             self.shared.connections.count("worker_box_full");
@@ -505,17 +620,33 @@ impl Desk {
     }
 }
 
-/// The configured secrets, or a random one for the life of the process.
-fn token_key(config: &Config, purpose: &str) -> TokenKey {
+/// The configured secrets, else the one of this process, or of that which it took over from.
+fn token_key(config: &Config, purpose: &str, own: &[u8]) -> TokenKey {
     let secrets = config.server.token_secrets.iter().map(|secret| secret.reveal().as_bytes());
-    TokenKey::shared(secrets, purpose).unwrap_or_else(|| {
-        let mut secret = [0; 32];
-        aws_lc_rs::rand::fill(&mut secret).expect("the system gives random bytes");
-        TokenKey::new(&secret)
-    })
+    TokenKey::shared(secrets, purpose).unwrap_or_else(|| TokenKey::new(own))
 }
 
-const fn class_of(opening: &Opening) -> Class {
+/// Calls in all.
+fn max_calls(config: &Config, workers: usize) -> usize {
+    let all_workers = config.limits.max_calls_per_worker.saturating_mul(workers);
+    match config.limits.max_calls {
+        0 => all_workers,
+        calls => calls.min(all_workers),
+    }
+}
+
+/// The tokens and the keys that the carrier may sign with.
+fn carriers_secrets(config: &Config) -> (Vec<String>, Vec<SharedKey>) {
+    let tokens = config.twilio.auth_tokens.iter().map(|token| token.reveal().to_owned());
+    let keys = config
+        .twilio
+        .shared_keys
+        .iter()
+        .map(|key| SharedKey { id: key.id.clone(), secret: key.secret.reveal().to_owned() });
+    (tokens.collect(), keys.collect())
+}
+
+pub(super) const fn class_of(opening: &Opening) -> Class {
     match opening {
         Opening::Twilio { .. } | Opening::Fork { .. } => Class::Twilio,
         Opening::Web { .. } => Class::Web,

@@ -81,6 +81,10 @@ impl Desk {
             self.turn_away(now, request, Refusal::BadToken);
             return Err(Answer::unauthorized("wrong token"));
         }
+        if is_browser && self.is_address_full(request.client.address) {
+            self.turn_away(now, request, Refusal::AddressFull);
+            return Err(Answer::error(429, "too many calls from this address"));
+        }
         Ok(pass)
     }
 
@@ -108,12 +112,13 @@ impl Desk {
     }
 
     fn check_handshake(&mut self, now: Nanos, request: &Request) -> Result<(), Answer> {
+        let mut verbatim = self.config.twilio.signed_urls.clone();
         let candidates = match self.origin(request) {
             Some(origin) => {
-                let verbatim = [origin.stream_url(), origin.tracks_url(), origin.websocket()];
+                verbatim.extend([origin.stream_url(), origin.tracks_url(), origin.websocket()]);
                 handshake_candidates(&origin.http(), request.target(), &verbatim)
             }
-            None => Vec::new(),
+            None => verbatim,
         };
         self.check_signature(now, request, &candidates, Signed::Handshake).map(drop)
     }

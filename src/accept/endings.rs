@@ -11,6 +11,7 @@ use std::collections::{HashMap, VecDeque};
 use crate::call::{Afterwards, Ending};
 use crate::clock::Nanos;
 use crate::limits::{ENDINGS_KEPT, ENDINGS_MAX, SID_MAX_BYTES};
+use crate::mail::Sequel;
 
 /// The carrier's name of a call: 34 characters with Twilio, a UUID with others. The webhook of a
 /// longer one is refused, and so is its stream.
@@ -23,17 +24,6 @@ pub(super) struct Endings {
     /// In the order in which they are to be forgotten. A call that ended twice stands here twice;
     /// only the time that the map holds forgets it.
     oldest_first: VecDeque<(Nanos, String)>,
-}
-
-/// What a caller gets once the stream is closed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Sequel {
-    /// The call is over.
-    Hangup,
-    /// The fallback sentence first.
-    Fallback,
-    /// Somebody else, at this number.
-    Dial(String),
 }
 
 /// What is known of one call.
@@ -59,21 +49,33 @@ impl Endings {
     }
 
     /// Keeps one ending; of two for the same call, the later. `transfer`: the number its caller is
-    /// put through to.
+    /// put through to. Returns what the caller gets.
     pub(super) fn keep(
         &mut self,
         now: Nanos,
         call_sid: String,
         ending: Ending,
         transfer: Option<String>,
-    ) {
+    ) -> Sequel {
         let sequel = match (transfer, ending.afterwards()) {
             (Some(number), Afterwards::Hangup) => Sequel::Dial(number),
+            _ if ending == Ending::Drained => Sequel::Elsewhere,
             (_, Afterwards::Fallback) => Sequel::Fallback,
             (None, Afterwards::Hangup) => Sequel::Hangup,
         };
         let owed = sequel != Sequel::Hangup;
-        self.insert(now, call_sid, sequel, owed);
+        self.insert(now, call_sid, sequel.clone(), owed);
+        sequel
+    }
+
+    /// Keeps what the process before this one knew of a call.
+    pub(super) fn inherit(&mut self, now: Nanos, call_sid: String, sequel: Sequel) {
+        self.insert(now, call_sid, sequel, false);
+    }
+
+    /// What every known caller gets, by the carrier's name of the call.
+    pub(super) fn all(&self) -> impl Iterator<Item = (&String, &Sequel)> {
+        self.by_call_sid.iter().map(|(call_sid, kept)| (call_sid, &kept.sequel))
     }
 
     /// How many callers of calls that ended at `since` or later wait to be told why.

@@ -3,7 +3,7 @@
 //! A call counts against capacity from its webhook's answer until its token has expired, and from
 //! being let in until it has ended. In between, and without a webhook, it is only arriving: an open
 //! socket that holds no place, counted for its address. While a call counts, it counts for its
-//! caller's number, too.
+//! caller's number, too, and a browser's for its address.
 //!
 //! In:       tokens given out and used, upgrades, verdicts, endings.
 //! Out:      how many places are taken; which address is free of a socket again; which older
@@ -20,6 +20,7 @@ use std::time::Duration;
 use super::admission::Mark;
 use super::endings::CALL_SID_MAX_BYTES;
 use super::secrets::Bearer;
+use super::young::neighbourhood;
 use crate::call::CallId;
 use crate::clock::Nanos;
 #[cfg(doc)]
@@ -56,19 +57,21 @@ pub(super) struct Guests {
     on_worker: Vec<usize>,
     /// Of `promises` and `inside`, by the caller's number.
     by_number: HashMap<String, usize>,
+    /// Browsers of `inside`, by neighbourhood.
+    by_address: HashMap<IpAddr, usize>,
     max_call_duration: Duration,
     sweep_after: Nanos,
 }
 
 /// A place kept for a call whose webhook was answered.
 #[derive(Debug)]
-struct Promise {
+pub(super) struct Promise {
     /// The last second at which its newest token is good.
-    until: u64,
+    pub(super) until: u64,
     /// Its tokens, oldest first; none is used.
-    marks: Vec<Mark>,
+    pub(super) marks: Vec<Mark>,
     /// The caller's number, where it tells callers apart.
-    number: Option<String>,
+    pub(super) number: Option<String>,
 }
 
 /// A promise that was kept.
@@ -103,6 +106,8 @@ struct Inside {
     call_sid: Option<String>,
     /// The caller's number, where it tells callers apart.
     number: Option<String>,
+    /// Of a browser, whose address it counts for.
+    address: Option<IpAddr>,
     /// Whether its token said that it is what it claims to be.
     vouched: bool,
     /// When it would have been too long.
@@ -153,9 +158,15 @@ impl Guests {
             forks: HashMap::new(),
             on_worker: vec![0; workers],
             by_number: HashMap::new(),
+            by_address: HashMap::new(),
             max_call_duration,
             sweep_after: Nanos::ZERO,
         }
+    }
+
+    /// The longest call, of those that are let in from now on.
+    pub(super) fn set_max_call_duration(&mut self, longest: Duration) {
+        self.max_call_duration = longest;
     }
 
     /// A token bound to `name` is given out, good until the second `until`, to the caller of
@@ -196,9 +207,27 @@ impl Guests {
         self.by_number.get(number).copied().unwrap_or(0)
     }
 
+    /// How many browsers of `address` are let in. This machine's own count for nobody: a proxy on it
+    /// that is not trusted would make all clients one.
+    pub(super) fn calls_from(&self, address: IpAddr) -> usize {
+        self.by_address.get(&neighbourhood(address)).copied().unwrap_or(0)
+    }
+
     /// Whether the carrier's call `call_sid` is let in.
     pub(super) fn is_inside(&self, call_sid: &str) -> bool {
         self.by_call_sid.contains_key(call_sid)
+    }
+
+    /// The call that speaks for the carrier's call `call_sid`, if one is let in that is what it
+    /// claims to be.
+    pub(super) fn speaker_of(&self, call_sid: &str) -> Option<CallId> {
+        let id = self.by_call_sid.get(call_sid)?;
+        self.inside.get(id).is_some_and(|inside| inside.vouched).then_some(*id)
+    }
+
+    /// Where a call is that is let in.
+    pub(super) fn key_of(&self, id: CallId) -> Option<CallKey> {
+        self.inside.get(&id).map(|inside| inside.call)
     }
 
     /// Whether a place is kept for `name` at the second `now_unix`.
@@ -211,6 +240,15 @@ impl Guests {
     pub(super) fn promised(&mut self, now_unix: u64) -> usize {
         self.forget_promises(now_unix);
         self.promises.len()
+    }
+
+    /// Every place that is kept at the second `now_unix`, by what its tokens are bound to.
+    pub(super) fn promises(
+        &mut self,
+        now_unix: u64,
+    ) -> impl Iterator<Item = (&String, &Promise)> + use<'_> {
+        self.forget_promises(now_unix);
+        self.promises.iter()
     }
 
     fn forget_promises(&mut self, now_unix: u64) {
@@ -268,6 +306,12 @@ impl Guests {
     ) -> LetIn {
         self.sweep(now);
         let arrived_from = self.arriving.remove(&id).map(|arriving| arriving.peer);
+        // A carrier brings many callers from few addresses; it alone names its calls.
+        let address = arrived_from.filter(|peer| call_sid.is_none() && !peer.is_loopback());
+        let address = address.map(neighbourhood);
+        if let Some(address) = address {
+            *self.by_address.entry(address).or_default() += 1;
+        }
         let call_sid = call_sid.filter(|sid| !sid.is_empty() && sid.len() <= CALL_SID_MAX_BYTES);
         let mut older = None;
         if let Some(call_sid) = call_sid {
@@ -281,7 +325,8 @@ impl Guests {
         let call_sid = call_sid.map(str::to_owned);
         self.on_worker[call.worker] += 1;
         count_in(&mut self.by_number, number.as_deref());
-        let before = self.inside.insert(id, Inside { call, call_sid, number, vouched, until });
+        let inside = Inside { call, call_sid, number, address, vouched, until };
+        let before = self.inside.insert(id, inside);
         debug_assert!(before.is_none(), "a call is let in once");
         LetIn { arrived_from, older }
     }
@@ -311,10 +356,19 @@ impl Guests {
     /// A call has ended, let in or not.
     pub(super) fn end(&mut self, id: CallId) -> Gone {
         let arrived_from = self.arriving.remove(&id).map(|arriving| arriving.peer);
-        let Some(Inside { call, call_sid, vouched, number, .. }) = self.inside.remove(&id) else {
+        let Some(inside) = self.inside.remove(&id) else {
             return Gone { arrived_from, inside: None, spoke: false, fork: None };
         };
+        let Inside { call, call_sid, vouched, number, address, .. } = inside;
         self.on_worker[call.worker] -= 1;
+        if let Some(address) = address
+            && let Some(calls) = self.by_address.get_mut(&address)
+        {
+            *calls -= 1;
+            if *calls == 0 {
+                self.by_address.remove(&address);
+            }
+        }
         count_out(&mut self.by_number, number.as_deref());
         let of_call = call_sid.filter(|call_sid| self.by_call_sid.get(call_sid) == Some(&id));
         if let Some(call_sid) = &of_call {
@@ -417,6 +471,22 @@ mod tests {
         assert_eq!((guests.calls_of(NUMBER, 105), guests.calls_of(NUMBER, 111)), (2, 1));
         guests.end(CallId(1));
         assert!(guests.by_number.is_empty());
+    }
+
+    #[test]
+    fn a_browser_counts_for_its_address_until_its_end_and_a_carrier_for_none() {
+        let mut guests = guests();
+        let addresses = ["2001:db8::1", "2001:db8::2", "192.0.2.1", "127.0.0.1"];
+        let addresses = addresses.map(|text| text.parse::<IpAddr>().unwrap());
+        for (id, address) in (1..).zip(addresses) {
+            guests.arrive(NOON, CallId(id), address, PASS);
+            guests.let_in(NOON, CallId(id), key(0), None, false, None);
+        }
+        guests.arrive(NOON, CallId(9), addresses[2], PASS);
+        guests.let_in(NOON, CallId(9), key(0), Some("CA1"), true, None);
+        assert_eq!(addresses.map(|address| guests.calls_from(address)), [2, 2, 1, 0]);
+        (1..=9).for_each(|id| drop(guests.end(CallId(id))));
+        assert!(guests.by_address.is_empty());
     }
 
     #[test]

@@ -10,6 +10,8 @@
 use std::io::{ErrorKind, Write};
 use std::net::IpAddr;
 use std::ops::ControlFlow;
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
 use std::time::Duration;
 
 use mio::net::{TcpListener, TcpStream};
@@ -25,7 +27,7 @@ use crate::call::CallId;
 use crate::clock::{Clock, Nanos};
 use crate::limits::LETTERS_PER_TURN;
 use crate::mail::{AcceptLetter, Mailbox, NewCall, WorkerLetter};
-use crate::net::Stream;
+use crate::net::{Stream, TlsServer};
 
 /// Letters are waiting.
 pub(super) const BELL: Token = Token(0);
@@ -57,13 +59,16 @@ const NO_SLOT: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: appli
 /// The running thread.
 pub(super) struct Inbound {
     poll: Poll,
-    listener: TcpListener,
+    /// `None` once another process listens.
+    listener: Option<TcpListener>,
     /// At the address for figures, where they have one.
     admin: Option<TcpListener>,
     mailbox: Mailbox<AcceptLetter>,
     clock: Clock,
     deadlines: Deadlines,
     desk: Desk,
+    /// Of the main address.
+    tls: Option<Arc<TlsServer>>,
     young: Young,
     shares: Shares,
     scratch: RecvBuf,
@@ -97,18 +102,21 @@ impl Inbound {
             shared,
             deadlines,
             room,
+            tls,
+            keys,
             ..
         } = accept;
         Inbound {
             poll,
-            listener,
+            listener: Some(listener),
             admin: admin.map(|(listener, _)| listener),
             mailbox,
             clock,
             deadlines,
+            tls,
             young: Young::new(room),
             shares: Shares::new(config.limits.max_handshakes_per_ip),
-            desk: Desk::new(config, load, shared, neighbours),
+            desk: Desk::new(config, load, shared, neighbours, &keys),
             scratch: RecvBuf::new(),
             ciphertext: RecvBuf::new(),
             now: clock.now(),
@@ -133,7 +141,10 @@ impl Inbound {
         self.serve_ready();
         self.expire();
         let young = &self.young;
-        self.desk.tell_outlook(|| young.all().filter(|(_, young)| young.has_request()).count());
+        self.desk.tell_outlook(
+            || young.all().filter(|(_, young)| young.has_request()).count(),
+            || young.len(),
+        );
         ControlFlow::Continue(())
     }
 
@@ -191,18 +202,30 @@ impl Inbound {
                     let from = self.desk.admit(self.now, call, id, &opening);
                     self.arrived(from);
                 }
-                AcceptLetter::Ended { id, call_sid, ending, transfer } => {
-                    let from = self.desk.ended(self.now, id, call_sid, ending, transfer);
+                AcceptLetter::Ended { id, call_sid, ending, transfer, legacy } => {
+                    let from = self.desk.ended(self.now, id, call_sid, ending, transfer, legacy);
                     self.arrived(from);
                 }
                 AcceptLetter::Page { ticket, text } => {
                     self.hand_out(ticket, |desk| desk.figures_answer(text));
                 }
+                AcceptLetter::Status { ticket, json } => {
+                    self.hand_out(ticket, |desk| desk.status_answer(json));
+                }
                 AcceptLetter::Calendar { ticket, page } => {
                     self.hand_out(ticket, |desk| desk.calendar_answer(page));
                 }
                 AcceptLetter::QuotaUsedUp => self.desk.shared.quota.used_up(self.now),
+                AcceptLetter::Settings(config) => {
+                    self.shares.set_max(config.limits.max_handshakes_per_ip);
+                    self.desk.go_by(config);
+                }
                 AcceptLetter::Drain => self.desk.drain(self.now),
+                AcceptLetter::HandOver { heir } => {
+                    self.stop_listening();
+                    self.desk.hand_over(heir);
+                }
+                AcceptLetter::Inherit(bequests) => self.desk.take_bequests(self.now, bequests),
                 AcceptLetter::Stop => return ControlFlow::Break(()),
             }
         }
@@ -216,6 +239,15 @@ impl Inbound {
         }
     }
 
+    /// What waits outside is the other process's. Taken out of the poll first: that knows sockets by
+    /// what both processes share, and would go on telling of them.
+    fn stop_listening(&mut self) {
+        for mut listener in [self.listener.take(), self.admin.take()].into_iter().flatten() {
+            let _ = self.poll.registry().deregister(&mut listener);
+        }
+        self.may_accept = false;
+    }
+
     /// Accepts what waits outside, up to a turn's share.
     fn accept(&mut self) {
         if !self.may_accept || self.now < self.accept_after {
@@ -224,7 +256,8 @@ impl Inbound {
         // Whoever looks at the figures while the port is flooded is not behind the flood.
         let mut at_admin = self.admin.is_some();
         for _ in 0..ACCEPTS_PER_TURN {
-            let listener = self.admin.as_ref().filter(|_| at_admin).unwrap_or(&self.listener);
+            let admin = self.admin.as_ref().filter(|_| at_admin);
+            let Some(listener) = admin.or(self.listener.as_ref()) else { return };
             match listener.accept() {
                 Ok((socket, peer)) => self.welcome(socket, peer.ip().to_canonical(), at_admin),
                 Err(error) => match error.kind() {
@@ -252,27 +285,31 @@ impl Inbound {
 
     /// Gives a new connection a slot, or shows it out.
     fn welcome(&mut self, mut socket: TcpStream, peer: IpAddr, at_admin: bool) {
+        self.desk.descriptors.note(self.now, socket.as_raw_fd());
         let is_proxy = self.desk.config.server.trusted_proxies.contains(peer);
         let counts_for = (!is_proxy).then_some(peer);
-        let room = self.make_room(counts_for);
-        let connections = &self.desk.shared.connections;
-        match room {
+        match self.make_room(counts_for) {
             Ok(()) => {}
             Err(NoSlot::Full) => {
-                let _ = socket.write(NO_SLOT);
-                return connections.count("too_many");
+                self.show_out(&mut socket, NO_SLOT, at_admin);
+                return self.desk.shared.connections.count("too_many");
             }
             Err(NoSlot::FullForAddress) => {
-                // Whether he reads it is his affair.
-                let _ = socket.write(TOO_MANY);
-                return connections.count("too_many_of_one_address");
+                self.show_out(&mut socket, TOO_MANY, at_admin);
+                return self.desk.shared.connections.count("too_many_of_one_address");
             }
         }
         // Answers are written whole: nothing would ever fill the rest of a segment.
         let _ = socket.set_nodelay(true);
-        let socket = Stream::Plain(socket);
+        let socket = Stream::plain(socket);
         let connection = Connection::new(socket, peer, counts_for, self.now, self.deadlines);
-        let connection = if at_admin { connection.at_admin() } else { connection };
+        let connection = match at_admin {
+            true => connection.at_admin(),
+            false => {
+                let (server, has_tls) = (&self.desk.config.server, self.tls.is_some());
+                connection.with_prelude(self.now, self.deadlines, server, has_tls)
+            }
+        };
         let slot = self.young.insert(&mut self.shares, connection);
         let token = Token(FIRST_SLOT + slot);
         let registered = self
@@ -281,10 +318,18 @@ impl Inbound {
             .is_some_and(|connection| connection.register(self.poll.registry(), token).is_ok());
         if !registered {
             self.young.remove(&mut self.shares, slot);
-            return connections.count("not_watched");
+            return self.desk.shared.connections.count("not_watched");
         }
-        connections.count("accepted");
+        self.desk.shared.connections.count("accepted");
         self.ready.push(slot);
+    }
+
+    /// Says why, if the kernel takes it at once and the peer would understand it. Whether he reads
+    /// it is his affair.
+    fn show_out(&self, socket: &mut TcpStream, why: &[u8], at_admin: bool) {
+        if self.tls.is_none() || at_admin {
+            let _ = socket.write(why);
+        }
     }
 
     /// Sees to it that there is a slot for one more connection from the share of `counts_for`: one
@@ -295,7 +340,9 @@ impl Inbound {
         }
         let Err(full) = self.young.has_slot(&self.shares, counts_for) else { return Ok(()) };
         let idle = self.young.longest_idle(counts_for, full).ok_or(full)?;
-        self.young.remove(&mut self.shares, idle);
+        if let Some(mut idle) = self.young.remove(&mut self.shares, idle) {
+            idle.say_goodbye();
+        }
         self.desk.shared.connections.count("gave_way");
         self.young.has_slot(&self.shares, counts_for)
     }
@@ -323,6 +370,7 @@ impl Inbound {
             now: self.now,
             deadlines: self.deadlines,
             desk: &mut self.desk,
+            tls: self.tls.as_ref(),
             shares: &mut self.shares,
             scratch: &mut self.scratch,
             ciphertext: &mut self.ciphertext,
@@ -339,7 +387,9 @@ impl Inbound {
     fn part_with(&mut self, slot: usize, end: End) {
         match end {
             End::Closed | End::TooSlow => {
-                self.young.remove(&mut self.shares, slot);
+                if let Some(mut connection) = self.young.remove(&mut self.shares, slot) {
+                    connection.say_goodbye();
+                }
             }
             End::Lost => {
                 self.young.remove(&mut self.shares, slot);

@@ -19,6 +19,8 @@ pub(super) struct Limiters {
     pub(super) webhooks: Limiter,
     /// Streams and browsers that were not let in.
     pub(super) refused: Limiter,
+    /// Trusted proxies that do not say whose connection they pass on.
+    pub(super) proxies: Limiter,
     /// Connections that the kernel did not give.
     pub(super) accepts: Limiter,
     /// The carrier's reports of failed streams.

@@ -10,12 +10,16 @@
 //! |---|---|
 //! | `inbound` | the loop |
 //! | `young` | the slots of the connections |
-//! | `connection` | one connection's life |
+//! | `connection` | one connection's life, with what comes before its first request |
 //! | `request`, `answer`, `date` | what comes out of a head, what goes back |
 //! | `desk` | what is known while answering; capacity; the verdict on a call |
 //! | `routes`, `carrier`, `doors`, `page` | the answers, by kind of request |
+//! | `status` | the operator's page, who may read it; health and readiness |
+//! | `late`, `descriptors` | when measurement forbids another call |
+//! | `listeners`, `successor` | what passes from one process to the next |
 //! | `limiter` | log lines that strangers can cause |
 //! | `guests` | calls promised, arriving, let in |
+//! | `comeback` | callers whose connection was lost, and who come back |
 //! | `secrets` | bearer tokens |
 //! | `client` | where a request comes from, behind proxies |
 //! | `admission`, `endings`, `origin` | who is let in, what follows a call, where we are reached |
@@ -28,31 +32,41 @@
 //! | `too_many`, `too_many_of_one_address` | got none: closed at once |
 //! | `gave_way` | idled between two requests, and was closed for a new one |
 //! | `bad_forwarded` | a trusted proxy's list of hops could not be read: its client is unknown |
+//! | `bad_forwarded_host` | a trusted proxy named several hosts, or none: `Host` is believed |
 //! | `accept_failed` | the kernel gave none, mostly for lack of descriptors |
+//! | `slow_proxy_header`, `slow_handshake` | closed: before the first request, in silence or dripping |
+//! | `no_proxy_header`, `other_proxy_version`, `long_proxy_header`, `bad_proxy_header` | closed: of a trusted proxy |
 //! | `idle` | closed: no request in time |
 //! | `slow_head`, `slow_body`, `slow_figures` | answered 408 or 503 at a deadline |
 //! | `slow_reader` | closed: did not read its answer |
 //! | `lost` | the peer left in the middle |
 //! | `not_watched` | the poll instance refused the socket |
+//! | `heir_box_full` | what the process that took over should know was lost |
 //! | `worker_box_full`, `dial_box_full` | a letter was lost, or a line could not be ordered |
 
 mod admission;
 mod answer;
 mod carrier;
 mod client;
+mod comeback;
 mod connection;
 mod date;
+mod descriptors;
 mod desk;
 mod doors;
 mod endings;
 mod guests;
 mod inbound;
+mod late;
 mod limiter;
+mod listeners;
 mod origin;
 mod page;
 mod request;
 mod routes;
 mod secrets;
+mod status;
+mod successor;
 mod young;
 
 use std::io;
@@ -61,7 +75,8 @@ use std::sync::Arc;
 
 use mio::net::TcpListener;
 use mio::{Events, Interest, Poll, Waker};
-use socket2::{Domain, Protocol, Socket, Type};
+
+use listeners::{again, listen};
 
 use crate::clock::Clock;
 use crate::config::Config;
@@ -73,11 +88,10 @@ use crate::mail::{
     mailbox,
 };
 use crate::metrics::Shared;
+use crate::net::TlsServer;
 pub use connection::Deadlines;
+pub use listeners::{Estate, Keyring, Sockets};
 
-/// Connections the kernel completes before we accept them. At the bound it drops the SYN, and the
-/// peer tries again.
-const BACKLOG: i32 = 4096;
 /// Sockets that one wait may tell of; the next wait tells of the rest.
 const EVENTS_PER_TURN: usize = 1024;
 
@@ -97,6 +111,9 @@ pub struct Accept {
     deadlines: Deadlines,
     /// Connections that are not calls yet, at most.
     room: usize,
+    /// Of the main address.
+    tls: Option<Arc<TlsServer>>,
+    keys: Keyring,
 }
 
 /// An address cannot be listened on.
@@ -134,20 +151,36 @@ impl Accept {
         load: Arc<Load>,
         shared: Arc<Shared>,
     ) -> Result<(Accept, Postbox<AcceptLetter>), BindError> {
+        Accept::take_over(config, clock, load, shared, Estate::default())
+    }
+
+    /// The same, with what another process or a supervisor gives: its sockets instead of new ones,
+    /// its keys instead of random ones.
+    ///
+    /// # Errors
+    /// As [`Accept::bind`].
+    pub fn take_over(
+        config: Arc<Config>,
+        clock: Clock,
+        load: Arc<Load>,
+        shared: Arc<Shared>,
+        estate: Estate,
+    ) -> Result<(Accept, Postbox<AcceptLetter>), BindError> {
         let main = ("server.listen", config.server.listen);
         let no_poll = |error| BindError { key: main.0, address: main.1, error };
         let poll = Poll::new().map_err(no_poll)?;
-        let watched = |(key, address), token| {
+        let Estate { sockets, keys } = estate;
+        let watched = |(key, address), given, token| {
             let failed = |error| BindError { key, address, error };
-            let mut listener = listen(address).map_err(failed)?;
+            let mut listener = listen(address, given).map_err(failed)?;
             let interest = Interest::READABLE;
             poll.registry().register(&mut listener, token, interest).map_err(failed)?;
             let address = listener.local_addr().map_err(failed)?;
             Ok((listener, address))
         };
-        let (listener, local_addr) = watched(main, inbound::LISTENER)?;
+        let (listener, local_addr) = watched(main, sockets.main, inbound::LISTENER)?;
         let admin = config.admin.listen.map(|address| ("admin.listen", address));
-        let admin = admin.map(|admin| watched(admin, inbound::ADMIN)).transpose()?;
+        let admin = admin.map(|admin| watched(admin, sockets.admin, inbound::ADMIN)).transpose()?;
         let bell = Arc::new(Waker::new(poll.registry(), inbound::BELL).map_err(no_poll)?);
         let (postbox, mailbox) = mailbox(bell);
         let deadlines = Deadlines::default();
@@ -163,8 +196,16 @@ impl Accept {
             shared,
             deadlines,
             room: YOUNG_CONNECTIONS_MAX,
+            tls: None,
+            keys: keys.unwrap_or_else(Keyring::random),
         };
         Ok((accept, postbox))
+    }
+
+    /// With TLS on the main address.
+    #[must_use]
+    pub fn with_tls(self, tls: Option<Arc<TlsServer>>) -> Accept {
+        Accept { tls, ..self }
     }
 
     /// With other deadlines than those of `limits`.
@@ -177,6 +218,16 @@ impl Accept {
     #[must_use]
     pub fn with_room(self, room: usize) -> Accept {
         Accept { room, ..self }
+    }
+
+    /// What a process that takes over is given: the same sockets, the same keys.
+    ///
+    /// # Errors
+    /// When there are no descriptors for them.
+    pub fn estate(&self) -> io::Result<Estate> {
+        let admin = self.admin.as_ref().map(|(admin, _)| again(admin)).transpose()?;
+        let sockets = Sockets { main: Some(again(&self.listener)?), admin };
+        Ok(Estate { sockets, keys: Some(self.keys.clone()) })
     }
 
     /// Where it listens; the port is the real one also where 0 was asked for.
@@ -195,12 +246,10 @@ impl Accept {
     }
 }
 
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    // A restart must not wait for the last process's connections to time out.
-    socket.set_reuse_address(true)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(TcpListener::from_std(socket.into()))
+/// Whether `address` can be had: it is taken and given back, and nobody outside sees anything of it.
+///
+/// # Errors
+/// Why not.
+pub fn try_address(address: SocketAddr) -> io::Result<()> {
+    listeners::bound(address).map(drop)
 }

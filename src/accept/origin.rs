@@ -19,6 +19,15 @@ use super::routes::TRACKS;
 /// The query of the carrier's question that follows a caller's being put through.
 pub(super) const DIALLED: &str = "dialled=1";
 
+/// The query of a webhook that another host has sent the carrier to: it is not sent on again.
+pub(super) const HANDED_ON: &str = "handed_on=1";
+
+/// `url`, with the word that it was handed on.
+pub(super) fn handed_on(url: &str) -> String {
+    let joint = if url.contains('?') { '&' } else { '?' };
+    format!("{url}{joint}{HANDED_ON}")
+}
+
 /// Scheme, host and port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Origin {

@@ -81,13 +81,13 @@ fn marks(config: &Config) -> String {
 }
 
 /// What stands between the first `open` and the `close` behind it.
-fn between<'a>(html: &'a str, open: &str, close: &str) -> &'a str {
+pub(super) fn between<'a>(html: &'a str, open: &str, close: &str) -> &'a str {
     let (_, rest) = html.split_once(open).expect("the page has this element");
     rest.split_once(close).expect("the page closes this element").0
 }
 
 /// A hash as the policy spells it.
-fn hash(text: &str) -> String {
+pub(super) fn hash(text: &str) -> String {
     let mut base64 = Vec::new();
     base64::encode_append(digest(&SHA256, text.as_bytes()).as_ref(), &mut base64);
     format!("sha256-{}", String::from_utf8(base64).expect("base64 is ASCII"))

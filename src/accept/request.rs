@@ -7,13 +7,16 @@
 
 use std::net::IpAddr;
 
-use super::client::Client;
+use super::client::{Client, forwarded_host};
 use crate::config::Networks;
 use crate::wire::http::{Body, HttpError, Method, RequestHead, body};
 use crate::wire::upgrade::{ACCEPT_BYTES, UpgradeError, accept_value, check_request};
 
 /// The subprotocol of browsers.
 pub(super) const SUBPROTOCOL: &str = "vocaris.v1";
+
+/// What proxies add to a request they hand on.
+const FORWARDERS: [&str; 4] = ["forwarded", "via", "x-forwarded-for", "x-real-ip"];
 
 /// One request, without its body.
 #[derive(Debug)]
@@ -25,8 +28,10 @@ pub(super) struct Request {
     target: String,
     /// Of `target`, how much is path.
     path_bytes: usize,
-    /// Host and port; `None` only where HTTP/1.0 named none.
+    /// Host and port that the client asked for; `None` only where HTTP/1.0 named none.
     pub(super) host: Option<String>,
+    /// A trusted proxy said a host that is none, which is not looked at.
+    pub(super) is_host_garbled: bool,
     /// The media type without its parameters.
     pub(super) content_type: Option<String>,
     /// `X-Twilio-Signature`.
@@ -39,6 +44,8 @@ pub(super) struct Request {
     pub(super) if_none_match: Option<String>,
     /// Of which origin the page is that sent it: only browsers say `Origin`.
     pub(super) page_origin: Option<String>,
+    /// Whether it says that it was handed on by somebody, trusted or not.
+    pub(super) is_forwarded: bool,
     /// Whether it says to be the carrier's WebSocket client.
     pub(super) is_carriers_client: bool,
     /// The WebSocket it asks for, or why there is none.
@@ -59,7 +66,8 @@ pub(super) struct Upgrade {
 }
 
 impl Request {
-    /// Keeps what the routes need of `head`, which came from `peer`: the client, or a proxy.
+    /// Keeps what the routes need of `head`, which came from `peer`: the client, or a proxy; by TLS
+    /// or not.
     ///
     /// # Errors
     /// If its body has no certain length.
@@ -67,6 +75,7 @@ impl Request {
         head: &RequestHead<'_>,
         peer: IpAddr,
         trusted: &Networks,
+        is_tls: bool,
     ) -> Result<Request, HttpError> {
         let owned = |name| head.header(name).map(str::to_owned);
         let mut target = head.path.to_owned();
@@ -74,13 +83,16 @@ impl Request {
             target.push('?');
             target.push_str(query);
         }
+        let forwarded = forwarded_host(head, peer, trusted);
+        let host = forwarded.ok().flatten().or(head.host());
         let agent = head.header("user-agent").unwrap_or_default();
         Ok(Request {
             method: head.method,
-            client: Client::of(head, peer, trusted),
+            client: Client::of(head, peer, is_tls, trusted),
             target,
             path_bytes: head.path.len(),
-            host: head.host().map(str::to_owned),
+            host: host.map(str::to_owned),
+            is_host_garbled: forwarded.is_err(),
             content_type: head.header("content-type").map(media_type),
             signature: owned("x-twilio-signature"),
             signature_settings: owned("x-twilio-webhooks-signature-settings"),
@@ -90,6 +102,7 @@ impl Request {
                 .values("origin")
                 .next()
                 .map(|origin| String::from_utf8_lossy(origin).into_owned()),
+            is_forwarded: FORWARDERS.iter().any(|name| head.header(name).is_some()),
             is_carriers_client: agent.starts_with("Twilio.TmeWs"),
             upgrade: check_request(head).map(|request| Upgrade {
                 accept: accept_value(request.key),

@@ -6,6 +6,7 @@
 //! | `/twilio/after` | GET, HEAD, POST | [`Route::After`] |
 //! | `/twilio/stream-status` | GET, HEAD, POST | [`Route::StreamStatus`] |
 //! | `/healthz`, `/readyz`, `/metrics` | GET, HEAD | the like-named |
+//! | `/status`, `/status.json` | GET, HEAD | [`Route::Status`], [`Route::StatusJson`] |
 //! | `/calendar.ics` | GET, HEAD | [`Route::Calendar`] where appointments are taken |
 //! | `/` | GET, HEAD | [`Route::Page`] where browsers are served |
 //! | `/vocaris.js` | GET, HEAD | [`Route::Module`] where browsers are served |
@@ -15,12 +16,13 @@
 //! OPTIONS is answered with the methods of its path, or of them all for `*`. Another method that
 //! HTTP has is 405, one that it has not is 501.
 //!
-//! Where the figures have an address of their own, `/metrics` is served there, with `/healthz` and
-//! `/readyz`, and nothing else is.
+//! Where the figures have an address of their own, `/metrics` and the status page are served there,
+//! with `/healthz` and `/readyz`, and nothing else is.
 //!
 //! In:       a request without its body; later the same with it.
 //! Out:      a route, or the answer that refuses; later the answer.
-//! Not here: the carrier's routes (`accept::carrier`), upgrades (`accept::doors`).
+//! Not here: the carrier's routes (`accept::carrier`), upgrades (`accept::doors`), health and the
+//!           status page (`accept::status`).
 
 use super::answer::Answer;
 use super::desk::{Desk, Outcome};
@@ -50,6 +52,10 @@ pub(super) enum Route {
     Readyz,
     /// The figures.
     Metrics,
+    /// The operator's page.
+    Status,
+    /// The figures it shows.
+    StatusJson,
     /// The booked appointments.
     Calendar,
     /// The browsers' page.
@@ -105,6 +111,12 @@ impl Desk {
             "/metrics" if is_admin || self.config.admin.listen.is_none() => {
                 self.check_admin(request).map(|()| Route::Metrics)?
             }
+            "/status" if is_admin || self.config.admin.listen.is_none() => {
+                self.check_status_page(request).map(|()| Route::Status)?
+            }
+            "/status.json" if is_admin || self.config.admin.listen.is_none() => {
+                self.check_status(request).map(|()| Route::StatusJson)?
+            }
             "/healthz" => Route::Healthz,
             "/readyz" => Route::Readyz,
             _ if is_admin => return Err(Answer::error(404, "no such path")),
@@ -127,7 +139,7 @@ impl Desk {
     }
 
     /// The figures are for those whose address is allowed, and who show the token.
-    fn check_admin(&self, request: &Request) -> Result<(), Answer> {
+    pub(super) fn check_admin(&self, request: &Request) -> Result<(), Answer> {
         let admin = &self.config.admin;
         if !request.client.is_in(admin.allow.as_ref()) {
             self.shared.http_faults.count("admin_not_allowed");
@@ -216,10 +228,19 @@ impl Desk {
             Route::Incoming => self.incoming(now, request, body),
             Route::After => self.after(now, request, body),
             Route::StreamStatus => self.stream_status(now, request, body),
-            Route::Healthz => Answer::text(200, "ok"),
+            Route::Healthz => self.healthz(now),
             // Any page may ask: a browser hides from it why a WebSocket was refused.
             Route::Readyz => self.readyz(now).with("Access-Control-Allow-Origin", "*"),
-            Route::Metrics => return self.ask_for_figures(),
+            Route::Metrics => {
+                // The figures tell who is late now, not when the last caller came.
+                let _ = self.welcome(now);
+                return self.ask_for_figures(|ticket| ControlLetter::Scrape { ticket });
+            }
+            Route::Status => self.status_page.answer(),
+            Route::StatusJson => {
+                let _ = self.welcome(now);
+                return self.ask_for_figures(|ticket| ControlLetter::Status { ticket });
+            }
             Route::Calendar => return self.ask_for_calendar(request),
             Route::Page => self.page.answer(),
             Route::Module => Page::module(),
@@ -228,22 +249,10 @@ impl Desk {
         Outcome::Answer(answer)
     }
 
-    fn readyz(&mut self, now: Nanos) -> Answer {
-        match self.welcome(now) {
-            Ok(()) if self.accepts_fail(now) => {
-                Answer::error(503, "connections cannot be accepted")
-            }
-            Ok(()) => Answer::text(200, "ready"),
-            Err(refusal) => Answer::error(503, refusal.label()),
-        }
-    }
-
-    fn ask_for_figures(&mut self) -> Outcome {
+    fn ask_for_figures(&mut self, letter: impl FnOnce(u64) -> ControlLetter) -> Outcome {
         let ticket = self.next_ticket;
         let control = &self.neighbours.control;
-        if self.tickets_waiting == FIGURES_WAITING_MAX
-            || control.post(ControlLetter::Scrape { ticket }).is_err()
-        {
+        if self.tickets_waiting == FIGURES_WAITING_MAX || control.post(letter(ticket)).is_err() {
             self.shared.http_faults.count("figures_full");
             return Outcome::Answer(Answer::error(503, "too many figures requests"));
         }

@@ -43,6 +43,11 @@ impl Shares {
         Shares { by_neighbourhood: HashMap::new(), max }
     }
 
+    /// From now on at most `max` of one address; those it has beyond stay.
+    pub(super) fn set_max(&mut self, max: usize) {
+        self.max = max;
+    }
+
     /// Counts one more connection of `address`, if it may have it.
     pub(super) fn take(&mut self, address: IpAddr) -> bool {
         let may = self.has_room(address);
@@ -153,7 +158,7 @@ impl Young {
 }
 
 /// What counts as one address: an IPv4 address, or the /64 that one IPv6 subscriber has to himself.
-fn neighbourhood(peer: IpAddr) -> IpAddr {
+pub(super) fn neighbourhood(peer: IpAddr) -> IpAddr {
     match peer {
         IpAddr::V4(address) => IpAddr::V4(address),
         IpAddr::V6(address) => {
@@ -178,7 +183,7 @@ mod tests {
         let connection = |peer: &str| {
             let socket = mio::net::TcpStream::connect(address).unwrap();
             let (peer, deadlines) = (peer.parse().unwrap(), Deadlines::default());
-            Connection::new(Stream::Plain(socket), peer, Some(peer), Nanos::ZERO, deadlines)
+            Connection::new(Stream::plain(socket), peer, Some(peer), Nanos::ZERO, deadlines)
         };
         let (mut young, mut shares) = (Young::new(3), Shares::new(2));
         let first = young.insert(&mut shares, connection("2001:db8::1"));

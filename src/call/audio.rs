@@ -41,6 +41,11 @@ impl Format {
         self.rate_hz() as usize * ms / 1_000 * self.sample_bytes()
     }
 
+    /// How long `bytes` bytes last, in whole milliseconds.
+    pub const fn ms_of_bytes(self, bytes: usize) -> u64 {
+        bytes as u64 * 1_000 / (self.sample_bytes() as u64 * self.rate_hz() as u64)
+    }
+
     /// Bytes of one frame.
     pub const fn frame_bytes(self) -> usize {
         self.bytes_of_ms(PTIME_MS)

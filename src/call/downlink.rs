@@ -213,6 +213,11 @@ impl Downlink {
         self.ms_of_bytes(self.consumer.len_bytes() as u64)
     }
 
+    /// The most that ever waited here, in milliseconds.
+    pub fn high_water_ms(&self) -> u64 {
+        self.format.ms_of_bytes(self.producer.high_water_bytes())
+    }
+
     fn ms_of_bytes(&self, bytes: u64) -> u64 {
         bytes * 1_000 / (self.format.sample_bytes() as u64 * u64::from(self.format.rate_hz()))
     }

@@ -81,6 +81,11 @@ impl Call {
             tap.cut(self.now);
             tap.end(self.now);
         }
+        if ending.may_return() {
+            // What was still to be played he has not heard, wherever he goes on.
+            let heard_ms = self.heard_ms();
+            self.memory.interrupted(heard_ms);
+        }
         self.tell_said(true);
         lose(&mut self.agent.held, Dropped::Ended, &mut self.tally.uplink);
         if let Some(Audio { uplink, downlink, .. }) = &mut self.audio {

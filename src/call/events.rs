@@ -92,6 +92,8 @@ pub enum Opening {
         rate_hz: u32,
         /// The agent it asks for by name.
         agent: Option<String>,
+        /// The token of the conversation it goes on with.
+        resume: Option<String>,
     },
 }
 
@@ -131,11 +133,17 @@ pub enum Refusal {
     NotAllowed,
     /// The caller's number has as many calls as it may.
     NumberFull,
+    /// The web client's address has as many calls as it may.
+    AddressFull,
+    /// Every media thread is too late for another call.
+    Late,
+    /// Too few files may still be opened for another call.
+    Descriptors,
 }
 
 impl Refusal {
     /// Every refusal, in the order of their counters.
-    pub const ALL: [Refusal; 10] = [
+    pub const ALL: [Refusal; 13] = [
         Refusal::NoToken,
         Refusal::BadToken,
         Refusal::ExpiredToken,
@@ -146,6 +154,9 @@ impl Refusal {
         Refusal::NoAgent,
         Refusal::NotAllowed,
         Refusal::NumberFull,
+        Refusal::AddressFull,
+        Refusal::Late,
+        Refusal::Descriptors,
     ];
 
     /// The reason in figures, in the log and in the close frame.
@@ -161,13 +172,22 @@ impl Refusal {
             Refusal::NoAgent => "no_agent",
             Refusal::NotAllowed => "not_allowed",
             Refusal::NumberFull => "number_full",
+            Refusal::AddressFull => "address_full",
+            Refusal::Late => "late",
+            Refusal::Descriptors => "descriptors",
         }
     }
 
     /// The close code: 1008 policy, 1013 try again later.
     pub const fn close_code(self) -> u16 {
         match self {
-            Refusal::Full | Refusal::Draining | Refusal::Quota | Refusal::NumberFull => 1013,
+            Refusal::Full
+            | Refusal::Draining
+            | Refusal::Quota
+            | Refusal::NumberFull
+            | Refusal::AddressFull
+            | Refusal::Late
+            | Refusal::Descriptors => 1013,
             _ => 1008,
         }
     }

@@ -256,9 +256,11 @@ impl Call {
     fn handle_browser_text(&mut self, text: &str) {
         self.phone.speak_browser();
         match browser::decode(text) {
-            Ok(FromBrowser::Hello { rate_hz, token, agent }) => {
+            Ok(FromBrowser::Hello { rate_hz, token, agent, resume }) => {
                 let owned = |text: Text<'_>| text.to_cow().into_owned();
-                self.open_browser(rate_hz, token.map(owned), agent.map(owned));
+                let (token, agent, resume) =
+                    (token.map(owned), agent.map(owned), resume.map(owned));
+                self.open_browser(Opening::Web { token, rate_hz, agent, resume });
             }
             Ok(FromBrowser::Text { text }) => self.take_typed(&text.to_cow()),
             Ok(FromBrowser::Key { digit }) => self.take_key(&digit.to_cow()),
@@ -272,8 +274,8 @@ impl Call {
         }
     }
 
-    fn open_browser(&mut self, rate_hz: u32, token: Option<String>, agent: Option<String>) {
-        let Life::Opening { .. } = self.life else {
+    fn open_browser(&mut self, opening: Opening) {
+        let (Life::Opening { .. }, &Opening::Web { rate_hz, .. }) = (self.life, &opening) else {
             return self.note_phone(Oddity::PhoneOrder);
         };
         let up = Format::Pcm16 { rate_hz };
@@ -284,7 +286,7 @@ impl Call {
             return self.end(Ending::PhoneBroke { code: CloseCode::UNSUPPORTED.number() });
         }
         let down = Format::Pcm16 { rate_hz: MODEL_RATE_HZ };
-        self.open(Class::Web, up, down, Opening::Web { token, rate_hz, agent });
+        self.open(Class::Web, up, down, opening);
     }
 
     fn take_typed(&mut self, text: &str) {
@@ -305,7 +307,8 @@ impl Call {
         }
         if let Life::Opening { .. } = self.life {
             self.phone.speak_browser();
-            self.open_browser(DEFAULT_RATE_HZ, None, None);
+            let rate_hz = DEFAULT_RATE_HZ;
+            self.open_browser(Opening::Web { token: None, rate_hz, agent: None, resume: None });
         }
         let Some(Audio { format, uplink, .. }) = &mut self.audio else { return };
         if audio.len() > format.bytes_of_ms(BROWSER_MESSAGE_MAX_MS) {
@@ -356,7 +359,10 @@ pub(super) fn sentence_for(ending: Ending) -> Option<&'static str> {
         Ending::PhoneSilent | Ending::PhoneStalled => Some("The connection was too slow."),
         Ending::PhoneBroke { .. } => Some("The relay did not understand this client."),
         Ending::NoStart => Some("The conversation was not begun in time."),
-        Ending::Refused(Refusal::Full | Refusal::Quota) => Some("Every line is busy at present."),
+        Ending::Refused(Refusal::Full | Refusal::Quota | Refusal::Late | Refusal::Descriptors) => {
+            Some("Every line is busy at present.")
+        }
+        Ending::Refused(Refusal::AddressFull) => Some("Too many conversations from this address."),
         Ending::Refused(Refusal::Draining) => Some("The relay is being restarted."),
         Ending::Refused(Refusal::NoAgent) => Some("There is no such agent for web clients."),
         Ending::Refused(Refusal::NumberFull) => Some("This number is on the line already."),

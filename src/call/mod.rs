@@ -21,6 +21,7 @@
 //! | `barge_in` | what becomes of an answer that is spoken over |
 //! | `ending` | how a call comes to its end |
 //! | `farewell` | how the model hangs up, or puts the caller through |
+//! | `legacy` | how a conversation goes on after its phone was lost |
 //! | `keys` | what the caller presses |
 //! | `from_phone`, `from_agent` | what each side says, and what follows |
 //! | `phone`, `agent` | what is said to each side |
@@ -28,6 +29,8 @@
 //! | `playout` | when audio leaves for the phone |
 //! | `turns` | whose turn it is |
 //! | `tally` | what became of every sample |
+//! | `state` | where it is in its life, as others see it |
+//! | `told` | what a peer told of itself, in a line of the log |
 //! | `tap`, `keep` | the audio of both sides for a recording |
 
 pub mod agent;
@@ -45,14 +48,17 @@ mod from_phone;
 mod hold;
 mod keep;
 mod keys;
+mod legacy;
 mod memory;
 pub mod phone;
 pub mod playout;
 pub mod session;
+mod state;
 mod steady;
 mod swap;
 pub mod tally;
 pub mod tap;
+mod told;
 mod tools;
 pub mod turns;
 pub mod uplink;
@@ -69,8 +75,11 @@ pub use events::{
 };
 pub use facts::{Facts, telling_number};
 pub use keep::Keep;
+pub use legacy::Legacy;
+pub use state::State;
 pub use tally::{Dropped, Flow, Lines, Nudge, Oddity, Tally};
 pub use tap::{Tap, TapCount, Tape};
+pub use told::{Told, VALUE_MAX_CHARS};
 
 use agent::AgentLeg;
 use audio::Format;
@@ -90,13 +99,12 @@ use watch::Watch;
 
 use crate::buf::{SendBuf, Stamped};
 use crate::clock::Nanos;
-use crate::config::{Config, SignatureMode, SwapOrder, Timers};
+use crate::config::{Config, Secret, SignatureMode, SwapOrder, Timers};
 use crate::limits::{
     AGENT_MESSAGE_MAX_BYTES, FRAMES_PER_TURN, JOIN_TIMEOUT, ODDITIES_MAX, PHONE_CLOSE_MAX_BYTES,
     PHONE_CLOSE_TIMEOUT, PHONE_DEAD, PHONE_MESSAGE_MAX_BYTES, PHONE_PING, PTIME_MS, REQUESTS_MAX,
     START_TIMEOUT,
 };
-use crate::wire::browser::ToBrowser;
 use crate::wire::gemini::CloseClass;
 use crate::wire::ws::{CloseCode, Endpoint, MessageReader, Role, Stage};
 
@@ -226,6 +234,9 @@ pub struct Call {
     transfer_to: Option<String>,
     /// Whether the carrier asks us what follows a closed stream.
     is_followed: bool,
+    /// Streams that this conversation has had before.
+    returns: u32,
+    return_token: Option<Secret>,
     /// Messages refused or passed over, of each leg.
     phone_oddities: u32,
     agent_oddities: u32,
@@ -344,6 +355,8 @@ impl Call {
             farewell: None,
             transfer_to: None,
             is_followed: false,
+            returns: 0,
+            return_token: None,
             phone_oddities: 0,
             agent_oddities: 0,
             given_up: false,
@@ -403,8 +416,7 @@ impl Call {
         };
         self.begin_recording();
         self.take_line(opened_at, terms);
-        let id = self.id.to_string();
-        self.phone.tell(&ToBrowser::Ready { call: &id, rate_hz: downlink::MODEL_RATE_HZ });
+        self.tell_ready(false);
         self.report(Report::Joined { after: self.now.since(opened_at) });
     }
 

@@ -42,11 +42,13 @@ pub enum Cause {
     Phantom,
     /// What it said was a tone, or noise.
     Tone,
+    /// The caller's own connection was lost, and he is back on another.
+    Returned,
 }
 
 impl Cause {
     /// How many labels there are.
-    pub const COUNT: usize = 9;
+    pub const COUNT: usize = 10;
 
     /// The labels, by [`Cause::index`].
     pub const LABELS: [&'static str; Cause::COUNT] = [
@@ -59,6 +61,7 @@ impl Cause {
         "poisoned",
         "phantom",
         "tone",
+        "returned",
     ];
 
     /// Its place among the counters.
@@ -73,6 +76,7 @@ impl Cause {
             Cause::Poisoned => 6,
             Cause::Phantom => 7,
             Cause::Tone => 8,
+            Cause::Returned => 9,
         }
     }
 
@@ -89,7 +93,9 @@ impl Cause {
                 return Some(Remedy { resumes: 0, ..STANDARD });
             }
             Cause::Unanswered => return Some(Remedy { resumes: 1, ..STANDARD }),
-            Cause::Lost | Cause::Silent | Cause::Broke | Cause::GoAway => return Some(STANDARD),
+            Cause::Lost | Cause::Silent | Cause::Broke | Cause::GoAway | Cause::Returned => {
+                return Some(STANDARD);
+            }
         };
         match class {
             CloseClass::Key
@@ -290,6 +296,25 @@ impl Session {
             unheard: 0,
             rng: fastrand::Rng::with_seed(seed),
         }
+    }
+
+    /// Before its first connection, it goes on with the session that this handle stands for; one
+    /// without is begun anew.
+    pub(super) fn inherit(&mut self, now: Nanos, handle: Option<Secret>) {
+        self.handle = handle;
+        self.swap = Some(Swap {
+            cause: Cause::Returned,
+            since: now,
+            stage: Stage::Pausing { until: now },
+            dials: 0,
+            wait: Duration::ZERO,
+            keeps_old: false,
+        });
+    }
+
+    /// The newest handle, for whoever goes on with the session.
+    pub(super) fn take_handle(&mut self) -> Option<Secret> {
+        self.handle.take()
     }
 
     /// From now on with the timers of the agent that has been chosen.

@@ -16,6 +16,7 @@ use super::{
     Call, Dropped, Ending, LegLife, Life, LineFacts, LineTerms, Nudge, Oddity, Report, Request,
 };
 use crate::clock::Nanos;
+use crate::config::Timers;
 use crate::limits::AGENT_MESSAGE_MAX_BYTES;
 use crate::wire::browser::Who;
 use crate::wire::gemini::audio_stream_end_json;
@@ -256,11 +257,8 @@ impl Call {
             go_on: terms.go_on.clone(),
             is_refused: false,
         };
-        if let Some(timers) = terms.agent.as_ref().map(|agent| &agent.timers) {
-            self.settings.timers = Arc::clone(timers);
-            self.session.set_timers(Arc::clone(timers));
-            self.watch.set_timers(Arc::clone(timers));
-            self.ear.set_quiet(timers.quiet);
+        if let Some(agent) = &terms.agent {
+            self.take_timers(&agent.timers);
         }
         let swapped = self.session.came_up(self.now);
         if let Some(Swapped { kind, cause, since }) = swapped {
@@ -273,6 +271,14 @@ impl Call {
         if let Some(audio) = &mut self.audio {
             audio.uplink.open(self.now, terms);
         }
+    }
+
+    /// The timers of the agent that answers.
+    pub(super) fn take_timers(&mut self, timers: &Arc<Timers>) {
+        self.settings.timers = Arc::clone(timers);
+        self.session.set_timers(Arc::clone(timers));
+        self.watch.set_timers(Arc::clone(timers));
+        self.ear.set_quiet(timers.quiet);
     }
 
     /// What a connection is told first: what was said before, the greeting where none has been

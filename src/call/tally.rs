@@ -262,7 +262,8 @@ impl Lines {
         self.closes_by_class[class as usize] += 1;
     }
 
-    fn add(&mut self, other: &Lines) {
+    /// Adds another account to this one.
+    pub fn add(&mut self, other: &Lines) {
         add(&mut self.given_up, &other.given_up);
         for (sum, part) in self.swaps.iter_mut().zip(&other.swaps) {
             add(sum, part);

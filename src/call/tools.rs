@@ -130,6 +130,31 @@ impl Tools {
         (self.from, self.to) = (from, to);
     }
 
+    /// What another stream of the same conversation is to know. Nobody waits for what is at work:
+    /// of that it is not known how it went.
+    pub(super) fn bequeath(&mut self) -> Tools {
+        let mut tools = std::mem::take(self);
+        let reply = ToolReply::failed(ToolOutcome::TimedOut, NO_ANSWER);
+        for mut work in std::mem::take(&mut tools.at_work) {
+            tools.keep(&work, &reply);
+            if work.is_orphan {
+                tools.note(result_note(&work.tool.name, &reply.json));
+            }
+            let scheduling = tools.scheduling_of(&work.tool);
+            let name = &work.tool.name;
+            tools.answers.extend(std::mem::take(&mut work.askers).into_iter().map(|asker| {
+                Answer {
+                    asker,
+                    name: name.clone(),
+                    response: reply.json.clone(),
+                    scheduling,
+                    is_change: false,
+                }
+            }));
+        }
+        tools
+    }
+
     /// Who answers.
     pub(super) fn agent(&self) -> Option<&Arc<Agent>> {
         self.agent.as_ref()
@@ -548,11 +573,7 @@ impl Call {
     }
 
     fn note_result(&mut self, name: &str, response: &str) {
-        self.note_to_model(format!(
-            "(A note of the system, the caller did not say this: the tool {name}, which you called \
-             before you were interrupted, has answered: {response} Tell the caller when it fits; \
-             do not call it again for the same.)"
-        ));
+        self.note_to_model(result_note(name, response));
     }
 
     /// Something the model is told when it is quiet, and need not answer.
@@ -669,6 +690,15 @@ impl Work {
             is_told: false,
         }
     }
+}
+
+/// What a model is told of a tool that nobody asks about any more.
+fn result_note(name: &str, response: &str) -> String {
+    format!(
+        "(A note of the system, the caller did not say this: the tool {name}, which you called \
+         before you were interrupted, has answered: {response} Tell the caller when it fits; do \
+         not call it again for the same.)"
+    )
 }
 
 /// One message with these answers, each cut to its share of it where they are many.

@@ -97,6 +97,11 @@ impl Uplink {
         bound.saturating_sub(self.queued_samples())
     }
 
+    /// The most that ever waited, in milliseconds.
+    pub fn high_water_ms(&self) -> u64 {
+        self.format.ms_of_bytes(self.producer.high_water_bytes())
+    }
+
     /// What waits has been listened to as it came in.
     pub fn note_heard(&mut self) {
         self.heard_to = self.pushed;

@@ -35,7 +35,7 @@ const FLAVOR: Key = Key::open("gemini", "flavor");
 const PROJECT: Key = Key::open("gemini", "project");
 const LOCATION: Key = Key::open("gemini", "location");
 const TOKEN_FILE: Key = Key::open("gemini", "token_file");
-const TOKEN_COMMAND: Key = Key::open("gemini", "token_command");
+const TOKEN_COMMAND: Key = Key::guarded("gemini", "token_command");
 
 /// Reads `[gemini]`.
 pub(super) fn read(settings: &mut Settings<'_>) -> Gemini {

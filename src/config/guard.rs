@@ -218,7 +218,7 @@ fn long(token: Secret) -> Result<Secret, String> {
 }
 
 /// One text, a list of them, or in a variable several with commas between.
-fn list(written: &Written<'_>) -> Result<Vec<String>, String> {
+pub(super) fn list(written: &Written<'_>) -> Result<Vec<String>, String> {
     let form = "must be a list of texts in quotes";
     let texts: Vec<String> = match written {
         Written::Variable(text) => text.split(',').map(|item| item.trim().to_owned()).collect(),

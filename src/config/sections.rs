@@ -9,16 +9,23 @@ use std::time::Duration;
 use dsp::kernels::Isa;
 
 use super::settings::{Key, Settings};
-use super::{Busy, Limits, Log, Server, SignatureMode, Twilio, guard, values};
+use super::{Busy, Limits, Log, LogFormat, Server, SignatureMode, Twilio, edge, guard, values};
 
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8080);
 const DEFAULT_DRAIN_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 const DEFAULT_MAX_CALLS_PER_WORKER: usize = 2000;
+const DEFAULT_MAX_CALLS_PER_ADDRESS: usize = 64;
+const DEFAULT_MAX_LATENESS: Duration = Duration::from_millis(20);
 const DEFAULT_MAX_HANDSHAKES_PER_IP: usize = 256;
 const DEFAULT_MAX_CALL_DURATION: Duration = Duration::from_secs(4 * 3600);
 const DEFAULT_PLAYOUT_LEAD: Duration = Duration::from_millis(300);
 const DEFAULT_FALLBACK: &str =
     "We are sorry, our agent cannot be reached at the moment. Please call again a little later.";
+
+/// Two frames: a latency the carrier's own jitter buffer still hides.
+const DEFAULT_SLO_FRAME: Duration = Duration::from_millis(40);
+const DEFAULT_SLO_SETUP: Duration = Duration::from_secs(5);
+const SLO_MAX: Duration = Duration::from_secs(60);
 
 /// Goes only with recordings.
 pub(super) const BOTH_TRACKS: Key = Key::open("twilio", "both_tracks");
@@ -37,14 +44,19 @@ pub(super) fn server(settings: &mut Settings<'_>) -> Server {
     if let Some(port) = port.filter(|_| !settings.is_overridden(LISTEN)) {
         listen.set_port(port);
     }
+    let trusted_proxies = guard::trusted_proxies(settings);
+    let proxy_protocol = edge::proxy_protocol(settings, !trusted_proxies.is_empty());
     Server {
         listen,
         public_url: settings.read(Key::open("server", "public_url"), values::public_url),
-        trusted_proxies: guard::trusted_proxies(settings),
+        trusted_proxies,
         token_secrets: guard::token_secrets(settings),
+        proxy_protocol,
+        tls: edge::certificates(settings),
         workers: settings
             .read(Key::open("server", "workers"), values::whole(0..=WORKERS_MAX))
             .unwrap_or(0),
+        cores: settings.read(Key::open("server", "cores"), values::cores).unwrap_or_default(),
         pin: settings.read(Key::open("server", "pin"), values::truth).unwrap_or(true),
         kernels: settings
             .read(Key::open("server", "kernels"), values::kernels)
@@ -52,6 +64,8 @@ pub(super) fn server(settings: &mut Settings<'_>) -> Server {
         drain_timeout: settings
             .read(Key::open("server", "drain_timeout"), values::duration(Duration::ZERO..=ONE_DAY))
             .unwrap_or(DEFAULT_DRAIN_TIMEOUT),
+        takeover: settings.read(Key::open("server", "takeover"), values::socket_path),
+        handover_url: settings.read(Key::open("server", "handover_url"), values::webhook_url),
     }
 }
 
@@ -66,7 +80,14 @@ pub(super) fn limits(settings: &mut Settings<'_>) -> Limits {
         max_calls: count("max_calls", 0, 0),
         max_calls_per_worker: count("max_calls_per_worker", 1, DEFAULT_MAX_CALLS_PER_WORKER),
         max_calls_per_number: count("max_calls_per_number", 0, 0),
+        max_calls_per_address: count("max_calls_per_address", 0, DEFAULT_MAX_CALLS_PER_ADDRESS),
         max_handshakes_per_ip: count("max_handshakes_per_ip", 1, DEFAULT_MAX_HANDSHAKES_PER_IP),
+        max_lateness: settings
+            .read(
+                Key::open("limits", "max_lateness"),
+                values::duration(Duration::ZERO..=Duration::from_secs(1)),
+            )
+            .unwrap_or(DEFAULT_MAX_LATENESS),
         max_call_duration: settings
             .read(
                 Key::open("limits", "max_call_duration"),
@@ -100,6 +121,7 @@ pub(super) fn twilio(settings: &mut Settings<'_>) -> Twilio {
         auth_tokens,
         shared_keys,
         require_shared,
+        signed_urls: edge::signed_urls(settings),
         signature: signature.unwrap_or(unless_set),
         playout_lead: settings
             .read(Key::open("twilio", "playout_lead"), values::playout_lead)
@@ -115,5 +137,23 @@ pub(super) fn twilio(settings: &mut Settings<'_>) -> Twilio {
 /// Reads `[log]`.
 pub(super) fn log(settings: &mut Settings<'_>) -> Log {
     let redact_numbers = settings.read(Key::open("log", "redact_numbers"), values::truth);
-    Log { redact_numbers: redact_numbers.unwrap_or(true) }
+    let format =
+        settings.read(Key::open("log", "format"), |written| match values::text(written)? {
+            "text" => Ok(LogFormat::Text),
+            "json" => Ok(LogFormat::Json),
+            _ => Err("must be \"text\" or \"json\"".to_owned()),
+        });
+    let mut bound = |name, default| {
+        let length = values::duration(Duration::ZERO..=SLO_MAX);
+        settings.read(Key::open("log", name), length).unwrap_or(default)
+    };
+    Log {
+        format: format.unwrap_or_default(),
+        redact_numbers: redact_numbers.unwrap_or(true),
+        slo: [
+            bound("slo_uplink", DEFAULT_SLO_FRAME),
+            bound("slo_downlink", DEFAULT_SLO_FRAME),
+            bound("slo_setup", DEFAULT_SLO_SETUP),
+        ],
+    }
 }

@@ -10,13 +10,16 @@
 //! on what it was not given.
 
 use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::account::{Account, Setting};
 use super::errors::{ConfigError, ConfigErrors, Place, quoted};
+use super::nearest::nearest;
 
 /// The prefix of our environment variables.
 const PREFIX: &str = "VOCARIS_";
@@ -76,6 +79,11 @@ pub(super) enum Written<'s> {
     Variable(String),
 }
 
+/// Whether a text may carry a password or a key: an address can.
+fn may_hold_a_secret(text: &str) -> bool {
+    text.contains("://") && text.contains(['@', '?'])
+}
+
 impl Written<'_> {
     fn shown(&self) -> Option<String> {
         let text = match self {
@@ -86,9 +94,7 @@ impl Written<'_> {
             Written::Toml(DeValue::Boolean(truth)) => return Some(truth.to_string()),
             Written::Toml(_) => return None,
         };
-        // An address may carry a password or a key.
-        let may_hold_a_secret = text.contains("://") && text.contains(['@', '?']);
-        (!may_hold_a_secret).then(|| quoted(text))
+        (!may_hold_a_secret(text)).then(|| quoted(text))
     }
 }
 
@@ -105,6 +111,8 @@ struct Entry<'s> {
     name: &'s str,
     line: usize,
     value: &'s DeValue<'s>,
+    /// The value as it is written.
+    raw: &'s str,
 }
 
 struct Variable {
@@ -134,6 +142,12 @@ pub(super) struct Settings<'s> {
     errors: Vec<ConfigError>,
     /// Lines that are no TOML: what else seems wrong with them is a consequence.
     broken_lines: Vec<usize>,
+    /// The keys of sections that were asked for, by path.
+    asked: BTreeMap<String, Key>,
+    /// Of these, what was taken as tables: their own keys count instead.
+    taken: BTreeSet<String>,
+    /// What is in the tables that were done with.
+    account: Account,
 }
 
 /// Parses as much of a file as is TOML, and lists what is not, by line. The parser's excerpts of
@@ -163,6 +177,9 @@ impl<'s> Settings<'s> {
             variables: variables(environment),
             errors: Vec::new(),
             broken_lines: faults.iter().map(|&(line, _)| line).collect(),
+            asked: BTreeMap::new(),
+            taken: BTreeSet::new(),
+            account: Account::default(),
         };
         for (line, message) in faults {
             let place = Place::Line(file.path.clone(), line);
@@ -258,7 +275,8 @@ impl<'s> Settings<'s> {
     /// If `key` is not written.
     pub(super) fn fail(&mut self, key: Key, advice: &str) {
         let (place, written) = self.strongest(key).expect("only what was written is wrong");
-        let (key, value) = (Some(key.path()), written.shown());
+        let value = if key.secret { None } else { written.shown() };
+        let key = Some(key.path());
         self.errors.push(ConfigError { place, key, value, advice: advice.to_owned() });
     }
 
@@ -276,6 +294,7 @@ impl<'s> Settings<'s> {
     }
 
     fn strongest(&mut self, key: Key) -> Option<(Place, Written<'s>)> {
+        self.asked.insert(key.path(), key);
         let variable = key.variable();
         let ours = self.variable(&variable).map(|text| (variable, text));
         let usual =
@@ -312,6 +331,7 @@ impl<'s> Settings<'s> {
     /// each back to [`Settings::done_with`].
     pub(super) fn take_tables(&mut self, key: Key, path: &'static str) -> Option<Vec<Table<'s>>> {
         let (line, value) = self.in_file(key)?;
+        self.taken.insert(key.path());
         let DeValue::Array(items) = value else {
             self.fail_at(line, path, &format!("write it as [[{path}]]"));
             return None;
@@ -332,6 +352,7 @@ impl<'s> Settings<'s> {
     /// A table in a section, as [`Settings::take_tables`] takes several.
     pub(super) fn take_table(&mut self, key: Key, path: &'static str) -> Option<Table<'s>> {
         let found = self.in_file(key)?;
+        self.taken.insert(key.path());
         self.as_table(found, path)
     }
 
@@ -343,6 +364,7 @@ impl<'s> Settings<'s> {
         path: &'static str,
     ) -> Option<Table<'s>> {
         let found = table.find(name)?;
+        self.taken.insert(format!("{}.{name}", table.name));
         self.as_table(found, path)
     }
 
@@ -365,6 +387,7 @@ impl<'s> Settings<'s> {
 
     /// What the file alone says of `key`.
     fn in_file(&mut self, key: Key) -> Option<(usize, &'s DeValue<'s>)> {
+        self.asked.insert(key.path(), key);
         let table = self.tables.iter_mut().find(|table| table.name == key.section)?;
         table.find(key.name)
     }
@@ -393,13 +416,55 @@ impl<'s> Settings<'s> {
         self.errors.push(ConfigError { place, key, value, advice: advice.to_owned() });
     }
 
-    /// Notes the unknown keys of `table`.
+    /// Notes the unknown keys of `table`, and accounts for the others.
     pub(super) fn done_with(&mut self, table: &Table<'s>) {
         for entry in table.entries.iter().filter(|entry| !table.known.contains(&entry.name)) {
             let key = format!("{}.{}", table.name, entry.name);
-            let advice = format!("no such key; here are: {}", table.known.join(", "));
+            let meant = match nearest(entry.name, table.known.iter().copied()) {
+                Some(name) => format!("did you mean {name}? "),
+                None => String::new(),
+            };
+            let advice = format!("no such key; {meant}here are: {}", table.known.join(", "));
             self.fail_at(entry.line, &key, &advice);
         }
+        for name in &table.known {
+            let key = format!("{}.{name}", table.name);
+            if let Some(entry) = table.entries.iter().find(|entry| entry.name == *name) {
+                let is_secret = *name == "secret" || self.is_secret(&key);
+                let place = Place::Line(self.path.to_owned(), entry.line);
+                let is_secret = is_secret || may_hold_a_secret(entry.raw);
+                let setting = Setting::new(key.clone(), place, entry.raw, is_secret);
+                self.account.settings.push(setting);
+            }
+            self.account.keys.insert(key);
+        }
+    }
+
+    fn is_secret(&self, key: &str) -> bool {
+        self.asked.get(key).is_some_and(|key| key.secret)
+    }
+
+    /// What was asked for, and what was written for it. To be asked for when nothing else is.
+    pub(super) fn account(&mut self) -> Account {
+        let mut account = std::mem::take(&mut self.account);
+        let keys: Vec<Key> = self.asked.values().copied().collect();
+        for key in keys {
+            let names = [Some(key.variable()), key.usual_variable.map(str::to_owned)];
+            let set = names.into_iter().flatten().find_map(|name| {
+                let text = self.variable(&name)?;
+                Some((Place::Variable(name), text))
+            });
+            if let Some((place, text)) = set {
+                account.settings.retain(|setting| setting.key != key.path());
+                let is_secret = key.secret || may_hold_a_secret(&text);
+                account.settings.push(Setting::new(key.path(), place, &text, is_secret));
+            }
+        }
+        account.keys.extend(self.asked.keys().cloned());
+        account.keys.retain(|key| !self.taken.contains(key));
+        account.settings.retain(|setting| !self.taken.contains(&setting.key));
+        account.settings.sort_by(|a, b| a.place.cmp(&b.place));
+        account
     }
 
     fn fail_at(&mut self, line: usize, key: &str, advice: &str) {
@@ -420,14 +485,26 @@ impl<'s> Settings<'s> {
     pub(super) fn finish(&mut self) -> Result<(), ConfigErrors> {
         for table in std::mem::take(&mut self.tables) {
             match table.known.is_empty() {
-                true => self.fail_at(table.line, table.name, "no such section"),
+                true => {
+                    let sections = self.asked.values().map(|key| key.section).chain(LISTS);
+                    let meant = nearest(table.name, sections);
+                    let meant = meant.map(|name| format!("; did you mean [{name}]?"));
+                    let advice = format!("no such section{}", meant.unwrap_or_default());
+                    self.fail_at(table.line, table.name, &advice);
+                }
                 false => self.done_with(&table),
             }
         }
         for variable in self.variables.iter().filter(|variable| !variable.known) {
             if variable.name.starts_with(PREFIX) && !is_from_an_orchestrator(&variable.name) {
                 let place = Place::Variable(variable.name.clone());
-                let advice = "sets nothing; the form is VOCARIS_<SECTION>_<KEY>".to_owned();
+                let names: Vec<String> = self.asked.values().map(Key::variable).collect();
+                let meant = nearest(&variable.name, names.iter().map(String::as_str));
+                let meant = meant.map(|name| format!("; did you mean {name}?"));
+                let advice = format!(
+                    "sets nothing; the form is VOCARIS_<SECTION>_<KEY>{}",
+                    meant.unwrap_or_default()
+                );
                 self.errors.push(ConfigError { place, key: None, value: None, advice });
             }
         }
@@ -445,11 +522,12 @@ impl<'s> Settings<'s> {
 }
 
 impl<'s> Table<'s> {
-    fn new(name: &'s str, line: usize, text: &str, entries: &'s DeTable<'s>) -> Table<'s> {
+    fn new(name: &'s str, line: usize, text: &'s str, entries: &'s DeTable<'s>) -> Table<'s> {
         let entries = entries.iter().map(|(name, value)| Entry {
             name: name.get_ref().as_ref(),
             line: line_of(text, name.span().start),
             value: value.get_ref(),
+            raw: text.get(value.span()).unwrap_or_default(),
         });
         Table { name, line, entries: entries.collect(), known: Vec::new() }
     }

@@ -6,6 +6,7 @@
 
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use dsp::kernels::Isa;
@@ -52,6 +53,13 @@ pub const VOICES: [&str; 30] = [
 
 /// The longest model name.
 const MODEL_MAX_BYTES: usize = 128;
+/// The longest name of a Unix socket: the kernel takes 107 bytes, and a process number stands behind
+/// it while a new one is made.
+const SOCKET_PATH_MAX_BYTES: usize = 90;
+/// The highest number of a core: as many as the kernel's own sets hold.
+const CORE_MAX: usize = 1023;
+/// The longest address of a webhook.
+const URL_MAX_BYTES: usize = 2048;
 /// The longest name of a host, RFC 1035 section 2.3.4.
 const HOST_MAX_BYTES: usize = 253;
 /// The most buffer a carrier is kept ahead by.
@@ -122,6 +130,34 @@ pub(super) fn word<T: Copy>(
 pub(super) fn swap_order(written: &Written<'_>) -> Result<SwapOrder, String> {
     let words = [("close_first", SwapOrder::CloseFirst), ("setup_first", SwapOrder::SetupFirst)];
     word(written, &words)
+}
+
+/// Cores by number: `"2-5,8"`, or in the file also a list of numbers. Each once, in this order.
+pub(super) fn cores(written: &Written<'_>) -> Result<Vec<usize>, String> {
+    let form = || "must name cores, such as \"1-7\" or \"2,3,6\", each once".to_owned();
+    let mut cores = Vec::new();
+    match written {
+        Written::Toml(DeValue::Array(items)) => {
+            for item in items {
+                cores
+                    .push(whole(0..=CORE_MAX)(&Written::Toml(item.get_ref())).map_err(|_| form())?);
+            }
+        }
+        other => {
+            for part in text(other).map_err(|_| form())?.split(',') {
+                let (first, last) = part.split_once('-').unwrap_or((part, part));
+                let number =
+                    |text: &str| text.trim().parse().ok().filter(|core: &usize| *core <= CORE_MAX);
+                let range = number(first).zip(number(last)).filter(|(first, last)| first <= last);
+                let (first, last) = range.ok_or_else(form)?;
+                cores.extend(first..=last);
+            }
+        }
+    }
+    let mut once = cores.clone();
+    once.sort_unstable();
+    once.dedup();
+    (!cores.is_empty() && once.len() == cores.len()).then_some(cores).ok_or_else(form)
 }
 
 /// A length of time within `range`.
@@ -322,10 +358,33 @@ pub(super) fn sentence(written: &Written<'_>) -> Result<String, String> {
     }
 }
 
-/// `reject`, or a sentence.
+/// `reject`, another host's webhook, or a sentence.
 pub(super) fn busy(written: &Written<'_>) -> Result<Busy, String> {
+    if text(written)?.contains("://") {
+        return webhook_url(written).map(Busy::Redirect);
+    }
     let sentence = sentence(written)?;
     Ok(if sentence == "reject" { Busy::Reject } else { Busy::Say(sentence) })
+}
+
+/// The name of a Unix socket.
+pub(super) fn socket_path(written: &Written<'_>) -> Result<PathBuf, String> {
+    let path = text(written)?;
+    match (1..=SOCKET_PATH_MAX_BYTES).contains(&path.len()) && !path.contains('\0') {
+        true => Ok(PathBuf::from(path)),
+        false => Err(format!("must be a file name of at most {SOCKET_PATH_MAX_BYTES} bytes")),
+    }
+}
+
+/// The address of a webhook that a carrier can be sent to.
+pub(super) fn webhook_url(written: &Written<'_>) -> Result<String, String> {
+    let form = "must be another host's webhook, such as \"https://b.example.com/twilio/incoming\"";
+    let url = text(written)?;
+    let rest = url.strip_prefix("https://").ok_or(form)?;
+    let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+    let is_plain = path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#');
+    let fits = split_authority(authority).is_some() && is_plain && url.len() <= URL_MAX_BYTES;
+    fits.then(|| url.to_owned()).ok_or_else(|| form.to_owned())
 }
 
 /// `require`, `warn` or `off`.
@@ -448,6 +507,32 @@ mod tests {
         for text in
             wrong.into_iter().chain(["https://", "https://a?b", "https://u@a", "https://a:"])
         {
+            assert!(read(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn another_hosts_webhook_is_an_address_a_carrier_can_be_sent_to() {
+        for url in ["https://b.example.com/twilio/incoming", "https://b:8443?x=1", "https://[::1]"]
+        {
+            assert_eq!(webhook_url(&variable(url)).as_deref(), Ok(url));
+            assert_eq!(busy(&variable(url)), Ok(Busy::Redirect(url.to_owned())));
+        }
+        let long = format!("https://b/{}", "x".repeat(2048));
+        for url in ["http://b/x", "https://", "https:///x", "https://b/ x", "https://b/#x", &long] {
+            assert!(webhook_url(&variable(url)).is_err(), "{url}");
+            assert!(busy(&variable(url)).is_err(), "{url}");
+        }
+        assert_eq!(busy(&variable("reject")), Ok(Busy::Reject));
+        assert_eq!(busy(&variable("All busy.")), Ok(Busy::Say("All busy.".to_owned())));
+    }
+
+    #[test]
+    fn cores_are_numbers_and_ranges_each_once() {
+        let read = |text| cores(&variable(text));
+        assert_eq!(read("0"), Ok(vec![0]));
+        assert_eq!(read("2-5, 8,1023"), Ok(vec![2, 3, 4, 5, 8, 1023]));
+        for text in ["", "a", "3-2", "1,1", "0-4,2", "1024", "0-99999999999", "-1", "1-", "1,,2"] {
             assert!(read(text).is_err(), "{text}");
         }
     }

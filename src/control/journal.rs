@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use log::Level;
 
+#[cfg(doc)]
+use crate::call::VALUE_MAX_CHARS;
 use crate::call::session::Cause;
-use crate::call::{CallId, Class, Ending, LineFault, Refusal, Report, shown_digits};
-
-/// Characters shown of one value a peer told. The rest is cut, and an ellipsis says so.
-pub const VALUE_MAX_CHARS: usize = 64;
+use crate::call::{CallId, Class, Ending, LineFault, Refusal, Report, Told, shown_digits};
+use crate::metrics::slo::Missed;
 
 /// Writes the log lines of calls.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +30,20 @@ impl Journal {
         }
         let left_out = Field("left_out", Some(left_out).filter(|&lines| lines > 0));
         log::log!(target: class.label(), level(report), "{}{left_out}", self.line(id, report));
+    }
+
+    /// Writes the line of a call that missed what it is held to.
+    pub fn write_missed(&self, id: CallId, class: Class, missed: &Missed, left_out: u64) {
+        let left_out = Field("left_out", Some(left_out).filter(|&lines| lines > 0));
+        let Missed { stage, bound, measured, late, worst } = missed;
+        log::warn!(
+            target: class.label(),
+            "call={id} event=slo_missed stage={} bound_ms={} measured={measured} late={late} \
+             worst_ms={}{left_out}",
+            stage.label(),
+            bound.as_millis(),
+            worst.as_millis(),
+        );
     }
 
     /// The line of one event, without time, level and target.
@@ -140,22 +154,6 @@ impl<T: Display> Display for Field<T> {
     }
 }
 
-/// What a peer told: bare where it is one plain word, else quoted, escaped and cut.
-struct Told<'t>(&'t str);
-
-impl Display for Told<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"+-_.:@".contains(&b);
-        let Told(told) = self;
-        if !told.is_empty() && told.len() <= VALUE_MAX_CHARS && told.bytes().all(is_plain) {
-            return f.write_str(told);
-        }
-        let end = told.char_indices().nth(VALUE_MAX_CHARS).map_or(told.len(), |(at, _)| at);
-        let ellipsis = if end < told.len() { "..." } else { "" };
-        write!(f, "\"{}{ellipsis}\"", told[..end].escape_debug())
-    }
-}
-
 /// A span in seconds, to the millisecond.
 struct Seconds(Duration);
 
@@ -251,13 +249,6 @@ mod tests {
         let line = OPEN.line(ID, &opened("x\nlevel=ERROR \"y\" \u{1b}[2J"));
         assert!(!line.contains(['\n', '\u{1b}']), "{line}");
         assert!(line.contains(r#" from="x\nlevel=ERROR \"y\" \u{1b}[2J" "#), "{line}");
-    }
-
-    #[test]
-    fn a_long_value_is_cut_between_two_characters() {
-        let long = "\u{fc}".repeat(VALUE_MAX_CHARS + 1);
-        let line = OPEN.line(ID, &opened(&long));
-        assert!(line.contains(&format!("\"{}...\"", "\u{fc}".repeat(VALUE_MAX_CHARS))), "{line}");
     }
 
     #[test]

@@ -1,12 +1,15 @@
 //! The control thread: log lines and figures, off the media path.
 //!
 //! In:       reports of calls, requests for the figures page, workers' figures.
-//! Out:      log lines; pages, by mail to the accept thread; the totals when it stops.
+//! Out:      log lines; pages, by mail to the accept thread; certificates read again; the totals
+//!           when it stops.
 //! Bounds:   [`MAILBOX_LETTERS`] letters waiting, [`FIGURES_WAITING_MAX`] page requests waiting,
-//!           [`FIGURES_TIMEOUT`] for the workers' answers.
+//!           [`FIGURES_TIMEOUT`] for the workers' answers; one round every [`FIGURES_FRESH`],
+//!           whoever asks how often.
 //! Not here: what the page says (`metrics::exposition`), counting (`worker`), sockets.
 
 pub mod appointments;
+pub mod certificates;
 pub mod journal;
 pub mod rounds;
 mod strangers;
@@ -17,15 +20,17 @@ use std::time::Duration;
 
 use crate::call::Report;
 use crate::clock::{Clock, Nanos};
-use crate::limits::FIGURES_TIMEOUT;
+use crate::limits::{FIGURES_FRESH, FIGURES_TIMEOUT};
 #[cfg(doc)]
 use crate::limits::{FIGURES_WAITING_MAX, MAILBOX_LETTERS};
 use crate::mail::{
-    AcceptLetter, ControlLetter, Mailbox, Postbox, WorkerLetter, mailbox_without_bell,
+    AcceptLetter, ControlLetter, DialLetter, Load, Mailbox, Postbox, ToolLetter, WorkerLetter,
+    mailbox_without_bell,
 };
-use crate::metrics::{Build, Figures, Histograms, Page, Process, Shared};
+use crate::metrics::{Build, Figures, Page, Process, Shared, Window};
+use certificates::Certificates;
 use journal::Journal;
-use rounds::{Outcome, Rounds};
+use rounds::{Asker, Form, Outcome, Rounds};
 use strangers::{Line, Strangers};
 
 /// How long the thread sleeps when nothing is due.
@@ -41,17 +46,45 @@ pub struct Control {
     rounds: Rounds,
     shared: Arc<Shared>,
     build: Build,
+    /// What was gathered last.
+    gathered: Option<Gathered>,
+    /// Of the listening side, where it has any.
+    certificates: Option<Certificates>,
     /// Asked to stop: it does so when every worker has, or at this time.
     stopping: Option<Nanos>,
 }
 
-/// Whom the control thread writes to.
+/// What one round gathered, and the pages made of it: whoever asks again at once gets the same.
+#[derive(Debug)]
+struct Gathered {
+    figures: Snapshot,
+    text: Option<String>,
+    json: Option<String>,
+}
+
+/// The figures of one moment.
+#[derive(Debug)]
+struct Snapshot {
+    at: Nanos,
+    totals: Box<Figures>,
+    window: Box<Window>,
+}
+
+/// Whom the control thread writes to, and what it tells of them.
 #[derive(Clone, Debug)]
 pub struct Neighbours {
     /// The workers, by number.
     pub workers: Vec<Postbox<WorkerLetter>>,
     /// The accept thread.
     pub accept: Postbox<AcceptLetter>,
+    /// Whose queues are told of besides.
+    pub dial: Postbox<DialLetter>,
+    /// See `dial`.
+    pub tools: Postbox<ToolLetter>,
+    /// Calls on each worker.
+    pub load: Arc<Load>,
+    /// Calls there may be in all, and on one worker.
+    pub calls_max: (usize, usize),
 }
 
 impl Control {
@@ -72,9 +105,17 @@ impl Control {
             rounds: Rounds::new(workers),
             shared,
             build,
+            gathered: None,
+            certificates: None,
             stopping: None,
         };
         (control, postbox)
+    }
+
+    /// Sees to these certificates as well.
+    #[must_use]
+    pub fn with_certificates(self, certificates: Option<Certificates>) -> Control {
+        Control { certificates, ..self }
     }
 
     /// Reads letters until it is asked to stop and every worker has stopped, or has had
@@ -98,7 +139,8 @@ impl Control {
     }
 
     fn next_timeout(&self) -> Nanos {
-        self.rounds.next_timeout().min(self.stopping.unwrap_or(Nanos::NEVER))
+        let look = self.certificates.as_ref().map_or(Nanos::NEVER, Certificates::next_look);
+        self.rounds.next_timeout().min(self.stopping.unwrap_or(Nanos::NEVER)).min(look)
     }
 
     fn handle_letter(&mut self, now: Nanos, letter: ControlLetter, neighbours: &Neighbours) {
@@ -113,9 +155,17 @@ impl Control {
                 }
             }
             ControlLetter::Scrape { ticket } => {
-                let outcome = self.rounds.ask(now, ticket, &neighbours.workers);
-                self.answer(now, outcome, neighbours);
+                self.ask(now, Asker { ticket, form: Form::Text }, neighbours);
             }
+            ControlLetter::Status { ticket } => {
+                self.ask(now, Asker { ticket, form: Form::Json }, neighbours);
+            }
+            ControlLetter::Missed { id, class, missed } => match self.strangers.judge_missed(now) {
+                Line::Written { left_out } => {
+                    self.journal.write_missed(id, class, &missed, left_out);
+                }
+                Line::LeftOut(event) => self.shared.log_lines_left_out.count(event),
+            },
             ControlLetter::Figures { worker, figures } => {
                 let outcome = self.rounds.arrived(worker, figures);
                 self.answer(now, outcome, neighbours);
@@ -136,53 +186,92 @@ impl Control {
         if self.stopping.is_some_and(|at| at <= now) {
             self.rounds.stop_waiting();
         }
+        if let Some(certificates) = self.certificates.as_mut().filter(|c| c.next_look() <= now) {
+            certificates.look(now);
+        }
+    }
+
+    /// Somebody wants figures: those just gathered, or those of a new round.
+    fn ask(&mut self, now: Nanos, asker: Asker, neighbours: &Neighbours) {
+        let is_fresh = |gathered: &Gathered| now.since(gathered.figures.at) < FIGURES_FRESH;
+        if self.gathered.as_ref().is_some_and(is_fresh) {
+            return self.hand_out(vec![asker], neighbours);
+        }
+        let outcome = self.rounds.ask(now, asker, &neighbours.workers);
+        self.answer(now, outcome, neighbours);
     }
 
     /// Sends what became of a round to everyone who asked for it.
     fn answer(&mut self, now: Nanos, outcome: Outcome, neighbours: &Neighbours) {
-        let (tickets, text) = match outcome {
-            Outcome::Waiting => return,
-            Outcome::Failed { tickets } => (tickets, None),
-            Outcome::Whole { tickets, totals, window } => {
-                (tickets, Some(self.page(now, &totals, &window, neighbours)))
+        match outcome {
+            Outcome::Waiting => {}
+            Outcome::Failed { askers } => {
+                askers.into_iter().for_each(|asker| send(asker, None, neighbours));
             }
-        };
-        for ticket in tickets {
-            let page = AcceptLetter::Page { ticket, text: text.clone() };
-            if neighbours.accept.post(page).is_err() {
-                log::warn!("figures page {ticket} is lost: the accept thread takes no letters");
+            Outcome::Whole { askers, totals, window } => {
+                let figures = Snapshot { at: now, totals, window };
+                self.gathered = Some(Gathered { figures, text: None, json: None });
+                self.hand_out(askers, neighbours);
             }
         }
     }
 
-    fn page(
-        &self,
-        now: Nanos,
-        totals: &Figures,
-        window: &Histograms,
-        neighbours: &Neighbours,
-    ) -> String {
+    /// Sends pages of what was gathered last, each made once.
+    fn hand_out(&mut self, askers: Vec<Asker>, neighbours: &Neighbours) {
+        let Some(mut gathered) = self.gathered.take() else { return };
+        for asker in askers {
+            let page = || self.page(&gathered.figures, neighbours);
+            let text = match asker.form {
+                Form::Text => gathered.text.take().unwrap_or_else(|| page().render()),
+                Form::Json => gathered.json.take().unwrap_or_else(|| page().render_json()),
+            };
+            send(asker, Some(text.clone()), neighbours);
+            match asker.form {
+                Form::Text => gathered.text = Some(text),
+                Form::Json => gathered.json = Some(text),
+            }
+        }
+        self.gathered = Some(gathered);
+    }
+
+    fn page<'p>(&'p self, figures: &'p Snapshot, neighbours: &Neighbours) -> Page<'p> {
         let workers = neighbours.workers.iter().enumerate();
         let of_workers = workers.map(|(at, post)| (format!("worker-{at}"), post.len_letters()));
         let of_others = [
             ("accept".to_owned(), neighbours.accept.len_letters()),
             ("control".to_owned(), self.mailbox.len_letters()),
+            ("dial".to_owned(), neighbours.dial.len_letters()),
+            ("tools".to_owned(), neighbours.tools.len_letters()),
         ];
+        let load = &neighbours.load;
         let process = Process {
-            uptime: now.since(Nanos::ZERO),
-            descriptors: open_descriptors(),
-            descriptors_max: rlimit::Resource::NOFILE.get_soft().ok(),
+            uptime: figures.at.since(Nanos::ZERO),
             workers: self.rounds.workers(),
+            calls_on: (0..load.workers()).map(|worker| load.calls_on(worker)).collect(),
+            calls_max: neighbours.calls_max.0,
+            calls_max_per_worker: neighbours.calls_max.1,
             letters: of_others.into_iter().chain(of_workers).collect(),
+            ..Process::default()
         };
-        Page { totals, window, shared: &self.shared, process, build: &self.build }.render()
+        Page {
+            totals: &figures.totals,
+            window: &figures.window,
+            shared: &self.shared,
+            process: process.measured(),
+            build: &self.build,
+        }
     }
 }
 
-/// Descriptors this process has open, where the system tells: without the one that reads them.
-fn open_descriptors() -> Option<u64> {
-    let entries = std::fs::read_dir("/proc/self/fd").ok()?;
-    Some((entries.count() as u64).saturating_sub(1))
+/// Sends a page to the thread whose connection waits for it; `None`: it could not be had in time.
+fn send(Asker { ticket, form }: Asker, text: Option<String>, neighbours: &Neighbours) {
+    let letter = match form {
+        Form::Text => AcceptLetter::Page { ticket, text },
+        Form::Json => AcceptLetter::Status { ticket, json: text },
+    };
+    if neighbours.accept.post(letter).is_err() {
+        log::warn!("figures page {ticket} is lost: the accept thread takes no letters");
+    }
 }
 
 #[cfg(test)]
@@ -209,7 +298,14 @@ mod tests {
         House {
             control,
             postbox,
-            neighbours: Neighbours { workers: postboxes, accept },
+            neighbours: Neighbours {
+                workers: postboxes,
+                accept,
+                dial: mailbox_without_bell().0,
+                tools: mailbox_without_bell().0,
+                load: Arc::new(Load::new(workers)),
+                calls_max: (0, 0),
+            },
             workers: mailboxes,
             accept: accept_mailbox,
         }
@@ -293,7 +389,8 @@ mod tests {
     fn latencies_add_up_over_pages_and_a_window_holds_only_its_own() {
         let mut house = house(1);
         for (ticket, latency_ms) in [(1, 100), (2, 3)] {
-            house.hand(T0, ControlLetter::Scrape { ticket });
+            let at = T0.plus(Duration::from_secs(30 * ticket));
+            house.hand(at, ControlLetter::Scrape { ticket });
             house.answer(0, 160 * ticket, latency_ms);
             let page = house.page_text(ticket);
             assert_eq!(value(&page, SAMPLES_IN), 160.0 * ticket as f64);
@@ -314,6 +411,36 @@ mod tests {
         let texts = [1, 2, 3].map(|ticket| house.page_text(ticket));
         assert!(texts.iter().all(|text| *text == texts[0]));
         assert!(house.workers[0].take().is_none(), "the worker was asked again");
+    }
+
+    #[test]
+    fn figures_just_gathered_are_handed_out_again_without_asking_a_worker() {
+        let mut house = house(1);
+        house.hand(T0, ControlLetter::Scrape { ticket: 1 });
+        house.answer(0, 160, 1);
+        let first = house.page_text(1);
+        let soon = T0.plus(FIGURES_FRESH - Duration::from_millis(1));
+        house.hand(soon, ControlLetter::Scrape { ticket: 2 });
+        assert_eq!(house.page_text(2), first);
+        assert!(house.workers[0].take().is_none(), "the worker was asked again");
+        house.hand(T0.plus(FIGURES_FRESH), ControlLetter::Scrape { ticket: 3 });
+        house.answer(0, 320, 1);
+        assert_eq!(value(&house.page_text(3), SAMPLES_IN), 320.0);
+    }
+
+    #[test]
+    fn one_round_serves_the_exposition_text_and_the_status_page() {
+        let mut house = house(1);
+        house.hand(T0, ControlLetter::Scrape { ticket: 1 });
+        house.hand(T0, ControlLetter::Status { ticket: 2 });
+        house.answer(0, 160, 1);
+        house.page_text(1);
+        let Some(AcceptLetter::Status { ticket: 2, json: Some(json) }) = house.accept.take() else {
+            panic!("no figures for the status page");
+        };
+        let told: serde_json::Value = serde_json::from_str(&json).unwrap();
+        assert_eq!(told["audio"]["twilio"]["uplink"]["samples_in"], 160);
+        assert_eq!(told["latency"]["uplink"]["count"], 1);
     }
 
     #[test]
@@ -438,7 +565,7 @@ mod tests {
         house.hand(T0, ControlLetter::Scrape { ticket: 1 });
         house.answer(0, 160, 1);
         while let Some(AcceptLetter::Drain) = house.accept.take() {}
-        house.hand(T0, ControlLetter::Scrape { ticket: 2 });
+        house.hand(T0.plus(FIGURES_FRESH), ControlLetter::Scrape { ticket: 2 });
         house.answer(0, 320, 1);
         assert_eq!(value(&house.page_text(2), SAMPLES_IN), 320.0);
     }

@@ -1,7 +1,7 @@
 //! Gathering the workers' figures: one round asks every worker once and serves everyone who waits.
 //!
 //! A worker's box travels empty to the worker and full back; the worker only swaps histograms, so
-//! nothing is allocated on its thread. Latencies of an answer that comes too late are kept for the
+//! nothing is allocated on its thread, and looks at a few calls in each of its turns. Latencies of an answer that comes too late are kept for the
 //! next page, and its counts are whole like any other's.
 
 use std::mem;
@@ -9,7 +9,7 @@ use std::mem;
 use crate::clock::Nanos;
 use crate::limits::{FIGURES_TIMEOUT, FIGURES_WAITING_MAX};
 use crate::mail::{Postbox, WorkerLetter};
-use crate::metrics::{Figures, Histograms};
+use crate::metrics::{Figures, Histograms, Window, Windows};
 
 /// What became of the round.
 #[derive(Debug)]
@@ -19,17 +19,35 @@ pub enum Outcome {
     /// The figures could not be had; these are to be told.
     Failed {
         /// Who asked.
-        tickets: Vec<u64>,
+        askers: Vec<Asker>,
     },
     /// Every worker answered.
     Whole {
         /// Who asked.
-        tickets: Vec<u64>,
+        askers: Vec<Asker>,
         /// Counts of all workers, and their histograms, since the start.
         totals: Box<Figures>,
-        /// Latencies since the page before.
-        window: Box<Histograms>,
+        /// Latencies of the last window.
+        window: Box<Window>,
     },
+}
+
+/// Who waits for figures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asker {
+    /// The request's number.
+    pub ticket: u64,
+    /// What is wanted.
+    pub form: Form,
+}
+
+/// A form the figures are shown in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// Exposition text.
+    Text,
+    /// JSON for the status page.
+    Json,
 }
 
 /// Where one worker's box is.
@@ -51,13 +69,13 @@ pub struct Rounds {
     /// Whose answer the current round still misses, by worker.
     missing: Vec<bool>,
     /// Who waits for the current round; empty: there is none.
-    tickets: Vec<u64>,
+    askers: Vec<Asker>,
     /// When the current round is given up.
     deadline: Nanos,
     /// Latencies since the start.
     lifetime: Box<Histograms>,
-    /// Latencies since the last page.
-    window: Box<Histograms>,
+    /// Latencies of late.
+    windows: Windows,
 }
 
 impl Rounds {
@@ -66,10 +84,10 @@ impl Rounds {
         Rounds {
             desks: (0..workers).map(|_| Desk::Home(Box::default())).collect(),
             missing: vec![false; workers],
-            tickets: Vec::new(),
+            askers: Vec::new(),
             deadline: Nanos::NEVER,
             lifetime: Box::default(),
-            window: Box::default(),
+            windows: Windows::new(workers),
         }
     }
 
@@ -85,19 +103,20 @@ impl Rounds {
 
     /// When [`Rounds::expire`] is due.
     pub fn next_timeout(&self) -> Nanos {
-        if self.tickets.is_empty() { Nanos::NEVER } else { self.deadline }
+        if self.askers.is_empty() { Nanos::NEVER } else { self.deadline }
     }
 
     /// Somebody wants a page: joins the round that is going on, or starts one. A round fails at
     /// once when too many wait for it already, or a worker takes no letters.
-    pub fn ask(&mut self, now: Nanos, ticket: u64, workers: &[Postbox<WorkerLetter>]) -> Outcome {
-        if self.tickets.len() == FIGURES_WAITING_MAX {
-            return Outcome::Failed { tickets: vec![ticket] };
+    pub fn ask(&mut self, now: Nanos, asker: Asker, workers: &[Postbox<WorkerLetter>]) -> Outcome {
+        if self.askers.len() == FIGURES_WAITING_MAX {
+            return Outcome::Failed { askers: vec![asker] };
         }
-        self.tickets.push(ticket);
-        if self.tickets.len() > 1 {
+        self.askers.push(asker);
+        if self.askers.len() > 1 {
             return Outcome::Waiting;
         }
+        self.windows.turn(now);
         self.deadline = now.plus(FIGURES_TIMEOUT);
         for ((desk, missing), worker) in self.desks.iter_mut().zip(&mut self.missing).zip(workers) {
             *missing = !matches!(desk, Desk::Closed(_));
@@ -124,7 +143,7 @@ impl Rounds {
     /// The round took too long: whoever waits for it gets nothing. What still comes is kept.
     pub fn expire(&mut self) -> Outcome {
         self.missing.fill(false);
-        Outcome::Failed { tickets: mem::take(&mut self.tickets) }
+        Outcome::Failed { askers: mem::take(&mut self.askers) }
     }
 
     /// Takes every worker that has not handed in its last figures for lost.
@@ -150,7 +169,7 @@ impl Rounds {
         desk: fn(Box<Figures>) -> Desk,
     ) -> Outcome {
         self.lifetime.add(&figures.histograms);
-        self.window.add(&figures.histograms);
+        self.windows.add(worker, &figures.histograms);
         figures.histograms.clear();
         self.desks[worker] = desk(figures);
         self.missing[worker] = false;
@@ -159,13 +178,13 @@ impl Rounds {
 
     /// Hands out the page's figures once nobody's answer is missing.
     fn finish(&mut self) -> Outcome {
-        if self.tickets.is_empty() || self.missing.contains(&true) {
+        if self.askers.is_empty() || self.missing.contains(&true) {
             return Outcome::Waiting;
         }
         Outcome::Whole {
-            tickets: mem::take(&mut self.tickets),
+            askers: mem::take(&mut self.askers),
             totals: Box::new(self.totals()),
-            window: mem::take(&mut self.window),
+            window: Box::new(self.windows.shown()),
         }
     }
 

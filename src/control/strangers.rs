@@ -16,6 +16,9 @@ use crate::clock::Nanos;
 const OPENED_PER_SECOND: u32 = 200;
 /// Lines `ended` a second of calls that never heard anything, by their own doing.
 const ENDED_PER_SECOND: u32 = 20;
+/// Lines `slo_missed` a second: each call says it once a minute, and a machine that is late makes
+/// all of them say it.
+const MISSED_PER_SECOND: u32 = 20;
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -24,6 +27,7 @@ pub(super) struct Strangers {
     second: u64,
     opened: Purse,
     ended: Purse,
+    missed: Purse,
 }
 
 /// Lines of one kind.
@@ -50,11 +54,7 @@ pub(super) enum Line {
 impl Strangers {
     /// What becomes of the line of `report`.
     pub(super) fn judge(&mut self, now: Nanos, report: &Report) -> Line {
-        let second = now.0 / 1_000_000_000;
-        if second != self.second {
-            self.second = second;
-            (self.opened.written, self.ended.written) = (0, 0);
-        }
+        self.turn(now);
         match report {
             Report::Opened { .. } => self.opened.spend("opened", OPENED_PER_SECOND),
             Report::Ended { ending, downlink_ms: 0, .. } if is_their_doing(*ending) => {
@@ -65,6 +65,24 @@ impl Strangers {
                 Line::Written { left_out: 0 }
             }
             _ => Line::Written { left_out: 0 },
+        }
+    }
+}
+
+impl Strangers {
+    /// What becomes of the line of a call that missed what it is held to.
+    pub(super) fn judge_missed(&mut self, now: Nanos) -> Line {
+        self.turn(now);
+        self.missed.spend("slo_missed", MISSED_PER_SECOND)
+    }
+
+    fn turn(&mut self, now: Nanos) {
+        let second = now.0 / 1_000_000_000;
+        if second != self.second {
+            self.second = second;
+            for purse in [&mut self.opened, &mut self.ended, &mut self.missed] {
+                purse.written = 0;
+            }
         }
     }
 }
@@ -132,6 +150,16 @@ mod tests {
         assert_eq!(next, Line::Written { left_out: 801 });
         let after = strangers.judge(Nanos::from_millis(1000), &opened());
         assert_eq!(after, Line::Written { left_out: 0 });
+    }
+
+    #[test]
+    fn a_machine_that_is_late_does_not_drown_the_log() {
+        let mut strangers = Strangers::default();
+        let lines = (0..1000).map(|_| strangers.judge_missed(Nanos::from_millis(5)));
+        let written = lines.filter(|line| matches!(line, Line::Written { .. })).count();
+        assert_eq!(written, MISSED_PER_SECOND as usize);
+        let next = strangers.judge_missed(Nanos::from_millis(1_000));
+        assert_eq!(next, Line::Written { left_out: 980 });
     }
 
     #[test]

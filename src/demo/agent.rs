@@ -20,7 +20,7 @@ use serde_json::{Map, Value, json};
 use super::ear::{Ear, Heard};
 use super::errand::{Act, Errand};
 use super::mouth::{Mouth, RATE_HZ, Utterance};
-use super::speech::{GREETING, Sentence};
+use super::speech::{BACK, GREETING, Sentence};
 use super::wish::Wish;
 use crate::clock::Nanos;
 use crate::wire::base64;
@@ -91,6 +91,8 @@ struct Session {
     updates: u64,
     /// Whether the client has asked to be spoken to: its first text, if it is no key, is about that.
     was_addressed: bool,
+    /// Whether it goes on with another.
+    is_resumed: bool,
     errand: Errand,
 }
 
@@ -213,6 +215,7 @@ impl Agent {
             update_at: if resumable { now } else { Nanos::NEVER },
             updates: 0,
             was_addressed: false,
+            is_resumed: setup["sessionResumption"]["handle"].is_string(),
             errand: Errand::new(setup, self.today),
         });
         self.outbox.push_back(json!({"setupComplete": {}}).to_string());
@@ -258,7 +261,8 @@ impl Agent {
     }
 
     /// Text interrupts what is being said. What it does not ask for with a key or a word is answered
-    /// with the greeting; keys that mean nothing, with nothing.
+    /// with the greeting, which a session that is taken up again has given already; keys that mean
+    /// nothing, with nothing.
     fn answer_text(&mut self, now: Nanos, text: &str, wish: Option<Wish>) {
         let Some(session) = &mut self.session else { return };
         session.was_addressed = true;
@@ -271,8 +275,9 @@ impl Agent {
             }
             None if Wish::is_about_keys(text) => {}
             None => {
+                let sentence = if session.is_resumed { BACK } else { GREETING };
                 self.stop_speaking(now);
-                self.say_next(now, Sentence::recorded(GREETING));
+                self.say_next(now, Sentence::recorded(sentence));
             }
         }
     }

@@ -22,6 +22,7 @@ const INDEX: &str = include_str!("speech.txt");
 pub(super) const GREETING: &str = "Hello, this is the Vocaris demo. Press 1 to book an \
     appointment, 2 to cancel it, 3 for a person, or 9 to hang up. Or say something, and I will \
     repeat it.";
+pub(super) const BACK: &str = "You are back. What can I do for you?";
 pub(super) const LOOKING_FOR_TIME: &str = "One moment, I am looking for a free time.";
 pub(super) const LOOKING_FOR_BOOKING: &str = "I am looking for your appointment.";
 pub(super) const CANCELLED: &str = "Your appointment is cancelled.";
@@ -153,6 +154,7 @@ mod tests {
             FAILED,
             NO_TOOL,
             STILL_BUSY,
+            BACK,
             BOOKED,
             REFERENCE,
         ];

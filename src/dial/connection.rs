@@ -20,7 +20,7 @@ use crate::buf::{RecvBuf, SendBuf};
 use crate::call::LineFault;
 use crate::clock::Nanos;
 use crate::limits::SPARE_KEPT;
-use crate::net::{Received, Stream, TlsClient, TlsConfig};
+use crate::net::{Received, Stream, TlsConfig};
 use crate::wire::ws::MaskKeys;
 
 /// What all connections share.
@@ -173,10 +173,9 @@ impl Connection {
         };
         addresses.worked(self.target);
         let stream = match shore.tls {
-            None => Stream::Plain(socket),
+            None => Stream::plain(socket),
             Some((config, host)) => {
-                let tls = TlsClient::new(socket, config, host).map_err(|_| LineFault::Tls)?;
-                Stream::Tls(Box::new(tls))
+                Stream::to_model(socket, config, host).map_err(|_| LineFault::Tls)?
             }
         };
         self.state = State::Open(stream);

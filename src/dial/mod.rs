@@ -17,6 +17,7 @@
 //! | `tokens` | access tokens, and the thread that fetches them |
 //! | `resolve` | addresses, and the thread that looks them up |
 //! | `closes` | what a close before `setupComplete` means |
+//! | `probe` | one session for nobody |
 
 mod ahead;
 mod attempt;
@@ -24,6 +25,7 @@ mod closes;
 mod connection;
 mod facts;
 mod order;
+mod probe;
 mod resolve;
 mod service;
 mod tokens;
@@ -35,6 +37,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use crossbeam_channel::Sender;
 use mio::{Events, Poll, Token, Waker};
 
 use crate::buf::SendBuf;
@@ -53,6 +56,7 @@ use attempt::{Failure, Step};
 use closes::Remedy;
 use connection::{Connection, Shore};
 use order::{Order, Purpose, seed_of};
+pub use probe::{ProbeFault, Probed, probe};
 use resolve::{Addresses, Lookup};
 use service::{Credential, Service};
 use tokens::{Held, Tokens};
@@ -168,6 +172,8 @@ pub struct Dial {
     waiting: VecDeque<Order>,
     /// By the worker's number; empty until the thread runs.
     workers: Vec<Postbox<WorkerLetter>>,
+    /// Where it is told in words why there is no line; `None`: in the log alone.
+    told: Option<Sender<String>>,
     rng: fastrand::Rng,
 }
 
@@ -264,6 +270,7 @@ impl Dial {
             ready: 0,
             waiting: VecDeque::new(),
             workers: Vec::new(),
+            told: None,
             rng: fastrand::Rng::new(),
         };
         Ok((dial, postbox))
@@ -343,6 +350,7 @@ impl Dial {
                 None => break,
                 Some(DialLetter::Stop) => return false,
                 Some(DialLetter::Cancel { call }) => self.cancel(call),
+                Some(DialLetter::Settings(config)) => self.go_by(config),
                 Some(DialLetter::Spare { call, id, class, agent }) => {
                     let facts = Arc::default();
                     let (who, what) = ((id, class), (agent, facts));
@@ -371,6 +379,14 @@ impl Dial {
             }
         }
         true
+    }
+
+    /// From now on orders are done by `config`: what it says of the service's address, of its proof
+    /// but for the key, and of audio is what it said at the start.
+    fn go_by(&mut self, config: Arc<Config>) {
+        self.service = Service::new(&config.gemini);
+        self.patience = Patience::from(&*config.timers);
+        self.config = config;
     }
 
     /// Leaves off everything that is being done for a call that has ended.
@@ -724,18 +740,16 @@ impl Dial {
             return log::debug!(target: "twilio", "event=ahead_failed fault={}", failure.fault);
         };
         let (id, attempts) = (order.id, order.attempts);
-        let advice = failure.close.and_then(closes::advice).or(advice(failure.fault));
-        let said = match failure.reason.as_str() {
-            "" => String::new(),
-            reason => format!(" ({reason})"),
-        };
+        let words = in_words(failure);
         log::warn!(
             target: order.class.label(),
-            "call={id} event=no_line attempts={attempts} after_ms={}: {}{said}{}",
+            "call={id} event=no_line attempts={attempts} after_ms={}: {words}",
             now.since(order.ordered_at).as_millis(),
-            failure.fault,
-            advice.map(|advice| format!("; {advice}")).unwrap_or_default(),
         );
+        if let Some(told) = &self.told {
+            // Whoever asked has gone, or has been told.
+            let _ = told.try_send(words);
+        }
         let letter = WorkerLetter::NoLine { call, fault: failure.fault };
         self.post(letter, call);
     }
@@ -786,6 +800,17 @@ fn next_attempt(order: &Order, failure: &Failure) -> Option<Remedy> {
         Some(Remedy::Again) => Some(Remedy::Again),
         None => failure.fault.may_pass().then_some(Remedy::Again),
     }
+}
+
+/// What was wrong, what the service said of it, and what an operator can do.
+fn in_words(failure: &Failure) -> String {
+    let advice = failure.close.and_then(closes::advice).or(advice(failure.fault));
+    let said = match failure.reason.as_str() {
+        "" => String::new(),
+        reason => format!(" ({reason})"),
+    };
+    let advice = advice.map(|advice| format!("; {advice}")).unwrap_or_default();
+    format!("{}{said}{advice}", failure.fault)
 }
 
 /// What an operator can do about it; `None` where only waiting helps.

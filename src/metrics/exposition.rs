@@ -7,54 +7,28 @@
 
 use std::fmt::{Display, Write as _};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
 use super::figures::{Figures, Histograms, Stage};
+use super::process::{Build, Process};
 use super::record::Discarded;
 use super::shared::{Labelled, Shared};
+use super::slo;
 use super::tools::TOOL_BUCKETS;
+use super::window::Window;
 use crate::call::session::{self, Cause};
-use crate::call::{Class, Dropped, Ending, Flow, Lines, Nudge, Oddity, ToolOutcome};
+use crate::call::{Class, Dropped, Ending, Flow, Lines, Nudge, Oddity, State, ToolOutcome};
 use crate::clock::Nanos;
 use crate::wire::gemini::CloseClass;
-
-/// What this program is.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Build {
-    /// The version of the package.
-    pub version: &'static str,
-    /// The commit it was built from, where the build knew it.
-    pub revision: Option<&'static str>,
-    /// The machine it was built for.
-    pub target: &'static str,
-    /// The kernels chosen on this CPU.
-    pub kernels: String,
-}
-
-/// What the process itself holds.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Process {
-    /// Since it started.
-    pub uptime: Duration,
-    /// Descriptors open; `None` where the system does not tell.
-    pub descriptors: Option<u64>,
-    /// Descriptors it may have open; `None` where the system does not tell.
-    pub descriptors_max: Option<u64>,
-    /// Media threads.
-    pub workers: usize,
-    /// Letters waiting, by the thread they wait for.
-    pub letters: Vec<(String, usize)>,
-}
 
 /// Everything a page shows.
 #[derive(Clone, Debug)]
 pub struct Page<'f> {
     /// Counts of all workers, and their histograms since the start.
     pub totals: &'f Figures,
-    /// Latencies measured since the page before this one.
-    pub window: &'f Histograms,
+    /// Latencies of the last window.
+    pub window: &'f Window,
     /// Counts of the threads that see no frame.
     pub shared: &'f Shared,
     /// What the process holds.
@@ -100,8 +74,11 @@ impl Page<'_> {
         self.lines(&mut text);
         latency(&mut text, &self.totals.histograms);
         latency_window(&mut text, self.window);
+        turns_window(&mut text, self.window);
+        self.held_to(&mut text);
         shared(&mut text, self.shared);
         self.quota(&mut text);
+        self.lateness(&mut text);
         self.kept(&mut text);
         self.process(&mut text);
         self.build(&mut text);
@@ -119,11 +96,35 @@ impl Page<'_> {
         text.sample(name, &[], quota.times());
     }
 
+    fn lateness(&self, text: &mut Text) {
+        let Some(lateness) = self.shared.lateness.get() else { return };
+        let now = Nanos::ZERO.plus(self.process.uptime);
+        let workers: Vec<String> = (0..lateness.workers()).map(|n| n.to_string()).collect();
+        let name = "worker_lateness_seconds";
+        let help = "How long the turn of a media thread takes that a frame meets at any moment.";
+        text.family(name, Kind::Gauge, help);
+        for (at, worker) in workers.iter().enumerate() {
+            let late = lateness.of(at, now).as_secs_f64();
+            text.sample(name, &[("worker", worker)], late);
+        }
+        let name = "worker_spared";
+        text.family(name, Kind::Gauge, "1: the media thread is too late for another call.");
+        for (at, worker) in workers.iter().enumerate() {
+            text.sample(name, &[("worker", worker)], u64::from(lateness.is_spared(at)));
+        }
+    }
+
     fn calls(&self, text: &mut Text) {
         let totals = self.totals;
         text.family("calls_active", Kind::Gauge, "Calls going on now.");
         for (class, active) in by_class(&totals.active) {
             text.sample("calls_active", &[("class", class)], active);
+        }
+        text.family("calls_by_state", Kind::Gauge, "Calls that have a slot, by state.");
+        for (class, states) in by_class(&totals.states) {
+            for (state, calls) in State::LABELS.iter().zip(states) {
+                text.sample("calls_by_state", &[("class", class), ("state", state)], calls);
+            }
         }
         text.family("calls_started_total", Kind::Counter, "Calls whose class became known.");
         for (class, started) in by_class(&totals.started) {
@@ -161,6 +162,24 @@ impl Page<'_> {
         }
     }
 
+    /// How full rings have been, and what calls are held to.
+    fn held_to(&self, text: &mut Text) {
+        let name = "ring_high_water_seconds";
+        let help = "The most audio that ever waited in a ring of one call, by direction.";
+        text.family(name, Kind::Gauge, help);
+        for (direction, ms) in ["uplink", "downlink"].iter().zip(self.totals.high_water_ms) {
+            text.sample(name, &[("direction", direction)], ms as f64 / 1e3);
+        }
+        let name = "slo_missed_total";
+        let help = "Times a call missed a bound of the log.slo_ settings, by stage.";
+        text.family(name, Kind::Counter, help);
+        for (class, missed) in by_class(&self.totals.slo_missed) {
+            for (stage, times) in slo::Stage::LABELS.iter().zip(missed) {
+                text.sample(name, &[("class", class), ("stage", stage)], times);
+            }
+        }
+    }
+
     fn flows(&self) -> impl Iterator<Item = (&'static str, &'static str, &Flow)> {
         by_class(&self.totals.tally).flat_map(|(class, tally)| {
             [(class, "uplink", &tally.uplink), (class, "downlink", &tally.downlink)]
@@ -192,6 +211,9 @@ impl Page<'_> {
 
     /// The model's connections: how they were given up, by what replaced, how the model closed.
     fn lines(&self, text: &mut Text) {
+        let name = "model_lines_open";
+        text.family(name, Kind::Gauge, "Connections to the model that calls have.");
+        text.sample(name, &[], self.totals.lines_open);
         let name = "model_lines_given_up_total";
         text.family(name, Kind::Counter, "Connections to the model given up in a call, by cause.");
         for (class, tally) in by_class(&self.totals.tally) {
@@ -299,6 +321,7 @@ impl Page<'_> {
         let process = &self.process;
         text.family("workers", Kind::Gauge, "Media threads.");
         text.sample("workers", &[], process.workers);
+        self.room(text);
         text.family("queue_letters", Kind::Gauge, "Letters waiting for a thread.");
         for (thread, letters) in &process.letters {
             text.sample("queue_letters", &[("thread", thread)], letters);
@@ -313,6 +336,29 @@ impl Page<'_> {
         }
         text.family("uptime_seconds", Kind::Gauge, "Since the process started.");
         text.sample("uptime_seconds", &[], process.uptime.as_secs_f64());
+    }
+
+    /// Calls against their bounds, processor time and memory.
+    fn room(&self, text: &mut Text) {
+        let process = &self.process;
+        text.family("worker_calls", Kind::Gauge, "Calls on each media thread, let in or not.");
+        for (worker, calls) in process.calls_on.iter().enumerate() {
+            text.sample("worker_calls", &[("worker", &worker.to_string())], calls);
+        }
+        text.family("calls_max", Kind::Gauge, "Calls there may be, in all and on one thread.");
+        for (scope, calls) in [("all", process.calls_max), ("worker", process.calls_max_per_worker)]
+        {
+            text.sample("calls_max", &[("scope", scope)], calls);
+        }
+        let name = "process_cpu_seconds_total";
+        text.family(name, Kind::Counter, "Processor time of all threads.");
+        if let Some(seconds) = process.cpu_seconds {
+            text.sample(name, &[], seconds);
+        }
+        text.family("resident_memory_bytes", Kind::Gauge, "Memory that is resident.");
+        if let Some(bytes) = process.resident_bytes {
+            text.sample("resident_memory_bytes", &[], bytes);
+        }
     }
 
     fn build(&self, text: &mut Text) {
@@ -406,9 +452,13 @@ fn latency(text: &mut Text, histograms: &Histograms) {
 }
 
 /// The quantiles of the last window, read from the HDR histogram itself; none of an empty one.
-fn latency_window(text: &mut Text, window: &Histograms) {
+fn latency_window(text: &mut Text, window: &Window) {
+    let name = "latency_window_duration_seconds";
+    text.family(name, Kind::Gauge, "How long the window lasts that the quantiles are of.");
+    text.sample(name, &[], window.span.as_secs_f64());
+    let window = &window.histograms;
     let name = "latency_window_seconds";
-    text.family(name, Kind::Gauge, "Latency quantiles since the page before; 1 is the maximum.");
+    text.family(name, Kind::Gauge, "Latency quantiles of the last window; 1 is the maximum.");
     for stage in Stage::ALL {
         let histogram = window.of(stage);
         if histogram.is_empty() {
@@ -425,9 +475,23 @@ fn latency_window(text: &mut Text, window: &Histograms) {
         }
     }
     let name = "latency_window_measurements";
-    text.family(name, Kind::Gauge, "Latencies measured since the page before.");
+    text.family(name, Kind::Gauge, "Latencies measured in the last window.");
     for stage in Stage::ALL {
         text.sample(name, &[("stage", stage.label())], window.of(stage).len());
+    }
+}
+
+/// How long the turns of each worker's loop were in the last window.
+fn turns_window(text: &mut Text, window: &Window) {
+    let name = "worker_turn_window_seconds";
+    let help = "Quantiles of each media thread's turns in the last window; 1 is the maximum.";
+    text.family(name, Kind::Gauge, help);
+    for (worker, turns) in window.turns.iter().enumerate().filter(|(_, turns)| !turns.is_empty()) {
+        let worker = worker.to_string();
+        for (quantile, label) in [(0.5, "0.5"), (0.99, "0.99"), (1.0, "1")] {
+            let seconds = turns.value_at_quantile(quantile).min(turns.max()) as f64 / 1e9;
+            text.sample(name, &[("worker", &worker), ("quantile", label)], seconds);
+        }
     }
 }
 
@@ -477,10 +541,26 @@ fn shared(text: &mut Text, shared: &Shared) {
         "Connections accepted, closed at once, or cut.",
         &shared.connections,
     );
+    let tls = &shared.tls;
+    family("tls_handshakes_total", "agreed", "TLS agreed on with clients.", &tls.handshakes);
+    family("tls_faults_total", "fault", "Connections that broke TLS.", &tls.faults);
+    family("tls_reloads_total", "outcome", "Certificates read again.", &tls.reloads);
     family("http_answers_total", "status", "Answers to HTTP requests.", &shared.answers);
     family("http_faults_total", "fault", "Requests that were not taken.", &shared.http_faults);
+    family(
+        "comebacks_total",
+        "outcome",
+        "Conversations whose phone was lost, by what became of them.",
+        &shared.comebacks,
+    );
     family("refusals_total", "reason", "Calls not let in.", &shared.refusals);
     family("upgrades_total", "door", "Upgrades to WebSocket, by what was told.", &shared.upgrades);
+    family(
+        "config_reloads_total",
+        "result",
+        "Configurations read while running.",
+        &shared.config_reloads,
+    );
     family(
         "log_lines_left_out_total",
         "event",
@@ -500,6 +580,13 @@ fn shared(text: &mut Text, shared: &Shared) {
         "Closes by the model before it was ready.",
         &shared.dial_closes,
     );
+    let name = "tls_certificate_expiry_timestamp_seconds";
+    text.family(name, Kind::Gauge, "When a certificate in use expires, in seconds since 1970.");
+    for (place, (certificate, expiry)) in tls.expiries().into_iter().enumerate() {
+        let place = place.to_string();
+        let labels = [("certificate", certificate.as_str()), ("place", place.as_str())];
+        text.sample(name, &labels, expiry);
+    }
     let name = "dial_orders";
     text.family(name, Kind::Gauge, "Lines to the model that are waited for, by state.");
     let states = [("waiting", &shared.dials_waiting), ("under_way", &shared.dials_under_way)];
@@ -598,9 +685,14 @@ impl Display for Escaped<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
-    fn page(totals: &Figures, window: &Histograms) -> String {
+    fn page(totals: &Figures, histograms: &Histograms) -> String {
+        let mut window = Window::new(1);
+        *window.histograms = histograms.clone();
+        let window = &window;
         let build = Build { version: "1.2.3", target: "somewhere", ..Build::default() };
         Page {
             totals,

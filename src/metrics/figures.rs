@@ -5,7 +5,8 @@
 
 use hdrhistogram::Histogram;
 
-use crate::call::{Class, Ending, Tally};
+use super::slo;
+use crate::call::{Call, Class, Ending, State, Tally};
 
 /// What is measured, each with a histogram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,9 +55,9 @@ impl Stage {
 }
 
 /// The shortest latency told apart, in nanoseconds.
-const LOWEST_NS: u64 = 1_000;
+pub(super) const LOWEST_NS: u64 = 1_000;
 /// The longest latency recorded as it is; a longer one counts as this.
-const HIGHEST_NS: u64 = 60_000_000_000;
+pub(super) const HIGHEST_NS: u64 = 60_000_000_000;
 
 /// One histogram a stage, three significant digits.
 #[derive(Clone, Debug)]
@@ -116,6 +117,15 @@ pub struct Figures {
     pub ended: [[u64; Ending::COUNT]; Class::ALL.len()],
     /// Calls going on now, by class; those whose class is not yet known count as web.
     pub active: [u64; Class::ALL.len()],
+    /// Calls and copies of their tracks that have a slot, by class and [`State`].
+    pub states: [[u64; State::COUNT]; Class::ALL.len()],
+    /// Connections to the model that calls have.
+    pub lines_open: u64,
+    /// The most that ever waited in a ring of one call, in milliseconds: caller to model, model to
+    /// caller.
+    pub high_water_ms: [u64; 2],
+    /// Times a call missed what it is held to, by class and [`slo::Stage`].
+    pub slo_missed: [[u64; slo::Stage::COUNT]; Class::ALL.len()],
     /// Letters to other threads lost because their box was full.
     pub letters_lost: u64,
     /// Lines of transcripts lost because their thread's box was full.
@@ -134,14 +144,39 @@ impl Figures {
     /// Adds another worker's figures to these, all but the histograms.
     pub fn add_counts(&mut self, other: &Figures) {
         for class in 0..Class::ALL.len() {
+            add(&mut self.states[class], &other.states[class]);
+            add(&mut self.slo_missed[class], &other.slo_missed[class]);
             self.tally[class].add(&other.tally[class]);
             self.started[class] += other.started[class];
             self.active[class] += other.active[class];
-            for (sum, part) in self.ended[class].iter_mut().zip(other.ended[class]) {
-                *sum += part;
-            }
+            add(&mut self.ended[class], &other.ended[class]);
         }
+        self.lines_open += other.lines_open;
+        self.note_high_water(other.high_water_ms);
         self.letters_lost += other.letters_lost;
         self.transcript_lines_lost += other.transcript_lines_lost;
+    }
+
+    /// Counts one call that goes on, or its last moment.
+    pub fn count_call(&mut self, call: &Call, has_line: bool) {
+        let class = call.class().unwrap_or(Class::Web) as usize;
+        self.tally[class].add(&call.tally());
+        self.states[class][call.state() as usize] += 1;
+        self.active[class] += u64::from(!call.is_over() && !call.is_fork());
+        self.lines_open += u64::from(has_line);
+        self.note_high_water(call.high_water_ms());
+    }
+
+    /// Notes how full the rings of one call, or of many, have been.
+    pub fn note_high_water(&mut self, high_water_ms: [u64; 2]) {
+        for (most, ms) in self.high_water_ms.iter_mut().zip(high_water_ms) {
+            *most = (*most).max(ms);
+        }
+    }
+}
+
+fn add(sums: &mut [u64], parts: &[u64]) {
+    for (sum, part) in sums.iter_mut().zip(parts) {
+        *sum += part;
     }
 }

@@ -4,9 +4,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use super::{Kept, Quota};
+use super::{Kept, Lateness, Quota};
 
 /// A family of counters, one a label. Labels are words of the program, never of a peer, so their
 /// number is bounded.
@@ -64,6 +64,8 @@ impl Signatures {
 pub struct Shared {
     /// Connections: `accepted`, and why others were closed at once or cut.
     pub connections: Labelled,
+    /// TLS on the listening side.
+    pub tls: super::TlsCounts,
     /// Answers by status, as digits.
     pub answers: Labelled,
     /// Requests that were no HTTP, or none that we take, by fault.
@@ -72,6 +74,10 @@ pub struct Shared {
     pub signatures: Signatures,
     /// Calls not let in, by [`crate::call::Refusal::label`].
     pub refusals: Labelled,
+    /// Conversations whose phone was lost: `kept` for their callers, `taken_up` by them,
+    /// `nothing_left` or `unknown` where one came back to none, `forgotten` when their time was
+    /// over.
+    pub comebacks: Labelled,
     /// Upgrades, by what was told of the class: `twilio`, `web`, `unknown`.
     pub upgrades: Labelled,
     /// Lines: `ready`, `cancelled` by a call that ended first, and the faults by
@@ -84,6 +90,8 @@ pub struct Shared {
     pub dial_closes: Labelled,
     /// Whether new calls are turned away because a quota of the model's is used up.
     pub quota: Quota,
+    /// How late the media threads are, once there are any.
+    pub lateness: OnceLock<Arc<Lateness>>,
     /// Calls of tools.
     pub tools: super::tools::ToolCounts,
     /// Orders for a line to the model that wait for one of the dial thread's places, and those that
@@ -95,6 +103,8 @@ pub struct Shared {
     pub kept: Kept,
     /// Sessions that are ready and wait for their calls. Told by the dial thread once a turn.
     pub lines_ahead: AtomicUsize,
+    /// Readings of the configuration while running: `applied`, `refused`.
+    pub config_reloads: Labelled,
     /// Log lines of calls that strangers caused, beyond what is written of them, by event.
     pub log_lines_left_out: Labelled,
     /// Log lines that nobody read in time.

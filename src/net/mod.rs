@@ -1,4 +1,4 @@
-//! A non-blocking connection, plain or TLS, behind one enum.
+//! A non-blocking connection: a TCP socket, with TLS on it or without.
 //!
 //! In:       readiness, told by the caller.
 //! Out:      bytes in a [`RecvBuf`], bytes of a [`SendBuf`] on the wire.
@@ -15,4 +15,4 @@ use crate::{
     limits::READ_BYTES_PER_TURN,
 };
 pub use stream::{Received, Stream};
-pub use tls::{TlsClient, TlsConfig, TlsConfigError};
+pub use tls::{TlsConfig, TlsConfigError, TlsServer, TlsServerError};

@@ -1,4 +1,4 @@
-//! The connection itself: one enum over a plain TCP socket and one with TLS on it.
+//! The connection itself: a TCP socket, and TLS on it where there is any.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::Shutdown;
@@ -7,17 +7,17 @@ use mio::event::Source;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 
-use super::tls::TlsClient;
+use super::tls::{Session, TlsConfig, TlsServer};
 use crate::buf::{RecvBuf, SendBuf};
 use crate::limits::READ_BYTES_PER_TURN;
 
 /// A non-blocking connection.
 #[derive(Debug)]
-pub enum Stream {
-    /// TCP as it is: a proxy in front has taken the TLS off, or the peer is on this machine.
-    Plain(TcpStream),
-    /// TCP with our TLS client on it.
-    Tls(Box<TlsClient>),
+pub struct Stream {
+    socket: TcpStream,
+    /// `None`: TCP as it is. A proxy in front has taken the TLS off, the peer is on this machine,
+    /// or it has not said a word of TLS yet.
+    tls: Option<Box<Session>>,
 }
 
 /// What one read brought.
@@ -32,20 +32,72 @@ pub enum Received {
 }
 
 impl Stream {
+    /// TCP as it is.
+    pub fn plain(socket: TcpStream) -> Stream {
+        Stream { socket, tls: None }
+    }
+
+    /// TLS to a server that must prove to be `host`. Bytes may be sent at once: they leave when the
+    /// handshake is done.
+    ///
+    /// # Errors
+    /// `InvalidInput` if `host` is neither a DNS name nor an IP address.
+    pub fn to_model(socket: TcpStream, config: &TlsConfig, host: &str) -> io::Result<Stream> {
+        let session = Session::to_model(config, host)?;
+        Ok(Stream { socket, tls: Some(Box::new(session)) })
+    }
+
+    /// Begins TLS with a client. `early`: what was read of it so far; what it comes to once it is
+    /// decrypted goes to the end of `into`.
+    ///
+    /// # Errors
+    /// `InvalidData` where it is no TLS, or none of ours; then the client has been told.
+    ///
+    /// # Panics
+    /// If TLS is on already.
+    pub fn begin_tls(
+        &mut self,
+        server: &TlsServer,
+        early: &mut RecvBuf,
+        into: &mut RecvBuf,
+    ) -> io::Result<Received> {
+        assert!(self.tls.is_none(), "TLS begins once");
+        let session = self.tls.insert(Box::new(server.session()?));
+        session.take_in(&mut self.socket, Received::Some(0), early, into)
+    }
+
+    /// Whether TLS is on, or about to be.
+    pub fn is_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    /// Whether TLS is still being agreed on.
+    pub fn is_handshaking(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.is_handshaking())
+    }
+
+    /// What TLS agreed on, as figures call it: `tls1.3`, `tls1.3_resumed` and so on; `None` without
+    /// TLS, and before it has.
+    pub fn agreement(&self) -> Option<&'static str> {
+        self.tls.as_ref().and_then(|tls| tls.agreement())
+    }
+
     /// Reads once, to the end of `into`, by way of `ciphertext` where TLS is on.
     ///
     /// # Errors
-    /// Those of the socket, and `InvalidData` where the peer broke TLS. An end of the connection
-    /// without TLS's own goodbye counts as [`Received::End`]: WebSocket has a goodbye of its own.
+    /// Those of the socket, and `InvalidData` where the peer broke TLS, which it has then been
+    /// told. An end of the connection without TLS's own goodbye counts as [`Received::End`]:
+    /// WebSocket has a goodbye of its own, and HTTP a length.
     pub fn receive(
         &mut self,
         ciphertext: &mut RecvBuf,
         into: &mut RecvBuf,
     ) -> io::Result<Received> {
-        match self {
-            Stream::Plain(socket) => read_once(socket, into),
-            Stream::Tls(tls) => tls.receive(ciphertext, into),
-        }
+        let Some(tls) = &mut self.tls else { return read_once(&mut self.socket, into) };
+        // A connection that broke may have left something there.
+        ciphertext.consume(ciphertext.len_bytes());
+        let received = read_once(&mut self.socket, ciphertext)?;
+        tls.take_in(&mut self.socket, received, ciphertext, into)
     }
 
     /// Hands the waiting bytes to the kernel, as many as it takes. Returns whether nothing of this
@@ -55,23 +107,23 @@ impl Stream {
     /// # Errors
     /// Those of the socket.
     pub fn send(&mut self, from: &mut SendBuf) -> io::Result<bool> {
-        match self {
-            Stream::Plain(socket) => write_all_it_takes(socket, from).map(|()| true),
-            Stream::Tls(tls) => tls.send(from),
+        match &mut self.tls {
+            None => write_all_it_takes(&mut self.socket, from).map(|()| true),
+            Some(tls) => tls.send(&mut self.socket, from),
         }
     }
 
     /// Whether bytes of TLS's own wait here for the kernel.
     pub fn holds_unsent(&self) -> bool {
-        match self {
-            Stream::Plain(_) => false,
-            Stream::Tls(tls) => tls.holds_unsent(),
-        }
+        self.tls.as_ref().is_some_and(|tls| tls.holds_unsent())
     }
 
-    /// TCP as it is.
-    pub fn plain(socket: TcpStream) -> Stream {
-        Stream::Plain(socket)
+    /// Says TLS's goodbye where TLS is on, in one attempt: a peer that takes no more bytes is not
+    /// waited for.
+    pub fn say_goodbye(&mut self) {
+        if let Some(tls) = &mut self.tls {
+            let _ = tls.say_goodbye(&mut self.socket);
+        }
     }
 
     /// Says that nothing more follows; the peer may still send.
@@ -79,7 +131,18 @@ impl Stream {
     /// # Errors
     /// Those of the socket.
     pub fn finish(&mut self) -> io::Result<()> {
-        self.socket_mut().shutdown(Shutdown::Write)
+        if let Some(tls) = &mut self.tls
+            && !tls.say_goodbye(&mut self.socket)?
+        {
+            // It leaves with the next writes, and says the same.
+            return Ok(());
+        }
+        self.socket.shutdown(Shutdown::Write)
+    }
+
+    /// The socket of a connection without TLS.
+    pub fn into_plain(self) -> Option<TcpStream> {
+        self.tls.is_none().then_some(self.socket)
     }
 
     /// Watches the socket from now on, for reading and writing at once: interest never changes,
@@ -88,7 +151,7 @@ impl Stream {
     /// # Errors
     /// Those of the poll instance.
     pub fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
-        self.socket_mut().register(registry, token, Interest::READABLE | Interest::WRITABLE)
+        self.socket.register(registry, token, Interest::READABLE | Interest::WRITABLE)
     }
 
     /// Bounds what the kernel holds of what was sent and not yet acknowledged.
@@ -96,7 +159,7 @@ impl Stream {
     /// # Errors
     /// Those of the socket.
     pub fn bound_send_buffer(&mut self, bytes: usize) -> io::Result<()> {
-        socket2::SockRef::from(&*self.socket_mut()).set_send_buffer_size(bytes)
+        socket2::SockRef::from(&self.socket).set_send_buffer_size(bytes)
     }
 
     /// Watches the socket no more; another thread may register it then.
@@ -104,19 +167,12 @@ impl Stream {
     /// # Errors
     /// Those of the poll instance.
     pub fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
-        self.socket_mut().deregister(registry)
-    }
-
-    fn socket_mut(&mut self) -> &mut TcpStream {
-        match self {
-            Stream::Plain(socket) => socket,
-            Stream::Tls(tls) => tls.socket_mut(),
-        }
+        self.socket.deregister(registry)
     }
 }
 
 /// One read of at most [`READ_BYTES_PER_TURN`]. A short one has emptied the socket.
-pub(super) fn read_once(socket: &mut TcpStream, into: &mut RecvBuf) -> io::Result<Received> {
+fn read_once(socket: &mut TcpStream, into: &mut RecvBuf) -> io::Result<Received> {
     loop {
         match socket.read(into.space(READ_BYTES_PER_TURN)) {
             Ok(0) => return Ok(Received::End),

@@ -1,4 +1,4 @@
-//! The threads of the relay: named, placed on a core or not, and each watched until it ends.
+//! The threads of the relay: named, placed on their cores, and each watched until it ends.
 //!
 //! Out:      one [`Event`] for each thread that ends, however it ends, and for each signal.
 //! Not here: what a thread does; in which order threads are stopped.
@@ -9,16 +9,22 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
-use core_affinity::CoreId;
 use crossbeam_channel::{Receiver, Sender, unbounded};
+
+use super::cores::Placement;
+use crate::mail::{Bequest, Mailbox};
 
 /// What the thread that started the relay waits for.
 #[derive(Debug)]
 pub(super) enum Event {
     /// The operator's wish.
     Signal,
+    /// The operator wishes the configuration to be read again.
+    Reload,
     /// A thread has ended.
     Ended(Ended),
+    /// Another process accepts connections now. What it is to be told comes from this box.
+    TakenOver(Mailbox<Vec<Bequest>>),
 }
 
 /// How a thread ended.
@@ -57,15 +63,13 @@ impl Threads {
     pub(super) fn start(
         &mut self,
         name: String,
-        core: Option<CoreId>,
+        placement: Placement,
         body: impl FnOnce() + Send + 'static,
     ) -> io::Result<()> {
         let (sender, thread) = (self.sender.clone(), name.clone());
         let watched = move || {
-            if let Some(core) = core
-                && !core_affinity::set_for_current(core)
-            {
-                log::warn!("{thread} could not be placed on core {}", core.id);
+            if !placement.take() {
+                log::warn!("{thread} runs wherever the system puts it, not {placement:?}");
             }
             let fault = match catch_unwind(AssertUnwindSafe(body)) {
                 Ok(()) => None,
@@ -77,6 +81,11 @@ impl Threads {
         let handle = thread::Builder::new().name(name.clone()).spawn(watched)?;
         self.running.push((name, handle));
         Ok(())
+    }
+
+    /// Whether a thread of this name has not ended, as far as was seen.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.running.iter().any(|(running, _)| running == name)
     }
 
     /// The next event, waited for until `deadline`; `None`: for ever.
@@ -146,7 +155,9 @@ mod tests {
     #[test]
     fn a_thread_that_panics_is_told_with_its_last_words() {
         let mut threads = Threads::new();
-        threads.start("worker-0".into(), None, || panic!("slot {} is gone", 7)).unwrap();
+        threads
+            .start("worker-0".into(), Placement::Anywhere, || panic!("slot {} is gone", 7))
+            .unwrap();
         let Some(Event::Ended(ended)) = threads.next_event(Some(soon())) else {
             panic!("nothing was told");
         };
@@ -158,7 +169,7 @@ mod tests {
     fn threads_that_end_as_they_should_are_no_fault() {
         let mut threads = Threads::new();
         for worker in 0..3 {
-            threads.start(format!("worker-{worker}"), None, || {}).unwrap();
+            threads.start(format!("worker-{worker}"), Placement::Anywhere, || {}).unwrap();
         }
         assert!(threads.wait_for(|name| name.starts_with("worker"), soon()).is_empty());
     }
@@ -170,7 +181,7 @@ mod tests {
         let body = move || {
             let _ = held.recv();
         };
-        threads.start("dial".into(), None, body).unwrap();
+        threads.start("dial".into(), Placement::Anywhere, body).unwrap();
         let faults = threads.wait_for(|_| true, Instant::now());
         assert_eq!(faults[0].thread, "dial");
         drop(release);

@@ -16,7 +16,8 @@ pub const DEFAULT_RATE_HZ: u32 = 16_000;
 /// A message from a browser.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum FromBrowser<'b> {
-    /// The first message: `{"type":"hello","rate":16000,"token":"…","agent":"…"}`.
+    /// The first message: `{"type":"hello","rate":16000,"token":"…","agent":"…"}`,
+    /// with `"resume":"…"` where it goes on with a conversation.
     Hello {
         /// Rate of the binary messages up; [`DEFAULT_RATE_HZ`] where it is not said.
         rate_hz: u32,
@@ -24,6 +25,8 @@ pub enum FromBrowser<'b> {
         token: Option<Text<'b>>,
         /// The name of the agent to talk to; the default one where it is not said.
         agent: Option<Text<'b>>,
+        /// The token of the conversation it goes on with.
+        resume: Option<Text<'b>>,
     },
     /// A typed message for the model: `{"type":"text","text":"…"}`.
     Text {
@@ -48,7 +51,7 @@ pub enum FromBrowser<'b> {
 /// message without `digit`.
 pub fn decode(text: &str) -> Result<FromBrowser<'_>, MessageError> {
     let (mut kind, mut rate, mut token, mut agent) = (None, None, None, None);
-    let (mut typed, mut digit) = (None, None);
+    let (mut typed, mut digit, mut resume) = (None, None, None);
     let mut scanner = Scanner::new(text);
     scanner.enter_object()?;
     while let Some(key) = scanner.next_key()? {
@@ -57,6 +60,7 @@ pub fn decode(text: &str) -> Result<FromBrowser<'_>, MessageError> {
             "rate" => rate = scanner.optional(rate_hz)?,
             "token" => token = scanner.optional(Scanner::text)?,
             "agent" => agent = scanner.optional(Scanner::text)?,
+            "resume" => resume = scanner.optional(Scanner::text)?,
             "text" => typed = scanner.optional(Scanner::text)?,
             "digit" => digit = scanner.optional(Scanner::text)?,
             _ => drop(scanner.skip()?),
@@ -65,7 +69,8 @@ pub fn decode(text: &str) -> Result<FromBrowser<'_>, MessageError> {
     scanner.finish()?;
     match kind.unwrap_or_default().name(&mut NameSpare::new()) {
         "hello" => {
-            Ok(FromBrowser::Hello { rate_hz: rate.unwrap_or(DEFAULT_RATE_HZ), token, agent })
+            let rate_hz = rate.unwrap_or(DEFAULT_RATE_HZ);
+            Ok(FromBrowser::Hello { rate_hz, token, agent, resume })
         }
         "text" => typed
             .map(|text| FromBrowser::Text { text })
@@ -134,6 +139,10 @@ pub enum ToBrowser<'a> {
         call: &'a str,
         /// Samples per second of the audio down.
         rate_hz: u32,
+        /// With this token in `hello`, another connection goes on with the conversation.
+        resume: Option<&'a str>,
+        /// It goes on with the conversation it asked for.
+        returned: bool,
     },
     /// Stop what is playing and forget what is queued.
     Clear,
@@ -199,11 +208,17 @@ impl ToBrowser<'_> {
 
     fn compose(&self, sink: &mut impl Sink) {
         match *self {
-            ToBrowser::Ready { call, rate_hz } => {
+            ToBrowser::Ready { call, rate_hz, resume, returned } => {
                 sink.put(br#"{"type":"ready""#);
                 put_field(sink, "call", call);
                 sink.put(br#","rate":"#);
                 sink.put_decimal(rate_hz.into());
+                if let Some(token) = resume {
+                    put_field(sink, "resume", token);
+                }
+                if returned {
+                    sink.put(br#","returned":true"#);
+                }
             }
             ToBrowser::Clear => sink.put(br#"{"type":"clear""#),
             ToBrowser::Transcript { who, text, is_final } => {
@@ -262,13 +277,19 @@ mod tests {
 
     #[test]
     fn the_messages_of_a_browser_are_read() {
-        let hello = r#"{"type":"hello","rate":48000,"token":"a\u002eb","agent":"front desk"}"#;
-        let Ok(FromBrowser::Hello { rate_hz: 48_000, token: Some(token), agent: Some(agent) }) =
-            decode(hello)
+        let hello = r#"{"type":"hello","rate":48000,"token":"a\u002eb","agent":"front desk",
+            "resume":"v1.1.2.3"}"#;
+        let Ok(FromBrowser::Hello {
+            rate_hz: 48_000,
+            token: Some(token),
+            agent: Some(agent),
+            resume: Some(resume),
+        }) = decode(hello)
         else {
             panic!("{:?}", decode(hello));
         };
         assert_eq!((token.to_cow(), agent.to_cow()), ("a.b".into(), "front desk".into()));
+        assert_eq!(resume.to_cow(), "v1.1.2.3");
         assert_eq!(decode(r#" {"type":"bye"} "#), Ok(FromBrowser::Bye));
         let Ok(FromBrowser::Text { text }) =
             decode(r#"{"text":"h\u00e9 \ud83d\ude00","type":"text"}"#)
@@ -285,7 +306,8 @@ mod tests {
 
     #[test]
     fn a_hello_may_leave_out_rate_token_and_agent() {
-        let plain = FromBrowser::Hello { rate_hz: DEFAULT_RATE_HZ, token: None, agent: None };
+        let rate_hz = DEFAULT_RATE_HZ;
+        let plain = FromBrowser::Hello { rate_hz, token: None, agent: None, resume: None };
         for text in [
             r#"{"type":"hello"}"#,
             r#"{"type":"hello","rate":null,"token":null,"agent":null}"#,
@@ -337,11 +359,16 @@ mod tests {
     #[test]
     fn every_message_down_is_json_with_the_fields_of_the_protocol() {
         let hostile = "\"quoted\" \\ back\u{0}\u{1f}\n\r\t</script>\u{2028}é😀";
-        let (who, is_final) = (Who::Agent, false);
+        let (who, is_final, rate_hz) = (Who::Agent, false, 24_000);
         for (message, value) in [
             (
-                ToBrowser::Ready { call: hostile, rate_hz: 24_000 },
+                ToBrowser::Ready { call: hostile, rate_hz, resume: None, returned: false },
                 json!({"type": "ready", "call": hostile, "rate": 24000}),
+            ),
+            (
+                ToBrowser::Ready { call: "1", rate_hz, resume: Some(hostile), returned: true },
+                json!({"type": "ready", "call": "1", "rate": 24000, "resume": hostile,
+                    "returned": true}),
             ),
             (ToBrowser::Clear, json!({"type": "clear"})),
             (

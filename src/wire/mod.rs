@@ -6,6 +6,7 @@ pub mod form;
 pub mod gemini;
 pub mod http;
 pub mod json;
+pub mod proxy;
 pub mod signature;
 pub mod token;
 pub mod twilio;

@@ -90,6 +90,14 @@ pub fn dial(number: &str, action: &str) -> String {
     document(&xml)
 }
 
+/// Sends the carrier to `url` for the document to go on with: with POST, as it asked here.
+pub fn redirect(url: &str) -> String {
+    let mut xml = String::from("  <Redirect method=\"POST\">");
+    xml.push_str(&escape(url));
+    xml.push_str("</Redirect>\n");
+    document(&xml)
+}
+
 /// Hangs up.
 pub fn hangup() -> String {
     document("  <Hangup/>\n")

@@ -130,6 +130,11 @@ impl Connection {
         }
     }
 
+    /// Says that nothing more follows, as far as the kernel takes that at once.
+    pub(super) fn close(mut self) {
+        self.socket.say_goodbye();
+    }
+
     /// Whether everything handed to it is with the kernel.
     pub(super) fn has_sent_all(&self) -> bool {
         !self.socket.holds_unsent()

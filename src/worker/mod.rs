@@ -9,6 +9,7 @@
 
 mod connection;
 mod slots;
+mod survey;
 mod timers;
 
 use std::io;
@@ -21,12 +22,13 @@ use mio::{Events, Poll, Token, Waker};
 
 use connection::{Brought, Connection};
 use slots::Slots;
+use survey::Survey;
 use timers::{Entry, Timers};
 
 use crate::buf::{RecvBuf, SendBuf, Stamped};
 use crate::call::{
-    Call, Class, Ending, Facts, LineFault, Report, Request, Revival, Settings, TOOLS_BUSY, Tally,
-    ToolOrder, ToolOutcome, ToolReply, Workbench,
+    Call, Class, Ending, Facts, Legacy, LineFault, Report, Request, Revival, Settings, TOOLS_BUSY,
+    Tally, ToolOrder, ToolOutcome, ToolReply, Workbench,
 };
 use crate::clock::{Clock, Nanos};
 use crate::config::Agent;
@@ -35,7 +37,7 @@ use crate::mail::{
     AcceptLetter, CallKey, ControlLetter, DialLetter, Line, Load, Mailbox, NewCall, Postbox,
     TapeLetter, ToolLetter, TranscriptLetter, WorkerLetter, mailbox,
 };
-use crate::metrics::{Figures, Stage};
+use crate::metrics::{Figures, Stage, slo};
 use crate::wire::gemini::CloseClass;
 use crate::wire::ws::{CloseCode, MaskKeys, Role, write_close};
 
@@ -84,6 +86,8 @@ struct Slot {
     armed: Nanos,
     /// The far timer that is in the wheel, stale or not; zero: none.
     far: Nanos,
+    /// Whether it keeps what it is held to.
+    watch: slo::Watch,
     /// Whether it was counted as started.
     started: bool,
     /// Whether the slot is on this turn's list.
@@ -108,7 +112,13 @@ pub struct Worker {
     touched: Vec<usize>,
     again: Vec<usize>,
     expired: Vec<Entry>,
+    /// Since when the first of this turn's timers was due.
+    due: Nanos,
     figures: Figures,
+    /// The figures being gathered, if somebody asked for them.
+    survey: Option<Survey>,
+    /// What calls are held to.
+    bounds: slo::Bounds,
     /// The accounts of calls whose slot is free again.
     past: [Tally; Class::ALL.len()],
     /// For goodbyes to models whose call has gone.
@@ -145,12 +155,21 @@ impl Worker {
             touched: Vec::new(),
             again: Vec::new(),
             expired: Vec::new(),
+            due: Nanos::ZERO,
             figures: Figures::default(),
+            survey: None,
+            bounds: slo::Bounds::default(),
             past: [Tally::default(); Class::ALL.len()],
             masks: MaskKeys::new(None),
             stopping: false,
         };
         Ok((worker, postbox))
+    }
+
+    /// With bounds that calls are held to; without, they are held to none.
+    #[must_use]
+    pub fn with_bounds(self, bounds: slo::Bounds) -> Worker {
+        Worker { bounds, ..self }
     }
 
     /// Runs until told to stop and the last call's goodbye has been said.
@@ -166,15 +185,18 @@ impl Worker {
                 self.dismiss(line.socket);
             }
         }
-        self.fill_figures();
-        let figures = Box::new(std::mem::take(&mut self.figures));
+        let mut survey = Survey::begin(Box::default(), &self.past);
+        while !survey.go_on(&mut self.slots) {}
+        let figures = survey.finish(&mut self.figures);
         let _ = neighbours.control.post(ControlLetter::Stopped { worker: self.number, figures });
     }
 
     fn turn(&mut self, neighbours: &Neighbours) -> io::Result<()> {
         self.wait_for_events()?; // epoll, at most until the next timer
         let now = self.clock.now(); // the time every call sees in this turn
-        self.take_mail(now, neighbours); // new calls, ready lines
+        let lateness = neighbours.load.lateness();
+        lateness.begin(self.number, now);
+        self.take_mail(now); // new calls, ready lines
         self.receive(now); // sockets -> TLS -> calls: frames, messages, rings
         self.expire(now); // timers -> calls
         self.transcode(now); // rings -> kernels -> messages, bounded work per call
@@ -182,12 +204,16 @@ impl Worker {
         self.send(); // calls -> TLS -> sockets; clock read again, for frame latency only
         self.grant(neighbours); // what a socket that broke just now made its call wish
         self.tidy(now, &neighbours.load); // timers set, slots of ended calls freed
-        self.figures.histograms.record(Stage::Loop, self.clock.now().since(now));
+        self.look_around(neighbours); // figures, a few slots a turn
+        let done = self.clock.now();
+        self.figures.histograms.record(Stage::Loop, done.since(now));
+        lateness.end(self.number, self.due, now, done);
         Ok(())
     }
 
     fn wait_for_events(&mut self) -> io::Result<()> {
-        let at_once = !self.again.is_empty() || self.mailbox.len_letters() > 0;
+        let is_asked = self.survey.as_ref().is_some_and(|survey| survey.is_urgent);
+        let at_once = !self.again.is_empty() || self.mailbox.len_letters() > 0 || is_asked;
         let timeout = if at_once {
             Some(Duration::ZERO)
         } else {
@@ -211,7 +237,7 @@ impl Worker {
         Ok(())
     }
 
-    fn take_mail(&mut self, now: Nanos, neighbours: &Neighbours) {
+    fn take_mail(&mut self, now: Nanos) {
         for _ in 0..LETTERS_PER_TURN {
             let Some(letter) = self.mailbox.take() else { return };
             match letter {
@@ -232,10 +258,19 @@ impl Worker {
                 WorkerLetter::Replaced { call } => {
                     self.tell(now, call, |call| call.handle_replaced(now));
                 }
+                WorkerLetter::ReturnToken { call, token } => {
+                    self.tell(now, call, |call| call.handle_return_token(token));
+                }
+                WorkerLetter::GoOn { call, legacy, facts } => {
+                    self.go_on(now, call, *legacy, facts);
+                }
                 WorkerLetter::ToolReply { call, ticket, reply } => {
                     self.tell(now, call, |call| call.handle_tool_reply(now, ticket, *reply));
                 }
-                WorkerLetter::Figures(figures) => self.hand_over(figures, neighbours),
+                WorkerLetter::Settings(settings) => self.settings = *settings,
+                WorkerLetter::Figures(figures) => {
+                    self.survey = Some(Survey::begin(figures, &self.past));
+                }
                 WorkerLetter::Stop => self.stop(now),
             }
         }
@@ -257,6 +292,7 @@ impl Worker {
                 model: None,
                 armed: Nanos::NEVER,
                 far: Nanos::ZERO,
+                watch: slo::Watch::default(),
                 started: false,
                 touched: false,
             }
@@ -290,6 +326,14 @@ impl Worker {
             slot.model = Some((agent, facts));
             guard(&mut slot.call, now, |call| call.handle_line(now, &terms));
         }
+        touch(slot, key.slot, &mut self.touched);
+    }
+
+    /// A call goes on with a conversation: its model is set up as that one's was.
+    fn go_on(&mut self, now: Nanos, key: CallKey, legacy: Legacy, facts: Arc<Facts>) {
+        let Some(slot) = self.slots.of(key.slot, key.generation) else { return };
+        slot.model = Some((legacy.agent().clone(), facts.clone()));
+        guard(&mut slot.call, now, |call| call.handle_legacy(now, legacy, &facts));
         touch(slot, key.slot, &mut self.touched);
     }
 
@@ -334,6 +378,7 @@ impl Worker {
 
     fn expire(&mut self, now: Nanos) {
         self.timers.expire(now, &mut self.expired);
+        self.due = now;
         for entry in self.expired.drain(..) {
             let Some(slot) = self.slots.of(entry.slot, entry.generation) else { continue };
             if slot.far == entry.due {
@@ -343,6 +388,7 @@ impl Worker {
                 continue;
             }
             slot.armed = Nanos::NEVER;
+            self.due = self.due.min(entry.due);
             guard(&mut slot.call, now, |call| call.handle_timeout(now));
             touch(slot, entry.slot, &mut self.touched);
         }
@@ -367,7 +413,8 @@ impl Worker {
             while let Some(request) = slot.call.poll_request() {
                 let key =
                     CallKey { worker: self.number, slot: number, generation: slot.generation };
-                match grant_one(slot, key, request, neighbours, &mut self.figures) {
+                let ledger = (&mut self.figures, &self.bounds);
+                match grant_one(slot, key, request, neighbours, ledger) {
                     Ok(()) => {}
                     Err(None) => self.figures.letters_lost += 1,
                     Err(Some(request)) => {
@@ -376,14 +423,26 @@ impl Worker {
                     }
                 }
             }
+            if let Some(missed) = slot.watch.take_untold() {
+                let (id, class) = (slot.call.id(), class_of(&slot.call));
+                // Counted in any case; the line may come with the next one.
+                let _ = neighbours.control.post(ControlLetter::Missed { id, class, missed });
+            }
         }
     }
 
     fn send(&mut self) {
         for &number in &self.touched {
             let Some(slot) = self.slots.at(number) else { continue };
-            let Slot { call, phone, agent, .. } = slot;
-            let (clock, histograms) = (&self.clock, &mut self.figures.histograms);
+            let class = class_of(&slot.call) as usize;
+            let Slot { call, phone, agent, watch, .. } = slot;
+            let (clock, bounds) = (&self.clock, &self.bounds);
+            let histograms = &mut self.figures.histograms;
+            let missed = &mut self.figures.slo_missed[class];
+            let mut hold = |stage: slo::Stage, now: Nanos, latency: Duration| {
+                let is_missed = watch.note(bounds, stage, now, latency).is_some();
+                missed[stage as usize] += u64::from(is_missed);
+            };
             if let Some(connection) = phone {
                 let sent = connection.send(call.phone_output(), |output| {
                     let now = clock.now();
@@ -394,6 +453,9 @@ impl Worker {
                             Stamped::FirstAudio => Stage::FirstAudio,
                         };
                         histograms.record(stage, now.since(since));
+                        if what == Stamped::Frame {
+                            hold(slo::Stage::Downlink, now, now.since(since));
+                        }
                     });
                 });
                 if sent.is_err() {
@@ -406,7 +468,10 @@ impl Worker {
             if let Some(connection) = agent {
                 let sent = connection.send(call.agent_output(), |output| {
                     let now = clock.now();
-                    output.settle(|_, since| histograms.record(Stage::Uplink, now.since(since)));
+                    output.settle(|_, since| {
+                        histograms.record(Stage::Uplink, now.since(since));
+                        hold(slo::Stage::Uplink, now, now.since(since));
+                    });
                 });
                 if sent.is_err() {
                     *agent = None;
@@ -431,6 +496,10 @@ impl Worker {
             if slot.call.is_over() && slot.phone.is_none() && slot.agent.is_none() && !undone {
                 let slot = self.slots.remove(number).expect("looked at above");
                 self.past[class_of(&slot.call) as usize].add(&slot.call.tally());
+                self.figures.note_high_water(slot.call.high_water_ms());
+                if let Some(survey) = &mut self.survey {
+                    survey.note_removed(number, &slot);
+                }
                 load.freed(self.number);
                 continue;
             }
@@ -448,31 +517,19 @@ impl Worker {
         self.again.dedup();
     }
 
-    fn hand_over(&mut self, mut figures: Box<Figures>, neighbours: &Neighbours) {
-        self.fill_figures();
-        std::mem::swap(&mut self.figures.histograms, &mut figures.histograms);
-        figures.tally = self.figures.tally;
-        figures.started = self.figures.started;
-        figures.ended = self.figures.ended;
-        figures.active = self.figures.active;
-        figures.letters_lost = self.figures.letters_lost;
-        figures.transcript_lines_lost = self.figures.transcript_lines_lost;
+    /// Goes on with the figures somebody asked for, and sends them once they are whole. Between
+    /// two calls' work every account balances.
+    fn look_around(&mut self, neighbours: &Neighbours) {
+        let Some(mut survey) = self.survey.take() else { return };
+        if !survey.go_on(&mut self.slots) {
+            self.survey = Some(survey);
+            return;
+        }
+        let figures = survey.finish(&mut self.figures);
         let letter = ControlLetter::Figures { worker: self.number, figures };
         if let Err(ControlLetter::Figures { figures, .. }) = neighbours.control.post(letter) {
-            self.figures.histograms.add(&figures.histograms);
             self.figures.letters_lost += 1;
-        }
-    }
-
-    /// Between two calls' work every account balances: the sum is taken here and nowhere else.
-    fn fill_figures(&mut self) {
-        self.figures.tally = self.past;
-        self.figures.active = [0; Class::ALL.len()];
-        for slot in self.slots.iter() {
-            let class = class_of(&slot.call) as usize;
-            self.figures.tally[class].add(&slot.call.tally());
-            let goes_on = !slot.call.is_over() && !slot.call.is_fork();
-            self.figures.active[class] += u64::from(goes_on);
+            self.survey = Some(Survey::begin_again(figures, &mut self.figures, &self.past));
         }
     }
 }
@@ -521,10 +578,13 @@ impl Slot {
             phone.finish();
         }
         if !call.needs_phone() && call.phone_output().is_empty() {
-            phone.take_if(|phone| phone.has_sent_all() || call.has_given_up());
+            let is_done = |phone: &mut Connection| phone.has_sent_all() || call.has_given_up();
+            phone.take_if(is_done).into_iter().for_each(Connection::close);
         }
         if !call.needs_agent() && call.agent_output().is_empty() {
-            agent.take_if(|agent| agent.has_sent_all() || call.has_given_up_agent());
+            let is_done =
+                |agent: &mut Connection| agent.has_sent_all() || call.has_given_up_agent();
+            agent.take_if(is_done).into_iter().for_each(Connection::close);
         }
     }
 }
@@ -564,6 +624,7 @@ fn receive_leg(
                 Leg::Agent => call.agent_output(),
             };
             let _ = connection.send(output, |_| {});
+            connection.close();
         }
         guard(call, now, |call| match leg {
             Leg::Phone => call.handle_phone_gone(now),
@@ -590,7 +651,7 @@ fn grant_one(
     key: CallKey,
     request: Request,
     neighbours: &Neighbours,
-    figures: &mut Figures,
+    (figures, bounds): (&mut Figures, &slo::Bounds),
 ) -> Result<(), Option<Box<Request>>> {
     let (id, class) = (slot.call.id(), class_of(&slot.call));
     match request {
@@ -626,7 +687,13 @@ fn grant_one(
         }
         Request::Report(report) => {
             match report {
-                Report::Joined { after } => figures.histograms.record(Stage::Setup, after),
+                Report::Joined { after } => {
+                    figures.histograms.record(Stage::Setup, after);
+                    let now = slot.call.now();
+                    let missed = slot.watch.note(bounds, slo::Stage::Setup, now, after);
+                    let counted = &mut figures.slo_missed[class as usize];
+                    counted[slo::Stage::Setup as usize] += u64::from(missed.is_some());
+                }
                 Report::Answered { after } => figures.histograms.record(Stage::Turn, after),
                 _ => {}
             }
@@ -641,7 +708,13 @@ fn grant_one(
             let call_sid = slot.call.call_sid().map(str::to_owned);
             let transfer = slot.call.transfer().filter(|_| ending == Ending::Transferred);
             let transfer = transfer.map(str::to_owned);
-            let letter = AcceptLetter::Ended { id, call_sid, ending, transfer };
+            if neighbours.accept.is_full() {
+                return Err(Some(Box::new(Request::Ended(ending))));
+            }
+            let legacy = slot.call.take_legacy(ending);
+            let letter = AcceptLetter::Ended { id, call_sid, ending, transfer, legacy };
+            // Between the question and the letter somebody may have filled the box: then nobody
+            // comes back to this conversation.
             let posted = neighbours.accept.post(letter);
             posted.map_err(|_| Some(Box::new(Request::Ended(ending))))?;
             let closes = slot.call.tally().lines.closes_by_class;

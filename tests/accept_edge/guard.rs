@@ -49,7 +49,7 @@ fn arrived(relay: &Relay) -> CallId {
 fn hello(relay: &Relay, id: CallId, token: Option<&str>) -> Result<(), Refusal> {
     let call = CallKey { worker: 1, slot: 3, generation: id.0 };
     let token = token.map(str::to_owned);
-    let opening = Opening::Web { token, rate_hz: 16_000, agent: None };
+    let opening = Opening::Web { token, rate_hz: 16_000, agent: None, resume: None };
     relay.post_letter(AcceptLetter::Admit { call, id, opening });
     let mut verdict = None;
     until(|| {
@@ -504,4 +504,40 @@ fn every_test_that_the_table_of_bad_input_names_is_there() {
         }
     }
     assert!(named > 30, "only {named} tests are named");
+}
+
+#[test]
+fn an_address_has_its_share_of_calls_of_browsers_and_a_carrier_is_not_counted() {
+    let relay = Relay::with(|config| {
+        behind_a_proxy(config);
+        config.limits.max_calls_per_address = 1;
+    });
+    let (here, there) = (forwarded("192.0.2.7"), forwarded("192.0.2.8"));
+    let come = |fields: &str| {
+        assert_eq!(try_upgrade(&relay, "/web", fields).status, 101);
+        let id = arrived(&relay);
+        relay.load.placed(1);
+        id
+    };
+    let (first, second) = (come(&here), come(&here));
+    assert_eq!(hello(&relay, first, None), Ok(()));
+    assert_eq!(hello(&relay, second, None), Err(Refusal::AddressFull), "it arrived meanwhile");
+    assert_eq!(try_upgrade(&relay, "/web", &here).status, 429);
+    assert_eq!(relay.shared.refusals.of("address_full"), 2);
+    let third = come(&there);
+    assert_eq!(hello(&relay, third, None), Ok(()));
+    for call_sid in ["CA1", "CA2"] {
+        assert_eq!(try_upgrade(&relay, "/twilio/media", &here).status, 101);
+        relay.admit_as(arrived(&relay), call_sid, None, None);
+        relay.dial_letter();
+    }
+    relay.post_letter(AcceptLetter::Ended {
+        id: first,
+        call_sid: None,
+        ending: Ending::CallerHungUp,
+        transfer: None,
+        legacy: None,
+    });
+    let fourth = come(&here);
+    assert_eq!(hello(&relay, fourth, None), Ok(()));
 }

@@ -16,6 +16,7 @@ use vocaris::mail::{
     WorkerLetter, mailbox_without_bell,
 };
 use vocaris::metrics::Shared;
+use vocaris::net::TlsServer;
 
 /// Longer than anything here takes on a busy machine; waiting for it is a failure.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -53,6 +54,14 @@ impl Relay {
 
     pub(crate) fn with_deadlines(deadlines: Deadlines, change: impl FnOnce(&mut Config)) -> Relay {
         Relay::with_accept(change, |accept| accept.with_deadlines(deadlines))
+    }
+
+    pub(crate) fn with_tls(
+        tls: Option<Arc<TlsServer>>,
+        deadlines: Deadlines,
+        change: impl FnOnce(&mut Config),
+    ) -> Relay {
+        Relay::with_accept(change, |accept| accept.with_deadlines(deadlines).with_tls(tls))
     }
 
     /// With an inbound thread that has been changed before it runs.
@@ -134,7 +143,13 @@ impl Relay {
     }
 
     pub(crate) fn worker_letter(&self, worker: usize) -> WorkerLetter {
-        self.workers[worker].wait(PATIENCE).expect("a letter to the worker")
+        loop {
+            match self.workers[worker].wait(PATIENCE).expect("a letter to the worker") {
+                // Every browser's call gets one.
+                WorkerLetter::ReturnToken { .. } => {}
+                letter => return letter,
+            }
+        }
     }
 
     pub(crate) fn dial_letter(&self) -> DialLetter {
@@ -193,7 +208,13 @@ impl Relay {
     /// Tells that a call has ended, as a worker would.
     pub(crate) fn end(&self, id: CallId, call_sid: &str, ending: Ending) {
         let call_sid = Some(call_sid.to_owned());
-        self.post_letter(AcceptLetter::Ended { id, call_sid, ending, transfer: None });
+        self.post_letter(AcceptLetter::Ended {
+            id,
+            call_sid,
+            ending,
+            transfer: None,
+            legacy: None,
+        });
     }
 
     /// A browser's call on `worker` that was let in.
@@ -201,7 +222,7 @@ impl Relay {
         let id = self.fresh_id();
         self.load.placed(worker);
         let call = CallKey { worker, slot: 0, generation: id.0 };
-        let opening = Opening::Web { token: None, rate_hz: 16_000, agent: None };
+        let opening = Opening::Web { token: None, rate_hz: 16_000, agent: None, resume: None };
         self.post_letter(AcceptLetter::Admit { call, id, opening });
         self.dial_letter();
         id
@@ -281,13 +302,13 @@ pub(crate) fn until(mut holds: impl FnMut() -> bool) {
 }
 
 /// One connection to the relay.
-pub(crate) struct Client {
-    pub(crate) socket: TcpStream,
+pub(crate) struct Client<S = TcpStream> {
+    pub(crate) socket: S,
     /// Behind the last response.
     pub(crate) unread: Vec<u8>,
 }
 
-impl Client {
+impl<S: Read + Write> Client<S> {
     /// Sends, unless the relay has already closed.
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
         let _ = self.socket.write_all(bytes.as_ref());
@@ -374,7 +395,7 @@ pub(crate) fn token_in(xml: &str) -> String {
     attribute(xml, "<Parameter name=\"token\"", "value").to_owned()
 }
 
-impl Client {
+impl<S: Read + Write> Client<S> {
     /// The status of one request, or `None` if the relay hung up first.
     pub(crate) fn response_or_closed(&mut self, request: &str) -> Option<u16> {
         self.send(request);

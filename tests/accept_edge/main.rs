@@ -1,10 +1,15 @@
 //! The inbound thread as its peers meet it: the real thread over loopback, raw sockets and
 //! tungstenite in front of it, mailboxes of the test behind it.
 
+mod authority;
 mod calendar;
 mod guard;
 mod harness;
 mod hosts;
 mod http;
+mod proxied;
+mod shedding;
+mod status;
+mod tls;
 mod twilio;
 mod upgrade;

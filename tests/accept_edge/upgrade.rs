@@ -66,7 +66,7 @@ fn each_door_is_known_by_its_path_its_query_or_its_headers() {
         assert_eq!(response.field("sec-websocket-accept"), Some(ACCEPT));
         assert_eq!(response.field("sec-websocket-protocol"), None);
         assert_eq!(response.field("sec-websocket-extensions"), None);
-        let (worker, _) = relay.load.emptiest();
+        let (worker, _) = relay.load.emptiest(|_| false);
         let other = 1 - worker;
         let call = relay.workers[worker].take().or_else(|| relay.workers[other].take());
         let call = call.or_else(|| Some(relay.worker_letter(other)));
@@ -250,7 +250,7 @@ fn calls_go_to_the_emptiest_worker_until_there_is_no_room() {
 /// Asks for a browser's call to be let in, as a worker would, and waits until it is.
 fn let_in(relay: &Relay, worker: usize, id: CallId) {
     let call = CallKey { worker, slot: 0, generation: id.0 };
-    let opening = Opening::Web { token: None, rate_hz: 16_000, agent: None };
+    let opening = Opening::Web { token: None, rate_hz: 16_000, agent: None, resume: None };
     relay.post_letter(AcceptLetter::Admit { call, id, opening });
     relay.dial_letter();
 }

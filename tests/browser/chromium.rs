@@ -9,6 +9,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -41,6 +42,9 @@ pub(crate) fn find() -> Option<PathBuf> {
     candidates.into_iter().find(|candidate| candidate.is_file())
 }
 
+/// One browser at a time: its sound is in real time, and several on a small machine stutter.
+static ALONE: Mutex<()> = Mutex::new(());
+
 /// The browser, and one page in it.
 pub(crate) struct Browser {
     process: Child,
@@ -49,11 +53,14 @@ pub(crate) struct Browser {
     /// What the page complained of.
     errors: Vec<String>,
     profile: PathBuf,
+    _alone: MutexGuard<'static, ()>,
 }
 
 impl Browser {
     /// With a microphone that plays `wav` once, from the moment it is opened.
     pub(crate) fn start(program: &Path, name: &str, wav: &Path) -> Browser {
+        // A test that failed has left nothing behind that the next could stumble over.
+        let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let profile = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("browser-{name}"));
         // Left behind by a run that was killed, if by any.
         let _ = std::fs::remove_dir_all(&profile);
@@ -82,7 +89,7 @@ impl Browser {
         std::thread::spawn(move || lines.for_each(drop));
         let page = open_page(port);
         let (last_id, errors) = (0, Vec::new());
-        let mut browser = Browser { process, page, last_id, errors, profile };
+        let mut browser = Browser { process, page, last_id, errors, profile, _alone };
         for domain in ["Page", "Runtime", "Log"] {
             browser.call(&format!("{domain}.enable"), json!({}));
         }

@@ -6,13 +6,16 @@
 //! directory, under `tmp`.
 
 mod chromium;
+mod road;
 mod sound;
+mod status;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 
 use chromium::{Browser, ELSEWHERE};
+use road::{PATH, Road};
 use tungstenite::Message;
 use vocaris::config::Config;
 use vocaris::server::{Running, Server};
@@ -209,6 +212,38 @@ fn a_call_outlives_a_microphone_that_goes_away_and_a_browser_that_stops_the_soun
     assert_eq!(browser.value(muted), true);
     assert_ne!(browser.value(STATE), "ended");
     browser.value(&click("talk"));
+    browser.wait_until(&format!("{STATE} == 'ended'"));
+    assert_eq!(browser.take_errors(), [""; 0]);
+    relay.stop();
+}
+
+#[test]
+fn a_call_below_a_path_goes_on_when_the_network_was_gone_for_a_moment() {
+    let wav = target("browser-road.wav");
+    sound::write_wav(&wav, 60_000, &[], 0);
+    let Some(mut browser) = browser("road", &wav) else { return };
+    let relay = relay("road", &[]);
+    let road = Road::to(relay.local_addr());
+    browser.before_every_page(TAPS);
+    browser.open(&format!("http://{}{PATH}", road.address));
+    browser.value(&format!(
+        "window.states = [];
+        new MutationObserver(() => states.push({STATE}))
+            .observe(document.getElementById('state'), {{ attributes: true }}); true"
+    ));
+    browser.value(&click("talk"));
+    browser.wait_until(&format!("{STATE} == 'speaking' && {SAID}.includes('Vocaris demo')"));
+    road.cut();
+    browser.wait_until("states.includes('reconnecting')");
+    browser.wait_until(&format!("{SAID}.includes('You are back')"));
+    browser.wait_until(&format!("{STATE} == 'listening'"));
+    assert_eq!(browser.value(&format!("{SAID}.split('Vocaris demo').length")), 2, "greeted once");
+    // It goes on in both directions.
+    browser.value("taps.before = taps.sent.length");
+    browser.wait_until("taps.sent.length > taps.before + 20");
+    browser.value(&click("keys"));
+    browser.value(&press('9'));
+    browser.wait_until(&format!("{SAID}.includes('Goodbye')"));
     browser.wait_until(&format!("{STATE} == 'ended'"));
     assert_eq!(browser.take_errors(), [""; 0]);
     relay.stop();

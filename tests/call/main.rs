@@ -1,6 +1,7 @@
 //! One call between two independent peers, in virtual time: what each side hears, and how it ends.
 
 mod closes;
+mod comeback;
 mod farewell;
 mod goodbyes;
 mod harness;
@@ -248,7 +249,7 @@ fn a_carrier_is_known_by_its_first_message_and_so_is_a_browser() {
     assert!(matches!(stage.openings[..], [Opening::Twilio { .. }]));
     let stage = Stage::joined_browser();
     let (token, agent) = (Some("t".into()), None);
-    assert_eq!(stage.openings, [Opening::Web { token, rate_hz: 16_000, agent }]);
+    assert_eq!(stage.openings, [Opening::Web { token, rate_hz: 16_000, agent, resume: None }]);
 }
 
 #[test]

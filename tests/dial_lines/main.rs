@@ -24,7 +24,6 @@ use vocaris::mail::{
     CallKey, DialLetter, Line, Mailbox, Postbox, WorkerLetter, mailbox_without_bell,
 };
 use vocaris::metrics::Shared;
-use vocaris::net::Stream;
 
 /// Longer than any test takes.
 const LONG: Duration = Duration::from_secs(60);
@@ -214,7 +213,7 @@ fn serve_bytes(answer: &'static [u8]) -> ModelUrl {
 
 /// Bytes of a line, those it came with first.
 fn read_line(line: Line, bytes: usize) -> Vec<u8> {
-    let Stream::Plain(socket) = line.socket else { panic!("a line in clear") };
+    let socket = line.socket.into_plain().expect("a line in clear");
     let mut socket = TcpStream::from(socket);
     socket.set_nonblocking(false).unwrap();
     let mut read = line.unread;

@@ -19,6 +19,7 @@ const WORDS = {
     over_agent_hung_up: "The agent has hung up.",
     ready: "Ready", asking: "Allow the microphone…", connecting: "Connecting…",
     listening: "Listening", speaking: "Agent is speaking", interrupted: "Interrupted",
+    reconnecting: "Connection lost. Reconnecting…",
     ended: "Call ended", error: "Something went wrong",
   },
   de: {
@@ -36,6 +37,7 @@ const WORDS = {
     over_agent_hung_up: "Der Agent hat aufgelegt.",
     ready: "Bereit", asking: "Bitte Mikrofon erlauben…", connecting: "Verbinde…",
     listening: "Hört zu", speaking: "Agent spricht", interrupted: "Unterbrochen",
+    reconnecting: "Verbindung verloren. Verbinde neu…",
     ended: "Gespräch beendet", error: "Etwas ist schiefgegangen",
   },
 };
@@ -255,7 +257,7 @@ function show(state) {
     open.agent.parentElement.classList.add("cut");
     open.agent = null;
   }
-  if (["listening", "speaking", "interrupted"].includes(state)) enable(true);
+  if (state !== "ready") enable(["listening", "speaking", "interrupted"].includes(state));
 }
 
 function showFigures(more) {

@@ -27,7 +27,11 @@
  * | `problem` | {@link Problem} | something went wrong; `fatal` ones end it |
  * | `end` | `{reason}` | it is over; nothing comes after it |
  *
- * @typedef {"ready"|"asking"|"connecting"|"listening"|"speaking"|"interrupted"|"ended"} State
+ * A connection that breaks is made anew, for as long as the relay keeps the conversation: the agent
+ * goes on where it was. Meanwhile the state is `reconnecting`, and what the caller says is not heard.
+ *
+ * @typedef {"ready"|"asking"|"connecting"|"listening"|"speaking"|"interrupted"|"reconnecting"|
+ *   "ended"} State
  * @typedef {{who: "caller"|"agent", text: string, final: boolean}} Words A piece of what is said,
  *   to be put behind the pieces before it; `final`: nothing is added to it.
  * @typedef {{id: number, name: string, state: "running"|"done"|"failed"|"cancelled", result?: any}}
@@ -245,6 +249,15 @@ const UPLINK_MAX_BYTES = 4 * UPLINK_RATE;
 const VOICE_PEAK = 0.05;
 /** An answer later than this is none to what was said. */
 const ANSWER_MAX_MS = 10000;
+/** A frame that cannot be sent for so long says that the connection is dead. */
+const STALLED_MS = 4000;
+/** For so long a connection that broke is made anew: the relay keeps a conversation for two minutes. */
+const RECONNECT_MS = 90000;
+/** Between two attempts: the first waits so long, each further one twice as long, up to the most. */
+const RECONNECT_WAIT_MS = 250;
+const RECONNECT_WAIT_MAX_MS = 5000;
+/** How long one attempt may take. */
+const ATTEMPT_MS = 8000;
 /** How long `interrupted` is the state, unless the agent speaks again. */
 const SHOWN_MS = 1500;
 
@@ -282,6 +295,14 @@ export class Conversation extends EventTarget {
     this.askedAt = null;
     /** The reason the relay gave, once it has. */
     this.reason = null;
+    /** With this the relay lets a new connection go on with the conversation. */
+    this.resumeToken = null;
+    /** Since when the connection has been gone; `null`: it is there. */
+    this.lostAt = null;
+    this.attempts = 0;
+    /** Since when frames have found no room. */
+    this.stalledSince = null;
+    this.cameOnline = () => this.lostAt !== null && this.reconnectSoon(0);
     this.bufferToldAt = 0;
     this.followDevices = () => this.devicesChanged();
     this.followPage = () => document.visibilityState === "visible" && this.resume();
@@ -434,8 +455,14 @@ export class Conversation extends EventTarget {
     this.levels = { caller: this.muted ? 0 : peak, agent: this.levels.agent };
     this.emit("levels", this.levels);
     if (peak > VOICE_PEAK && !this.muted && !this.isPlaying) this.ask();
-    const isOpen = this.socket?.readyState === WebSocket.OPEN;
-    if (isOpen && this.socket.bufferedAmount < UPLINK_MAX_BYTES) this.socket.send(frame);
+    if (this.socket?.readyState !== WebSocket.OPEN) return;
+    if (this.socket.bufferedAmount < UPLINK_MAX_BYTES) {
+      this.socket.send(frame);
+      this.stalledSince = null;
+    } else if (performance.now() - (this.stalledSince ??= performance.now()) > STALLED_MS) {
+      // The network took nothing for seconds, and nobody has said so.
+      this.connectionLost();
+    }
   }
 
   /** The caller has given the agent something to answer. */
@@ -473,6 +500,9 @@ export class Conversation extends EventTarget {
   // ------------------------------------------------------------------------------------- relay
 
   connect() {
+    this.opened = false;
+    this.isReady = false;
+    this.stalledSince = null;
     this.socket = new WebSocket(this.address(), "vocaris.v1");
     this.socket.binaryType = "arraybuffer";
     this.socket.onopen = () => {
@@ -481,6 +511,7 @@ export class Conversation extends EventTarget {
       const hello = { type: "hello", rate: UPLINK_RATE };
       if (token) hello.token = token;
       if (agent) hello.agent = agent;
+      if (this.resumeToken) hello.resume = this.resumeToken;
       this.tell(hello);
     };
     this.socket.onmessage = ({ data }) => {
@@ -506,6 +537,10 @@ export class Conversation extends EventTarget {
     switch (message.type) {
       case "ready":
         this.isReady = true;
+        this.resumeToken = message.resume ?? null;
+        this.lostAt = null;
+        this.attempts = 0;
+        clearTimeout(this.timer);
         this.setState(this.isPlaying ? "speaking" : "listening");
         break;
       case "clear":
@@ -542,10 +577,43 @@ export class Conversation extends EventTarget {
   async closed(code) {
     if (this.state === "ended") return;
     if (this.reason) return this.finish(this.reason);
+    if (this.resumeToken && code !== 1000 && code !== 1008) return this.connectionLost();
     if (!this.opened) return this.fail(await this.whyNotOpened());
     if (code === 1013) return this.fail("full");
     if (code === 1000) return this.finish("ended");
     this.fail("lost");
+  }
+
+  /** The connection is gone, or as good as gone: another goes on with the conversation. */
+  connectionLost() {
+    this.dropSocket();
+    if (this.lostAt === null) {
+      this.lostAt = performance.now();
+      this.player.port.postMessage("clear");
+      this.setState("reconnecting");
+      window.addEventListener("online", this.cameOnline);
+    }
+    if (performance.now() - this.lostAt > RECONNECT_MS) return this.fail("lost");
+    const waitMs = Math.min(RECONNECT_WAIT_MS * 2 ** this.attempts, RECONNECT_WAIT_MAX_MS);
+    this.attempts++;
+    // Everybody who was cut off at once does not come back at once.
+    this.reconnectSoon(waitMs * (0.75 + 0.5 * Math.random()));
+  }
+
+  reconnectSoon(waitMs) {
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => {
+      if (this.state === "ended") return;
+      this.dropSocket();
+      this.connect();
+      this.timer = setTimeout(() => this.connectionLost(), ATTEMPT_MS);
+    }, waitMs);
+  }
+
+  dropSocket() {
+    if (!this.socket) return;
+    this.socket.onopen = this.socket.onmessage = this.socket.onclose = null;
+    this.socket.close();
   }
 
   /** Why the relay opened no conversation: a browser hides the answer it got. */
@@ -586,6 +654,8 @@ export class Conversation extends EventTarget {
     document.removeEventListener("visibilitychange", this.followPage);
     if (this.stream) stopTracks(this.stream);
     if (this.audio && this.audio.state !== "closed") this.audio.close();
+    window.removeEventListener("online", this.cameOnline);
+    clearTimeout(this.timer);
     if (this.socket) {
       this.socket.onclose = null;
       this.socket.close(1000);

@@ -220,8 +220,9 @@ fn host_field<'b>(head: &RequestHead<'b>) -> Result<Option<&'b str>, HttpError> 
     }
 }
 
-/// `host [":" port]` without user information, RFC 3986 section 3.2.2.
-fn is_authority(text: &str) -> bool {
+/// Whether `text` is `host [":" port]` without user information, RFC 3986 section 3.2.2. The host
+/// may be empty.
+pub fn is_authority(text: &str) -> bool {
     let (host, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((address, "")) => return is_address(address),
         Some((address, rest)) => match rest.strip_prefix(':') {

@@ -27,7 +27,7 @@ pub use body::{
     Body, BodyPart, BodyReader, CHUNK_EXTENSIONS_MAX, CHUNK_LINE_MAX, ChunkedReader, TRAILERS_MAX,
     body,
 };
-pub use head::{HeadDecoded, Method, RequestHead, Version, decode_request};
+pub use head::{HeadDecoded, Method, RequestHead, Version, decode_request, is_authority};
 pub(in crate::wire) use head::{is_token, list_items, visible};
 pub(in crate::wire) use lines::head_bytes;
 pub use response::{write_continue, write_response};

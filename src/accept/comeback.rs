@@ -1,0 +1,248 @@
+//! Conversations that lost their phone, and callers who come back.
+//!
+//! A conversation nobody has ended is kept for a while. A browser comes back with the token it was
+//! given when its call was up; a carrier by asking what follows the stream, and with the per-call
+//! token of the answer. The one that comes back while we still believe in the old stream takes its
+//! place: it waits until the old one is ended, and goes on with what that leaves.
+//!
+//! In:       what calls leave, tokens, who is let in.
+//! Out:      the worker is told to go on with a conversation, or a first line is ordered.
+//! Bounds:   [`LEGACIES_MAX`], [`LEGACY_KEPT`]; one heir a call that is inside.
+//! Not here: whether a caller is let in at all (`accept::desk`), how the call goes on
+//!           (`call::legacy`).
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use super::desk::{Desk, class_of};
+use crate::call::{CallId, Legacy, Opening};
+use crate::clock::{Nanos, unix_seconds};
+use crate::config::Secret;
+use crate::limits::{LEGACIES_MAX, LEGACY_KEPT};
+use crate::mail::{CallKey, WorkerLetter};
+use crate::wire::token::{mint, verify};
+
+/// What calls have left, and who waits for what a call will leave.
+#[derive(Debug)]
+pub(super) struct Legacies<L = Box<Legacy>> {
+    kept: HashMap<CallId, Kept<L>>,
+    by_call_sid: HashMap<String, CallId>,
+    /// In the order in which they are to be forgotten. One that was taken up stands here still.
+    oldest_first: VecDeque<(Nanos, CallId)>,
+    /// Who goes on with the conversation of a call that is still inside, by that call.
+    heirs: HashMap<CallId, Heir>,
+}
+
+#[derive(Debug)]
+struct Kept<L> {
+    legacy: L,
+    call_sid: Option<String>,
+}
+
+/// A call that is let in, and waits for what another leaves.
+#[derive(Debug)]
+pub(super) struct Heir {
+    pub(super) call: CallKey,
+    pub(super) id: CallId,
+    pub(super) opening: Opening,
+}
+
+/// Whose conversation is to go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Before {
+    /// Its stream has ended, and this is kept.
+    Kept(CallId),
+    /// We still believe in its stream.
+    Inside(CallId),
+}
+
+impl<L> Default for Legacies<L> {
+    fn default() -> Legacies<L> {
+        Legacies {
+            kept: HashMap::new(),
+            by_call_sid: HashMap::new(),
+            oldest_first: VecDeque::new(),
+            heirs: HashMap::new(),
+        }
+    }
+}
+
+impl<L> Legacies<L> {
+    /// Keeps what a call leaves. Returns how many were forgotten for it.
+    fn keep(&mut self, now: Nanos, id: CallId, call_sid: Option<String>, legacy: L) -> u64 {
+        let mut forgotten = self.forget_old(now);
+        if self.oldest_first.len() == LEGACIES_MAX {
+            forgotten += self.forget_first();
+        }
+        if let Some(call_sid) = &call_sid {
+            self.by_call_sid.insert(call_sid.clone(), id);
+        }
+        self.kept.insert(id, Kept { legacy, call_sid });
+        self.oldest_first.push_back((now.plus(LEGACY_KEPT), id));
+        forgotten
+    }
+
+    /// Whether somebody goes on with the conversation of this call.
+    pub(super) fn has_heir(&self, id: CallId) -> bool {
+        self.heirs.contains_key(&id)
+    }
+
+    fn take(&mut self, id: CallId) -> Option<L> {
+        let Kept { legacy, call_sid } = self.kept.remove(&id)?;
+        if let Some(call_sid) = call_sid.filter(|sid| self.by_call_sid.get(sid) == Some(&id)) {
+            self.by_call_sid.remove(&call_sid);
+        }
+        Some(legacy)
+    }
+
+    fn forget_old(&mut self, now: Nanos) -> u64 {
+        let mut forgotten = 0;
+        while self.oldest_first.front().is_some_and(|&(until, _)| until <= now) {
+            forgotten += self.forget_first();
+        }
+        forgotten
+    }
+
+    fn forget_first(&mut self) -> u64 {
+        let Some((_, id)) = self.oldest_first.pop_front() else { return 0 };
+        u64::from(self.take(id).is_some())
+    }
+}
+
+impl Desk {
+    /// The token with which a browser's call comes back.
+    pub(super) fn return_token(&self, id: CallId) -> Secret {
+        let seconds = self.config.limits.max_call_duration.saturating_add(LEGACY_KEPT).as_secs();
+        Secret::new(mint(&self.return_key, &id.to_string(), unix_seconds(), seconds))
+    }
+
+    /// The conversation that a browser wishes to go on with, where there is one.
+    pub(super) fn before_of_token(&mut self, now: Nanos, token: &str) -> Option<Before> {
+        let name = token.strip_prefix("v1.")?.split('.').next()?;
+        verify(&self.return_key, token, name, unix_seconds()).ok()?;
+        let id = CallId(u64::from_str_radix(name, 16).ok()?);
+        self.before(now, id)
+    }
+
+    /// The conversation of the carrier's call, where its caller may come back to it.
+    pub(super) fn before_of_call_sid(&mut self, now: Nanos, call_sid: &str) -> Option<Before> {
+        let kept = self.legacies.by_call_sid.get(call_sid).copied();
+        let id = kept.or_else(|| self.guests.speaker_of(call_sid))?;
+        self.before(now, id)
+    }
+
+    fn before(&mut self, now: Nanos, id: CallId) -> Option<Before> {
+        let forgotten = self.legacies.forget_old(now);
+        self.shared.comebacks.add("forgotten", forgotten);
+        if self.legacies.kept.contains_key(&id) {
+            return Some(Before::Kept(id));
+        }
+        let is_free = !self.legacies.heirs.contains_key(&id);
+        (is_free && self.guests.key_of(id).is_some()).then_some(Before::Inside(id))
+    }
+
+    /// A call that is let in goes on with the conversation of another.
+    pub(super) fn go_on_with(&mut self, before: Before, heir: Heir) {
+        match before {
+            Before::Kept(id) => {
+                let legacy = self.legacies.take(id);
+                self.inherit(id, heir, legacy);
+            }
+            Before::Inside(id) => {
+                if let Some(older) = self.guests.key_of(id) {
+                    self.legacies.heirs.insert(id, heir);
+                    self.tell_worker(older, WorkerLetter::Replaced { call: older });
+                }
+            }
+        }
+    }
+
+    /// A call has left this: its heir gets it, or it is kept.
+    pub(super) fn left_behind(
+        &mut self,
+        now: Nanos,
+        id: CallId,
+        call_sid: Option<&str>,
+        legacy: Option<Box<Legacy>>,
+    ) {
+        if !self.legacies.heirs.is_empty() {
+            // An heir that has ended waits for nothing.
+            self.legacies.heirs.retain(|_, heir| heir.id != id);
+            if let Some(heir) = self.legacies.heirs.remove(&id) {
+                return self.inherit(id, heir, legacy);
+            }
+        }
+        if let Some(legacy) = legacy {
+            self.shared.comebacks.count("kept");
+            let forgotten = self.legacies.keep(now, id, call_sid.map(str::to_owned), legacy);
+            self.shared.comebacks.add("forgotten", forgotten);
+        }
+    }
+
+    fn inherit(&mut self, before: CallId, heir: Heir, legacy: Option<Box<Legacy>>) {
+        let Heir { call, id, opening } = heir;
+        let target = class_of(&opening).label();
+        log::info!(target: target, "call={id} event=goes_on with={before}");
+        match legacy {
+            Some(legacy) => {
+                self.shared.comebacks.count("taken_up");
+                let facts = Arc::new(opening.facts());
+                self.tell_worker(call, WorkerLetter::GoOn { call, legacy, facts });
+            }
+            // It had not begun, or somebody has ended it after all.
+            None => {
+                self.shared.comebacks.count("nothing_left");
+                self.order_line(call, id, &opening, None);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kept(legacies: &Legacies<u64>, call_sid: &str) -> Option<u64> {
+        let id = legacies.by_call_sid.get(call_sid)?;
+        legacies.kept.get(id).map(|kept| kept.legacy)
+    }
+
+    #[test]
+    fn a_conversation_is_kept_for_its_time_and_taken_once() {
+        let mut legacies = Legacies::default();
+        let sid = || Some("CA1".to_owned());
+        assert_eq!(legacies.keep(Nanos(5), CallId(1), sid(), 1_u64), 0);
+        assert_eq!(kept(&legacies, "CA1"), Some(1));
+        assert_eq!((legacies.take(CallId(1)), legacies.take(CallId(1))), (Some(1), None));
+        assert!(legacies.by_call_sid.is_empty());
+        legacies.keep(Nanos(5), CallId(2), None, 2);
+        assert_eq!(legacies.forget_old(Nanos(4).plus(LEGACY_KEPT)), 0);
+        assert_eq!(
+            legacies.forget_old(Nanos(5).plus(LEGACY_KEPT)),
+            1,
+            "the one that was taken is none"
+        );
+        assert!(legacies.kept.is_empty() && legacies.oldest_first.is_empty());
+    }
+
+    #[test]
+    fn the_newest_stream_of_a_call_leaves_what_counts() {
+        let mut legacies = Legacies::default();
+        let sid = || Some("CA1".to_owned());
+        legacies.keep(Nanos(5), CallId(1), sid(), 1_u64);
+        legacies.keep(Nanos(6), CallId(2), sid(), 2);
+        assert_eq!(kept(&legacies, "CA1"), Some(2));
+        assert_eq!(legacies.forget_old(Nanos(5).plus(LEGACY_KEPT)), 1);
+        assert_eq!(kept(&legacies, "CA1"), Some(2), "the older one's end is not the newer one's");
+    }
+
+    #[test]
+    fn at_the_bound_the_oldest_is_forgotten() {
+        let mut legacies = Legacies::default();
+        let forgotten: u64 = (0..=LEGACIES_MAX as u64)
+            .map(|n| legacies.keep(Nanos(1), CallId(n), Some(format!("CA{n}")), n))
+            .sum();
+        assert_eq!((forgotten, legacies.kept.len()), (1, LEGACIES_MAX));
+        assert_eq!((kept(&legacies, "CA0"), kept(&legacies, "CA1")), (None, Some(1)));
+    }
+}

@@ -1,0 +1,124 @@
+//! What a conversation leaves behind when its phone is gone without a goodbye, and how another
+//! stream of the same caller goes on with it.
+//!
+//! In:       the end of a call; at the next one's opening, what the one before left.
+//! Out:      a [`Legacy`]; a session that is taken up again, as after a connection that was lost.
+//! Bounds:   those of the memory, of the tools, of a handle; [`RETURNS_MAX`] streams one after the
+//!           other.
+//! Not here: who may come back, and until when (`accept::legacies`).
+//!
+//! The caller comes back to silence, whoever was speaking: so the model is told, and asked to go
+//! on. What a tool was doing is not waited for; asked for again it goes by the same key, and the
+//! answer is the first one.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::memory::Memory;
+use super::session::Cause;
+use super::tools::Tools;
+use super::{Call, Ending, Facts, Life, Report};
+use crate::clock::Nanos;
+use crate::config::{Agent, Secret};
+use crate::limits::RETURNS_MAX;
+use crate::wire::browser::ToBrowser;
+use crate::wire::gemini;
+
+/// Said to the model once the caller is back.
+const BACK: &str = "(A note of the system, the caller did not say this: the caller's connection was \
+                    interrupted and is back now. Go on where you were, briefly; do not greet again.)";
+
+/// What is left of a conversation.
+pub struct Legacy {
+    /// The newest with which the session can be taken up again.
+    pub(super) handle: Option<Secret>,
+    pub(super) memory: Memory,
+    pub(super) tools: Tools,
+    pub(super) has_spoken: bool,
+    /// Streams it has had before the one that comes.
+    returns: u32,
+    agent: Arc<Agent>,
+}
+
+impl Legacy {
+    /// Who answered.
+    pub fn agent(&self) -> &Arc<Agent> {
+        &self.agent
+    }
+}
+
+impl fmt::Debug for Legacy {
+    /// Without what was said.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Legacy").field("agent", &self.agent.name).finish_non_exhaustive()
+    }
+}
+
+impl Ending {
+    /// Whether the conversation may go on for the caller: nobody has ended it.
+    pub const fn may_return(self) -> bool {
+        matches!(
+            self,
+            Ending::PhoneClosed { .. }
+                | Ending::PhoneLost
+                | Ending::PhoneSilent
+                | Ending::PhoneStalled
+                | Ending::Replaced
+                | Ending::Drained
+        )
+    }
+}
+
+impl Call {
+    /// What is left of the conversation, for the stream that goes on with it: once, when the call
+    /// has ended. `None` where it was ended by somebody, or had not begun.
+    pub fn take_legacy(&mut self, ending: Ending) -> Option<Box<Legacy>> {
+        let may_return = ending.may_return() && self.has_spoken && self.returns < RETURNS_MAX;
+        let agent = self.tools.agent().filter(|_| may_return && self.is_over())?.clone();
+        Some(Box::new(Legacy {
+            handle: self.session.take_handle(),
+            memory: std::mem::take(&mut self.memory),
+            tools: self.tools.bequeath(),
+            has_spoken: self.has_spoken,
+            returns: self.returns + 1,
+            agent,
+        }))
+    }
+
+    /// The token with which the caller comes back; told once the call is up.
+    pub fn handle_return_token(&mut self, token: Secret) {
+        self.return_token = Some(token);
+    }
+
+    /// The call is let in, and goes on with a conversation: in place of its first line it gets one
+    /// that takes the session up again.
+    pub fn handle_legacy(&mut self, now: Nanos, legacy: Legacy, facts: &Facts) {
+        self.now = self.now.max(now);
+        let Life::Waiting { opened_at } = self.life else { return };
+        let Legacy { handle, memory, tools, has_spoken, returns, agent } = legacy;
+        (self.memory, self.has_spoken, self.returns) = (memory, has_spoken, returns);
+        self.tools = tools;
+        self.tools.meet(facts.from.clone(), facts.to.clone());
+        self.take_timers(&agent.timers);
+        self.life = Life::Swapping { opened_at, ending: Ending::ModelLost };
+        self.session.inherit(self.now, handle);
+        self.waiting_messages.push(gemini::text_json(BACK));
+        self.watch.caller_spoke(self.now);
+        self.begin_recording();
+        self.tell_ready(true);
+        self.report(Report::LineGivenUp { cause: Cause::Returned });
+        self.attend();
+    }
+
+    /// A browser hears that the call is up.
+    pub(super) fn tell_ready(&mut self, returned: bool) {
+        let id = self.id.to_string();
+        let token = self.return_token.take();
+        self.phone.tell(&ToBrowser::Ready {
+            call: &id,
+            rate_hz: super::downlink::MODEL_RATE_HZ,
+            resume: token.as_ref().map(Secret::reveal),
+            returned,
+        });
+    }
+}

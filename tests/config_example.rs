@@ -1,0 +1,186 @@
+//! The commented example of a configuration, held against the code: it is valid, names every key,
+//! and every default in it is the real one.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use vocaris::config::example::{self, EXAMPLE, Entry, Line};
+use vocaris::config::{Config, MASK, Reading, SourceFile};
+
+/// Keys that do not go with some others: an alternative says which of its keys are not in force, and
+/// which have another value than the example's.
+struct Alternative {
+    without: &'static [&'static str],
+    instead: &'static [(&'static str, &'static str)],
+}
+
+/// Each key is in force in one of them at least.
+const ALTERNATIVES: [Alternative; 3] = [
+    Alternative {
+        without: &[
+            "gemini.project",
+            "gemini.location",
+            "gemini.token_file",
+            "gemini.token_command",
+            "gemini.thinking_level",
+            "agents.thinking_level",
+        ],
+        instead: &[],
+    },
+    Alternative {
+        without: &["gemini.token_file", "gemini.url", "gemini.api_version"],
+        instead: &[
+            ("gemini.flavor", "\"vertex\""),
+            ("gemini.model", "\"models/gemini-4.0-extended-thinking\""),
+            ("agents.model", "\"models/gemini-4.0-extended-thinking\""),
+        ],
+    },
+    Alternative {
+        without: &["gemini.token_command", "gemini.thinking_level", "agents.thinking_level"],
+        instead: &[("gemini.flavor", "\"vertex\"")],
+    },
+];
+
+fn key_of(entry: &Entry<'_>) -> String {
+    format!("{}.{}", entry.table, entry.name)
+}
+
+impl Alternative {
+    /// The file with everything in force that belongs to it, but for `left_out`.
+    fn text(&self, left_out: Option<&str>) -> String {
+        example::with(|entry| {
+            let key = key_of(&entry);
+            if self.without.contains(&key.as_str()) || left_out == Some(key.as_str()) {
+                return None;
+            }
+            let instead = self.instead.iter().find(|(name, _)| *name == key);
+            Some(instead.map_or(entry.value, |(_, value)| *value).to_owned())
+        })
+    }
+}
+
+fn read(text: String) -> Reading {
+    let file = SourceFile { path: PathBuf::from("vocaris.example.toml"), text };
+    Reading::of(Some(&file), []).unwrap_or_else(|errors| panic!("{errors}\n{}", file.text))
+}
+
+fn shown(config: &Config) -> String {
+    format!("{config:#?}")
+}
+
+#[test]
+fn the_example_as_it_stands_is_valid_and_sets_nothing() {
+    let reading = read(EXAMPLE.to_owned());
+    assert!(reading.account.settings.is_empty(), "{:?}", reading.account.settings);
+    assert_eq!(shown(&reading.config), shown(&Config::read(None, []).unwrap()));
+}
+
+#[test]
+fn the_example_names_every_key_there_is_and_no_other() {
+    let mut there_are = BTreeSet::new();
+    for alternative in &ALTERNATIVES {
+        there_are.extend(read(alternative.text(None)).account.keys);
+    }
+    let named: BTreeSet<String> = example::entries().map(|entry| key_of(&entry)).collect();
+    let missing: Vec<_> = there_are.difference(&named).collect();
+    assert!(missing.is_empty(), "deploy/vocaris.example.toml lacks {missing:?}");
+    let too_many: Vec<_> = named.difference(&there_are).collect();
+    assert!(too_many.is_empty(), "deploy/vocaris.example.toml names {too_many:?}");
+}
+
+#[test]
+fn every_default_of_the_example_is_the_real_one_and_nothing_else_claims_to_be() {
+    let mut proven = BTreeSet::new();
+    for (at, alternative) in ALTERNATIVES.iter().enumerate() {
+        let whole = shown(&read(alternative.text(None)).config);
+        for entry in example::entries().filter(|entry| entry.is_default) {
+            let key = key_of(&entry);
+            let is_changed = alternative.instead.iter().any(|(name, _)| *name == key);
+            if alternative.without.contains(&key.as_str()) || is_changed {
+                continue;
+            }
+            let without = shown(&read(alternative.text(Some(&key))).config);
+            assert!(without == whole, "{key} = {} is not the default ({at})", entry.value);
+            proven.insert(key);
+        }
+    }
+    for entry in example::entries() {
+        let key = key_of(&entry);
+        assert!(!entry.is_default || proven.contains(&key), "{key} was never in force");
+    }
+}
+
+#[test]
+fn an_example_without_a_default_would_change_something() {
+    let alternative = &ALTERNATIVES[0];
+    let whole = shown(&read(alternative.text(None)).config);
+    for entry in example::entries().filter(|entry| !entry.is_default) {
+        let (key, text) = (key_of(&entry), alternative.text(Some(&key_of(&entry))));
+        // What depends may come to the same here.
+        if alternative.without.contains(&key.as_str()) || is_dependent(&entry) {
+            continue;
+        }
+        let file = SourceFile { path: PathBuf::from("vocaris.example.toml"), text };
+        let without = Reading::of(Some(&file), []);
+        // Left out, it is missed, or makes a difference; a secret's difference is not shown.
+        let same = without.is_ok_and(|reading| shown(&reading.config) == whole);
+        assert!(!same, "{key} = {} is the default after all", entry.value);
+    }
+}
+
+fn is_dependent(entry: &Entry<'_>) -> bool {
+    let line = format!("#{} = {}", entry.name, entry.value);
+    example::lines(EXAMPLE)
+        .any(|(text, what)| what == Line::Key(*entry) && text[line.len()..].contains("# depends"))
+}
+
+#[test]
+fn the_example_is_legible() {
+    for (at, (line, what)) in example::lines(EXAMPLE).enumerate() {
+        let is_sentence = line.starts_with("#fallback");
+        assert!(line.chars().count() <= 100 || is_sentence, "line {} is long", at + 1);
+        if let Line::Key(entry) = what {
+            assert!(!entry.table.is_empty(), "{line} stands in no table");
+        }
+    }
+}
+
+#[test]
+fn no_secret_is_shown_however_wrong_it_is() {
+    let whole = read(ALTERNATIVES[2].text(None)).account;
+    let masked = whole.settings.iter().filter(|setting| setting.value == MASK);
+    let mut secrets: BTreeSet<String> = masked.map(|setting| setting.key.clone()).collect();
+    secrets.insert("gemini.token_command".to_owned());
+    for known in ["gemini.api_key", "twilio.auth_token", "twilio.shared_keys.secret", "web.tokens"]
+    {
+        assert!(secrets.contains(known), "{known} is shown");
+    }
+    for known in ["admin.token", "appointments.calendar_token", "tools.secret"] {
+        assert!(secrets.contains(known), "{known} is shown");
+    }
+    let wrong = ["\"se kret\"", "77377", "[\"se kret\"]", "[[\"se kret\"]]", "{ a = \"se kret\" }"];
+    for (key, wrong) in secrets.iter().flat_map(|key| wrong.map(|wrong| (key, wrong))) {
+        let text = example::with(|entry| {
+            let is_it = key_of(&entry) == *key;
+            let belongs = !ALTERNATIVES[0].without.contains(&key_of(&entry).as_str());
+            (is_it || belongs).then(|| if is_it { wrong } else { entry.value }.to_owned())
+        });
+        let file = SourceFile { path: PathBuf::from("vocaris.example.toml"), text };
+        // Some of them are right: a program's name may have a space.
+        let Err(errors) = Reading::of(Some(&file), []) else { continue };
+        let told = errors.to_string();
+        assert!(!told.contains("kret") && !told.contains("77377"), "{key} = {wrong}: {told}");
+        assert!(!format!("{errors:?}").contains("kret"), "{key} = {wrong}");
+    }
+    for (variable, wrong) in [
+        ("GEMINI_API_KEY", "se kret"),
+        ("TWILIO_AUTH_TOKEN", "ok,se kret"),
+        ("VOCARIS_WEB_TOKENS", "se kret,short"),
+        ("VOCARIS_ADMIN_TOKEN", "sekret"),
+        ("VOCARIS_GEMINI_TOKEN_COMMAND", "sekret sekret"),
+        ("VOCARIS_APPOINTMENTS_CALENDAR_TOKEN", "sekret"),
+    ] {
+        let errors = Reading::of(None, [(variable.into(), wrong.into())]).unwrap_err().to_string();
+        assert!(errors.contains(variable) && !errors.contains("kret"), "{errors}");
+    }
+}
