@@ -191,6 +191,9 @@ pub struct Server {
     pub public_url: Option<String>,
     /// The proxies in front of us: what they say of where a request comes from is believed.
     pub trusted_proxies: Networks,
+    /// What per-call tokens are signed with: the first signs, each is believed. Empty: a random one
+    /// for the life of the process.
+    pub token_secrets: Vec<Secret>,
     /// Whether they say in a header of their own whose connection they pass on.
     pub proxy_protocol: ProxyProtocol,
     /// Certificates of `listen`, the first for whoever names no host; none: no TLS there, a proxy

@@ -71,7 +71,8 @@ pub const ODDITIES_MAX: u32 = 256;
 pub const REQUESTS_MAX: usize = 32;
 /// Key tones reported of one call. Further ones count, but go unsaid.
 pub const DTMF_REPORTS_MAX: u64 = 100;
-/// A carrier's name of a call or of a stream, in bytes. A longer one is refused.
+/// A carrier's name of a call or of a stream, in bytes. A webhook with a longer one is answered
+/// 400, a stream with one closed with 1008.
 pub const SID_MAX_BYTES: usize = 128;
 /// One fact about a call that the model is told, in bytes. A longer text is cut.
 pub const FACT_BYTES_MAX: usize = 256;
@@ -119,6 +120,9 @@ pub const CLOSE_TIMEOUT: Duration = Duration::from_millis(250);
 /// From our close frame to the phone's, which may be a slow network away. Then the socket is
 /// dropped.
 pub const PHONE_CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+/// What the phone may send behind our close frame, in bytes: four of its longest messages, and
+/// seconds of its audio. Above, its socket is dropped at once.
+pub const PHONE_CLOSE_MAX_BYTES: usize = 4 * PHONE_MESSAGE_MAX_BYTES;
 /// Beyond the end of what is playing, how long the last mark may take before the call ends anyway.
 pub const FAREWELL_TIMEOUT: Duration = Duration::from_secs(2);
 /// After `interrupted` where the turn was complete already, audio of the cancelled turn is dropped so

@@ -111,10 +111,22 @@ fn guards_are_set_in_the_file_and_in_variables() {
         ("VOCARIS_WEB_ALLOW", "192.0.2.0/24, 2001:db8::/32"),
         ("VOCARIS_WEB_TOKENS", "0123456789abcdef,fedcba9876543210"),
         ("VOCARIS_ADMIN_ALLOW", "127.0.0.1"),
+        (
+            "VOCARIS_SERVER_TOKEN_SECRET",
+            "0123456789abcdef0123456789abcdef,fedcba9876543210fedcba9876543210",
+        ),
     ];
     let config = read("", &variables).unwrap();
+    assert!(!format!("{config:?}").contains("fedcba9876543210"));
     assert!(config.web.allow.unwrap().contains(inside("2001:db8::5")));
     assert_eq!(config.web.tokens.len(), 2);
+    assert_eq!(config.server.token_secrets.len(), 2);
+    let file = "[server]\ntoken_secret = \"0123456789abcdef0123456789abcdef\"\n";
+    let secrets = read(file, &[]).unwrap().server.token_secrets;
+    assert_eq!(
+        secrets.iter().map(|secret| secret.reveal()).collect::<Vec<_>>(),
+        ["0123456789abcdef0123456789abcdef"]
+    );
     assert!(!config.admin.allow.unwrap().contains(inside("127.0.0.2")));
 }
 
@@ -128,6 +140,9 @@ fn a_guard_that_guards_nothing_is_an_error() {
         ("[web]\ntokens = [\"short\"]", "at least 16 characters"),
         ("[web]\ntokens = []", "empty list"),
         ("[admin]\ntoken = \"short\"", "at least 16 characters"),
+        ("[server]\ntoken_secret = \"short, though it could be a token\"", "holds what no key"),
+        ("[server]\ntoken_secret = \"short-though-a-token\"", "at least 32 characters"),
+        ("[server]\ntoken_secret = [\"short\"]", "at least 16 characters"),
         ("[server]\ntrusted_proxies = \"proxy.example.com\"", "is no network"),
         ("[limits]\nmax_calls_per_number = -1", "must be a whole number"),
         ("[twilio]\nrequire_shared = true", "set twilio.shared_keys"),

@@ -88,15 +88,18 @@ fn one_empty_line_before_a_request_is_passed_over_and_no_second() {
 }
 
 #[test]
-fn methods_are_tokens_of_which_four_are_known() {
+fn methods_are_tokens_of_which_four_are_served_and_five_are_known() {
     let known = [
         ("GET", Method::Get),
         ("HEAD", Method::Head),
         ("POST", Method::Post),
         ("OPTIONS", Method::Options),
         ("PUT", Method::Other),
-        ("get", Method::Other),
-        ("M-SEARCH", Method::Other),
+        ("DELETE", Method::Other),
+        ("TRACE", Method::Other),
+        ("PATCH", Method::Other),
+        ("get", Method::Unknown),
+        ("M-SEARCH", Method::Unknown),
     ];
     for (name, method) in known {
         let bytes = format!("{name} / HTTP/1.1\r\nHost: a\r\n\r\n");
@@ -203,9 +206,16 @@ fn targets_of_no_form_are_refused() {
 #[test]
 fn host_is_there_once_and_is_a_host() {
     let with = |lines: &str| format!("GET / HTTP/1.1\r\n{lines}\r\n").into_bytes();
-    for host in
-        ["a", "a.example:8080", "127.0.0.1:1", "[::1]", "[2001:db8::1]:443", "a_b-c~d", "a:"]
-    {
+    for host in [
+        "a",
+        "a.example:8080",
+        "127.0.0.1:1",
+        "[::1]",
+        "[2001:db8::1]:443",
+        "a_b-c~d",
+        "a:",
+        "a%20b%fF",
+    ] {
         assert_eq!(head(&with(&format!("Host: {host}\r\n"))).host(), Some(host));
     }
     assert_eq!(head(&with("hOsT:\r\n")).host(), None, "empty is allowed, and says nothing");
@@ -227,6 +237,10 @@ fn host_is_there_once_and_is_a_host() {
         "a\\b",
         "\"a\"",
         "caf\u{e9}",
+        "a%zz",
+        "a%4",
+        "a%",
+        "%4g:80",
     ] {
         assert_eq!(refusal(&with(&format!("Host: {host}\r\n"))), HttpError::BadHost, "{host}");
     }

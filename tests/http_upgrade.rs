@@ -89,7 +89,7 @@ fn requests_that_lack_something_are_refused_with_the_right_status() {
         ("Upgrade: websocket", "Upgrade: websockets", NotWebSocket, 426),
         ("GET /chat", "POST /chat", NotGet, 405),
         ("GET /chat", "HEAD /chat", NotGet, 405),
-        ("HTTP/1.1", "HTTP/1.0", OldHttp, 400),
+        ("HTTP/1.1", "HTTP/1.0", NotWebSocket, 426),
         ("Connection: Upgrade", "", NotHopByHop, 400),
         ("Connection: Upgrade", "Connection: keep-alive", NotHopByHop, 400),
         (body, "Content-Length: 1", HasBody, 400),
@@ -258,7 +258,6 @@ fn every_error_has_a_label_of_its_own() {
     use UpgradeError::*;
     let errors = [
         NotGet,
-        OldHttp,
         NotWebSocket,
         NotHopByHop,
         HasBody,

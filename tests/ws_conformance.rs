@@ -1,6 +1,7 @@
 //! What RFC 6455 asks of a reader, in the categories the well-known conformance suite has: framing,
-//! pings, reserved bits, opcodes, fragmentation, UTF-8, close, limits. Every case runs in both
-//! roles and with the bytes cut at every position.
+//! pings, reserved bits, opcodes, fragmentation, UTF-8, close, limits. Every case runs in both roles,
+//! and with the bytes cut at every position; long payloads are cut near their headers, 16 MiB in a
+//! few places, and two cases about the limit of a message in pieces are shown whole.
 //!
 //! The frames are spelled here byte by byte, apart from the encoder under test.
 
@@ -538,14 +539,17 @@ fn a_close_of_one_byte_is_refused() {
 fn every_close_code_is_taken_or_refused_as_section_7_4_says() {
     for number in 0..=u16::MAX {
         let may_be_sent = matches!(number, 1000..=1003 | 1007..=1014 | 3000..=4999);
-        let from = ROLES[usize::from(number % 2)];
-        let bytes = frame(from, FIN | CLOSE, &number.to_be_bytes());
-        let read = read(from, MESSAGE_MAX, &bytes, std::iter::once(bytes.len()));
-        if may_be_sent {
-            assert_eq!(read, (vec![Got::Close(Some(number), String::new())], None));
-        } else {
-            let error = FrameError::CloseCodeInvalid { code: number };
-            assert_eq!(read, (vec![], Some((error, bytes.len()))));
+        for from in ROLES {
+            let bytes = frame(from, FIN | CLOSE, &number.to_be_bytes());
+            for cut in 0..bytes.len() {
+                let read = read(from, MESSAGE_MAX, &bytes, [cut, bytes.len()].into_iter());
+                if may_be_sent {
+                    assert_eq!(read, (vec![Got::Close(Some(number), String::new())], None));
+                } else {
+                    let error = FrameError::CloseCodeInvalid { code: number };
+                    assert_eq!(read, (vec![], Some((error, bytes.len()))));
+                }
+            }
         }
     }
 }
@@ -581,10 +585,12 @@ fn a_message_over_the_limit_is_refused_before_it_arrives() {
         for (message_max, length) in [(0, 1), (125, 126), (65_535, 65_536), (1 << 20, u64::MAX / 2)]
         {
             let bytes = header(from, FIN | TEXT, length);
-            let (got, failed) = read(from, message_max, &bytes, std::iter::once(bytes.len()));
-            assert_eq!(got, []);
             let error = FrameError::TooLong { payload_bytes: length };
-            assert_eq!(failed, Some((error, bytes.len())));
+            for cut in 0..bytes.len() {
+                let cuts = [cut, bytes.len()].into_iter();
+                let (got, failed) = read(from, message_max, &bytes, cuts);
+                assert_eq!((got, failed.map(|(error, _)| error)), (vec![], Some(error)));
+            }
             let mut bytes = bytes;
             assert_eq!(decode(from, message_max, &mut bytes), Err(error));
         }
@@ -624,13 +630,14 @@ fn sixteen_mebibytes_pass_in_one_frame_and_in_pieces_of_many_sizes() {
         let (got, failed) = read(from, LENGTH, &whole, [5, 1 << 20, 1 << 23, LENGTH].into_iter());
         assert!(got == [Got::Text(letters.clone())] && failed.is_none());
     }
-    for piece in [1_300, 65_536, 4 << 20] {
-        let mut bytes = frame(Role::Client, BINARY, b"");
+    let pieces = [1_300, 65_536, 4 << 20];
+    for (from, piece) in ROLES.into_iter().flat_map(|from| pieces.map(|piece| (from, piece))) {
+        let mut bytes = frame(from, BINARY, b"");
         for piece in letters.as_bytes().chunks(piece) {
-            bytes.extend(frame(Role::Client, CONTINUATION, piece));
+            bytes.extend(frame(from, CONTINUATION, piece));
         }
-        bytes.extend(frame(Role::Client, FIN | CONTINUATION, b""));
-        let mut reader = MessageReader::new(Role::Client, LENGTH);
+        bytes.extend(frame(from, FIN | CONTINUATION, b""));
+        let mut reader = MessageReader::new(from, LENGTH);
         let mut at = 0;
         let message = loop {
             match reader.next(&mut bytes[at..]) {

@@ -33,7 +33,7 @@ pub(super) fn signature(bytes: &[u8]) {
         signature::webhook_candidates("https://relay.example:8443", target, &[]),
         signature::handshake_candidates("https://relay.example:8443", target, &[]),
     ] {
-        assert!(!candidates.is_empty() && candidates.len() <= 16);
+        assert!(!candidates.is_empty() && candidates.len() <= 24);
         assert!(keys.verify(claim, &candidates, &params).is_err(), "forged");
         let algorithm = signature::Algorithm::HmacSha1;
         let signed = signature::sign(algorithm, &tokens[0], &candidates[0], &params);
@@ -64,7 +64,7 @@ pub(super) fn token(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let key = TokenKey::new(b"a secret of the relay, thirty-two");
     assert!(token::verify(&key, text, "CA1", 0).is_err(), "forged");
-    if text.len() <= token::CALL_SID_BYTES_MAX {
+    if text.len() <= vocaris::limits::SID_MAX_BYTES {
         let ours = token::mint(&key, text, 1_000, 60);
         assert!(token::verify(&key, &ours, text, 1_060).is_ok());
         assert!(token::verify(&key, &ours, text, 1_061).is_err());

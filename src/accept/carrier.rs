@@ -53,7 +53,13 @@ impl Desk {
             Err(answer) => return answer,
         };
         let call_sid = form::value(&fields, "CallSid");
-        if request.method != Method::Post && call_sid.is_none() {
+        // HEAD is asked by whoever looks whether we are there, and orders nothing.
+        let is_probe = match request.method {
+            Method::Post => false,
+            Method::Head => true,
+            _ => call_sid.is_none(),
+        };
+        if is_probe {
             return self.health(now);
         }
         let Some(origin) = self.origin(request) else {

@@ -339,7 +339,9 @@ impl Connection {
     /// Whether the bytes of a head that is not whole, or none, ask for no body: an answer to HEAD
     /// never has one.
     fn begins_with_head(&mut self) -> bool {
-        self.input.unused().starts_with(b"HEAD ")
+        let bytes = self.input.unused();
+        // As the reader does, past one empty line.
+        bytes.strip_prefix(b"\r\n").unwrap_or(bytes).starts_with(b"HEAD ")
     }
 
     fn wait_for_head(&mut self, context: &mut Context<'_>) -> Step {

@@ -168,9 +168,9 @@ impl Desk {
             page: Page::new(&config),
             status_page: StatusPage::new(),
             limiters: Limiters::default(),
-            token_key: TokenKey::new(&keys.calls),
-            fork_key: TokenKey::new(&keys.forks),
-            return_key: TokenKey::new(&keys.returns),
+            token_key: token_key(&config, "calls", &keys.calls),
+            fork_key: token_key(&config, "tracks", &keys.forks),
+            return_key: token_key(&config, "returns", &keys.returns),
             legacies: Legacies::default(),
             used_tokens: UsedTokens::default(),
             successor: None,
@@ -626,6 +626,12 @@ impl Desk {
     pub(super) fn count_refusal(&self, refusal: Refusal) {
         self.shared.refusals.count(refusal.label());
     }
+}
+
+/// The configured secrets, else the one of this process, or of that which it took over from.
+fn token_key(config: &Config, purpose: &str, own: &[u8]) -> TokenKey {
+    let secrets = config.server.token_secrets.iter().map(|secret| secret.reveal().as_bytes());
+    TokenKey::shared(secrets, purpose).unwrap_or_else(|| TokenKey::new(own))
 }
 
 /// Calls in all.

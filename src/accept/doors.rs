@@ -27,8 +27,8 @@ impl Desk {
         let Ok(upgrade) = request.upgrade else {
             return Outcome::Answer(Answer::error(400, "not an upgrade"));
         };
-        // First, so that a stranger does not learn how full we are.
         // Other carriers sign no handshake: their tokens tell, at the stream's beginning.
+        // First: who cannot be a carrier is told so, however full we are.
         if matches!(door, Door::Twilio | Door::Fork)
             && !self.is_carriers_media(request.path())
             && let Err(answer) = self.check_handshake(now, request)
@@ -118,7 +118,8 @@ impl Desk {
         let public_url = self.config.server.public_url.as_deref();
         let host = request.host.as_deref();
         let page = request.page_origin.as_deref();
-        page.is_none_or(|page| is_own_page(page, public_url, host))
+        let by_tls = request.client.secure == Some(true);
+        page.is_none_or(|page| is_own_page(page, public_url, host, by_tls))
     }
 
     fn check_handshake(&mut self, now: Nanos, request: &Request) -> Result<(), Answer> {

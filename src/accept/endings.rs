@@ -10,12 +10,12 @@ use std::collections::{HashMap, VecDeque};
 
 use crate::call::{Afterwards, Ending};
 use crate::clock::Nanos;
-use crate::limits::{ENDINGS_KEPT, ENDINGS_MAX};
+use crate::limits::{ENDINGS_KEPT, ENDINGS_MAX, SID_MAX_BYTES};
 use crate::mail::Sequel;
 
-/// The carrier's name of a call: 34 characters with Twilio, a UUID with others. A longer one is
-/// not kept: its caller is hung up.
-pub(super) const CALL_SID_MAX_BYTES: usize = 64;
+/// The carrier's name of a call: 34 characters with Twilio, a UUID with others. The webhook of a
+/// longer one is refused, and so is its stream.
+pub(super) const CALL_SID_MAX_BYTES: usize = SID_MAX_BYTES;
 
 /// The endings of the last two minutes.
 #[derive(Debug, Default)]

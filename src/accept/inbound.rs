@@ -25,7 +25,7 @@ use super::{Accept, Neighbours};
 use crate::buf::RecvBuf;
 use crate::call::CallId;
 use crate::clock::{Clock, Nanos};
-use crate::limits::{LETTERS_PER_TURN, YOUNG_CONNECTIONS_MAX};
+use crate::limits::LETTERS_PER_TURN;
 use crate::mail::{AcceptLetter, Mailbox, NewCall, WorkerLetter};
 use crate::net::{Stream, TlsServer};
 
@@ -101,6 +101,7 @@ impl Inbound {
             load,
             shared,
             deadlines,
+            room,
             tls,
             keys,
             ..
@@ -113,7 +114,7 @@ impl Inbound {
             clock,
             deadlines,
             tls,
-            young: Young::new(YOUNG_CONNECTIONS_MAX),
+            young: Young::new(room),
             shares: Shares::new(config.limits.max_handshakes_per_ip),
             desk: Desk::new(config, load, shared, neighbours, &keys),
             scratch: RecvBuf::new(),

@@ -81,6 +81,7 @@ use listeners::{again, listen};
 
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::limits::YOUNG_CONNECTIONS_MAX;
 #[cfg(doc)]
 use crate::limits::YOUNG_CONNECTIONS_MAX;
 use crate::mail::{
@@ -109,6 +110,8 @@ pub struct Accept {
     load: Arc<Load>,
     shared: Arc<Shared>,
     deadlines: Deadlines,
+    /// Connections that are not calls yet, at most.
+    room: usize,
     /// Of the main address.
     tls: Option<Arc<TlsServer>>,
     keys: Keyring,
@@ -193,6 +196,7 @@ impl Accept {
             load,
             shared,
             deadlines,
+            room: YOUNG_CONNECTIONS_MAX,
             tls: None,
             keys: keys.unwrap_or_else(Keyring::random),
         };
@@ -209,6 +213,12 @@ impl Accept {
     #[must_use]
     pub fn with_deadlines(self, deadlines: Deadlines) -> Accept {
         Accept { deadlines, ..self }
+    }
+
+    /// With room for fewer connections that are not calls yet than `limits` has.
+    #[must_use]
+    pub fn with_room(self, room: usize) -> Accept {
+        Accept { room, ..self }
     }
 
     /// What a process that takes over is given: the same sockets, the same keys.

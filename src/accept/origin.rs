@@ -12,7 +12,7 @@
 //! proxy names, else by `https` and `wss`, except on loopback, where there is no certificate: so the
 //! relay can be tried on one machine.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 use super::routes::TRACKS;
 use crate::config::Carrier;
@@ -99,12 +99,22 @@ impl Origin {
     }
 }
 
-/// Whether a page of `page_origin` may talk to us: it comes from the host it asks, or from the
-/// configured one. Any other could make its readers' browsers talk in their name. Ports are not
+/// Whether a page of `page_origin` may talk to us: it comes from the configured host, or from the
+/// one it asks. Any other could make its readers' browsers talk in their name. Ports are not
 /// compared, since a proxy may have changed them; all names of this machine are one.
-pub(super) fn is_own_page(page_origin: &str, public_url: Option<&str>, host: Option<&str>) -> bool {
+///
+/// Without TLS the host asked counts only as an address, or as a name of this machine: whoever owns
+/// a name can have it lead here while his page is open (DNS rebinding), and `Host` is then his own.
+/// `by_tls`: the browser has seen a certificate of that name.
+pub(super) fn is_own_page(
+    page_origin: &str,
+    public_url: Option<&str>,
+    host: Option<&str>,
+    by_tls: bool,
+) -> bool {
     let Some((_, page)) = page_origin.split_once("://") else { return false };
     let public = public_url.and_then(|url| url.split_once("://")).map(|(_, host)| host);
+    let host = host.filter(|host| by_tls || is_loopback(host) || is_address(host));
     [public, host].into_iter().flatten().any(|ours| {
         let is_same = name_of(page).eq_ignore_ascii_case(name_of(ours));
         is_same || (is_loopback(page) && is_loopback(ours))
@@ -120,14 +130,21 @@ fn name_of(host: &str) -> &str {
     }
 }
 
-/// Whether `host[:port]` is this machine.
+/// Whether the name in `host[:port]` is an address.
+fn is_address(host: &str) -> bool {
+    name_of(host).parse::<IpAddr>().is_ok()
+}
+
+/// Whether `host[:port]` is this machine: `localhost` and all below it are never anybody else's
+/// (RFC 6761 section 6.3).
 fn is_loopback(host: &str) -> bool {
+    const LOCALHOST: &str = "localhost";
     let name = name_of(host);
-    if name.contains(':') {
-        return name.parse::<Ipv6Addr>().is_ok_and(|address| address.is_loopback());
-    }
-    name.eq_ignore_ascii_case("localhost")
-        || name.parse::<Ipv4Addr>().is_ok_and(|address| address.is_loopback())
+    let above = name.len().checked_sub(LOCALHOST.len());
+    let ends = above.and_then(|above| name.split_at_checked(above)).is_some_and(|(above, end)| {
+        end.eq_ignore_ascii_case(LOCALHOST) && (above.is_empty() || above.ends_with('.'))
+    });
+    ends || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 #[cfg(test)]
@@ -148,7 +165,7 @@ mod tests {
     #[test]
     fn a_page_is_ours_if_it_comes_from_the_host_it_asks_or_the_configured_one() {
         let public = Some("https://voice.example.com:8443");
-        let is_ours = |page| is_own_page(page, public, Some("10.0.0.7:8080"));
+        let is_ours = |page| is_own_page(page, public, Some("10.0.0.7:8080"), false);
         for page in ["https://voice.example.com", "http://VOICE.example.com:1", "http://10.0.0.7"] {
             assert!(is_ours(page), "{page}");
         }
@@ -156,11 +173,31 @@ mod tests {
         for page in foreign.into_iter().chain(["https://evil.example", "http://localhost"]) {
             assert!(!is_ours(page), "{page}");
         }
-        assert!(is_own_page("http://localhost:3000", None, Some("127.0.0.1:8080")));
-        assert!(is_own_page("http://[::1]:3000", None, Some("localhost")));
-        assert!(is_own_page("http://[fd00::7]", None, Some("[fd00::7]:8080")));
-        assert!(!is_own_page("http://[fd00::8]", None, Some("[fd00::7]:8080")));
-        assert!(!is_own_page("https://voice.example.com", None, None));
+        let is_hosts = |page, host| is_own_page(page, None, Some(host), false);
+        assert!(is_hosts("http://localhost:3000", "127.0.0.1:8080"));
+        assert!(is_hosts("http://[::1]:3000", "localhost"));
+        assert!(is_hosts("http://[fd00::7]", "[fd00::7]:8080"));
+        assert!(!is_hosts("http://[fd00::8]", "[fd00::7]:8080"));
+        assert!(!is_own_page("https://voice.example.com", None, None, true));
+    }
+
+    #[test]
+    fn a_name_that_leads_here_is_ours_only_where_a_certificate_was_seen() {
+        for name in
+            ["evil.example", "notlocalhost", "localhost.evil.example", "10.0.0.7.nip.example"]
+        {
+            let page = format!("http://{name}");
+            assert!(!is_own_page(&page, None, Some(name), false), "{name}");
+            let port = format!("{name}:8080");
+            let public = Some("https://voice.example.com");
+            assert!(!is_own_page(&page, public, Some(&port), false), "{name}");
+            assert!(is_own_page(&page, None, Some(name), true), "{name}");
+        }
+        for name in
+            ["localhost", "app.localhost:8080", "LOCALHOST", "192.0.2.7", "[2001:db8::1]:80"]
+        {
+            assert!(is_own_page(&format!("http://{name}"), None, Some(name), false), "{name}");
+        }
     }
 
     #[test]

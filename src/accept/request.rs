@@ -56,6 +56,7 @@ pub(super) struct Request {
     /// The WebSocket it asks for, or why there is none.
     pub(super) upgrade: Result<Upgrade, UpgradeError>,
     pub(super) body: Body,
+    /// Whether the connection stays open after an answer that is no 101.
     pub(super) keep_alive: bool,
     pub(super) expects_continue: bool,
 }
@@ -118,7 +119,10 @@ impl Request {
                 offers_jambonz: request.subprotocols().any(|name| name == JAMBONZ_SUBPROTOCOL),
             }),
             body: body(head)?,
-            keep_alive: head.keep_alive(),
+            // One that asks for another protocol and is not answered 101 gets no second chance: a
+            // proxy may have begun to tunnel, and what follows could be a request of its client's own
+            // making.
+            keep_alive: head.keep_alive() && head.values("upgrade").next().is_none(),
             expects_continue: head.expects_continue(),
         })
     }

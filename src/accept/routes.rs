@@ -2,7 +2,7 @@
 //!
 //! | path | methods | route |
 //! |---|---|---|
-//! | `/twilio/incoming` | GET, HEAD, POST | [`Route::Incoming`] |
+//! | `/twilio/incoming` | GET, HEAD (health), POST | [`Route::Incoming`] |
 //! | `/twilio/after` | GET, HEAD, POST | [`Route::After`] |
 //! | `/twilio/stream-status` | GET, HEAD, POST | [`Route::StreamStatus`] |
 //! | `/telnyx/incoming`, and so of each carrier served | GET, HEAD, POST | [`Route::Carrier`] |
@@ -15,6 +15,9 @@
 //! | `/`, `/web`, `/twilio/media`, `/twilio/media/…` | GET with an upgrade | [`Route::Upgrade`] |
 //! | `/telnyx/media`, `/telnyx/media/…`, and so of each carrier served | the same | likewise |
 //! | `/twilio/tracks` | the same, where both tracks are asked for | [`Route::Upgrade`] |
+//!
+//! OPTIONS is answered with the methods of its path, or of them all for `*`. Another method that
+//! HTTP has is 405, one that it has not is 501.
 //!
 //! Where the figures have an address of their own, `/metrics` and the status page are served there,
 //! with `/healthz` and `/readyz`, and nothing else is.
@@ -87,10 +90,16 @@ impl Route {
 
     /// What may be asked of it.
     const fn methods(self) -> &'static str {
-        if self.takes_forms() { "GET, HEAD, POST" } else { "GET, HEAD" }
+        match self {
+            _ if self.takes_forms() => ALL_METHODS,
+            Route::Upgrade(_) => "GET, OPTIONS",
+            _ => "GET, HEAD, OPTIONS",
+        }
     }
 }
 
+/// What may be asked of one path or another.
+const ALL_METHODS: &str = "GET, HEAD, POST, OPTIONS";
 /// Where copies of both tracks go.
 pub(super) const TRACKS: &str = "/twilio/tracks";
 
@@ -104,8 +113,13 @@ impl Desk {
     /// for figures.
     ///
     /// # Errors
-    /// The answer to a request that goes nowhere.
+    /// The answer to a request that goes no further.
     pub(super) fn route(&self, request: &Request, is_admin: bool) -> Result<Route, Answer> {
+        match request.method {
+            Method::Unknown => return Err(Answer::error(501, "no such method")),
+            Method::Options if request.path() == "*" => return Err(methods(ALL_METHODS)),
+            _ => {}
+        }
         if let Some(door) = self.door(request).filter(|_| !is_admin) {
             return Desk::route_upgrade(request, door);
         }
@@ -136,6 +150,7 @@ impl Desk {
         match request.method {
             Method::Get | Method::Head => Ok(route),
             Method::Post if route.takes_forms() => check_form(request).map(|()| route),
+            Method::Options => Err(methods(route.methods())),
             _ => Err(Answer::error(405, "no such method here").with("Allow", route.methods())),
         }
     }
@@ -184,8 +199,14 @@ impl Desk {
 
     /// A path that only speaks WebSocket, or an upgrade on the page's.
     fn route_upgrade(request: &Request, door: Door) -> Result<Route, Answer> {
+        let route = Route::Upgrade(door);
         match request.upgrade {
-            Ok(_) => Ok(Route::Upgrade(door)),
+            Ok(_) => Ok(route),
+            Err(_) if request.method == Method::Options => Err(methods(route.methods())),
+            Err(fault @ UpgradeError::NotGet) => {
+                let answer = Answer::error(fault.status(), fault.label());
+                Err(answer.with("Allow", route.methods()))
+            }
             Err(fault) => {
                 let answer = Answer::error(fault.status(), fault.label());
                 let fields = required(fault.status()).iter();
@@ -209,7 +230,8 @@ impl Desk {
             "/" => {}
             _ => return None,
         }
-        if matches!(request.upgrade, Err(UpgradeError::NotWebSocket)) {
+        // Of any other method an upgrade may be passed over (RFC 9110 section 7.8).
+        if matches!(request.upgrade, Err(UpgradeError::NotWebSocket | UpgradeError::NotGet)) {
             return None;
         }
         let has_carriers_headers = request.signature.is_some() || request.is_carriers_client;
@@ -269,6 +291,7 @@ impl Desk {
         let ticket = self.next_ticket;
         let control = &self.neighbours.control;
         if self.tickets_waiting == FIGURES_WAITING_MAX || control.post(letter(ticket)).is_err() {
+            self.shared.http_faults.count("figures_full");
             return Outcome::Answer(Answer::error(503, "too many figures requests"));
         }
         self.next_ticket += 1;
@@ -280,14 +303,17 @@ impl Desk {
     fn ask_for_calendar(&mut self, request: &Request) -> Outcome {
         let refused = |answer| Outcome::Answer(answer);
         let Some(token) = &self.config.appointments.calendar_token else {
+            self.shared.http_faults.count("calendar_shut");
             return refused(Answer::error(403, "appointments.calendar_token is not set"));
         };
         match token_of(request) {
             None => {
+                self.shared.http_faults.count("calendar_no_token");
                 return refused(Answer::unauthorized("the address needs ?token="));
             }
             Some(given) if !is_one_of(&given, [token]) => {
-                return refused(Answer::error(403, "wrong token"));
+                self.shared.http_faults.count("calendar_wrong_token");
+                return refused(Answer::unauthorized("wrong token"));
             }
             Some(_) => {}
         }
@@ -298,6 +324,7 @@ impl Desk {
         if self.tickets_waiting == FIGURES_WAITING_MAX
             || calendar.is_none_or(|calendar| calendar.post(letter).is_err())
         {
+            self.shared.http_faults.count("figures_full");
             return refused(Answer::error(503, "too many requests"));
         }
         self.next_ticket += 1;
@@ -332,6 +359,11 @@ impl Desk {
 fn is_media(path: &str) -> bool {
     let Some(rest) = path.strip_prefix("/twilio/media") else { return false };
     rest.is_empty() || rest.strip_prefix('/').is_some_and(|part| !part.contains('/'))
+}
+
+/// The answer to OPTIONS.
+fn methods(allow: &'static str) -> Answer {
+    Answer::no_content().with("Allow", allow)
 }
 
 /// The token a request brings: in its query, or as a bearer.

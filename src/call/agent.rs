@@ -11,8 +11,8 @@ use crate::buf::{Audio, SendBuf};
 use crate::limits::{AGENT_OUTPUT_MAX_BYTES, REPLAY_BYTES_MAX};
 use crate::wire::gemini;
 use crate::wire::ws::{
-    CloseCode, HEADER_BYTES_MAX, Opcode, Role, apply_mask, header_bytes, write_close, write_frame,
-    write_header,
+    CloseCode, HEADER_BYTES_MAX, MaskKeys, Opcode, Role, apply_mask, header_bytes, write_close,
+    write_frame, write_header,
 };
 
 /// The model's leg.
@@ -25,17 +25,17 @@ pub struct AgentLeg {
     /// What the service may ask for once more; `None`: it does not say what it has consumed.
     replay: Option<Replay>,
     /// Where mask keys come from.
-    masks: fastrand::Rng,
+    masks: MaskKeys,
 }
 
 impl AgentLeg {
-    /// A leg whose mask keys follow from `seed`.
-    pub fn new(seed: u64) -> AgentLeg {
+    /// A leg whose mask keys follow from `seed`; `None`: from nothing that could be foreseen.
+    pub fn new(seed: Option<u64>) -> AgentLeg {
         AgentLeg {
             output: SendBuf::new(),
             held: SendBuf::new(),
             replay: None,
-            masks: fastrand::Rng::with_seed(seed),
+            masks: MaskKeys::new(seed),
         }
     }
 
@@ -147,7 +147,7 @@ impl AgentLeg {
     }
 
     fn mask(&mut self) -> [u8; 4] {
-        self.masks.u32(..).to_ne_bytes()
+        self.masks.fresh()
     }
 }
 

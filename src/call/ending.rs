@@ -9,6 +9,7 @@
 use super::audio::Format;
 use super::downlink::MODEL_RATE_HZ;
 use super::from_phone::{code_for, sentence_for};
+use super::phone::NO_MASK;
 use super::{Audio, Call, Dropped, Ending, Flow, LegLife, Life, Report, Request};
 use crate::buf::SendBuf;
 use crate::clock::Nanos;
@@ -110,8 +111,14 @@ impl Call {
 
     /// The phone's socket is gone, and what waited for it is lost with it.
     pub(super) fn lose_phone(&mut self) {
-        self.phone_life = LegLife::Gone;
+        self.phone_end.lost();
         lose(&mut self.phone.output, Dropped::Unsent, &mut self.tally.downlink);
+    }
+
+    /// The phone's socket is to be dropped as it is.
+    pub(super) fn give_up_phone(&mut self) {
+        self.lose_phone();
+        self.given_up = true;
     }
 
     /// The model's socket is gone, and what waited for it is lost with it.
@@ -127,7 +134,7 @@ impl Call {
     }
 
     pub(super) fn close_phone(&mut self, ending: Ending) {
-        if self.phone_life != LegLife::Open {
+        if !self.phone_end.may_close() {
             return;
         }
         if let Some(message) = sentence_for(ending) {
@@ -135,8 +142,7 @@ impl Call {
         }
         self.phone.tell(&ToBrowser::End { reason: ending.label() });
         let code = CloseCode::new(ending.phone_close_code()).unwrap_or(CloseCode::INTERNAL);
-        self.phone.send_close(code, ending.label());
-        self.phone_life = LegLife::Closing;
+        self.phone_end.close(code, ending.label(), NO_MASK, self.phone.output.tail());
     }
 
     pub(super) fn close_agent(&mut self, code: CloseCode) {

@@ -11,10 +11,11 @@
 //! passed over and counted at any time.
 
 use super::audio::Format;
+use super::phone::NO_MASK;
 use super::tap::Channel;
 use super::uplink::Uplink;
 use super::{
-    Audio, Call, Class, Ending, LegLife, Life, Oddity, Opening, Refusal, Report, Request, Workbench,
+    Audio, Call, Class, Ending, Life, Oddity, Opening, Refusal, Report, Request, Workbench,
 };
 use crate::call::downlink::{Downlink, MODEL_RATE_HZ};
 use crate::clock::Nanos;
@@ -38,7 +39,8 @@ impl Call {
         let mut reader =
             std::mem::replace(&mut self.phone_reader, MessageReader::new(Role::Client, 0));
         let mut used = 0;
-        while self.phone_life != LegLife::Gone {
+        let was_over = self.is_over();
+        while self.phone_end.reads() {
             match reader.next(&mut bytes[used..]) {
                 Ok((Event::NeedMore { .. }, n)) => {
                     used += n;
@@ -46,29 +48,33 @@ impl Call {
                 }
                 Ok((event, n)) => {
                     used += n;
+                    self.phone_end.heed(&event, NO_MASK, self.phone.output.tail());
                     self.handle_phone_event(event, bench);
                 }
                 Err(fault) => {
+                    self.phone_end.broke(fault);
                     if !self.is_over() {
                         self.tally.note(Oddity::PhoneFraming);
                         self.end(Ending::PhoneBroke { code: fault.close_code().number() });
                     }
-                    used = bytes.len();
-                    break;
                 }
             }
         }
         self.phone_reader = reader;
-        // Whatever still comes from a phone that has said goodbye is thrown away.
-        if self.phone_life == LegLife::Gone { bytes.len() } else { used }
+        if !self.phone_end.reads() {
+            // Whatever still comes of a phone that has said goodbye, or cannot be read, is nothing.
+            used = bytes.len();
+        }
+        if was_over && self.phone_end.pass_over(used) {
+            self.give_up_phone();
+        }
+        used
     }
 
     fn handle_phone_event(&mut self, event: Event<'_>, bench: &mut Workbench) {
         if let Event::Close { code, .. } = event {
             let code = code.map(CloseCode::number);
-            self.end(Ending::PhoneClosed { code });
-            self.phone_life = LegLife::Gone;
-            return;
+            return self.end(Ending::PhoneClosed { code });
         }
         if self.is_over() {
             return;
@@ -76,8 +82,11 @@ impl Call {
         match event {
             Event::Text(text) => self.handle_phone_text(text, bench),
             Event::Binary(bytes) => self.handle_phone_binary(bytes, bench),
-            Event::Ping(payload) => self.phone.send_pong(payload),
-            Event::Pong(_) | Event::Partial | Event::NeedMore { .. } | Event::Close { .. } => {}
+            Event::Ping(_)
+            | Event::Pong(_)
+            | Event::Partial
+            | Event::NeedMore { .. }
+            | Event::Close { .. } => {}
         }
     }
 

@@ -105,12 +105,13 @@ use crate::buf::{SendBuf, Stamped};
 use crate::clock::Nanos;
 use crate::config::{Carrier, Config, Secret, SignatureMode, SwapOrder, Timers};
 use crate::limits::{
-    AGENT_MESSAGE_MAX_BYTES, FRAMES_PER_TURN, JOIN_TIMEOUT, ODDITIES_MAX, PHONE_CLOSE_TIMEOUT,
-    PHONE_DEAD, PHONE_MESSAGE_MAX_BYTES, PHONE_PING, PTIME_MS, REQUESTS_MAX, START_TIMEOUT,
+    AGENT_MESSAGE_MAX_BYTES, FRAMES_PER_TURN, JOIN_TIMEOUT, ODDITIES_MAX, PHONE_CLOSE_MAX_BYTES,
+    PHONE_CLOSE_TIMEOUT, PHONE_DEAD, PHONE_MESSAGE_MAX_BYTES, PHONE_PING, PTIME_MS, REQUESTS_MAX,
+    START_TIMEOUT,
 };
 use crate::wire::dialect::Dialect;
 use crate::wire::gemini::CloseClass;
-use crate::wire::ws::{CloseCode, MessageReader, Role};
+use crate::wire::ws::{CloseCode, Endpoint, MessageReader, Role, Stage};
 
 /// What every call is told once.
 #[derive(Clone, Debug)]
@@ -190,7 +191,8 @@ pub struct Call {
     call_sid: Option<String>,
     phone: PhoneLeg,
     phone_reader: MessageReader,
-    phone_life: LegLife,
+    /// Its control frames and its goodbyes.
+    phone_end: Endpoint,
     phone_heard_at: Nanos,
     phone_pinged_at: Nanos,
     agent: AgentLeg,
@@ -313,8 +315,9 @@ enum LegLife {
 }
 
 impl Call {
-    /// A call whose socket has just become a WebSocket. `seed` decides its mask keys.
-    pub fn new(now: Nanos, id: CallId, door: Door, settings: Settings, seed: u64) -> Call {
+    /// A call whose socket has just become a WebSocket. `seed` decides its mask keys and the jitter
+    /// of its waits, so that it can be replayed; without one nobody can foresee the keys.
+    pub fn new(now: Nanos, id: CallId, door: Door, settings: Settings, seed: Option<u64>) -> Call {
         let timers = || Arc::clone(&settings.timers);
         Call {
             id,
@@ -330,7 +333,7 @@ impl Call {
             call_sid: None,
             phone: PhoneLeg::default(),
             phone_reader: MessageReader::new(Role::Client, PHONE_MESSAGE_MAX_BYTES),
-            phone_life: LegLife::Open,
+            phone_end: Endpoint::new(Role::Server, PHONE_CLOSE_MAX_BYTES),
             phone_heard_at: now,
             phone_pinged_at: now,
             agent: AgentLeg::new(seed),
@@ -339,7 +342,11 @@ impl Call {
             agent_silent_since: None,
             agent_closed_at: now,
             agent_abandoned: false,
-            session: Session::new(seed, timers(), settings.swap),
+            session: Session::new(
+                seed.unwrap_or_else(|| fastrand::u64(..)),
+                timers(),
+                settings.swap,
+            ),
             watch: Watch::new(timers()),
             ear: Ear::new(settings.timers.quiet),
             generating: false,
@@ -512,8 +519,7 @@ impl Call {
                 self.abandon_agent();
             }
             if self.now >= since.plus(PHONE_CLOSE_TIMEOUT) {
-                self.lose_phone();
-                self.given_up = true;
+                self.give_up_phone();
             }
             return;
         }
@@ -716,7 +722,13 @@ impl Call {
 
     /// Whether the phone's socket is still needed once its output has gone.
     pub fn needs_phone(&self) -> bool {
-        self.phone_life != LegLife::Gone
+        self.phone_end.stage() != Stage::Over
+    }
+
+    /// Whether nothing more follows what waits for the phone's socket, and nothing it sends can be
+    /// read: our half of the connection is to be shut once that has left.
+    pub fn has_failed_phone(&self) -> bool {
+        self.phone_end.stage() == Stage::Failed
     }
 
     /// Whether the model's socket is still needed once its output has gone.

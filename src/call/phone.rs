@@ -2,19 +2,18 @@
 //! messages in a [`SendBuf`].
 //!
 //! Bounds:   [`PHONE_OUTPUT_MAX_BYTES`], asked for by [`PhoneLeg::is_stalled`].
-//! Not here: what the phone says (`call::from_phone`), when audio is due (`call::playout`).
+//! Not here: what the phone says (`call::from_phone`), when audio is due (`call::playout`), pongs and
+//! the close (`wire::ws`, [`Endpoint`](crate::wire::ws::Endpoint)).
 
 use crate::buf::{Audio, SendBuf};
 use crate::limits::PHONE_OUTPUT_MAX_BYTES;
 use crate::wire::browser::{ToBrowser, Who};
 use crate::wire::dialect::Outbound;
 use crate::wire::twilio::MarkName;
-use crate::wire::ws::{
-    CloseCode, Opcode, Role, header_bytes, write_close, write_frame, write_header,
-};
+use crate::wire::ws::{Opcode, Role, header_bytes, write_frame, write_header};
 
 /// A server masks nothing.
-const NO_MASK: [u8; 4] = [0; 4];
+pub(super) const NO_MASK: [u8; 4] = [0; 4];
 
 /// The phone's leg.
 #[derive(Debug, Default)]
@@ -116,16 +115,6 @@ impl PhoneLeg {
     /// Keeps proxies from cutting the line, and shows whether the other end is alive.
     pub fn send_ping(&mut self) {
         write_frame(Role::Server, Opcode::Ping, &[], NO_MASK, self.output.tail());
-    }
-
-    /// Answers a ping.
-    pub fn send_pong(&mut self, payload: &[u8]) {
-        write_frame(Role::Server, Opcode::Pong, payload, NO_MASK, self.output.tail());
-    }
-
-    /// Says goodbye.
-    pub fn send_close(&mut self, code: CloseCode, reason: &str) {
-        write_close(Role::Server, code, reason, NO_MASK, self.output.tail());
     }
 }
 

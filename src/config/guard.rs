@@ -17,6 +17,8 @@ use super::{Secret, values};
 pub const LIST_MAX: usize = 1024;
 /// A token that strangers may try to guess. Shorter: an error.
 pub const TOKEN_LEAST_BYTES: usize = 16;
+/// A secret of `server.token_secret`. Shorter: an error.
+const TOKEN_SECRET_LEAST_BYTES: usize = 32;
 
 /// A list of networks, IPv4 and IPv6.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -107,6 +109,11 @@ pub(super) fn trusted_proxies(settings: &mut Settings<'_>) -> Networks {
     settings.read(Key::open("server", "trusted_proxies"), networks).unwrap_or_default()
 }
 
+/// Reads `server.token_secret`: one or several.
+pub(super) fn token_secrets(settings: &mut Settings<'_>) -> Vec<Secret> {
+    settings.read(Key::guarded("server", "token_secret"), token_secret).unwrap_or_default()
+}
+
 /// Reads `twilio.shared_keys`, which only the file holds.
 pub(super) fn shared_keys(settings: &mut Settings<'_>) -> Vec<SharedKey> {
     const KEYS: Key = Key::guarded("twilio", "shared_keys");
@@ -189,6 +196,17 @@ fn tokens(written: &Written<'_>) -> Result<Vec<Secret>, String> {
     match tokens.len() <= LIST_MAX {
         true => tokens.into_iter().map(long).collect(),
         false => Err(format!("has more than {LIST_MAX} items")),
+    }
+}
+
+/// Secrets that whoever holds one token could guess at, for as long as he likes.
+fn token_secret(written: &Written<'_>) -> Result<Vec<Secret>, String> {
+    let secrets = tokens(written)?;
+    match secrets.iter().all(|secret| secret.reveal().len() >= TOKEN_SECRET_LEAST_BYTES) {
+        true => Ok(secrets),
+        false => Err(format!(
+            "must have at least {TOKEN_SECRET_LEAST_BYTES} characters: openssl rand -hex 32"
+        )),
     }
 }
 

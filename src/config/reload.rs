@@ -15,12 +15,15 @@ type Keep = fn(&mut Config, &Config);
 
 /// What only a start can change: a key, or a section with a dot behind it; and how the old value is
 /// kept.
-const AT_START: [(&str, Keep); 25] = [
+const AT_START: [(&str, Keep); 26] = [
     ("server.listen", |new, old| new.server.listen = old.server.listen),
     ("server.proxy_protocol", |new, old| new.server.proxy_protocol = old.server.proxy_protocol),
     // What the files hold is read again.
     ("server.tls_cert", |new, old| new.server.tls = old.server.tls.clone()),
     ("server.tls_key", |_, _| {}),
+    ("server.token_secret", |new, old| {
+        new.server.token_secrets = old.server.token_secrets.clone();
+    }),
     ("server.takeover", |new, old| new.server.takeover = old.server.takeover.clone()),
     ("server.cores", |new, old| new.server.cores = old.server.cores.clone()),
     ("server.workers", |new, old| new.server.workers = old.server.workers),

@@ -50,6 +50,7 @@ pub(super) fn server(settings: &mut Settings<'_>) -> Server {
         listen,
         public_url: settings.read(Key::open("server", "public_url"), values::public_url),
         trusted_proxies,
+        token_secrets: guard::token_secrets(settings),
         proxy_protocol,
         tls: edge::certificates(settings),
         workers: settings

@@ -73,7 +73,7 @@ pub(super) struct Attempt {
     /// Bytes of frames used so far, in this stage.
     heard_bytes: usize,
     /// Mask keys.
-    rng: fastrand::Rng,
+    masks: ws::MaskKeys,
 }
 
 #[derive(Debug)]
@@ -107,7 +107,7 @@ impl Attempt {
         service: &Service,
         credential: Option<&Credential>,
         setup: Option<String>,
-        rng: fastrand::Rng,
+        masks: ws::MaskKeys,
         output: &mut SendBuf,
     ) -> Attempt {
         let key = upgrade::new_key();
@@ -118,7 +118,7 @@ impl Attempt {
         upgrade::write_request(output.tail(), authority, target, &key, &headers);
         let stage = Stage::Upgrading { key, setup };
         let secret = credential.map(|credential| credential.secret().clone());
-        Attempt { stage, secret, heard_bytes: 0, rng }
+        Attempt { stage, secret, heard_bytes: 0, masks }
     }
 
     /// Whether the upgrade is done.
@@ -183,7 +183,7 @@ impl Attempt {
     }
 
     fn mask(&mut self) -> [u8; 4] {
-        self.rng.u32(..).to_ne_bytes()
+        self.masks.fresh()
     }
 
     fn handle_answer(
@@ -216,7 +216,7 @@ impl Attempt {
                 Event::Text(text) => hear(text.as_bytes()),
                 Event::Binary(bytes) => hear(bytes),
                 Event::Ping(payload) => {
-                    let mask = self.rng.u32(..).to_ne_bytes();
+                    let mask = self.masks.fresh();
                     ws::write_frame(Role::Client, Opcode::Pong, payload, mask, output.tail());
                     Ok(Heard::Nothing)
                 }
@@ -267,7 +267,7 @@ impl Attempt {
                 Event::Binary(bytes) => lasts(bytes).map(|()| true),
                 Event::Partial => Ok(true),
                 Event::Ping(payload) => {
-                    let mask = self.rng.u32(..).to_ne_bytes();
+                    let mask = self.masks.fresh();
                     ws::write_frame(Role::Client, Opcode::Pong, payload, mask, output.tail());
                     Ok(false)
                 }
@@ -363,9 +363,9 @@ mod tests {
         settings.api_key = api_key.map(|key| Secret::new(key.to_owned()));
         let service = Service::new(&settings);
         let setup = r#"{"setup":{}}"#.to_owned();
-        let (mut output, rng) = (SendBuf::new(), fastrand::Rng::with_seed(1));
+        let (mut output, masks) = (SendBuf::new(), ws::MaskKeys::new(Some(1)));
         let key = service.key();
-        let attempt = Attempt::new(&service, key.as_ref(), Some(setup), rng, &mut output);
+        let attempt = Attempt::new(&service, key.as_ref(), Some(setup), masks, &mut output);
         let request = String::from_utf8(output.waiting().to_vec()).unwrap();
         output.consume(output.len_bytes());
         (attempt, output, request)

@@ -21,6 +21,7 @@ use crate::call::LineFault;
 use crate::clock::Nanos;
 use crate::limits::SPARE_KEPT;
 use crate::net::{Received, Stream, TlsConfig};
+use crate::wire::ws::MaskKeys;
 
 /// What all connections share.
 #[derive(Debug)]
@@ -71,7 +72,7 @@ impl Connection {
         token: Token,
         credential: Option<&Credential>,
         setup: Option<String>,
-        rng: fastrand::Rng,
+        masks: MaskKeys,
         now: Nanos,
     ) -> Result<Connection, Failure> {
         let mut untried = addresses.in_order();
@@ -79,7 +80,7 @@ impl Connection {
         let (socket, target) = connect_next(shore.registry, &mut untried, token, None)?;
         let mut output = SendBuf::new();
         let is_spare = setup.is_none();
-        let attempt = Attempt::new(shore.service, credential, setup, rng, &mut output);
+        let attempt = Attempt::new(shore.service, credential, setup, masks, &mut output);
         Ok(Connection {
             token,
             state: State::Connecting(socket),

@@ -451,10 +451,10 @@ impl Dial {
         order.attempts += 1;
         let setup = !matches!(order.purpose, Purpose::Spare);
         let setup = setup.then(|| order.setup(&self.service));
-        let rng = self.rng.fork();
+        let masks = ws::MaskKeys::new(None);
         let (shore, addresses) = self.shore();
         let credential = credential.as_ref();
-        match Connection::begin(&shore, addresses, Token(index), credential, setup, rng, now) {
+        match Connection::begin(&shore, addresses, Token(index), credential, setup, masks, now) {
             Ok(connection) => {
                 let stage = Stage::Dialling(Box::new(connection));
                 self.places[index] = Some(Place { order, stage });
@@ -765,7 +765,7 @@ impl Dial {
         self.shared.dials.count("undelivered");
         if let WorkerLetter::Line { mut line, .. } = letter {
             let mut goodbye = SendBuf::new();
-            let mask = fastrand::u32(..).to_ne_bytes();
+            let mask = ws::MaskKeys::new(None).fresh();
             ws::write_close(Role::Client, CloseCode::NORMAL, "", mask, goodbye.tail());
             // The peer may be gone already, which is as good.
             let _ = line.socket.send(&mut goodbye);

@@ -245,9 +245,7 @@ pub fn webhook_candidates(public_origin: &str, target: &str, verbatim: &[String]
     if let Some(origin) = Origin::parse(public_origin) {
         let target = target.split('#').next().unwrap_or(target);
         let (path, query) = target.split_at(target.find('?').unwrap_or(target.len()));
-        let bare = query.replace("%27", "'").replace("%40", "@");
-        let bare = bare.replace("%3A", ":").replace("%3a", ":");
-        for query in [query, &bare] {
+        for query in [query, &unescaped(query)] {
             for authority in origin.authorities() {
                 candidates.add(format!("{}://{authority}{path}{query}", origin.scheme));
             }
@@ -258,7 +256,8 @@ pub fn webhook_candidates(public_origin: &str, target: &str, verbatim: &[String]
 
 /// The addresses a WebSocket handshake may have been signed under: `wss` and `https`, without port,
 /// with the configured one and with the scheme's own, the path as received and with its last slash
-/// added or taken away; and `verbatim`, the texts that stood in our TwiML.
+/// added or taken away, each with the query as received and with `'`, `@` and `:` unescaped in it;
+/// and `verbatim`, the texts that stood in our TwiML.
 pub fn handshake_candidates(public_origin: &str, target: &str, verbatim: &[String]) -> Vec<String> {
     let mut candidates = Candidates::default();
     for url in verbatim {
@@ -268,15 +267,23 @@ pub fn handshake_candidates(public_origin: &str, target: &str, verbatim: &[Strin
         let (path, query) = target.split_at(target.find('?').unwrap_or(target.len()));
         let other = path.strip_suffix('/').map_or_else(|| format!("{path}/"), String::from);
         let schemes = if origin.is_secure() { ["wss", "https"] } else { ["ws", "http"] };
-        for scheme in schemes {
-            for path in [path, &other] {
-                for authority in origin.authorities() {
-                    candidates.add(format!("{scheme}://{authority}{path}{query}"));
+        for query in [query, &unescaped(query)] {
+            for scheme in schemes {
+                for path in [path, &other] {
+                    for authority in origin.authorities() {
+                        candidates.add(format!("{scheme}://{authority}{path}{query}"));
+                    }
                 }
             }
         }
     }
     candidates.urls
+}
+
+/// A query as some of the carrier's senders sign it.
+fn unescaped(query: &str) -> String {
+    let query = query.replace("%27", "'").replace("%40", "@");
+    query.replace("%3A", ":").replace("%3a", ":")
 }
 
 /// A list without doubles, at most [`CANDIDATES_MAX`] long.

@@ -7,14 +7,17 @@
 
 use aws_lc_rs::{constant_time, hmac};
 
+use crate::limits::SID_MAX_BYTES;
+
 /// From the answered webhook to the stream's `start`. Afterwards [`TokenError::Expired`].
 pub const TOKEN_TTL_SECONDS: u64 = 60;
 
-/// Longer than every token we mint; longer ones are [`TokenError::Malformed`], unread.
-pub const TOKEN_BYTES_MAX: usize = 256;
+/// The longest token we mint, for a name of [`SID_MAX_BYTES`]; longer ones are
+/// [`TokenError::Malformed`], unread.
+pub const TOKEN_BYTES_MAX: usize = "v1...".len() + SID_MAX_BYTES + UNIX_DIGITS_MAX + 2 * MAC_BYTES;
 
-/// The longest `CallSid` we mint for: what the other parts of a token leave of its bound.
-pub const CALL_SID_BYTES_MAX: usize = TOKEN_BYTES_MAX - "v1...".len() - 20 - 2 * MAC_BYTES;
+/// Digits of the latest second there is.
+const UNIX_DIGITS_MAX: usize = 20;
 
 const MAC_BYTES: usize = 32;
 
@@ -31,21 +34,49 @@ pub enum TokenError {
     Expired,
 }
 
-/// The secret that tokens are minted with: configured, or random for the life of the process.
+/// The secrets that tokens are minted with, configured or random for the life of the process: the
+/// first signs, each is believed.
 #[derive(Clone, Debug)]
-pub struct TokenKey(hmac::Key);
+pub struct TokenKey {
+    signing: hmac::Key,
+    /// Of secrets that are being replaced, or are yet to be used.
+    others: Vec<hmac::Key>,
+}
 
 impl TokenKey {
     /// A key from a secret of any length; 32 random bytes are ample.
     pub fn new(secret: &[u8]) -> TokenKey {
-        TokenKey(hmac::Key::new(hmac::HMAC_SHA256, secret))
+        TokenKey { signing: hmac::Key::new(hmac::HMAC_SHA256, secret), others: Vec::new() }
+    }
+
+    /// A key of several secrets, for one purpose: under the same secrets tokens for another purpose
+    /// are worth nothing. `None` without a secret.
+    pub fn shared<'s>(
+        secrets: impl IntoIterator<Item = &'s [u8]>,
+        purpose: &str,
+    ) -> Option<TokenKey> {
+        let mut keys = secrets.into_iter().map(|secret| {
+            let secret = hmac::Key::new(hmac::HMAC_SHA256, secret);
+            let derived = hmac::sign(&secret, purpose.as_bytes());
+            hmac::Key::new(hmac::HMAC_SHA256, derived.as_ref())
+        });
+        Some(TokenKey { signing: keys.next()?, others: keys.collect() })
+    }
+
+    /// Whether one of the secrets gives `signed` this code. The time it takes does not tell which.
+    fn vouches(&self, signed: &[u8], mac: &[u8]) -> bool {
+        let keys = std::iter::once(&self.signing).chain(&self.others);
+        keys.fold(false, |found, key| {
+            let expected = hmac::sign(key, signed);
+            found | constant_time::verify_slices_are_equal(expected.as_ref(), mac).is_ok()
+        })
     }
 }
 
 /// A token for the call `call_sid`, good until `ttl_seconds` after `now_unix`.
 pub fn mint(key: &TokenKey, call_sid: &str, now_unix: u64, ttl_seconds: u64) -> String {
     let mut token = format!("v1.{call_sid}.{}", now_unix.saturating_add(ttl_seconds));
-    let mac = hmac::sign(&key.0, token.as_bytes());
+    let mac = hmac::sign(&key.signing, token.as_bytes());
     token.push('.');
     for byte in mac.as_ref() {
         for digit in [byte >> 4, byte & 15] {
@@ -73,9 +104,9 @@ pub fn verify(
         .ok_or(TokenError::Malformed)?;
     let expiry_unix = decimal(expiry).ok_or(TokenError::Malformed)?;
     let mac = hex(mac).ok_or(TokenError::Malformed)?;
-    let expected = hmac::sign(&key.0, signed.as_bytes());
-    constant_time::verify_slices_are_equal(expected.as_ref(), &mac)
-        .map_err(|_| TokenError::BadMac)?;
+    if !key.vouches(signed.as_bytes(), &mac) {
+        return Err(TokenError::BadMac);
+    }
     if call != call_sid {
         return Err(TokenError::WrongCall);
     }
@@ -140,6 +171,26 @@ mod tests {
     }
 
     #[test]
+    fn relays_that_share_secrets_believe_each_others_tokens_while_one_secret_follows_another() {
+        let key = |secrets: &[&'static str], purpose| {
+            TokenKey::shared(secrets.iter().map(|secret| secret.as_bytes()), purpose).unwrap()
+        };
+        let token = |key| mint(&key, CALL, NOW, TOKEN_TTL_SECONDS);
+        let opens = |key, token: &str| verify(&key, token, CALL, NOW);
+        let old = token(key(&["old"], "calls"));
+        assert_eq!(opens(key(&["old"], "calls"), &old), Ok(()));
+        assert_eq!(opens(key(&["old", "new"], "calls"), &old), Ok(()));
+        assert_eq!(opens(key(&["new", "old"], "calls"), &old), Ok(()));
+        assert_eq!(opens(key(&["new"], "calls"), &old), Err(TokenError::BadMac));
+        let new = token(key(&["new", "old"], "calls"));
+        assert_eq!(opens(key(&["new"], "calls"), &new), Ok(()), "the first signs");
+        assert_eq!(opens(key(&["old"], "calls"), &new), Err(TokenError::BadMac));
+        assert_eq!(opens(key(&["old"], "tracks"), &old), Err(TokenError::BadMac));
+        assert_eq!(opens(TokenKey::new(b"old"), &old), Err(TokenError::BadMac));
+        assert!(TokenKey::shared([], "calls").is_none());
+    }
+
+    #[test]
     fn a_token_changed_in_any_byte_opens_nothing() {
         let token = mint(&key(), CALL, NOW, TOKEN_TTL_SECONDS);
         for at in 0..token.len() {
@@ -177,7 +228,7 @@ mod tests {
             let token = mint(&key(), call, NOW, 60);
             assert_eq!(verify(&key(), &token, call, NOW), Ok(()), "{call}");
         }
-        let longest = "A".repeat(CALL_SID_BYTES_MAX);
+        let longest = "A".repeat(SID_MAX_BYTES);
         let token = mint(&key(), &longest, u64::MAX, 60);
         assert_eq!(token.len(), TOKEN_BYTES_MAX);
         assert_eq!(verify(&key(), &token, &longest, u64::MAX), Ok(()));

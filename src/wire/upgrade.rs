@@ -33,9 +33,8 @@ const GUID: &[u8; 36] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 pub enum UpgradeError {
     /// Request, 405: not a GET.
     NotGet,
-    /// Request, 400: HTTP/1.0 has no upgrade.
-    OldHttp,
     /// Request, 426: no `Upgrade: websocket`; a plain request to a path that only speaks WebSocket.
+    /// One in HTTP/1.0 always is: what it says of an upgrade is ignored (RFC 9110 section 7.8).
     NotWebSocket,
     /// Request, 400: `Connection` does not name `Upgrade`.
     NotHopByHop,
@@ -71,8 +70,7 @@ impl UpgradeError {
         match self {
             UpgradeError::NotGet => 405,
             UpgradeError::NotWebSocket | UpgradeError::WrongVersion => 426,
-            UpgradeError::OldHttp
-            | UpgradeError::NotHopByHop
+            UpgradeError::NotHopByHop
             | UpgradeError::HasBody
             | UpgradeError::BadKey
             | UpgradeError::NoVersion => 400,
@@ -89,7 +87,6 @@ impl UpgradeError {
     pub const fn label(self) -> &'static str {
         match self {
             UpgradeError::NotGet => "not_get",
-            UpgradeError::OldHttp => "old_http",
             UpgradeError::NotWebSocket => "not_websocket",
             UpgradeError::NotHopByHop => "not_hop_by_hop",
             UpgradeError::HasBody => "has_body",
@@ -140,14 +137,11 @@ impl<'b> UpgradeRequest<'b> {
 /// What is wrong or missing, in the order a client would want to know it.
 pub fn check_request<'b>(head: &'b RequestHead<'b>) -> Result<UpgradeRequest<'b>, UpgradeError> {
     let says = |name: &str, option: &str| head.list(name).any(|s| s.eq_ignore_ascii_case(option));
-    if !says("upgrade", "websocket") {
+    if head.version != Version::Http11 || !says("upgrade", "websocket") {
         return Err(UpgradeError::NotWebSocket);
     }
     if head.method != Method::Get {
         return Err(UpgradeError::NotGet);
-    }
-    if head.version != Version::Http11 {
-        return Err(UpgradeError::OldHttp);
     }
     if !says("connection", "upgrade") {
         return Err(UpgradeError::NotHopByHop);

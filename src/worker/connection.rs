@@ -25,6 +25,8 @@ pub(super) struct Connection {
     ending: bool,
     /// Writing may get something out.
     writable: bool,
+    /// The peer has been told that nothing more follows.
+    finished: bool,
 }
 
 /// What one receive brought.
@@ -47,6 +49,7 @@ impl Connection {
             readable: true,
             ending: false,
             writable: true,
+            finished: false,
         }
     }
 
@@ -117,6 +120,14 @@ impl Connection {
         self.writable = with_kernel && output.is_empty();
         sent(output);
         Ok(())
+    }
+
+    /// Says that nothing more follows what was sent, once. The peer may still send.
+    pub(super) fn finish(&mut self) {
+        if !std::mem::replace(&mut self.finished, true) {
+            // A peer that is gone already has nothing to be told.
+            let _ = self.socket.finish();
+        }
     }
 
     /// Says that nothing more follows, as far as the kernel takes that at once.

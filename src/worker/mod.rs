@@ -39,7 +39,7 @@ use crate::mail::{
 };
 use crate::metrics::{Figures, Stage, slo};
 use crate::wire::gemini::CloseClass;
-use crate::wire::ws::{CloseCode, Role, write_close};
+use crate::wire::ws::{CloseCode, MaskKeys, Role, write_close};
 
 /// Events taken from the kernel in one turn; the rest come in the next.
 const EVENTS_PER_TURN: usize = 1024;
@@ -121,7 +121,8 @@ pub struct Worker {
     bounds: slo::Bounds,
     /// The accounts of calls whose slot is free again.
     past: [Tally; Class::ALL.len()],
-    masks: fastrand::Rng,
+    /// For goodbyes to models whose call has gone.
+    masks: MaskKeys,
     stopping: bool,
 }
 
@@ -159,7 +160,7 @@ impl Worker {
             survey: None,
             bounds: slo::Bounds::default(),
             past: [Tally::default(); Class::ALL.len()],
-            masks: fastrand::Rng::new(),
+            masks: MaskKeys::new(None),
             stopping: false,
         };
         Ok((worker, postbox))
@@ -280,13 +281,12 @@ impl Worker {
         // Where the kernel refuses, a `clear` is later than it could be.
         let _ = socket.bound_send_buffer(PHONE_SOCKET_BYTES);
         let (registry, settings) = (self.poll.registry(), self.settings.clone());
-        let seed = self.masks.u64(..);
         let mut registered = Ok(());
         let number = self.slots.insert(|number, generation| {
             registered = socket.register(registry, token_of(number, Leg::Phone));
             Slot {
                 generation,
-                call: Call::new(now, id, door, settings, seed),
+                call: Call::new(now, id, door, settings, None),
                 phone: Some(Connection::new(socket, unread)),
                 agent: None,
                 model: None,
@@ -340,7 +340,7 @@ impl Worker {
     /// Says goodbye to a model whose call has gone, so that the service frees the session.
     fn dismiss(&mut self, mut socket: crate::net::Stream) {
         let mut goodbye = SendBuf::new();
-        let mask = self.masks.u32(..).to_ne_bytes();
+        let mask = self.masks.fresh();
         write_close(Role::Client, CloseCode::NORMAL, "", mask, goodbye.tail());
         // One attempt: a socket that just spoke takes these few bytes, and a dead one needs none.
         let _ = socket.send(&mut goodbye);
@@ -574,6 +574,12 @@ impl Slot {
     /// Lets go of sockets that are needed no more and have sent what they had.
     fn drop_finished_legs(&mut self) {
         let Slot { call, phone, agent, .. } = self;
+        if call.has_failed_phone()
+            && call.phone_output().is_empty()
+            && let Some(phone) = phone.as_mut().filter(|phone| phone.has_sent_all())
+        {
+            phone.finish();
+        }
         if !call.needs_phone() && call.phone_output().is_empty() {
             let is_done = |phone: &mut Connection| phone.has_sent_all() || call.has_given_up();
             phone.take_if(is_done).into_iter().for_each(Connection::close);
@@ -613,7 +619,16 @@ fn receive_leg(
         used
     });
     if brought == Brought::End {
-        socket.take().into_iter().for_each(Connection::close);
+        // A peer that has finished sending may still read: what its last bytes were answered with
+        // leaves in one attempt.
+        if let Some(mut connection) = socket.take() {
+            let output = match leg {
+                Leg::Phone => call.phone_output(),
+                Leg::Agent => call.agent_output(),
+            };
+            let _ = connection.send(output, |_| {});
+            connection.close();
+        }
         guard(call, now, |call| match leg {
             Leg::Phone => call.handle_phone_gone(now),
             Leg::Agent => call.handle_agent_gone(now),

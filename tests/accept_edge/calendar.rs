@@ -71,9 +71,11 @@ fn without_the_token_nobody_reads_it_and_the_book_is_not_asked() {
     assert_eq!((none.status, none.field("www-authenticate")), (401, Some("Bearer")));
     for query in ["token=", "token=0123456789", "token=0123456789%2Bbcdefx", "token=%2", "token"] {
         let refused = closed.get(&format!("/calendar.ics?{query}"));
-        assert!([401, 403].contains(&refused.status), "{query}: {}", refused.status);
+        assert_eq!((refused.status, refused.field("www-authenticate")), (401, Some("Bearer")));
         assert!(refused.body.starts_with("{\"error\":\""), "{}", refused.body);
     }
+    let faults = &closed.shared.http_faults;
+    assert_eq!((faults.of("calendar_no_token"), faults.of("calendar_wrong_token")), (2, 4));
     assert_eq!(closed.post_form(TARGET, "").status, 405);
     assert!(closed.calendar.take().is_none());
 
@@ -83,6 +85,7 @@ fn without_the_token_nobody_reads_it_and_the_book_is_not_asked() {
     let refused = unset.get(TARGET);
     assert_eq!(refused.status, 403);
     assert!(refused.body.contains("appointments.calendar_token is not set"), "{}", refused.body);
+    assert_eq!(unset.shared.http_faults.of("calendar_shut"), 1);
     let off = Relay::with(|config| config.appointments = Appointments::default());
     assert_eq!(off.get(TARGET).status, 404);
 }

@@ -170,7 +170,10 @@ fn a_trusted_proxy_says_by_which_scheme_we_are_reached() {
 
 #[test]
 fn browsers_come_in_from_the_allowed_networks_alone() {
-    let relay = Relay::with(|config| config.web.allow = Some(networks(&["203.0.113.0/24"])));
+    let relay = Relay::with(|config| {
+        config.server.public_url = Some("https://voice.example.com".into());
+        config.web.allow = Some(networks(&["203.0.113.0/24"]));
+    });
     let own = "Origin: https://voice.example.com\r\n";
     for (target, fields) in [("/web", ""), ("/web", own), ("/", own)] {
         assert_eq!(try_upgrade(&relay, target, fields).status, 403, "{target} {fields}");
@@ -185,7 +188,10 @@ fn browsers_come_in_from_the_allowed_networks_alone() {
     assert_eq!(Refusal::NotAllowed.close_code(), 1008);
     // Carriers dial from anywhere.
     assert_eq!(try_upgrade(&relay, "/twilio/media", "").status, 101);
-    let relay = Relay::with(|config| config.web.allow = Some(networks(&["127.0.0.0/8"])));
+    let relay = Relay::with(|config| {
+        config.server.public_url = Some("https://voice.example.com".into());
+        config.web.allow = Some(networks(&["127.0.0.0/8"]));
+    });
     assert_eq!(try_upgrade(&relay, "/web", own).status, 101);
     let id = arrived(&relay);
     assert_eq!(hello(&relay, id, None), Ok(()));

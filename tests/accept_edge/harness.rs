@@ -53,13 +53,21 @@ impl Relay {
     }
 
     pub(crate) fn with_deadlines(deadlines: Deadlines, change: impl FnOnce(&mut Config)) -> Relay {
-        Relay::with_tls(None, deadlines, change)
+        Relay::with_accept(change, |accept| accept.with_deadlines(deadlines))
     }
 
     pub(crate) fn with_tls(
         tls: Option<Arc<TlsServer>>,
         deadlines: Deadlines,
         change: impl FnOnce(&mut Config),
+    ) -> Relay {
+        Relay::with_accept(change, |accept| accept.with_deadlines(deadlines).with_tls(tls))
+    }
+
+    /// With an inbound thread that has been changed before it runs.
+    pub(crate) fn with_accept(
+        change: impl FnOnce(&mut Config),
+        finish: impl FnOnce(Accept) -> Accept,
     ) -> Relay {
         const WORKERS: usize = 2;
         let mut config = config();
@@ -68,7 +76,7 @@ impl Relay {
         let shared = Arc::new(Shared::default());
         let (accept, letters) =
             Accept::bind(Arc::new(config), Clock::start(), load.clone(), shared.clone()).unwrap();
-        let accept = accept.with_deadlines(deadlines).with_tls(tls);
+        let accept = finish(accept);
         let (address, admin) = (accept.local_addr(), accept.admin_addr());
         let (to_workers, workers): (Vec<_>, Vec<_>) =
             (0..WORKERS).map(|_| mailbox_without_bell()).unzip();

@@ -6,6 +6,7 @@ use vocaris::accept::Deadlines;
 use vocaris::call::Ending;
 use vocaris::limits::{BODY_MAX_BYTES, FIGURES_WAITING_MAX, REQUESTS_PER_CONNECTION};
 use vocaris::mail::AcceptLetter;
+use vocaris::wire::http::{CHUNK_LINE_MAX, TRAILERS_MAX};
 
 use crate::harness::{Relay, SHORT, get, post, until};
 
@@ -45,18 +46,63 @@ fn every_address_answers_as_the_contract_has_it() {
 fn a_wrong_method_is_told_the_right_ones() {
     let relay = Relay::start();
     let table = [
-        ("POST", "/healthz", "GET, HEAD"),
-        ("DELETE", "/readyz", "GET, HEAD"),
-        ("OPTIONS", "/metrics", "GET, HEAD"),
-        ("PUT", "/", "GET, HEAD"),
-        ("PUT", "/twilio/incoming", "GET, HEAD, POST"),
-        ("PATCH", "/twilio/after", "GET, HEAD, POST"),
-        ("DELETE", "/twilio/stream-status", "GET, HEAD, POST"),
+        ("POST", "/healthz", "GET, HEAD, OPTIONS"),
+        ("DELETE", "/readyz", "GET, HEAD, OPTIONS"),
+        ("TRACE", "/metrics", "GET, HEAD, OPTIONS"),
+        ("PUT", "/", "GET, HEAD, OPTIONS"),
+        ("PUT", "/twilio/incoming", "GET, HEAD, POST, OPTIONS"),
+        ("PATCH", "/twilio/after", "GET, HEAD, POST, OPTIONS"),
+        ("DELETE", "/twilio/stream-status", "GET, HEAD, POST, OPTIONS"),
     ];
     for (method, target, allow) in table {
-        let response = relay.ask(format!("{method} {target} HTTP/1.1\r\nHost: h\r\n\r\n"));
-        assert_eq!((response.status, response.field("allow")), (405, Some(allow)), "{target}");
+        let ask = |method: &str| {
+            let response = relay.ask(format!("{method} {target} HTTP/1.1\r\nHost: h\r\n\r\n"));
+            (response.status, response.field("allow").map(str::to_owned))
+        };
+        assert_eq!(ask(method), (405, Some(allow.into())), "{target}");
+        assert_eq!(ask("OPTIONS"), (204, Some(allow.into())), "{target}");
+        assert_eq!(ask("BREW"), (501, None), "{target}");
+        assert_eq!(ask("get"), (501, None), "{target}");
     }
+    let anything = relay.ask("OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n");
+    assert_eq!((anything.status, anything.field("allow")), (204, Some("GET, HEAD, POST, OPTIONS")));
+    let door = relay.ask("OPTIONS /web HTTP/1.1\r\nHost: h\r\n\r\n");
+    assert_eq!((door.status, door.field("allow")), (204, Some("GET, OPTIONS")));
+}
+
+#[test]
+fn an_unknown_path_is_404_whatever_is_asked_of_it() {
+    let relay = Relay::start();
+    for method in ["GET", "POST", "PUT", "OPTIONS"] {
+        for target in ["/nowhere", "/web/", "/twilio/incoming/", "/%68ealthz"] {
+            let response = relay.ask(format!("{method} {target} HTTP/1.1\r\nHost: h\r\n\r\n"));
+            assert_eq!(response.status, 404, "{method} {target}");
+        }
+    }
+    assert_eq!(relay.shared.answers.of("404"), 16);
+}
+
+#[test]
+fn http_1_0_knows_no_upgrade_and_gets_what_it_asked_for() {
+    let relay = Relay::start();
+    let fields = "Upgrade: websocket\r\nConnection: Upgrade\r\n";
+    let page = relay.ask(format!("GET / HTTP/1.0\r\nHost: h\r\n{fields}\r\n"));
+    assert_eq!((page.status, page.field("connection")), (200, Some("close")));
+    assert!(page.body.starts_with("<!doctype html>"));
+}
+
+#[test]
+fn looking_whether_the_webhook_is_there_orders_no_call() {
+    let relay = Relay::with(|config| {
+        config.limits.max_calls = 1;
+        config.gemini.pool = 8;
+    });
+    let mut client = relay.connect();
+    client.send("HEAD /twilio/incoming?CallSid=CA1&From=1&To=2 HTTP/1.1\r\nHost: h\r\n\r\n");
+    let health = client.response_to(true);
+    assert_eq!((health.status, health.field("content-type")), (200, Some("application/json")));
+    assert!(relay.dial.take().is_none(), "no session was ordered");
+    assert_eq!(relay.get("/readyz").status, 200, "and no place kept");
 }
 
 #[test]
@@ -224,6 +270,38 @@ fn a_request_hidden_behind_two_lengths_is_never_answered() {
 }
 
 #[test]
+fn broken_chunks_and_trailers_get_their_status_and_a_closed_connection() {
+    let relay = Relay::start();
+    let head = "POST /twilio/incoming HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\
+                Content-Type: application/x-www-form-urlencoded\r\n\r\n";
+    let hidden = get("/readyz");
+    let extension = "x".repeat(CHUNK_LINE_MAX);
+    let extensions = format!("1;{}\r\na\r\n", "x".repeat(200)).repeat(6);
+    let trailer = format!("T: {}\r\n", "x".repeat(TRAILERS_MAX));
+    let table = [
+        ("x\r\n".to_owned(), 400, "bad_chunk"),
+        ("-1\r\n".into(), 400, "bad_chunk"),
+        ("0x1\r\na\r\n".into(), 400, "bad_chunk"),
+        ("1\na\r\n".into(), 400, "forbidden_byte"),
+        ("1\r\nab".into(), 400, "bad_chunk"),
+        ("fffffffffffffffff\r\n".into(), 413, "body_too_long"),
+        (format!("1;{extension}\r\n"), 400, "bad_chunk"),
+        (extensions, 400, "bad_chunk"),
+        ("0\r\nno colon\r\n\r\n".into(), 400, "bad_header"),
+        (format!("0\r\n{trailer}\r\n"), 431, "trailers_too_long"),
+    ];
+    for (body, status, label) in table {
+        let mut client = relay.connect();
+        client.send(format!("{head}{body}{hidden}"));
+        let response = client.response();
+        assert_eq!(response.body, format!("{{\"error\":\"{label}\"}}"), "{body:.40?}");
+        assert_eq!(response.status, status, "{body:.40?}");
+        assert!(client.is_closed(), "{body:.40?}");
+    }
+    assert_eq!(relay.shared.answers.of("200"), 0);
+}
+
+#[test]
 fn a_body_too_large_is_refused_before_it_has_come() {
     let relay = Relay::start();
     let head = "POST /twilio/incoming HTTP/1.1\r\nHost: h\r\n\
@@ -294,6 +372,9 @@ fn an_answer_to_head_never_has_a_body_not_even_an_error() {
     let requests = [
         ("HEAD /healthz HTTP/1.1\r\nHos", 408),
         ("HEAD /healthz HTTP/1.1\r\n\r\n", 400),
+        ("\r\nHEAD /healthz HTTP/1.1\r\n\r\n", 400),
+        ("\r\nHEAD /healthz HTTP/1.1\r\nHos", 408),
+        ("HEAD /healthz HTTP/1.1\r\nHost: a%zz\r\n\r\n", 400),
         ("HEAD /nowhere HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", 404),
     ];
     for (request, status) in requests {
@@ -378,6 +459,26 @@ fn one_address_has_only_its_share_of_connections() {
 }
 
 #[test]
+fn whoever_comes_when_every_slot_is_taken_is_told_so_and_closed() {
+    let relay = Relay::with_accept(|_| {}, |accept| accept.with_room(2));
+    let mut held = [relay.connect(), relay.connect()];
+    for client in &mut held {
+        client.send([get("/healthz"), "GET /heal".into()].concat());
+        assert_eq!(client.response().status, 200);
+    }
+    let mut one_more = relay.connect();
+    let response = one_more.response();
+    assert_eq!(response.status, 503);
+    assert_eq!(response.body, "{\"error\":\"too many connections\"}");
+    assert!(one_more.is_closed());
+    assert_eq!(relay.shared.connections.of("too_many"), 1);
+    for client in &mut held {
+        client.send("thz HTTP/1.1\r\nHost: h\r\n\r\n");
+        assert_eq!(client.response().status, 200, "those inside are served on");
+    }
+}
+
+#[test]
 fn a_connection_that_idles_gives_way_to_a_new_one() {
     let relay = Relay::with(|config| config.limits.max_handshakes_per_ip = 2);
     let mut held = [relay.connect(), relay.connect()];
@@ -424,6 +525,7 @@ fn figures_that_never_come_are_answered_503_and_so_is_a_crowd_of_askers() {
         relay.scrape();
     }
     assert_eq!(relay.get("/metrics").status, 503);
+    assert_eq!(relay.shared.http_faults.of("figures_full"), 1);
     let deadlines = Deadlines { figures: SHORT, ..Deadlines::default() };
     let relay = Relay::with_deadlines(deadlines, |_| {});
     for _ in 0..FIGURES_WAITING_MAX + 1 {

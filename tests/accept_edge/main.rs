@@ -6,6 +6,7 @@ mod calendar;
 mod carriers;
 mod guard;
 mod harness;
+mod hosts;
 mod http;
 mod proxied;
 mod shedding;

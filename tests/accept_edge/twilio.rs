@@ -71,7 +71,7 @@ fn hostile_numbers_stay_inside_their_attributes() {
     assert!(xml.contains("&quot;/&gt;&lt;Dial&gt;+1900&lt;/Dial&gt;&amp;"), "{xml}");
     let to = attribute(&xml, "<Parameter name=\"to\"", "value");
     assert_eq!("to".len() + to.len(), 499);
-    let too_long = relay.post_form("/twilio/incoming", &format!("CallSid={}", "C".repeat(65)));
+    let too_long = relay.post_form("/twilio/incoming", &format!("CallSid={}", "C".repeat(129)));
     assert_eq!(too_long.status, 400);
 }
 

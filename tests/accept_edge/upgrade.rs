@@ -2,7 +2,7 @@
 
 use tungstenite::client::IntoClientRequest;
 use vocaris::call::{CallId, Door, Ending, Opening};
-use vocaris::config::SignatureMode;
+use vocaris::config::{Networks, SignatureMode};
 use vocaris::limits::MAILBOX_LETTERS;
 use vocaris::mail::{AcceptLetter, CallKey, NewCall, WorkerLetter};
 
@@ -34,7 +34,9 @@ pub(crate) fn try_upgrade(relay: &Relay, target: &str, fields: &str) -> Response
 
 #[test]
 fn each_door_is_known_by_its_path_its_query_or_its_headers() {
-    let relay = Relay::start();
+    let relay = Relay::with(|config| {
+        config.server.public_url = Some("https://voice.example.com".into());
+    });
     let table = [
         ("/twilio/media", "", Door::Twilio),
         ("/twilio/media/", "", Door::Twilio),
@@ -168,7 +170,7 @@ fn an_upgrade_without_what_it_needs_is_told_what_is_missing() {
         (without("Upgrade: websocket\r\n"), 426, "not_websocket"),
         (whole.replace("websocket\r\n", "h2c\r\n"), 426, "not_websocket"),
         (whole.replace("GET", "POST"), 405, "not_get"),
-        (whole.replace("HTTP/1.1", "HTTP/1.0"), 400, "old_http"),
+        (whole.replace("HTTP/1.1", "HTTP/1.0"), 426, "not_websocket"),
         (whole.replace(version, &format!("{version}Content-Length: 1\r\n")), 400, "has_body"),
     ];
     for (request, status, label) in table {
@@ -178,8 +180,13 @@ fn an_upgrade_without_what_it_needs_is_told_what_is_missing() {
         if status == 426 {
             assert_eq!(response.field("sec-websocket-version"), Some("13"));
             assert_eq!(response.field("upgrade"), Some("websocket"));
+            let options = response.field("connection").unwrap();
+            assert!(options.ends_with(", Upgrade"), "{options}");
         }
+        let allow = (status == 405).then_some("GET, OPTIONS");
+        assert_eq!(response.field("allow"), allow);
     }
+    assert_eq!(relay.get("/web").field("connection"), Some("keep-alive, Upgrade"));
     assert_eq!(relay.load.calls(), 0);
 }
 
@@ -208,7 +215,7 @@ fn a_carriers_handshake_is_signed() {
     let webhooks = signature("kH9VMUYMS7ngCllZMvrqpoS1QFc=");
     assert_eq!(try_upgrade(&relay, "/twilio/media", &webhooks).status, 403);
     assert_eq!(relay.load.calls(), good.len());
-    // A stranger does not learn that we are full.
+    // Nor does it change that no calls are taken.
     relay.drain();
     assert_eq!(try_upgrade(&relay, "/twilio/media", &webhooks).status, 403);
     let relay = Relay::with(signed(SignatureMode::Require));
@@ -326,12 +333,84 @@ fn a_page_of_another_origin_cannot_talk_in_its_readers_name() {
             let response = try_upgrade(&relay, door, &format!("Origin: {foreign}\r\n"));
             assert_eq!(response.status, 403, "{door} {foreign}");
         }
-        for own in ["https://public.example.com", "http://voice.example.com:8080"] {
-            let response = try_upgrade(&relay, door, &format!("Origin: {own}\r\n"));
-            assert_eq!(response.status, 101, "{door} {own}");
-        }
+        let own = "https://public.example.com";
+        let response = try_upgrade(&relay, door, &format!("Origin: {own}\r\n"));
+        assert_eq!(response.status, 101, "{door} {own}");
     }
     assert_eq!(relay.shared.http_faults.of("foreign_page"), 9);
+}
+
+#[test]
+fn a_page_whose_own_name_leads_to_this_machine_is_still_foreign() {
+    let asks = |host: &str, fields: &str| {
+        let host = format!("Host: {host}\r\nOrigin: http://{host}\r\n{fields}");
+        upgrade("/web", "").replace("Host: voice.example.com\r\n", &host)
+    };
+    for public_url in [None, Some("https://voice.example.com".to_owned())] {
+        let relay = Relay::with(|config| config.server.public_url = public_url);
+        assert_eq!(relay.ask(asks("evil.example", "")).status, 403);
+        assert_eq!(relay.ask(asks("evil.example:8080", "")).status, 403);
+        assert_eq!(relay.shared.http_faults.of("foreign_page"), 2);
+        // Nobody vouches for the TLS it says to have come by.
+        assert_eq!(relay.ask(asks("evil.example", "X-Forwarded-Proto: https\r\n")).status, 403);
+        for own in ["localhost:8080", "app.localhost", "127.0.0.1", "[::1]:8080", "192.0.2.7"] {
+            assert_eq!(relay.ask(asks(own, "")).status, 101, "{own}");
+        }
+    }
+    let proxied = Relay::with(|config| {
+        config.server.trusted_proxies = Networks::parse(["127.0.0.0/8"]).unwrap();
+    });
+    let told =
+        |scheme: &str| asks("voice.example.com", &format!("X-Forwarded-Proto: {scheme}\r\n"));
+    assert_eq!(proxied.ask(told("https")).status, 101, "its certificate was looked at");
+    assert_eq!(proxied.ask(told("http")).status, 403);
+}
+
+#[test]
+fn behind_a_refused_upgrade_nothing_is_answered() {
+    let asks = "Upgrade: websocket\r\nConnection: Upgrade\r\n";
+    let plain = |method: &str, target: &str, fields: &str| {
+        format!("{method} {target} HTTP/1.1\r\nHost: voice.example.com\r\n{fields}\r\n")
+    };
+    let foreign = "Origin: https://evil.example\r\n";
+    let token = "Authorization: Bearer none-of-ours-at-all\r\n";
+    let old = upgrade("/web", "").replace("Version: 13", "Version: 8");
+    let relay = Relay::with(|config| {
+        signed(SignatureMode::Require)(config);
+        config.web.tokens = vec![vocaris::config::Secret::new("0123456789abcdef".into())];
+        config.twilio.both_tracks = true;
+    });
+    let shut = Relay::start();
+    shut.drain();
+    let table = [
+        (&relay, plain("GET", "/web", asks), 400),
+        (&relay, upgrade("/web", token), 401),
+        (&relay, upgrade("/web", foreign), 403),
+        (&relay, upgrade("/twilio/media", ""), 403),
+        (&relay, upgrade("/twilio/tracks", ""), 403),
+        (&relay, upgrade("/", "X-Twilio-Signature: AAAA\r\n"), 403),
+        (&relay, upgrade("/nowhere", ""), 404),
+        (&relay, plain("POST", "/web", asks), 405),
+        (&relay, plain("POST", "/", asks), 405),
+        (&relay, old, 426),
+        (&relay, plain("GET", "/web", "Upgrade: h2c\r\nConnection: Upgrade\r\n"), 426),
+        (&shut, upgrade("/web", ""), 503),
+        (&shut, upgrade("/twilio/media", ""), 503),
+        // What is no door answers as ever, and closes too.
+        (&relay, plain("GET", "/healthz", asks), 200),
+        (&relay, plain("HEAD", "/healthz", asks), 200),
+        (&relay, plain("OPTIONS", "/web", asks), 204),
+    ];
+    for (relay, request, status) in table {
+        let mut client = relay.connect();
+        let hidden = "GET /readyz HTTP/1.1\r\nHost: h\r\nX-Forwarded-For: 10.0.0.1\r\n\r\n";
+        client.send([request.as_str(), hidden].concat());
+        let response = client.response_to(request.starts_with("HEAD"));
+        assert_eq!(response.status, status, "{request}");
+        let options = response.field("connection").unwrap();
+        assert!(options.starts_with("close"), "{request}: {options}");
+        assert!(client.is_closed(), "{request}");
+    }
 }
 
 #[test]

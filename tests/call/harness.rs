@@ -179,7 +179,7 @@ impl Stage {
     pub(crate) fn with(door: Door, settings: Settings) -> Stage {
         let now = Nanos::from_millis(1);
         Stage {
-            call: Call::new(now, CallId(7), door, settings, 42),
+            call: Call::new(now, CallId(7), door, settings, Some(42)),
             phone: Peer::new(Role::Client),
             agent: Peer::new(Role::Server),
             former: Vec::new(),

@@ -4,6 +4,7 @@ mod carriers;
 mod closes;
 mod comeback;
 mod farewell;
+mod goodbyes;
 mod harness;
 mod keys;
 mod outliving;

@@ -1,6 +1,7 @@
 //! The echo server and client that outside conformance suites run against: each with tungstenite
-//! at the other end, and with bytes that no good peer sends.
+//! at the other end, and each with bytes that no good peer sends.
 
+mod cases;
 mod client;
 mod peer;
 mod server;
@@ -42,12 +43,26 @@ fn connect(address: SocketAddr) -> WebSocket<TcpStream> {
     tungstenite::client::client_with_config(url, socket, Some(config)).unwrap().0
 }
 
+const REQUEST: &str = "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+     Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
+/// A socket that has been upgraded.
+fn upgraded(address: SocketAddr) -> TcpStream {
+    let mut socket = TcpStream::connect(address).unwrap();
+    socket.write_all(REQUEST.as_bytes()).unwrap();
+    let (mut answer, mut byte) = (Vec::new(), [0]);
+    while !answer.ends_with(b"\r\n\r\n") {
+        socket.read_exact(&mut byte).unwrap();
+        answer.push(byte[0]);
+    }
+    assert!(answer.starts_with(b"HTTP/1.1 101 "), "{}", String::from_utf8_lossy(&answer));
+    socket
+}
+
 /// Sends `bytes` behind an upgrade and returns the frames that came back until the end.
 fn answer_to(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
     let mut socket = TcpStream::connect(address).unwrap();
-    let request = "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-                   Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-    socket.write_all(&[request.as_bytes(), bytes].concat()).unwrap();
+    socket.write_all(&[REQUEST.as_bytes(), bytes].concat()).unwrap();
     let mut answer = Vec::new();
     socket.read_to_end(&mut answer).unwrap();
     let head = answer.windows(4).position(|end| end == b"\r\n\r\n").unwrap() + 4;

@@ -1,35 +1,27 @@
-//! One WebSocket that returns what it is sent, over the code that carries calls: the sockets of
-//! `net`, the buffers of `buf`, the reader and writer of `wire::ws`.
+//! One WebSocket that returns what it is sent. Of what carries calls it has the sockets (`net`), the
+//! buffers (`buf`), the reader, the writer, and the pings and goodbyes of `wire::ws`. The loop
+//! around them is its own.
 //!
 //! In:       readiness of its socket.
-//! Out:      each text or binary message back, pongs for pings, the close answered; after our close
-//!           our half of the connection is shut, and the other half read to its end, so that the
-//!           close is never overtaken by a reset.
+//! Out:      each text or binary message back; once nothing more will be said, a server shuts its
+//!           half of the connection, and the other half is read to its end, so that the close is
+//!           never overtaken by a reset.
 //! Bounds:   the message limit; [`OUTPUT_MESSAGES`] messages of that size waiting to be taken,
-//!           beyond which nothing is read; [`LINGER_BYTES`] passed over after our close.
+//!           beyond which nothing is read; [`LINGER_BYTES`] passed over behind our close.
 //! Not here: the upgrade, listening, deadlines.
 
 use std::io;
 
 use vocaris::buf::{RecvBuf, SendBuf};
 use vocaris::net::{Received, Stream};
-use vocaris::wire::ws::{CloseCode, Event, MessageReader, Opcode, Role, write_close, write_frame};
+use vocaris::wire::ws::{
+    CloseCode, Endpoint, Event, MessageReader, Opcode, Role, Stage, write_frame,
+};
 
 /// Messages of the longest kind that may wait for a peer that does not read.
 const OUTPUT_MESSAGES: usize = 2;
-/// What a peer may still send once our close is out. Above: its connection is dropped.
+/// What a peer may still send once our close is written. Above: its connection is dropped.
 const LINGER_BYTES: usize = 64 << 20;
-
-/// Where a connection is in its life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Life {
-    /// Messages flow.
-    Open,
-    /// Our close is written; it has not left yet.
-    Closing,
-    /// Our close has left: what still comes is passed over until the other side ends.
-    Lingering { passed_over: usize },
-}
 
 /// What is left to do after a turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,11 +37,13 @@ pub(crate) struct Peer {
     stream: Stream,
     we: Role,
     reader: MessageReader,
+    end: Endpoint,
     message_max: usize,
     input: RecvBuf,
     ciphertext: RecvBuf,
     output: SendBuf,
-    life: Life,
+    /// Our half is shut.
+    finished: bool,
     masks: fastrand::Rng,
 }
 
@@ -70,31 +64,40 @@ impl Peer {
             stream,
             we,
             reader: MessageReader::new(they, message_max),
+            end: Endpoint::new(we, LINGER_BYTES),
             message_max,
             input,
             ciphertext: RecvBuf::new(),
             output,
-            life: Life::Open,
+            finished: false,
             masks: fastrand::Rng::new(),
         }
     }
 
     /// Whether our close is written.
     pub(crate) fn is_closing(&self) -> bool {
-        self.life != Life::Open
+        !self.end.may_close()
     }
 
     /// Reads, answers and writes until the socket has no more to give or to take. `on_text` is
     /// shown every text message.
     ///
     /// # Errors
-    /// Those of the socket.
-    pub(crate) fn turn(&mut self, mut on_text: impl FnMut(&str)) -> io::Result<Turn> {
+    /// Those of the socket, unless our close is written: then its end is the connection's, however
+    /// it comes.
+    pub(crate) fn turn(&mut self, on_text: impl FnMut(&str)) -> io::Result<Turn> {
+        match self.serve(on_text) {
+            Err(_) if self.is_closing() => Ok(Turn::Over),
+            outcome => outcome,
+        }
+    }
+
+    fn serve(&mut self, mut on_text: impl FnMut(&str)) -> io::Result<Turn> {
         loop {
             self.echo(&mut on_text);
             self.stream.send(&mut self.output)?;
-            if self.life == Life::Closing && self.output.is_empty() {
-                self.close_our_half();
+            if self.is_closing() && self.output.is_empty() {
+                self.finish();
             }
             if self.output.len_bytes() > OUTPUT_MESSAGES * (self.message_max + 128) {
                 return Ok(Turn::Wait);
@@ -104,75 +107,53 @@ impl Peer {
                 Received::All(_) | Received::Some(_) => {}
                 Received::End => return Ok(Turn::Over),
             }
-            if self.lingers_too_long() {
-                return Ok(Turn::Over);
+            if self.is_closing() {
+                let unread = self.input.len_bytes();
+                self.input.consume(unread);
+                if self.end.pass_over(unread) {
+                    return Ok(Turn::Over);
+                }
             }
         }
     }
 
     /// The server ends the connection first (RFC 6455, section 7.1.1); a client waits for that.
-    fn close_our_half(&mut self) {
-        self.life = Life::Lingering { passed_over: 0 };
-        if self.we == Role::Server {
+    fn finish(&mut self) {
+        if self.we == Role::Server && !std::mem::replace(&mut self.finished, true) {
             // A peer that is gone already has nothing to be told.
             let _ = self.stream.finish();
         }
     }
 
-    /// Passes over what comes after our close.
-    fn lingers_too_long(&mut self) -> bool {
-        let unread = self.input.len_bytes();
-        match &mut self.life {
-            Life::Open => return false,
-            Life::Closing => {}
-            Life::Lingering { passed_over } => *passed_over += unread,
-        }
-        self.input.consume(unread);
-        matches!(self.life, Life::Lingering { passed_over } if passed_over > LINGER_BYTES)
-    }
-
     /// Answers every whole message there is.
     fn echo(&mut self, on_text: &mut impl FnMut(&str)) {
-        while self.life == Life::Open {
+        while self.end.stage() == Stage::Open {
             let mask = self.masks.u32(..).to_ne_bytes();
             let out = self.output.tail();
             let used = match self.reader.next(self.input.unused_mut()) {
                 Ok((Event::NeedMore { .. }, used)) => return self.input.consume(used),
                 Ok((event, used)) => {
-                    self.life = answer(self.we, event, on_text, mask, out);
+                    self.end.heed(&event, mask, out);
+                    match event {
+                        Event::Text(text) => {
+                            on_text(text);
+                            write_frame(self.we, Opcode::Text, text.as_bytes(), mask, out);
+                        }
+                        Event::Binary(bytes) => {
+                            write_frame(self.we, Opcode::Binary, bytes, mask, out);
+                        }
+                        Event::Close { .. } => self.end.close(CloseCode::NORMAL, "", mask, out),
+                        _ => {}
+                    }
                     used
                 }
                 Err(error) => {
-                    write_close(self.we, error.close_code(), error.label(), mask, out);
-                    self.life = Life::Closing;
+                    self.end.broke(error);
+                    self.end.close(error.close_code(), error.label(), mask, out);
                     self.input.len_bytes()
                 }
             };
             self.input.consume(used);
         }
     }
-}
-
-/// Writes what an event asks for.
-fn answer(
-    we: Role,
-    event: Event<'_>,
-    on_text: &mut impl FnMut(&str),
-    mask: [u8; 4],
-    out: &mut Vec<u8>,
-) -> Life {
-    match event {
-        Event::Text(text) => {
-            on_text(text);
-            write_frame(we, Opcode::Text, text.as_bytes(), mask, out);
-        }
-        Event::Binary(bytes) => write_frame(we, Opcode::Binary, bytes, mask, out),
-        Event::Ping(payload) => write_frame(we, Opcode::Pong, payload, mask, out),
-        Event::Close { code, .. } => {
-            write_close(we, code.unwrap_or(CloseCode::NORMAL), "", mask, out);
-            return Life::Closing;
-        }
-        Event::Pong(_) | Event::Partial | Event::NeedMore { .. } => {}
-    }
-    Life::Open
 }

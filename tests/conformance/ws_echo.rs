@@ -1,5 +1,5 @@
 //! `ws_echo ADDR MAX_MESSAGE_BYTES`: a WebSocket server for conformance suites, which returns every
-//! text and binary message over the code that carries calls.
+//! text and binary message. What it shares with calls: `peer`.
 
 mod peer;
 mod server;

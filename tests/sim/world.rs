@@ -230,7 +230,7 @@ impl World {
             ..Settings::default()
         };
         World {
-            call: Call::new(now, CallId(seed), door, settings, seed),
+            call: Call::new(now, CallId(seed), door, settings, Some(seed)),
             bench: Workbench::new(Kernels::detect(Isa::Avx512)),
             truth,
             now,

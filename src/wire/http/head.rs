@@ -17,10 +17,12 @@ pub enum Method {
     Head,
     /// Carriers' webhooks.
     Post,
-    /// What may be asked, of one path or of the server (`*`).
+    /// What may be asked, of one path or of the server (`*`): 204 with `Allow`.
     Options,
-    /// Any other token: the routes answer 405 or 501.
+    /// Any other that RFC 9110 (section 9) or RFC 5789 defines: no path takes it, 405.
     Other,
+    /// A token that neither defines: 501.
+    Unknown,
 }
 
 /// The versions this server speaks.
@@ -104,7 +106,8 @@ fn parse(head: &[u8]) -> Result<RequestHead<'_>, HttpError> {
             "HEAD" => Method::Head,
             "POST" => Method::Post,
             "OPTIONS" => Method::Options,
-            _ => Method::Other,
+            "PUT" | "DELETE" | "CONNECT" | "TRACE" | "PATCH" => Method::Other,
+            _ => Method::Unknown,
         },
         target: target.whole,
         path: target.path,
@@ -235,10 +238,19 @@ pub fn is_authority(text: &str) -> bool {
     // A port may be empty; six digits are none.
     let is_port = port.bytes().all(|byte| byte.is_ascii_digit())
         && (port.is_empty() || port.parse::<u16>().is_ok());
-    is_port
-        && host
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=".contains(&byte))
+    is_port && is_name(host)
+}
+
+/// A registered name or an IPv4 address (RFC 3986, `reg-name`), but for the comma, which parts the
+/// values of lists.
+fn is_name(host: &str) -> bool {
+    let mut pieces = host.split('%');
+    let plain = |piece: &str| {
+        piece.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+;=".contains(&byte))
+    };
+    let is_escape = |digits: &str| digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    pieces.next().is_none_or(plain)
+        && pieces.all(|piece| piece.get(..2).is_some_and(is_escape) && plain(piece))
 }
 
 /// An IPv6 address between its brackets.

@@ -31,7 +31,15 @@ pub fn write_response(
     if !bodiless {
         write_field(out, "Content-Length", &body.len().to_string());
     }
-    write_field(out, "Connection", if keep_alive { "keep-alive" } else { "close" });
+    // `Upgrade` is for this hop alone, and is said to be (RFC 9110 section 7.8).
+    let names_upgrade = extra.iter().any(|(name, _)| name.eq_ignore_ascii_case("upgrade"));
+    let options = match (keep_alive, names_upgrade) {
+        (true, false) => "keep-alive",
+        (true, true) => "keep-alive, Upgrade",
+        (false, false) => "close",
+        (false, true) => "close, Upgrade",
+    };
+    write_field(out, "Connection", options);
     for (name, value) in extra {
         write_field(out, name, value);
     }

@@ -3,7 +3,7 @@
 //! In:       who sends, what, a mask key if the sender is a client.
 //! Out:      bytes appended to the caller's buffer.
 //! Bounds:   [`CONTROL_PAYLOAD_MAX`] and [`CLOSE_REASON_MAX`]; the buffer is the caller's to bound.
-//! Not here: where keys come from. They only have to be unforeseeable for intermediaries.
+//! Not here: where keys come from (`keys`).
 
 use super::{CLOSE_REASON_MAX, CONTROL_PAYLOAD_MAX, CloseCode, Opcode, Role, apply_mask};
 

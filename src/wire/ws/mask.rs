@@ -3,7 +3,7 @@
 //! In:       a key, where in the payload the bytes begin, the bytes.
 //! Out:      the same bytes masked, or unmasked: the operation is its own inverse.
 //! Bounds:   none; every length and offset is valid.
-//! Not here: choosing keys.
+//! Not here: choosing keys (`keys`).
 
 /// XORs payload bytes with the key, in place.
 ///

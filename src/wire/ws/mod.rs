@@ -12,20 +12,26 @@
 //! |---|---|
 //! | `frame` | one frame: the header's rules, [`decode`] |
 //! | `message` | [`MessageReader`]: fragments, control frames between them, UTF-8, the close |
+//! | `utf8` | text checked piece by piece |
 //! | `close` | [`CloseCode`] and the payload of a close frame |
+//! | `endpoint` | [`Endpoint`]: pings answered, the closing handshake, the end of both |
 //! | `encode` | frames to send |
-//! | `mask` | the XOR of section 5.3 |
+//! | `mask`, `keys` | the XOR of section 5.3; [`MaskKeys`] for it |
 
 mod close;
 mod encode;
+mod endpoint;
 mod frame;
+mod keys;
 mod mask;
 mod message;
 mod utf8;
 
 pub use close::{CLOSE_REASON_MAX, CloseCode};
 pub use encode::{header_bytes, write_close, write_frame, write_header};
+pub use endpoint::{Endpoint, Stage};
 pub use frame::{Decoded, Frame, decode};
+pub use keys::MaskKeys;
 pub(crate) use mask::apply_mask;
 pub use message::{Event, FRAGMENTS_KEPT_BYTES, MessageReader};
 
