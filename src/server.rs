@@ -7,34 +7,34 @@
 //!           group of threads.
 //! Not here: what any thread does.
 
+mod capacity;
 pub mod check;
 mod cores;
+mod exposures;
 pub mod log_format;
 pub mod log_lines;
 mod memory;
 mod preflight;
+mod program;
 mod reload;
 mod summary;
 mod takeover;
 mod threads;
 
-use std::io::{self, Write};
+use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use std::{fmt, thread};
 
 use crossbeam_channel::{Receiver, bounded};
 use dsp::kernels::Kernels;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
 
-use crate::accept::{self, Accept, BindError, Estate, Sockets};
+use crate::accept::{self, Accept, BindError, Estate};
 use crate::call;
 use crate::clock::Clock;
-use crate::config::{Carrier, Config, Reading, SignatureMode};
+use crate::config::Config;
 use crate::control::appointments::feed::Feed;
 use crate::control::appointments::{Appointments, StoreError};
 use crate::control::certificates::{self, Certificates};
@@ -42,7 +42,7 @@ use crate::control::tools::Tools;
 use crate::control::{self, Control};
 use crate::demo::{self, Demo};
 use crate::dial::{Dial, DialError};
-use crate::limits::{ARRIVALS_MAX, KEEP_ALIVE_TIMEOUT, YOUNG_CONNECTIONS_MAX};
+use crate::limits::KEEP_ALIVE_TIMEOUT;
 use crate::mail::{
     AcceptLetter, Bequest, CalendarLetter, ControlLetter, DialLetter, Load, Mailbox, Postbox,
     TapeLetter, ToolLetter, TranscriptLetter, WorkerLetter,
@@ -51,13 +51,12 @@ use crate::metrics::{Build, Figures, Shared, slo};
 use crate::net::{TlsServer, TlsServerError};
 use crate::record::{Recordings, Transcripts};
 use crate::worker::{self, Worker};
+use capacity::{limit_calls, raise_descriptor_limit};
 use cores::{NoSuchCore, Placement, Plan};
-use log_lines::LogLines;
 use preflight::Problem;
+pub use program::{given_sockets, run, run_with_reloads};
 pub use reload::ReadAgain;
-use reload::Reloads;
-use summary::Summary;
-use takeover::{Elder, Gate};
+use takeover::Gate;
 use threads::{Ended, Event, Threads};
 
 /// How long a group of threads may take to stop. Then the relay ends without it, and says so.
@@ -592,218 +591,6 @@ impl Running {
     }
 }
 
-/// Runs the relay until a signal ends it, and says on standard output what a person needs to
-/// know: where it listens, that it is a demo, what it measured.
-///
-/// `lines`: where log lines are written.
-///
-/// SIGINT or SIGTERM drains; a second one ends the calls that are left at once. SIGHUP changes
-/// nothing.
-///
-/// A process that listens at `server.takeover` is relieved of its port.
-pub fn run(config: Config, lines: &LogLines) -> ExitCode {
-    run_until_stopped(config, Reloads::none(), lines, Ok(Sockets::default()))
-}
-
-/// The same, with SIGHUP: `read_again` is asked for the configuration that new calls are to go by;
-/// and on the sockets that a supervisor gave: [`given_sockets`].
-pub fn run_with_reloads(
-    reading: Reading,
-    read_again: ReadAgain,
-    lines: &LogLines,
-    sockets: io::Result<Sockets>,
-) -> ExitCode {
-    let reloads = Reloads::new(reading.account, read_again);
-    run_until_stopped(reading.config, reloads, lines, sockets)
-}
-
-fn run_until_stopped(
-    config: Config,
-    reloads: Reloads,
-    lines: &LogLines,
-    sockets: io::Result<Sockets>,
-) -> ExitCode {
-    let shared = Shared { log_lines_lost: lines.lost(), ..Shared::default() };
-    match serve(config, reloads, Arc::new(shared), sockets) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(fault) => {
-            eprintln!("vocaris: {fault}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-/// Sockets that listen already, given by a supervisor.
-///
-/// Called before there are threads: it takes variables out of the environment.
-///
-/// # Errors
-/// When what it gives is no TCP socket.
-pub fn given_sockets() -> io::Result<Sockets> {
-    takeover::from_supervisor()
-}
-
-fn serve(
-    config: Config,
-    mut reloads: Reloads,
-    shared: Arc<Shared>,
-    sockets: io::Result<Sockets>,
-) -> Result<(), String> {
-    // Before the first line is printed: whoever reads it may send a signal.
-    let signals = Signals::new([SIGINT, SIGTERM, SIGHUP]);
-    let mut signals = signals.map_err(|error| StartError::Thread(error).to_string())?;
-    let exposures = exposures(&config);
-    let sockets = sockets.map_err(|error| StartError::Supervisor(error).to_string())?;
-    let (estate, elder) = inheritance(&config, sockets).map_err(|error| error.to_string())?;
-    let running = Server::start_with(config, shared.clone(), estate);
-    let mut running = running.map_err(|error| error.to_string())?;
-    let events = running.threads.sender();
-    let handle = signals.handle();
-    let watch = thread::Builder::new().name("signals".into()).spawn(move || {
-        // The relay stops listening only when it is over.
-        for signal in signals.forever() {
-            let event = if signal == SIGHUP { Event::Reload } else { Event::Signal };
-            if events.send(event).is_err() {
-                break;
-            }
-        }
-    });
-    watch.map_err(|error| StartError::Thread(error).to_string())?;
-    if let Some(elder) = elder {
-        // One that ended meanwhile needs no relief.
-        let _ = elder.relieve();
-        log::info!("event=took_over: the process before this one drains");
-    }
-    announce(&running);
-    exposures.iter().for_each(|exposure| log::warn!("{exposure}"));
-
-    let event = loop {
-        match running.threads.next_event(None) {
-            Some(Event::Reload) => reloads.reload(&mut running, &shared),
-            event => break event,
-        }
-    };
-    let broken = match event {
-        Some(Event::Ended(ended)) => Some(ended),
-        event => {
-            let calls = running.load.calls();
-            if let Some(Event::TakenOver(bequests)) = event {
-                log::info!("event=taken_over calls={calls}: another process takes new ones");
-                running.hand_over(bequests);
-            } else {
-                log::info!("event=draining calls={calls}: no more are taken");
-            }
-            match running.drain() {
-                Drained::Empty => None,
-                Drained::Broken(ended) => Some(ended),
-                Drained::TimedOut | Drained::Signal => {
-                    log::warn!(
-                        "event=cut calls={}: their time to drain is over",
-                        running.load.calls()
-                    );
-                    None
-                }
-            }
-        }
-    };
-    if let Some(ended) = broken {
-        return Err(Fallen(&ended).to_string());
-    }
-    let figures = running.halt().map_err(|ended| Fallen(&ended).to_string())?;
-    handle.close();
-    print(format_args!("{}", Summary(&figures)));
-    log::info!("stopped");
-    Ok(())
-}
-
-/// What the process that runs gives, if there is one, else what a supervisor does.
-fn inheritance(config: &Config, sockets: Sockets) -> Result<(Estate, Option<Elder>), StartError> {
-    let claimed = config.server.takeover.as_deref().map(|path| {
-        takeover::claim(path, config.server.listen)
-            .map_err(|error| StartError::TakeOver { path: path.to_owned(), error })
-    });
-    Ok(match claimed.transpose()?.flatten() {
-        Some((estate, elder)) => (estate, Some(elder)),
-        None => (Estate { sockets, keys: None }, None),
-    })
-}
-
-/// What strangers can do with these settings that their operator may not have meant.
-fn exposures(config: &Config) -> Vec<&'static str> {
-    let has_key = config.gemini.has_credentials();
-    let requires = config.twilio.signature == SignatureMode::Require;
-    let allow = config.web.allow.as_ref();
-    // Where Twilio need not sign either, another line says it for all.
-    let is_open = |carrier: &Carrier| {
-        let terms = config.carriers.of(*carrier);
-        terms.is_some_and(|terms| terms.enabled && terms.signature != SignatureMode::Require)
-    };
-    let figures = config.admin.listen.unwrap_or(config.server.listen);
-    let private = figures.ip().is_loopback();
-    let exposures = [
-        (
-            has_key && requires && Carrier::ALL.iter().any(is_open),
-            "a carrier besides Twilio is enabled whose webhooks prove nothing: anyone who reaches \
-             this port can open calls by its paths; set a secret in its section, or \
-             telnyx.public_key",
-        ),
-        (
-            config.recording.enabled && config.recording.consent.is_none(),
-            "calls are recorded and nobody is told: set recording.consent, unless they are told \
-             some other way",
-        ),
-        (
-            has_key && config.twilio.signature == SignatureMode::Warn,
-            "anyone who reaches this port can open calls and spend the key: wrong signatures are \
-             only warned of; set twilio.signature = \"require\"",
-        ),
-        (
-            has_key && config.twilio.signature == SignatureMode::Off,
-            "anyone who reaches this port can open calls and spend the key: signatures are not \
-             required; set twilio.auth_token (TWILIO_AUTH_TOKEN)",
-        ),
-        (
-            has_key && config.web.enabled && config.web.tokens.is_empty() && allow.is_none(),
-            "anyone who reaches this port can talk from a browser and spend the key: set web.tokens \
-             or web.allow, or web.enabled = false, or let a proxy decide who comes in",
-        ),
-        (
-            has_key && config.admin.token.is_none() && config.admin.allow.is_none() && !private,
-            "anyone who reaches this port can read /metrics: set admin.token, admin.allow, or \
-             admin.listen to an address of this machine",
-        ),
-        (
-            requires && config.server.public_url.is_none(),
-            "server.public_url is not set: each request's Host is believed when its signature is \
-             checked, so a request signed for another host's webhook passes here; set it",
-        ),
-    ];
-    exposures.into_iter().filter_map(|(holds, exposure)| holds.then_some(exposure)).collect()
-}
-
-/// Says that the relay is ready.
-fn announce(running: &Running) {
-    let address = running.local_addr;
-    if running.is_demo() {
-        let is_here = address.ip().is_unspecified() || address.ip().is_loopback();
-        let scheme = if running.tls.is_some() { "https" } else { "http" };
-        let host = if is_here { "localhost".to_owned() } else { address.ip().to_string() };
-        print(format_args!(
-            "This is a demo: no GEMINI_API_KEY is set, so the embedded agent answers and repeats \
-             what it hears.\nTalk to it on {scheme}://{host}:{}\n",
-            address.port()
-        ));
-    }
-    log::info!("listening on {address}");
-    print(format_args!("listening on {address}\n"));
-}
-
-/// Writes to standard output; a reader that has gone is no reason to stop taking calls.
-fn print(text: fmt::Arguments<'_>) {
-    let mut out = io::stdout().lock();
-    let _ = out.write_fmt(text).and_then(|()| out.flush());
-}
-
 /// Posts a letter that must arrive, and waits a little for room in a full box. A reader that has
 /// stopped needs no letter.
 fn post<T>(postbox: &Postbox<T>, mut letter: T) {
@@ -850,72 +637,6 @@ fn workers(config: &Config, cores: usize) -> usize {
         0 => cores.max(1),
         count => count,
     }
-}
-
-/// How many calls `workers` may have, as the settings say.
-fn calls_wanted(config: &Config, workers: usize) -> usize {
-    let wanted = config.limits.max_calls_per_worker.saturating_mul(workers);
-    match config.limits.max_calls {
-        0 => wanted,
-        calls => calls.min(wanted),
-    }
-}
-
-/// Takes no more calls than there are descriptors for, and says so where that is fewer.
-fn limit_calls(config: &mut Config, workers: usize, descriptors: Option<u64>) {
-    let (each, wanted) = (descriptors_each(config), calls_wanted(config, workers));
-    let possible = calls_for(descriptors, each, wanted);
-    if possible < wanted {
-        log::warn!("{}", TooFewDescriptors { descriptors, possible, wanted });
-    }
-    config.limits.max_calls = possible;
-}
-
-/// Why fewer calls are taken than the settings allow.
-struct TooFewDescriptors {
-    descriptors: Option<u64>,
-    possible: usize,
-    wanted: usize,
-}
-
-impl fmt::Display for TooFewDescriptors {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let TooFewDescriptors { descriptors, possible, wanted } = self;
-        let descriptors = descriptors.unwrap_or(u64::MAX);
-        write!(
-            f,
-            "only {descriptors} files may be open: at most {possible} calls instead of {wanted} are \
-             taken; raise the limit (ulimit -n, LimitNOFILE), or lower limits.max_calls"
-        )
-    }
-}
-
-/// As many descriptors as the system allows. Returns how many may be open now; `None` where the
-/// system does not say.
-fn raise_descriptor_limit() -> Option<u64> {
-    match rlimit::increase_nofile_limit(u64::MAX) {
-        Ok(limit) => Some(limit),
-        Err(error) => {
-            log::warn!("the limit of open descriptors stays as it is: {error}");
-            rlimit::Resource::NOFILE.get().ok().map(|(soft, _)| soft)
-        }
-    }
-}
-
-/// What one call has open: the sockets of its phone and its model, its recording, and the socket of
-/// a copy of its tracks.
-fn descriptors_each(config: &Config) -> usize {
-    2 + usize::from(config.recording.enabled) + usize::from(config.twilio.both_tracks)
-}
-
-/// How many of `wanted` calls the descriptors suffice for, so many `each`; the rest is kept for
-/// connections that are not calls, at most as many as their bounds let in, at most a quarter.
-fn calls_for(descriptors: Option<u64>, each: usize, wanted: usize) -> usize {
-    let Some(descriptors) = descriptors else { return wanted };
-    let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX);
-    let reserve = (YOUNG_CONNECTIONS_MAX + ARRIVALS_MAX).min(descriptors / 4);
-    let possible = ((descriptors - reserve) / each).max(1);
-    possible.min(wanted)
 }
 
 /// A thread that ended when it should not have, in a sentence.
@@ -1016,48 +737,5 @@ mod tests {
         let text = error.to_string();
         assert!(text.contains(&address) && text.contains("admin.listen"), "{text}");
         first.stop();
-    }
-
-    #[test]
-    fn settings_that_let_strangers_spend_the_key_are_told() {
-        let told = |settings: &[(&str, &str)]| {
-            let settings = settings.iter().map(|&(name, value)| (name.into(), value.into()));
-            exposures(&Config::read(None, settings).unwrap()).len()
-        };
-        let key = ("GEMINI_API_KEY", "k");
-        let token = ("TWILIO_AUTH_TOKEN", "0123456789abcdef0123456789abcdef");
-        let public = ("VOCARIS_SERVER_PUBLIC_URL", "https://voice.example.com");
-        let no_web = ("VOCARIS_WEB_ENABLED", "false");
-        let figures = ("VOCARIS_ADMIN_TOKEN", "0123456789abcdef");
-        assert_eq!(told(&[]), 0, "the demo has nothing to lose");
-        assert_eq!(told(&[key, figures]), 2);
-        assert_eq!(told(&[key, figures, no_web]), 1);
-        assert_eq!(told(&[key, figures, ("VOCARIS_WEB_TOKENS", "0123456789abcdef")]), 1);
-        assert_eq!(told(&[key, figures, ("VOCARIS_WEB_ALLOW", "10.0.0.0/8")]), 1);
-        assert_eq!(told(&[key, figures, token]), 2, "browsers, and the Host that is believed");
-        assert_eq!(told(&[key, figures, token, public, no_web]), 0);
-        assert_eq!(told(&[key, token, public, no_web]), 1, "the figures");
-        for closed in [
-            ("VOCARIS_ADMIN_ALLOW", "10.0.0.0/8"),
-            ("VOCARIS_ADMIN_LISTEN", "127.0.0.1:9090"),
-            ("VOCARIS_SERVER_LISTEN", "[::1]:8080"),
-        ] {
-            assert_eq!(told(&[key, token, public, no_web, closed]), 0, "{closed:?}");
-        }
-        let settings = [key, figures, token, public, no_web, ("VOCARIS_TWILIO_SIGNATURE", "warn")];
-        let settings = settings.map(|(name, value)| (name.into(), value.into()));
-        let told = exposures(&Config::read(None, settings).unwrap());
-        assert!(told.len() == 1 && told[0].contains("signature = \"require\""), "{told:?}");
-    }
-
-    #[test]
-    fn no_more_calls_are_taken_than_there_are_descriptors_for() {
-        assert_eq!(calls_for(None, 2, 4_000), 4_000);
-        assert_eq!(calls_for(Some(u64::MAX), 2, 4_000), 4_000);
-        assert_eq!(calls_for(Some(1_024), 2, 4_000), 384);
-        assert_eq!(calls_for(Some(1_024), 2, 100), 100);
-        assert_eq!(calls_for(Some(65_536), 2, 100_000), (65_536 - 8_192) / 2);
-        assert_eq!(calls_for(Some(0), 2, 100), 1);
-        assert_eq!(calls_for(Some(1_024), 4, 4_000), 192, "recorded from both tracks");
     }
 }

@@ -12,7 +12,9 @@
 
 use std::sync::Arc;
 
-use super::{Running, exposures, limit_calls, post};
+use super::capacity::limit_calls;
+use super::exposures::exposures;
+use super::{Running, post};
 use crate::call;
 use crate::config::{self, Account, ConfigErrors, Reading, Reloaded};
 use crate::mail::{AcceptLetter, DialLetter, WorkerLetter};
