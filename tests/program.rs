@@ -305,6 +305,15 @@ fn counted(relay: &Relay, name: &str) -> u64 {
     line.map_or(0, |value| value.trim().parse().unwrap())
 }
 
+/// Waits until the relay counts that many under this name: figures are a quarter of a second old.
+fn await_count(relay: &Relay, name: &str, count: u64) {
+    let patience = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while counted(relay, name) != count {
+        assert!(std::time::Instant::now() < patience, "{name} never came to {count}");
+        std::thread::yield_now();
+    }
+}
+
 /// Reads messages until one is of this type.
 fn read_json(call: &mut WebSocket<TcpStream>, key: &str, wanted: &str) -> serde_json::Value {
     loop {
@@ -337,7 +346,7 @@ fn a_browser_whose_connection_broke_goes_on_with_its_conversation() {
         let token = ready["resume"].as_str().unwrap();
         if broken {
             call.get_ref().shutdown(std::net::Shutdown::Both).unwrap();
-            while counted(&relay, "vocaris_comebacks_total{outcome=\"kept\"}") == 0 {}
+            await_count(&relay, "vocaris_comebacks_total{outcome=\"kept\"}", 1);
         }
         let hello = serde_json::json!({"type": "hello", "resume": token});
         let (mut back, again) = open(&hello.to_string());
@@ -358,8 +367,8 @@ fn a_browser_whose_connection_broke_goes_on_with_its_conversation() {
             assert_eq!(again.get("returned"), None);
         }
     }
-    assert_eq!(counted(&relay, "vocaris_comebacks_total{outcome=\"taken_up\"}"), 2);
-    assert_eq!(counted(&relay, "vocaris_comebacks_total{outcome=\"unknown\"}"), 1);
+    await_count(&relay, "vocaris_comebacks_total{outcome=\"taken_up\"}", 2);
+    await_count(&relay, "vocaris_comebacks_total{outcome=\"unknown\"}", 1);
     relay.signal("-TERM");
     relay.signal("-TERM");
     assert_eq!(relay.end().0, Some(0));
@@ -398,14 +407,14 @@ fn a_carrier_whose_stream_broke_is_led_back_and_one_whose_caller_hung_up_is_not(
     };
     let call = stream(&post(&relay.address, "/twilio/incoming", "CallSid=CA1"));
     call.get_ref().shutdown(std::net::Shutdown::Both).unwrap();
-    while counted(&relay, "vocaris_comebacks_total{outcome=\"kept\"}") == 0 {}
+    await_count(&relay, "vocaris_comebacks_total{outcome=\"kept\"}", 1);
     let ended = post(&relay.address, "/twilio/after", "CallSid=CA1&CallStatus=completed");
     assert!(ended.contains("<Hangup"), "{ended}");
     let other = post(&relay.address, "/twilio/after", "CallSid=CA2&CallStatus=in-progress");
     assert!(other.contains("<Hangup"), "{other}");
     let again = post(&relay.address, "/twilio/after", "CallSid=CA1&CallStatus=in-progress");
     let mut call = stream(&again);
-    assert_eq!(counted(&relay, "vocaris_comebacks_total{outcome=\"taken_up\"}"), 1);
+    await_count(&relay, "vocaris_comebacks_total{outcome=\"taken_up\"}", 1);
     call.send(Message::text("{\"event\":\"stop\",\"streamSid\":\"MZ1\"}")).unwrap();
     while !matches!(call.read(), Ok(Message::Close(_)) | Err(_)) {}
     let over = post(&relay.address, "/twilio/after", "CallSid=CA1&CallStatus=in-progress");

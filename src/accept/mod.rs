@@ -82,8 +82,6 @@ use listeners::{again, listen};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::limits::YOUNG_CONNECTIONS_MAX;
-#[cfg(doc)]
-use crate::limits::YOUNG_CONNECTIONS_MAX;
 use crate::mail::{
     AcceptLetter, CalendarLetter, ControlLetter, DialLetter, Load, Mailbox, Postbox, WorkerLetter,
     mailbox,

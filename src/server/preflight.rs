@@ -66,7 +66,7 @@ pub(super) fn standing(config: &Config) -> Vec<Problem> {
     if !config.server.tls.is_empty()
         && let Err(error) = TlsServer::new(&config.server.tls, certificates::now_unix())
     {
-        problems.push(Problem(error.to_string()));
+        problems.push(Problem(format!("cannot offer TLS: {error}")));
     }
     let (recording, transcripts) = (&config.recording, &config.transcripts);
     for (is_used, key, path) in [
