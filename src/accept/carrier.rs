@@ -30,6 +30,15 @@ use crate::wire::{form, twiml};
 /// follow it, so that two such tokens of one second are two.
 pub(super) const NO_CALL: &str = "no-call-";
 
+/// Whether a caller who is led to our stream has been told what is said to him first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    /// He has just called.
+    Nothing,
+    /// He comes back.
+    Before,
+}
+
 /// Fields of a form, a query or a JSON object, decoded.
 type Fields = Vec<(String, String)>;
 
@@ -93,7 +102,7 @@ impl Desk {
                 let value = |name| form::value(&fields, name);
                 self.order_ahead(call_sid, value("From"), value("To"));
             }
-            return Answer::twiml(self.connect(now, &fields, call_sid, &origin));
+            return Answer::twiml(self.connect(now, &fields, call_sid, &origin, Told::Nothing));
         };
         self.count_refusal(refusal);
         if let Some(left_out) = left_out {
@@ -132,7 +141,7 @@ impl Desk {
         }
         let call_sid = form::value(fields, "CallSid").filter(|call_sid| !call_sid.is_empty());
         match self.welcome(now) {
-            Ok(()) => self.connect(now, fields, call_sid, origin),
+            Ok(()) => self.connect(now, fields, call_sid, origin, Told::Before),
             Err(_) => twiml::say_and_hangup(&self.config.twilio.fallback, None),
         }
     }
@@ -173,6 +182,7 @@ impl Desk {
         fields: &Fields,
         call_sid: Option<&str>,
         origin: &Origin,
+        told: Told,
     ) -> String {
         let nobody;
         let bound_to = match call_sid {
@@ -190,7 +200,7 @@ impl Desk {
         for (name, field) in [("from", "From"), ("to", "To")] {
             parameters.extend(form::value(fields, field).map(|value| (name, value)));
         }
-        let records = self.config.recording.enabled;
+        let says = self.config.recording.enabled && told == Told::Nothing;
         let tracks_url = origin.tracks_url();
         // A copy that says of no call whose it is could not be put beside it.
         let fork_token = call_sid
@@ -201,7 +211,7 @@ impl Desk {
             status_callback: &origin.status_callback(),
             action: &origin.action(),
             parameters: &parameters,
-            say_first: self.config.recording.consent.as_deref().filter(|_| records),
+            say_first: self.config.recording.consent.as_deref().filter(|_| says),
             fork: fork_token
                 .as_deref()
                 .map(|token| twiml::ForkFacts { stream_url: &tracks_url, token }),
@@ -226,7 +236,7 @@ impl Desk {
                 "event=webhook call_sid={} answer=stream_again",
                 Told(call_sid)
             );
-            return Answer::twiml(self.connect(now, &fields, Some(call_sid), origin));
+            return Answer::twiml(self.connect(now, &fields, Some(call_sid), origin, Told::Before));
         }
         let sequel = match is_dialled {
             true => after_dialling(form::value(&fields, "DialCallStatus")),

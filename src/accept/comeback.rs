@@ -1,9 +1,10 @@
 //! Conversations that lost their phone, and callers who come back.
 //!
-//! A conversation nobody has ended is kept for a while. A browser comes back with the token it was
-//! given when its call was up; a carrier by asking what follows the stream, and with the per-call
-//! token of the answer. The one that comes back while we still believe in the old stream takes its
-//! place: it waits until the old one is ended, and goes on with what that leaves.
+//! A conversation nobody has ended is kept for a while, by its own name: that of its first stream. A
+//! browser comes back with the token of its conversation, which it is told whenever a stream is up;
+//! a carrier by asking what follows the stream, and with the per-call token of the answer. The one
+//! that comes back while we still believe in the old stream takes its place: it waits until the old
+//! one is ended, and goes on with what that leaves. Of several that wait the newest does.
 //!
 //! In:       what calls leave, tokens, who is let in.
 //! Out:      the worker is told to go on with a conversation, or a first line is ordered.
@@ -25,8 +26,14 @@ use crate::wire::token::{mint, verify};
 /// What calls have left, and who waits for what a call will leave.
 #[derive(Debug)]
 pub(super) struct Legacies<L = Box<Legacy>> {
+    /// By conversation.
     kept: HashMap<CallId, Kept<L>>,
+    /// Conversations by the carrier's name of their call.
     by_call_sid: HashMap<String, CallId>,
+    /// The newest stream of each conversation that was taken up, and the conversation of each such
+    /// stream. Of the others both have one name.
+    stream_of: HashMap<CallId, CallId>,
+    conversation_of: HashMap<CallId, CallId>,
     /// In the order in which they are to be forgotten. One that was taken up stands here still.
     oldest_first: VecDeque<(Nanos, CallId)>,
     /// Who goes on with the conversation of a call that is still inside, by that call.
@@ -47,13 +54,12 @@ pub(super) struct Heir {
     pub(super) opening: Opening,
 }
 
-/// Whose conversation is to go on.
+/// A conversation that is to go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Before {
-    /// Its stream has ended, and this is kept.
-    Kept(CallId),
-    /// We still believe in its stream.
-    Inside(CallId),
+pub(super) struct Before {
+    pub(super) conversation: CallId,
+    /// The stream it has, as far as we know; `None`: that has ended, and what it left is kept.
+    pub(super) inside: Option<CallId>,
 }
 
 impl<L> Default for Legacies<L> {
@@ -61,6 +67,8 @@ impl<L> Default for Legacies<L> {
         Legacies {
             kept: HashMap::new(),
             by_call_sid: HashMap::new(),
+            stream_of: HashMap::new(),
+            conversation_of: HashMap::new(),
             oldest_first: VecDeque::new(),
             heirs: HashMap::new(),
         }
@@ -80,6 +88,26 @@ impl<L> Legacies<L> {
         self.kept.insert(id, Kept { legacy, call_sid });
         self.oldest_first.push_back((now.plus(LEGACY_KEPT), id));
         forgotten
+    }
+
+    /// The conversation of a stream.
+    fn conversation(&self, stream: CallId) -> CallId {
+        self.conversation_of.get(&stream).copied().unwrap_or(stream)
+    }
+
+    /// From now on the conversation is that of this stream.
+    fn goes_on(&mut self, conversation: CallId, stream: CallId) {
+        if let Some(older) = self.stream_of.insert(conversation, stream) {
+            self.conversation_of.remove(&older);
+        }
+        self.conversation_of.insert(stream, conversation);
+    }
+
+    /// A stream has ended.
+    fn stream_ended(&mut self, stream: CallId) {
+        if let Some(conversation) = self.conversation_of.remove(&stream) {
+            self.stream_of.remove(&conversation);
+        }
     }
 
     /// Whether somebody goes on with the conversation of this call.
@@ -110,49 +138,59 @@ impl<L> Legacies<L> {
 }
 
 impl Desk {
-    /// The token with which a browser's call comes back.
-    pub(super) fn return_token(&self, id: CallId) -> Secret {
+    /// Whether there is a conversation somebody could come back to.
+    pub(super) fn has_conversations(&self) -> bool {
+        !self.legacies.kept.is_empty() || self.guests.calls(&self.load) > 0
+    }
+
+    /// The token with which a browser comes back to its conversation.
+    pub(super) fn return_token(&self, conversation: CallId) -> Secret {
         let seconds = self.config.limits.max_call_duration.saturating_add(LEGACY_KEPT).as_secs();
-        Secret::new(mint(&self.return_key, &id.to_string(), unix_seconds(), seconds))
+        Secret::new(mint(&self.return_key, &conversation.to_string(), unix_seconds(), seconds))
     }
 
     /// The conversation that a browser wishes to go on with, where there is one.
     pub(super) fn before_of_token(&mut self, now: Nanos, token: &str) -> Option<Before> {
         let name = token.strip_prefix("v1.")?.split('.').next()?;
         verify(&self.return_key, token, name, unix_seconds()).ok()?;
-        let id = CallId(u64::from_str_radix(name, 16).ok()?);
-        self.before(now, id)
+        self.before(now, CallId(u64::from_str_radix(name, 16).ok()?))
     }
 
     /// The conversation of the carrier's call, where its caller may come back to it.
     pub(super) fn before_of_call_sid(&mut self, now: Nanos, call_sid: &str) -> Option<Before> {
-        let kept = self.legacies.by_call_sid.get(call_sid).copied();
-        let id = kept.or_else(|| self.guests.speaker_of(call_sid))?;
-        self.before(now, id)
+        let speaker = self.guests.speaker_of(call_sid);
+        let conversation = match speaker {
+            Some(stream) => self.legacies.conversation(stream),
+            None => *self.legacies.by_call_sid.get(call_sid)?,
+        };
+        self.before(now, conversation)
     }
 
-    fn before(&mut self, now: Nanos, id: CallId) -> Option<Before> {
+    fn before(&mut self, now: Nanos, conversation: CallId) -> Option<Before> {
         let forgotten = self.legacies.forget_old(now);
         self.shared.comebacks.add("forgotten", forgotten);
-        if self.legacies.kept.contains_key(&id) {
-            return Some(Before::Kept(id));
+        if self.legacies.kept.contains_key(&conversation) {
+            return Some(Before { conversation, inside: None });
         }
-        let is_free = !self.legacies.heirs.contains_key(&id);
-        (is_free && self.guests.key_of(id).is_some()).then_some(Before::Inside(id))
+        let stream = self.legacies.stream_of.get(&conversation).copied().unwrap_or(conversation);
+        self.guests.key_of(stream)?;
+        Some(Before { conversation, inside: Some(stream) })
     }
 
     /// A call that is let in goes on with the conversation of another.
     pub(super) fn go_on_with(&mut self, before: Before, heir: Heir) {
-        match before {
-            Before::Kept(id) => {
-                let legacy = self.legacies.take(id);
-                self.inherit(id, heir, legacy);
-            }
-            Before::Inside(id) => {
-                if let Some(older) = self.guests.key_of(id) {
-                    self.legacies.heirs.insert(id, heir);
-                    self.tell_worker(older, WorkerLetter::Replaced { call: older });
+        let Before { conversation, inside } = before;
+        match inside.and_then(|older| Some((older, self.guests.key_of(older)?))) {
+            Some((older, key)) => {
+                if let Some(waiting) = self.legacies.heirs.insert(older, heir) {
+                    let call = waiting.call;
+                    self.tell_worker(call, WorkerLetter::Replaced { call });
                 }
+                self.tell_worker(key, WorkerLetter::Replaced { call: key });
+            }
+            None => {
+                let legacy = self.legacies.take(conversation);
+                self.inherit(conversation, heir, legacy);
             }
         }
     }
@@ -165,27 +203,31 @@ impl Desk {
         call_sid: Option<&str>,
         legacy: Option<Box<Legacy>>,
     ) {
+        let conversation = self.legacies.conversation(id);
+        self.legacies.stream_ended(id);
         if !self.legacies.heirs.is_empty() {
             // An heir that has ended waits for nothing.
             self.legacies.heirs.retain(|_, heir| heir.id != id);
             if let Some(heir) = self.legacies.heirs.remove(&id) {
-                return self.inherit(id, heir, legacy);
+                return self.inherit(conversation, heir, legacy);
             }
         }
         if let Some(legacy) = legacy {
             self.shared.comebacks.count("kept");
-            let forgotten = self.legacies.keep(now, id, call_sid.map(str::to_owned), legacy);
+            let sid = call_sid.map(str::to_owned);
+            let forgotten = self.legacies.keep(now, legacy.conversation(), sid, legacy);
             self.shared.comebacks.add("forgotten", forgotten);
         }
     }
 
-    fn inherit(&mut self, before: CallId, heir: Heir, legacy: Option<Box<Legacy>>) {
+    fn inherit(&mut self, conversation: CallId, heir: Heir, legacy: Option<Box<Legacy>>) {
         let Heir { call, id, opening } = heir;
         let target = class_of(&opening).label();
-        log::info!(target: target, "call={id} event=goes_on with={before}");
+        log::info!(target: target, "call={id} event=goes_on with={conversation}");
         match legacy {
             Some(legacy) => {
                 self.shared.comebacks.count("taken_up");
+                self.legacies.goes_on(conversation, id);
                 let facts = Arc::new(opening.facts());
                 self.tell_worker(call, WorkerLetter::GoOn { call, legacy, facts });
             }

@@ -378,7 +378,7 @@ impl Desk {
             self.endings.forget(call_sid);
         }
         if let Opening::Web { resume, .. } = opening {
-            let token = self.return_token(id);
+            let token = self.return_token(before.map_or(id, |before| before.conversation));
             self.tell_worker(call, WorkerLetter::ReturnToken { call, token });
             if resume.is_some() && before.is_none() {
                 self.shared.comebacks.count("unknown");
@@ -410,7 +410,8 @@ impl Desk {
         let has_room = self.has_room() && on_worker < self.config.limits.max_calls_per_worker;
         // A conversation that goes on is no new one, and takes the place it has.
         let shut = shut.filter(|_| before.is_none());
-        let has_room = has_room || matches!(before, Some(Before::Inside(_)));
+        let takes_a_place = before.is_some_and(|before| before.inside.is_some());
+        let has_room = has_room || takes_a_place;
         match opening {
             Opening::Web { agent, token, .. } => {
                 let Pass { is_allowed, bearer, .. } = self.web_pass(id, token.as_deref());
@@ -421,7 +422,9 @@ impl Desk {
                 let facts = admission::Facts::Web { enabled, is_allowed, bearer, shut, has_room };
                 of_nobody(match verdict(facts) {
                     Verdict::In if !has_agent => Verdict::Refused(Refusal::NoAgent),
-                    Verdict::In if is_address_full => Verdict::Refused(Refusal::AddressFull),
+                    Verdict::In if is_address_full && !takes_a_place => {
+                        Verdict::Refused(Refusal::AddressFull)
+                    }
                     verdict => verdict,
                 })
             }
@@ -477,7 +480,12 @@ impl Desk {
         legacy: Option<Box<Legacy>>,
     ) -> Option<IpAddr> {
         let gone = self.guests.end(id);
-        let may_return = gone.inside.is_some() && (gone.spoke || call_sid.is_none());
+        // What nobody vouched for is left to nobody: it could be another's call.
+        let is_of_call = gone.vouched
+            && call_sid
+                .as_deref()
+                .is_none_or(|call_sid| gone.spoke || self.guests.speaker_of(call_sid).is_none());
+        let may_return = gone.inside.is_some() && (call_sid.is_none() || is_of_call);
         let legacy = legacy.filter(|_| may_return || self.legacies.has_heir(id));
         self.left_behind(now, id, call_sid.as_deref(), legacy);
         if let Some(fork) = gone.fork {

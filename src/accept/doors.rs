@@ -35,7 +35,11 @@ impl Desk {
         {
             return Outcome::Answer(answer);
         }
-        let pass = match self.check_browser(now, request, door) {
+        // In its `hello` it will ask for a conversation that has a place; its token will tell.
+        let may_return = upgrade.offers_return
+            && matches!(door, Door::Web | Door::Unknown)
+            && self.has_conversations();
+        let pass = match self.check_browser(now, request, door, may_return) {
             Ok(pass) => pass,
             Err(answer) => return Outcome::Answer(answer),
         };
@@ -44,7 +48,7 @@ impl Desk {
             // It takes no place of its own; its token will tell.
             Err(_) if door == Door::Fork => None,
             // Its webhook may have been answered before; its token will tell.
-            Err(_) if may_be_promised => None,
+            Err(_) if may_be_promised || may_return => None,
             welcome => welcome.err(),
         };
         let worker = self.emptiest().filter(|_| self.guests.arriving() < ARRIVALS_MAX);
@@ -70,7 +74,13 @@ impl Desk {
 
     /// Refuses what no browser that may talk to us sends; returns what counts if it is one. A
     /// carrier says no `Origin`: who does is a browser.
-    fn check_browser(&mut self, now: Nanos, request: &Request, door: Door) -> Result<Pass, Answer> {
+    fn check_browser(
+        &mut self,
+        now: Nanos,
+        request: &Request,
+        door: Door,
+        may_return: bool,
+    ) -> Result<Pass, Answer> {
         let web = &self.config.web;
         let pass = Pass {
             is_allowed: request.client.is_in(web.allow.as_ref()),
@@ -92,7 +102,7 @@ impl Desk {
             self.turn_away(now, request, Refusal::BadToken);
             return Err(Answer::unauthorized("wrong token"));
         }
-        if is_browser && self.is_address_full(request.client.address) {
+        if is_browser && !may_return && self.is_address_full(request.client.address) {
             self.turn_away(now, request, Refusal::AddressFull);
             return Err(Answer::error(429, "too many calls from this address"));
         }

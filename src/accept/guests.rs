@@ -141,6 +141,8 @@ pub(super) struct Gone {
     pub(super) arrived_from: Option<IpAddr>,
     /// Which call it was, if it had been let in.
     pub(super) inside: Option<CallKey>,
+    /// Whether its token said that it is what it claims to be.
+    pub(super) vouched: bool,
     /// Whether it spoke for the carrier's call: its ending is what the carrier will ask for.
     pub(super) spoke: bool,
     /// The copy of its tracks, which has nothing more to copy.
@@ -359,7 +361,7 @@ impl Guests {
     pub(super) fn end(&mut self, id: CallId) -> Gone {
         let arrived_from = self.arriving.remove(&id).map(|arriving| arriving.peer);
         let Some(inside) = self.inside.remove(&id) else {
-            return Gone { arrived_from, inside: None, spoke: false, fork: None };
+            return Gone { arrived_from, inside: None, vouched: false, spoke: false, fork: None };
         };
         let Inside { call, call_sid, vouched, number, address, .. } = inside;
         self.on_worker[call.worker] -= 1;
@@ -379,7 +381,7 @@ impl Guests {
         // A stranger ends nobody's copy.
         let forked = of_call.as_ref().filter(|_| vouched);
         let fork = forked.and_then(|call_sid| self.forks.remove(call_sid)).map(|fork| fork.call);
-        Gone { arrived_from, inside: Some(call), spoke: of_call.is_some(), fork }
+        Gone { arrived_from, inside: Some(call), vouched, spoke: of_call.is_some(), fork }
     }
 
     /// Calls that were let in and go on.
@@ -527,7 +529,8 @@ mod tests {
         guests.arrive(NOON, CallId(2), PEER, PASS);
         assert_eq!(guests.let_fork_in(NOON, CallId(2), key(7), "CA1"), Some(PEER));
         assert_eq!((guests.calls(&load(2)), guests.arriving()), (1, 0));
-        let gone = Gone { arrived_from: None, inside: None, spoke: false, fork: None };
+        let gone =
+            Gone { arrived_from: None, inside: None, vouched: false, spoke: false, fork: None };
         assert_eq!(guests.end(CallId(2)), gone);
         assert!(guests.end(CallId(1)).spoke);
     }

@@ -13,6 +13,8 @@ use crate::wire::dialect::JAMBONZ_SUBPROTOCOL;
 use crate::wire::http::{Body, HttpError, Method, RequestHead, body};
 use crate::wire::upgrade::{ACCEPT_BYTES, UpgradeError, accept_value, check_request};
 
+/// Offered beside the browsers' own by one that will ask in `hello` for a conversation it has had.
+pub(super) const RETURN_SUBPROTOCOL: &str = "vocaris.resume";
 /// The subprotocol of browsers.
 pub(super) const SUBPROTOCOL: &str = "vocaris.v1";
 
@@ -68,6 +70,8 @@ pub(super) struct Upgrade {
     pub(super) accept: [u8; ACCEPT_BYTES],
     /// Whether [`SUBPROTOCOL`] is among those it offers.
     pub(super) offers_ours: bool,
+    /// Whether [`RETURN_SUBPROTOCOL`] is.
+    pub(super) offers_return: bool,
     /// Whether [`JAMBONZ_SUBPROTOCOL`] is.
     pub(super) offers_jambonz: bool,
 }
@@ -116,6 +120,7 @@ impl Request {
             upgrade: check_request(head).map(|request| Upgrade {
                 accept: accept_value(request.key),
                 offers_ours: request.subprotocols().any(|name| name == SUBPROTOCOL),
+                offers_return: request.subprotocols().any(|name| name == RETURN_SUBPROTOCOL),
                 offers_jambonz: request.subprotocols().any(|name| name == JAMBONZ_SUBPROTOCOL),
             }),
             body: body(head)?,

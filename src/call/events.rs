@@ -484,6 +484,19 @@ impl Ending {
         }
     }
 
+    /// The close code a browser gets: one that goes by codes alone learns whether to come back.
+    pub const fn web_close_code(self) -> u16 {
+        match self {
+            Ending::NoModel(_) => 1013,
+            Ending::ModelClosed { .. }
+            | Ending::ModelLost
+            | Ending::ModelSilent
+            | Ending::ModelBroke { .. } => 1011,
+            Ending::Drained => 1012,
+            other => other.phone_close_code(),
+        }
+    }
+
     /// What the caller gets once the stream is closed. The caller is told when it was our side
     /// that failed, and hung up on when the conversation was over.
     pub const fn afterwards(self) -> Afterwards {
@@ -557,6 +570,8 @@ pub struct ToolOrder {
     /// The same for every attempt at the same thing, and for nothing else: whoever has done it for
     /// this key once need not do it again.
     pub key: String,
+    /// The name of the conversation: the same on every stream of a caller who comes back.
+    pub conversation: CallId,
     /// Who calls; any text, not always a number.
     pub from: Option<String>,
     /// Who is called.

@@ -30,6 +30,8 @@ pub(super) struct Hold {
     greeting: Option<Greeting>,
     /// Speech in the audio that waits, in microseconds.
     speech_us: u64,
+    /// Whether audio has been kept waiting since it was last let go.
+    is_holding: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -64,9 +66,15 @@ impl Hold {
         self.speech_us += samples as u64 * 1_000_000 / u64::from(rate_hz.max(1));
     }
 
-    /// Nothing waits any more.
-    pub(super) fn let_go(&mut self) {
+    /// Audio waits, though the model is there.
+    pub(super) fn holds(&mut self) {
+        self.is_holding = true;
+    }
+
+    /// Nothing waits any more. Returns whether something did.
+    pub(super) fn let_go(&mut self) -> bool {
         self.speech_us = 0;
+        std::mem::take(&mut self.is_holding)
     }
 
     /// Whether what waits is no more than a hello.

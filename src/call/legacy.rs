@@ -5,7 +5,7 @@
 //! Out:      a [`Legacy`]; a session that is taken up again, as after a connection that was lost.
 //! Bounds:   those of the memory, of the tools, of a handle; [`RETURNS_MAX`] streams one after the
 //!           other.
-//! Not here: who may come back, and until when (`accept::legacies`).
+//! Not here: who may come back, and until when (`accept::comeback`).
 //!
 //! The caller comes back to silence, whoever was speaking: so the model is told, and asked to go
 //! on. What a tool was doing is not waited for; asked for again it goes by the same key, and the
@@ -13,11 +13,11 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::memory::Memory;
-use super::session::Cause;
 use super::tools::Tools;
-use super::{Call, Ending, Facts, Life, Report};
+use super::{Audio, Call, CallId, Ending, Life};
 use crate::clock::Nanos;
 use crate::config::{Agent, Secret};
 use crate::limits::RETURNS_MAX;
@@ -37,10 +37,18 @@ pub struct Legacy {
     pub(super) has_spoken: bool,
     /// Streams it has had before the one that comes.
     returns: u32,
+    /// How long it may still go on.
+    left: Duration,
+    conversation: CallId,
     agent: Arc<Agent>,
 }
 
 impl Legacy {
+    /// The name of the conversation: that of its first stream.
+    pub fn conversation(&self) -> CallId {
+        self.conversation
+    }
+
     /// Who answered.
     pub fn agent(&self) -> &Arc<Agent> {
         &self.agent
@@ -50,7 +58,7 @@ impl Legacy {
 impl fmt::Debug for Legacy {
     /// Without what was said.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Legacy").field("agent", &self.agent.name).finish_non_exhaustive()
+        f.debug_struct("Legacy").field("conversation", &self.conversation).finish_non_exhaustive()
     }
 }
 
@@ -73,7 +81,10 @@ impl Call {
     /// What is left of the conversation, for the stream that goes on with it: once, when the call
     /// has ended. `None` where it was ended by somebody, or had not begun.
     pub fn take_legacy(&mut self, ending: Ending) -> Option<Box<Legacy>> {
-        let may_return = ending.may_return() && self.has_spoken && self.returns < RETURNS_MAX;
+        // Of the others nobody asks what follows.
+        let is_asked_for = self.is_followed || self.is_on_the_web();
+        let may_return =
+            ending.may_return() && is_asked_for && self.has_spoken && self.returns < RETURNS_MAX;
         let agent = self.tools.agent().filter(|_| may_return && self.is_over())?.clone();
         Some(Box::new(Legacy {
             handle: self.session.take_handle(),
@@ -81,6 +92,8 @@ impl Call {
             tools: self.tools.bequeath(),
             has_spoken: self.has_spoken,
             returns: self.returns + 1,
+            left: self.settings.max_duration.saturating_sub(self.age()),
+            conversation: self.conversation,
             agent,
         }))
     }
@@ -92,21 +105,27 @@ impl Call {
 
     /// The call is let in, and goes on with a conversation: in place of its first line it gets one
     /// that takes the session up again.
-    pub fn handle_legacy(&mut self, now: Nanos, legacy: Legacy, facts: &Facts) {
+    pub fn handle_legacy(&mut self, now: Nanos, legacy: Legacy) {
         self.now = self.now.max(now);
         let Life::Waiting { opened_at } = self.life else { return };
-        let Legacy { handle, memory, tools, has_spoken, returns, agent } = legacy;
+        let Legacy { handle, memory, tools, has_spoken, returns, left, conversation, agent } =
+            legacy;
         (self.memory, self.has_spoken, self.returns) = (memory, has_spoken, returns);
-        self.tools = tools;
-        self.tools.meet(facts.from.clone(), facts.to.clone());
+        self.conversation = conversation;
+        // Coming back makes no conversation longer.
+        self.settings.max_duration = self.settings.max_duration.min(left);
+        self.tools.inherit(tools);
         self.take_timers(&agent.timers);
+        let hold = self.settings.timers.uplink_hold;
+        if let Some(Audio { uplink, .. }) = &mut self.audio {
+            uplink.hold(hold, &mut self.tally.uplink);
+        }
         self.life = Life::Swapping { opened_at, ending: Ending::ModelLost };
         self.session.inherit(self.now, handle);
         self.waiting_messages.push(gemini::text_json(BACK));
         self.watch.caller_spoke(self.now);
         self.begin_recording();
         self.tell_ready(true);
-        self.report(Report::LineGivenUp { cause: Cause::Returned });
         self.attend();
     }
 

@@ -251,7 +251,9 @@ pub struct Call {
     transfer_to: Option<String>,
     /// Whether the carrier asks us what follows a closed stream.
     is_followed: bool,
-    /// Streams that this conversation has had before.
+    /// The name of the conversation: that of its first stream.
+    conversation: CallId,
+    /// Streams that it has had before this one.
     returns: u32,
     return_token: Option<Secret>,
     /// Messages refused or passed over, of each leg.
@@ -374,6 +376,7 @@ impl Call {
             farewell: None,
             transfer_to: None,
             is_followed: false,
+            conversation: id,
             returns: 0,
             return_token: None,
             phone_oddities: 0,
@@ -632,9 +635,12 @@ impl Call {
 
     fn send_uplink(&mut self, bench: &mut Workbench) -> bool {
         if self.is_uplink_held() {
+            self.hold.holds();
             return false;
         }
-        self.hold.let_go();
+        if let (true, Some(Audio { uplink, .. })) = (self.hold.let_go(), &mut self.audio) {
+            uplink.released(self.now);
+        }
         let ducked = self.settings.duck && self.is_model_audible();
         for _ in 0..FRAMES_PER_TURN {
             let Some(Audio { format, uplink, .. }) = &mut self.audio else { return false };

@@ -130,6 +130,12 @@ impl Tools {
         (self.from, self.to) = (from, to);
     }
 
+    /// Takes over what the stream before has left; who is on the line is this one's own.
+    pub(super) fn inherit(&mut self, before: Tools) {
+        let (from, to) = (self.from.take(), self.to.take());
+        *self = Tools { from, to, ..before };
+    }
+
     /// What another stream of the same conversation is to know. Nobody waits for what is at work:
     /// of that it is not known how it went.
     pub(super) fn bequeath(&mut self) -> Tools {
@@ -409,6 +415,7 @@ impl Call {
             tool: tool.clone(),
             arguments: arguments.clone(),
             key: key.clone(),
+            conversation: self.conversation,
             from: self.tools.from.clone(),
             to: self.tools.to.clone(),
         })));

@@ -54,7 +54,7 @@ struct Route {
     resampler: Option<Resampler>,
     rate_hz: u32,
     group_bytes: usize,
-    /// Audio that arrived before this waited for the model, not for us.
+    /// Audio that arrived before this waited for the model, or on purpose: not for us.
     opened_at: Nanos,
 }
 
@@ -83,6 +83,13 @@ impl Uplink {
         self.limit_bytes = self.format.bytes_of_ms(hold_ms.min(UPLINK_QUEUE_MS));
         let excess = self.consumer.len_bytes().saturating_sub(self.limit_bytes);
         self.drop_oldest(excess, Dropped::Overrun, flow);
+    }
+
+    /// What was kept waiting on purpose may go now: its wait is no latency of ours.
+    pub fn released(&mut self, now: Nanos) {
+        if let Some(route) = &mut self.route {
+            route.opened_at = now;
+        }
     }
 
     /// Drops what waits.

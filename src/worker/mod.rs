@@ -332,8 +332,8 @@ impl Worker {
     /// A call goes on with a conversation: its model is set up as that one's was.
     fn go_on(&mut self, now: Nanos, key: CallKey, legacy: Legacy, facts: Arc<Facts>) {
         let Some(slot) = self.slots.of(key.slot, key.generation) else { return };
-        slot.model = Some((legacy.agent().clone(), facts.clone()));
-        guard(&mut slot.call, now, |call| call.handle_legacy(now, legacy, &facts));
+        slot.model = Some((legacy.agent().clone(), facts));
+        guard(&mut slot.call, now, |call| call.handle_legacy(now, legacy));
         touch(slot, key.slot, &mut self.touched);
     }
 

@@ -23,7 +23,7 @@
  * | `buffer` | `{heldMs, wantedMs}` | once a second while the agent speaks |
  * | `devices` | `{microphones, speakers, microphone}` | at the start, and when one comes or goes |
  * | `paused` | `{paused}` | the browser stopped the sound; `resume()` from a click goes on |
- * | `notice` | `{code, message}` | what a person is to know before the conversation begins |
+ * | `notice` | `{code, message}` | what a person is to know: that the conversation is recorded; `anew`: that another one has begun |
  * | `problem` | {@link Problem} | something went wrong; `fatal` ones end it |
  * | `end` | `{reason}` | it is over; nothing comes after it |
  *
@@ -274,6 +274,7 @@ const MESSAGES = {
   full: "Every line is busy at present.",
   draining: "The relay is being restarted.",
   lost: "The connection to the relay was lost.",
+  anew: "The conversation was lost with the connection. This is a new one.",
 };
 
 /** Where this module came from. */
@@ -503,7 +504,9 @@ export class Conversation extends EventTarget {
     this.opened = false;
     this.isReady = false;
     this.stalledSince = null;
-    this.socket = new WebSocket(this.address(), "vocaris.v1");
+    // The second name lets one in to ask for its conversation where no new one would be taken.
+    const names = this.resumeToken ? ["vocaris.v1", "vocaris.resume"] : ["vocaris.v1"];
+    this.socket = new WebSocket(this.address(), names);
     this.socket.binaryType = "arraybuffer";
     this.socket.onopen = () => {
       this.opened = true;
@@ -537,6 +540,9 @@ export class Conversation extends EventTarget {
     switch (message.type) {
       case "ready":
         this.isReady = true;
+        if (this.lostAt !== null && !message.returned) {
+          this.emit("notice", { code: "anew", message: MESSAGES.anew });
+        }
         this.resumeToken = message.resume ?? null;
         this.lostAt = null;
         this.attempts = 0;

@@ -261,7 +261,7 @@ fn consult(book: &mut Appointments, job: &Job) -> ToolReply {
     let arguments = serde_json::from_str(&order.arguments).unwrap_or_default();
     let caller = CallerFacts {
         number: order.from.clone(),
-        call: job.id.to_string(),
+        call: order.conversation.to_string(),
         key: order.key.clone(),
     };
     let answer = book.answer(Timestamp::now(), &order.tool.name, &arguments, &caller);
