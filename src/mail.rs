@@ -161,7 +161,11 @@ pub enum AcceptLetter {
         transfer: Option<String>,
         /// What is left of the conversation, where nobody has ended it.
         legacy: Option<Box<Legacy>>,
+        /// Whether it had a model, or went on with another's.
+        had_model: bool,
     },
+    /// The call that was to go on with this had ended already.
+    Unclaimed(Box<Legacy>),
     /// The answer to a figures request, for the connection that made it.
     Page {
         /// The request's number.

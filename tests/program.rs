@@ -341,32 +341,22 @@ fn a_browser_whose_connection_broke_goes_on_with_its_conversation() {
     assert_eq!(ready.get("returned"), None);
     let greeting = read_json(&mut call, "type", "transcript");
     while !call.read().unwrap().is_binary() {}
-    // While the relay still believes in the old connection, too.
-    for broken in [true, false] {
-        let token = ready["resume"].as_str().unwrap();
-        if broken {
-            call.get_ref().shutdown(std::net::Shutdown::Both).unwrap();
-            await_count(&relay, "vocaris_comebacks_total{outcome=\"kept\"}", 1);
-        }
-        let hello = serde_json::json!({"type": "hello", "resume": token});
-        let (mut back, again) = open(&hello.to_string());
-        if broken {
-            assert_eq!(again["returned"], true);
-            assert_ne!(again["call"], ready["call"]);
-            while !back.read().unwrap().is_binary() {}
-            let token = again["resume"].as_str().unwrap();
-            let hello = serde_json::json!({"type": "hello", "resume": token});
-            let (mut third, ready) = open(&hello.to_string());
-            assert_eq!(ready["returned"], true);
-            let end = read_json(&mut back, "type", "end");
-            assert_eq!(end["reason"], "replaced");
-            let said = read_json(&mut third, "type", "transcript");
-            assert_ne!(said["text"], greeting["text"]);
-        } else {
-            // That token is used up.
-            assert_eq!(again.get("returned"), None);
-        }
-    }
+    let resume = || serde_json::json!({"type": "hello", "resume": ready["resume"]}).to_string();
+    call.get_ref().shutdown(std::net::Shutdown::Both).unwrap();
+    await_count(&relay, "vocaris_comebacks_total{outcome=\"kept\"}", 1);
+    let (mut back, again) = open(&resume());
+    assert_eq!(again["returned"], true);
+    assert_ne!(again["call"], ready["call"]);
+    while !back.read().unwrap().is_binary() {}
+    // And while the relay still believes in the old connection.
+    let (mut third, again) = open(&resume());
+    assert_eq!(again["returned"], true);
+    assert_eq!(read_json(&mut back, "type", "end")["reason"], "replaced");
+    assert_ne!(read_json(&mut third, "type", "transcript")["text"], greeting["text"]);
+    // Nobody comes back to a conversation that somebody has ended.
+    third.send(Message::text("{\"type\":\"bye\"}")).unwrap();
+    while !matches!(third.read(), Ok(Message::Close(_)) | Err(_)) {}
+    assert_eq!(open(&resume()).1.get("returned"), None);
     await_count(&relay, "vocaris_comebacks_total{outcome=\"taken_up\"}", 2);
     await_count(&relay, "vocaris_comebacks_total{outcome=\"unknown\"}", 1);
     relay.signal("-TERM");
@@ -419,6 +409,49 @@ fn a_carrier_whose_stream_broke_is_led_back_and_one_whose_caller_hung_up_is_not(
     while !matches!(call.read(), Ok(Message::Close(_)) | Err(_)) {}
     let over = post(&relay.address, "/twilio/after", "CallSid=CA1&CallStatus=in-progress");
     assert!(over.contains("<Hangup"), "{over}");
+    relay.signal("-TERM");
+    assert_eq!(relay.end().0, Some(0));
+}
+
+#[test]
+fn a_browser_comes_back_where_no_new_call_is_taken_and_as_often_as_its_network_breaks() {
+    let mut command = program();
+    let relay = Relay::start(command.env("VOCARIS_LIMITS_MAX_CALLS", "1"));
+    let open = |hello: serde_json::Value| {
+        let socket = TcpStream::connect(&relay.address).unwrap();
+        let request = tungstenite::http::Request::builder()
+            .uri(format!("ws://{}/web", relay.address))
+            .header("Host", &relay.address)
+            .header("Connection", "Upgrade")
+            .header("Upgrade", "websocket")
+            .header("Sec-WebSocket-Version", "13")
+            .header("Sec-WebSocket-Key", tungstenite::handshake::client::generate_key())
+            .header("Sec-WebSocket-Protocol", "vocaris.v1, vocaris.resume")
+            .body(())
+            .unwrap();
+        let (mut call, _) = tungstenite::client(request, socket).unwrap();
+        call.send(Message::text(hello.to_string())).unwrap();
+        call
+    };
+    let mut call = open(serde_json::json!({"type": "hello"}));
+    let ready = read_json(&mut call, "type", "ready");
+    read_json(&mut call, "type", "transcript");
+    while !call.read().unwrap().is_binary() {}
+    let hello = serde_json::json!({"type": "hello", "resume": ready["resume"]});
+    // The old connection is dead and nobody has told the relay; the next ones break, too, before
+    // anything was heard of them.
+    for _ in 0..3 {
+        drop(open(hello.clone()));
+    }
+    let mut back = open(hello);
+    assert_eq!(read_json(&mut back, "type", "ready")["returned"], true);
+    while !back.read().unwrap().is_binary() {}
+    // A stranger finds the one place taken, and a forged token opens none.
+    for resume in ["", "v1.00.9999999999.00", ready["call"].as_str().unwrap()] {
+        let mut other = open(serde_json::json!({"type": "hello", "resume": resume}));
+        assert_eq!(read_json(&mut other, "type", "end")["reason"], "refused");
+    }
+    relay.signal("-TERM");
     relay.signal("-TERM");
     assert_eq!(relay.end().0, Some(0));
 }

@@ -45,6 +45,7 @@ impl Room {
             tool: tool.clone(),
             arguments: arguments.to_owned(),
             key: format!("key-{ticket}"),
+            conversation: CallId(0xa1),
             from: Some("+18005550199".to_owned()),
             to: None,
         });

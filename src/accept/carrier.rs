@@ -32,7 +32,7 @@ pub(super) const NO_CALL: &str = "no-call-";
 
 /// Whether a caller who is led to our stream has been told what is said to him first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Told {
+enum Heard {
     /// He has just called.
     Nothing,
     /// He comes back.
@@ -102,7 +102,7 @@ impl Desk {
                 let value = |name| form::value(&fields, name);
                 self.order_ahead(call_sid, value("From"), value("To"));
             }
-            return Answer::twiml(self.connect(now, &fields, call_sid, &origin, Told::Nothing));
+            return Answer::twiml(self.connect(now, &fields, call_sid, &origin, Heard::Nothing));
         };
         self.count_refusal(refusal);
         if let Some(left_out) = left_out {
@@ -141,7 +141,7 @@ impl Desk {
         }
         let call_sid = form::value(fields, "CallSid").filter(|call_sid| !call_sid.is_empty());
         match self.welcome(now) {
-            Ok(()) => self.connect(now, fields, call_sid, origin, Told::Before),
+            Ok(()) => self.connect(now, fields, call_sid, origin, Heard::Before),
             Err(_) => twiml::say_and_hangup(&self.config.twilio.fallback, None),
         }
     }
@@ -182,7 +182,7 @@ impl Desk {
         fields: &Fields,
         call_sid: Option<&str>,
         origin: &Origin,
-        told: Told,
+        heard: Heard,
     ) -> String {
         let nobody;
         let bound_to = match call_sid {
@@ -200,7 +200,7 @@ impl Desk {
         for (name, field) in [("from", "From"), ("to", "To")] {
             parameters.extend(form::value(fields, field).map(|value| (name, value)));
         }
-        let says = self.config.recording.enabled && told == Told::Nothing;
+        let says = self.config.recording.enabled && heard == Heard::Nothing;
         let tracks_url = origin.tracks_url();
         // A copy that says of no call whose it is could not be put beside it.
         let fork_token = call_sid
@@ -236,7 +236,13 @@ impl Desk {
                 "event=webhook call_sid={} answer=stream_again",
                 Told(call_sid)
             );
-            return Answer::twiml(self.connect(now, &fields, Some(call_sid), origin, Told::Before));
+            return Answer::twiml(self.connect(
+                now,
+                &fields,
+                Some(call_sid),
+                origin,
+                Heard::Before,
+            ));
         }
         let sequel = match is_dialled {
             true => after_dialling(form::value(&fields, "DialCallStatus")),

@@ -38,6 +38,17 @@ pub(super) struct Legacies<L = Box<Legacy>> {
     oldest_first: VecDeque<(Nanos, CallId)>,
     /// Who goes on with the conversation of a call that is still inside, by that call.
     heirs: HashMap<CallId, Heir>,
+    /// Who goes on with a conversation that was given to a call which had ended already: it is on
+    /// its way back. By conversation.
+    waiting: HashMap<CallId, Heir>,
+}
+
+/// What a call has left.
+#[derive(Debug)]
+pub(super) struct Left {
+    pub(super) legacy: Option<Box<Legacy>>,
+    /// Whether it had a model, or went on with another's.
+    pub(super) had_model: bool,
 }
 
 #[derive(Debug)]
@@ -71,6 +82,7 @@ impl<L> Default for Legacies<L> {
             conversation_of: HashMap::new(),
             oldest_first: VecDeque::new(),
             heirs: HashMap::new(),
+            waiting: HashMap::new(),
         }
     }
 }
@@ -196,28 +208,39 @@ impl Desk {
     }
 
     /// A call has left this: its heir gets it, or it is kept.
-    pub(super) fn left_behind(
-        &mut self,
-        now: Nanos,
-        id: CallId,
-        call_sid: Option<&str>,
-        legacy: Option<Box<Legacy>>,
-    ) {
+    pub(super) fn left_behind(&mut self, now: Nanos, id: CallId, left: Left) {
+        let Left { legacy, had_model } = left;
         let conversation = self.legacies.conversation(id);
+        // It was to go on with that one, and ended before it heard of it.
+        let comes_back = conversation != id && !had_model;
         self.legacies.stream_ended(id);
-        if !self.legacies.heirs.is_empty() {
-            // An heir that has ended waits for nothing.
-            self.legacies.heirs.retain(|_, heir| heir.id != id);
-            if let Some(heir) = self.legacies.heirs.remove(&id) {
-                return self.inherit(conversation, heir, legacy);
+        // An heir that has ended waits for nothing.
+        self.legacies.heirs.retain(|_, heir| heir.id != id);
+        self.legacies.waiting.retain(|_, heir| heir.id != id);
+        match (self.legacies.heirs.remove(&id), legacy) {
+            (Some(heir), None) if comes_back => {
+                self.legacies.waiting.insert(conversation, heir);
             }
+            (Some(heir), legacy) => self.inherit(conversation, heir, legacy),
+            (None, Some(legacy)) => self.keep_for_caller(now, legacy),
+            (None, None) => {}
         }
-        if let Some(legacy) = legacy {
-            self.shared.comebacks.count("kept");
-            let sid = call_sid.map(str::to_owned);
-            let forgotten = self.legacies.keep(now, legacy.conversation(), sid, legacy);
-            self.shared.comebacks.add("forgotten", forgotten);
+    }
+
+    /// A conversation comes back from a call that had ended before it heard of it.
+    pub(super) fn unclaimed(&mut self, now: Nanos, legacy: Box<Legacy>) {
+        let conversation = legacy.conversation();
+        match self.legacies.waiting.remove(&conversation) {
+            Some(heir) => self.inherit(conversation, heir, Some(legacy)),
+            None => self.keep_for_caller(now, legacy),
         }
+    }
+
+    fn keep_for_caller(&mut self, now: Nanos, legacy: Box<Legacy>) {
+        self.shared.comebacks.count("kept");
+        let call_sid = legacy.call_sid().map(str::to_owned);
+        let forgotten = self.legacies.keep(now, legacy.conversation(), call_sid, legacy);
+        self.shared.comebacks.add("forgotten", forgotten);
     }
 
     fn inherit(&mut self, conversation: CallId, heir: Heir, legacy: Option<Box<Legacy>>) {

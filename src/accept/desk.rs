@@ -17,7 +17,7 @@ use super::admission::{
 };
 use super::answer::Answer;
 use super::carrier::NO_CALL;
-use super::comeback::{Before, Heir, Legacies};
+use super::comeback::{Before, Heir, Left, Legacies};
 use super::descriptors::Descriptors;
 use super::endings::Endings;
 use super::guests::{Guests, Kept, Pass};
@@ -28,7 +28,7 @@ use super::page::Page;
 use super::secrets::Bearer;
 use super::status::StatusPage;
 use crate::call::{
-    CallId, Class, Door, Ending, Facts, Legacy, LineFault, Opening, Refusal, telling_number,
+    CallId, Class, Door, Ending, Facts, LineFault, Opening, Refusal, telling_number,
 };
 use crate::clock::{Nanos, unix_seconds};
 use crate::config::{Carrier, Config};
@@ -477,7 +477,7 @@ impl Desk {
         call_sid: Option<String>,
         ending: Ending,
         transfer: Option<String>,
-        legacy: Option<Box<Legacy>>,
+        left: Left,
     ) -> Option<IpAddr> {
         let gone = self.guests.end(id);
         // What nobody vouched for is left to nobody: it could be another's call.
@@ -486,8 +486,9 @@ impl Desk {
                 .as_deref()
                 .is_none_or(|call_sid| gone.spoke || self.guests.speaker_of(call_sid).is_none());
         let may_return = gone.inside.is_some() && (call_sid.is_none() || is_of_call);
-        let legacy = legacy.filter(|_| may_return || self.legacies.has_heir(id));
-        self.left_behind(now, id, call_sid.as_deref(), legacy);
+        let is_kept = may_return || self.legacies.has_heir(id);
+        let left = Left { legacy: left.legacy.filter(|_| is_kept), ..left };
+        self.left_behind(now, id, left);
         if let Some(fork) = gone.fork {
             self.tell_worker(fork, WorkerLetter::OriginalOver { call: fork });
         }

@@ -18,6 +18,7 @@ use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Poll, Token};
 
 use super::answer::Answer;
+use super::comeback::Left;
 use super::connection::{BecomeCall, Connection, Context, Deadlines, End, Served};
 use super::desk::Desk;
 use super::young::{NoSlot, Shares, Young};
@@ -202,10 +203,12 @@ impl Inbound {
                     let from = self.desk.admit(self.now, call, id, &opening);
                     self.arrived(from);
                 }
-                AcceptLetter::Ended { id, call_sid, ending, transfer, legacy } => {
-                    let from = self.desk.ended(self.now, id, call_sid, ending, transfer, legacy);
+                AcceptLetter::Ended { id, call_sid, ending, transfer, legacy, had_model } => {
+                    let left = Left { legacy, had_model };
+                    let from = self.desk.ended(self.now, id, call_sid, ending, transfer, left);
                     self.arrived(from);
                 }
+                AcceptLetter::Unclaimed(legacy) => self.desk.unclaimed(self.now, legacy),
                 AcceptLetter::Page { ticket, text } => {
                     self.hand_out(ticket, |desk| desk.figures_answer(text));
                 }

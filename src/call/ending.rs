@@ -10,7 +10,7 @@ use super::audio::Format;
 use super::downlink::MODEL_RATE_HZ;
 use super::from_phone::{code_for, sentence_for};
 use super::phone::NO_MASK;
-use super::{Audio, Call, Dropped, Ending, Flow, LegLife, Life, Report, Request};
+use super::{Audio, Call, Class, Dropped, Ending, Flow, LegLife, Life, Report, Request};
 use crate::buf::SendBuf;
 use crate::clock::Nanos;
 use crate::limits::FAREWELL_TIMEOUT;
@@ -141,7 +141,11 @@ impl Call {
             self.phone.tell(&ToBrowser::Error { code: code_for(ending), message });
         }
         self.phone.tell(&ToBrowser::End { reason: ending.label() });
-        let code = CloseCode::new(ending.phone_close_code()).unwrap_or(CloseCode::INTERNAL);
+        let code = match self.class {
+            Some(Class::Web) => ending.web_close_code(),
+            _ => ending.phone_close_code(),
+        };
+        let code = CloseCode::new(code).unwrap_or(CloseCode::INTERNAL);
         self.phone_end.close(code, ending.label(), NO_MASK, self.phone.output.tail());
     }
 

@@ -40,6 +40,8 @@ pub struct Legacy {
     /// How long it may still go on.
     left: Duration,
     conversation: CallId,
+    /// The carrier's name of the call.
+    call_sid: Option<String>,
     agent: Arc<Agent>,
 }
 
@@ -47,6 +49,11 @@ impl Legacy {
     /// The name of the conversation: that of its first stream.
     pub fn conversation(&self) -> CallId {
         self.conversation
+    }
+
+    /// The carrier's name of the call, where there is one.
+    pub fn call_sid(&self) -> Option<&str> {
+        self.call_sid.as_deref()
     }
 
     /// Who answered.
@@ -94,6 +101,7 @@ impl Call {
             returns: self.returns + 1,
             left: self.settings.max_duration.saturating_sub(self.age()),
             conversation: self.conversation,
+            call_sid: self.call_sid.clone(),
             agent,
         }))
     }
@@ -108,8 +116,9 @@ impl Call {
     pub fn handle_legacy(&mut self, now: Nanos, legacy: Legacy) {
         self.now = self.now.max(now);
         let Life::Waiting { opened_at } = self.life else { return };
-        let Legacy { handle, memory, tools, has_spoken, returns, left, conversation, agent } =
-            legacy;
+        let Legacy {
+            handle, memory, tools, has_spoken, returns, left, conversation, agent, ..
+        } = legacy;
         (self.memory, self.has_spoken, self.returns) = (memory, has_spoken, returns);
         self.conversation = conversation;
         // Coming back makes no conversation longer.

@@ -112,6 +112,8 @@ pub struct Worker {
     touched: Vec<usize>,
     again: Vec<usize>,
     expired: Vec<Entry>,
+    /// What was meant for calls that had ended already: told in this turn.
+    unclaimed: Vec<Box<Legacy>>,
     /// Since when the first of this turn's timers was due.
     due: Nanos,
     figures: Figures,
@@ -155,6 +157,7 @@ impl Worker {
             touched: Vec::new(),
             again: Vec::new(),
             expired: Vec::new(),
+            unclaimed: Vec::new(),
             due: Nanos::ZERO,
             figures: Figures::default(),
             survey: None,
@@ -262,7 +265,7 @@ impl Worker {
                     self.tell(now, call, |call| call.handle_return_token(token));
                 }
                 WorkerLetter::GoOn { call, legacy, facts } => {
-                    self.go_on(now, call, *legacy, facts);
+                    self.go_on(now, call, legacy, facts);
                 }
                 WorkerLetter::ToolReply { call, ticket, reply } => {
                     self.tell(now, call, |call| call.handle_tool_reply(now, ticket, *reply));
@@ -330,10 +333,13 @@ impl Worker {
     }
 
     /// A call goes on with a conversation: its model is set up as that one's was.
-    fn go_on(&mut self, now: Nanos, key: CallKey, legacy: Legacy, facts: Arc<Facts>) {
-        let Some(slot) = self.slots.of(key.slot, key.generation) else { return };
+    fn go_on(&mut self, now: Nanos, key: CallKey, legacy: Box<Legacy>, facts: Arc<Facts>) {
+        let slot = self.slots.of(key.slot, key.generation);
+        let Some(slot) = slot.filter(|slot| slot.call.awaits_line()) else {
+            return self.unclaimed.push(legacy);
+        };
         slot.model = Some((legacy.agent().clone(), facts));
-        guard(&mut slot.call, now, |call| call.handle_legacy(now, legacy));
+        guard(&mut slot.call, now, |call| call.handle_legacy(now, *legacy));
         touch(slot, key.slot, &mut self.touched);
     }
 
@@ -408,6 +414,11 @@ impl Worker {
     /// Turns wishes into letters. One that finds a full box is tried again a little later, unless
     /// it was only to be said.
     fn grant(&mut self, neighbours: &Neighbours) {
+        for legacy in self.unclaimed.drain(..) {
+            // A letter lost: its caller begins anew.
+            let lost = neighbours.accept.post(AcceptLetter::Unclaimed(legacy)).is_err();
+            self.figures.letters_lost += u64::from(lost);
+        }
         for &number in &self.touched {
             let Some(slot) = self.slots.at(number) else { continue };
             while let Some(request) = slot.call.poll_request() {
@@ -715,7 +726,8 @@ fn grant_one(
                 return Err(Some(Box::new(Request::Ended(ending))));
             }
             let legacy = slot.call.take_legacy(ending);
-            let letter = AcceptLetter::Ended { id, call_sid, ending, transfer, legacy };
+            let had_model = slot.model.is_some();
+            let letter = AcceptLetter::Ended { id, call_sid, ending, transfer, legacy, had_model };
             // Between the question and the letter somebody may have filled the box: then nobody
             // comes back to this conversation.
             let posted = neighbours.accept.post(letter);

@@ -538,6 +538,7 @@ fn an_address_has_its_share_of_calls_of_browsers_and_a_carrier_is_not_counted() 
         ending: Ending::CallerHungUp,
         transfer: None,
         legacy: None,
+        had_model: true,
     });
     let fourth = come(&here);
     assert_eq!(hello(&relay, fourth, None), Ok(()));

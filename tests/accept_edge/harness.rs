@@ -227,6 +227,7 @@ impl Relay {
             ending,
             transfer: None,
             legacy: None,
+            had_model: true,
         });
     }
 

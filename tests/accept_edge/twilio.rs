@@ -213,6 +213,7 @@ fn a_caller_who_was_to_be_put_through_hears_of_it_when_nobody_answers() {
         ending: Ending::Transferred,
         transfer: Some("+15550100".into()),
         legacy: None,
+        had_model: true,
     });
     let dial = after(&relay, "CA1");
     assert!(dial.contains(">+15550100</Dial>"), "{dial}");

@@ -1,8 +1,12 @@
 //! A conversation whose phone was lost goes on with another stream of the same caller.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use vocaris::call::session::{Cause, Kind};
-use vocaris::call::{Door, Ending, Facts, Legacy, LineFault, LineTerms, Opening, Report, Revival};
+use vocaris::call::{
+    Door, Ending, Legacy, LineFault, LineTerms, Opening, Report, Revival, Settings, ToolOrder,
+};
 use vocaris::config::Secret;
 use vocaris::limits::RETURNS_MAX;
 
@@ -10,10 +14,6 @@ use crate::harness::{Stage, media, settings, speech, terms, turn_complete, voice
 use crate::tools::{agent, answers, at};
 use crate::traps::content;
 use crate::{downsampled, mulaw};
-
-fn facts() -> Facts {
-    Facts::new(Some("+18005550199"), None, [])
-}
 
 /// A call in the middle of a conversation, with a session that can be taken up again.
 fn talking() -> Stage {
@@ -35,9 +35,13 @@ fn lose_phone(stage: &mut Stage) -> Option<Box<Legacy>> {
 
 /// The next stream of the same caller, let in with what the one before left.
 fn back(legacy: Legacy) -> Stage {
-    let mut stage = Stage::opened_with(settings());
+    back_with(legacy, settings())
+}
+
+fn back_with(legacy: Legacy, settings: Settings) -> Stage {
+    let mut stage = Stage::opened_with(settings);
     assert!(matches!(stage.openings[..], [Opening::Twilio { .. }]));
-    stage.call.handle_legacy(stage.now, legacy, &facts());
+    stage.call.handle_legacy(stage.now, legacy);
     stage.settle();
     stage
 }
@@ -134,6 +138,45 @@ fn a_tool_at_work_is_answered_as_unknown_and_asked_again_goes_by_the_same_key() 
     assert_eq!(stage.orders[0].key, key);
 }
 
+fn taxi_order(stage: &mut Stage, id: &str) -> ToolOrder {
+    stage.agent.say(json!({"toolCall": {"functionCalls": [
+        {"id": id, "name": "order_taxi", "args": at(id)}]}}));
+    stage.settle();
+    stage.orders.last().expect("it was ordered").clone()
+}
+
+#[test]
+fn what_was_booked_is_the_same_conversations_and_a_number_counts_only_where_it_is_vouched_for() {
+    let mut stage = talking();
+    let before = taxi_order(&mut stage, "f1");
+    assert_eq!(before.from.as_deref(), Some("+18005550199"));
+    let mut stage = back(*lose_phone(&mut stage).expect("nobody has ended it"));
+    stage.redial_as(agent(""));
+    let after = taxi_order(&mut stage, "f2");
+    assert_eq!((after.conversation, after.from), (before.conversation, before.from));
+    let unsigned = Settings { signed: false, ..settings() };
+    let mut stage = back_with(*lose_phone(&mut stage).expect("nobody has ended it"), unsigned);
+    stage.redial_as(agent(""));
+    assert_eq!(taxi_order(&mut stage, "f3").from, None, "anybody can claim it here");
+}
+
+#[test]
+fn coming_back_makes_no_conversation_longer() {
+    let settings = || Settings { max_duration: Duration::from_secs(60), ..settings() };
+    let mut stage = Stage::opened_with(settings());
+    stage.join_as(agent(""));
+    stage.agent.say(content("Hello."));
+    stage.agent.say(speech(&voice(4_800, 0)));
+    stage.update("h1");
+    stage.pass(40_000 - stage.now.0 / 1_000_000);
+    let mut stage = back_with(*lose_phone(&mut stage).expect("nobody has ended it"), settings());
+    stage.redial_as(agent(""));
+    stage.pass(19_000);
+    assert_eq!(stage.ending, None);
+    stage.pass(1_500);
+    assert_eq!(stage.ending, Some(Ending::TooLong));
+}
+
 #[test]
 fn a_call_that_somebody_ended_or_that_had_not_begun_leaves_nothing() {
     type End = fn(&mut Stage);
@@ -205,7 +248,7 @@ fn a_browser_is_told_its_token_and_that_it_is_back() {
     assert_eq!((&ready(&stage)["resume"], ready(&stage).get("returned")), (&json!("t1"), None));
     let mut stage = open();
     let legacy = lose_phone(&mut talking()).expect("nobody has ended it");
-    stage.call.handle_legacy(stage.now, *legacy, &Facts::default());
+    stage.call.handle_legacy(stage.now, *legacy);
     stage.settle();
     assert_eq!(
         (&ready(&stage)["resume"], &ready(&stage)["returned"]),

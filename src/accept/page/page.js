@@ -63,6 +63,7 @@ const PROBLEMS = {
     draining: "The relay is being restarted. Please try again in a moment.",
     drained: "The relay is being restarted. Please call again in a moment.",
     lost: "The connection to the relay was lost. Please call again.",
+    anew: "The conversation was lost with the connection. This is a new one.",
     no_token:
       "This agent lets in only visitors with an access token. Open the link you were given " +
       "once more.",
@@ -101,6 +102,7 @@ const PROBLEMS = {
     draining: "Das Relay wird neu gestartet. Bitte versuchen Sie es gleich noch einmal.",
     drained: "Das Relay wird neu gestartet. Bitte rufen Sie gleich noch einmal an.",
     lost: "Die Verbindung zum Relay ist abgerissen. Bitte rufen Sie noch einmal an.",
+    anew: "Das Gespräch ist mit der Verbindung verloren gegangen. Dies ist ein neues.",
     no_token:
       "Dieser Agent lässt nur Besucher mit einem Zugangscode ein. Öffnen Sie Ihren Link noch " +
       "einmal.",
@@ -216,8 +218,8 @@ function begin() {
   on("buffer", (told) => showFigures(told));
   on("devices", listDevices);
   on("paused", ({ paused }) => (element("paused").hidden = !paused));
-  on("notice", ({ message }) => {
-    element("told").textContent = message;
+  on("notice", ({ code, message }) => {
+    element("told").textContent = sentence(code, message);
     element("told").hidden = !message;
   });
   on("problem", ({ code, message }) => complain(sentence(code, message)));
