@@ -38,18 +38,35 @@ const TAPS: &str = r#"(() => {
         if (data instanceof ArrayBuffer) taps.sent.push(new Int16Array(data.slice(0)));
         return send.call(this, data);
     };
+    // On the audio thread, so that a busy page loses nothing of what is played.
+    const tap = URL.createObjectURL(new Blob([`
+        class Tap extends AudioWorkletProcessor {
+            constructor() { super(); this.begin(); }
+            begin() { this.block = new Int16Array(4096); this.filled = 0; }
+            process([[heard]]) {
+                for (const x of heard ?? []) {
+                    this.block[this.filled++] = Math.max(-1, Math.min(1, x)) * 32767;
+                    if (this.filled < this.block.length) continue;
+                    this.port.postMessage(this.block, [this.block.buffer]);
+                    this.begin();
+                }
+                return true;
+            }
+        }
+        registerProcessor("tap", Tap);`], { type: "text/javascript" }));
+    const add = AudioWorklet.prototype.addModule;
+    AudioWorklet.prototype.addModule = async function (...module) {
+        await add.call(this, tap);
+        return add.apply(this, module);
+    };
     const connect = AudioNode.prototype.connect;
     AudioNode.prototype.connect = function (to, ...rest) {
         if (to instanceof AudioDestinationNode && this instanceof AudioWorkletNode) {
-            const tap = this.context.createScriptProcessor(4096, 1, 1);
-            tap.onaudioprocess = ({ inputBuffer }) => {
-                const heard = inputBuffer.getChannelData(0);
-                taps.played.push(Int16Array.from(heard, (x) => Math.max(-1, Math.min(1, x)) * 32767));
-            };
+            const tap = new AudioWorkletNode(this.context, "tap", { numberOfOutputs: 0 });
+            tap.port.onmessage = ({ data }) => taps.played.push(data);
             taps.rate = this.context.sampleRate;
             taps.context = this.context;
             connect.call(this, tap);
-            connect.call(tap, to);
         }
         return connect.call(this, to, ...rest);
     };
