@@ -113,7 +113,7 @@ pub struct Worker {
     again: Vec<usize>,
     expired: Vec<Entry>,
     /// What was meant for calls that had ended already: told in this turn.
-    unclaimed: Vec<Box<Legacy>>,
+    unclaimed: Vec<Legacy>,
     /// Since when the first of this turn's timers was due.
     due: Nanos,
     figures: Figures,
@@ -336,7 +336,7 @@ impl Worker {
     fn go_on(&mut self, now: Nanos, key: CallKey, legacy: Box<Legacy>, facts: Arc<Facts>) {
         let slot = self.slots.of(key.slot, key.generation);
         let Some(slot) = slot.filter(|slot| slot.call.awaits_line()) else {
-            return self.unclaimed.push(legacy);
+            return self.unclaimed.push(*legacy);
         };
         slot.model = Some((legacy.agent().clone(), facts));
         guard(&mut slot.call, now, |call| call.handle_legacy(now, *legacy));
@@ -416,7 +416,7 @@ impl Worker {
     fn grant(&mut self, neighbours: &Neighbours) {
         for legacy in self.unclaimed.drain(..) {
             // A letter lost: its caller begins anew.
-            let lost = neighbours.accept.post(AcceptLetter::Unclaimed(legacy)).is_err();
+            let lost = neighbours.accept.post(AcceptLetter::Unclaimed(Box::new(legacy))).is_err();
             self.figures.letters_lost += u64::from(lost);
         }
         for &number in &self.touched {
