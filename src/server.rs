@@ -14,6 +14,7 @@ mod exposures;
 pub mod log_format;
 pub mod log_lines;
 mod memory;
+pub mod panics;
 mod preflight;
 mod program;
 mod reload;

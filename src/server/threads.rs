@@ -137,7 +137,7 @@ impl Threads {
 }
 
 /// What a panic said.
-fn panic_text(payload: &(dyn Any + Send)) -> &str {
+pub(super) fn panic_text(payload: &(dyn Any + Send)) -> &str {
     payload
         .downcast_ref::<&str>()
         .copied()
