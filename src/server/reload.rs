@@ -45,11 +45,12 @@ impl Reloads {
     /// Reads the configuration again and lets new calls go by it; or leaves everything as it is, and
     /// says why.
     pub(super) fn reload(&mut self, running: &mut Running, shared: &Shared) {
+        // Counted before it is told: whoever reads the log and then the figures finds it there.
         let refused = |why: &dyn std::fmt::Display| {
+            shared.config_reloads.count("refused");
             for line in why.to_string().lines() {
                 log::error!("event=reload_refused: everything stays as it is: {line}");
             }
-            shared.config_reloads.count("refused");
         };
         let Some(read_again) = &mut self.read_again else {
             return refused(&"this relay was not started from a file or the environment");
@@ -82,12 +83,12 @@ impl Reloads {
             certificates::install(tls, shared, read);
         }
         self.last = reading.account;
+        shared.config_reloads.count("applied");
         let applied = if applied.is_empty() { "none".to_owned() } else { applied.join(",") };
         log::info!("event=reloaded changed={applied}");
         if !waiting.is_empty() {
             log::warn!("event=reload_waits keys={}: needs a restart", waiting.join(","));
         }
-        shared.config_reloads.count("applied");
     }
 }
 
