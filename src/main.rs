@@ -12,7 +12,8 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use vocaris::config::{Config, LogFormat, Reading};
 use vocaris::control::appointments::{Appointments, Open, StoreError, operator};
-use vocaris::server::{self, check, log_format, log_lines::LogLines};
+use vocaris::server::log_lines::{Form, LogLines};
+use vocaris::server::{self, check, log_format, panics};
 
 /// Joins phone calls and browsers to Google's Gemini Live API.
 #[derive(Parser)]
@@ -155,18 +156,18 @@ fn show(what: Book, book: &mut Appointments) -> Result<Result<String, String>, S
 
 fn log_to(lines: &LogLines, format: LogFormat) {
     let is_terminal = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let form: Form = match format {
+        LogFormat::Text if is_terminal => |at, record| log_format::text(at, record, true),
+        LogFormat::Text => |at, record| log_format::text(at, record, false),
+        LogFormat::Json => log_format::json,
+    };
+    lines.set_form(form);
     let env = Env::default().default_filter_or("info");
     env_logger::Builder::from_env(env)
-        .format(move |out, record| {
-            let at = Timestamp::now();
-            let line = match format {
-                LogFormat::Text => log_format::text(at, record, is_terminal),
-                LogFormat::Json => log_format::json(at, record),
-            };
-            out.write_all(line.as_bytes())
-        })
+        .format(move |out, record| out.write_all(form(Timestamp::now(), record).as_bytes()))
         .target(Target::Pipe(Box::new(lines.clone())))
         .init();
+    panics::log_panics();
 }
 
 /// Reads the command line; a wrong one, `--help` and `--version` end the program here.

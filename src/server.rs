@@ -14,6 +14,7 @@ mod exposures;
 pub mod log_format;
 pub mod log_lines;
 mod memory;
+pub mod panics;
 mod preflight;
 mod program;
 mod reload;
@@ -56,7 +57,7 @@ use cores::{NoSuchCore, Placement, Plan};
 use preflight::Problem;
 pub use program::{given_sockets, run, run_with_reloads};
 pub use reload::ReadAgain;
-use takeover::Gate;
+use takeover::{Elder, Gate, Place};
 use threads::{Ended, Event, Threads};
 
 /// How long a group of threads may take to stop. Then the relay ends without it, and says so.
@@ -184,16 +185,18 @@ impl Server {
     /// What could not be had; nothing is left running then but threads that wait for the end of
     /// the process.
     pub fn start(config: Config) -> Result<Running, StartError> {
-        Server::start_with(config, Arc::default(), Estate::default())
+        let mut running = Server::start_with(config, Arc::default(), Estate::default())?;
+        running.open_gate(None)?;
+        Ok(running)
     }
 
-    /// The same, with what is counted outside the relay's own threads.
+    /// The same, with what is counted outside the relay's own threads. Nobody can take over yet.
     fn start_with(
         config: Config,
         shared: Arc<Shared>,
         estate: Estate,
     ) -> Result<Running, StartError> {
-        let problems = preflight::problems(&config, estate.sockets.main.is_none());
+        let problems = preflight::problems(&config, &estate.sockets);
         if !problems.is_empty() {
             return Err(StartError::Refused(problems));
         }
@@ -217,7 +220,7 @@ impl Server {
         let takeover = takeover.map(|path| Ok((path, rooms.accept.estate()?)));
         let takeover = takeover.transpose().map_err(StartError::Thread)?;
         let (threads, figures) = start_threads(rooms, &posts, &load, plan, calls_max)?;
-        let mut running = Running {
+        Ok(Running {
             local_addr,
             tls,
             shared,
@@ -228,12 +231,9 @@ impl Server {
             descriptors,
             threads,
             demo,
+            closed_gate: takeover,
             gate: None,
-        };
-        if let Some((path, estate)) = takeover {
-            running.open_gate(path, estate)?;
-        }
-        Ok(running)
+        })
     }
 }
 
@@ -442,8 +442,10 @@ pub struct Running {
     threads: Threads,
     /// The agent that answers without a key; it lives as long as the relay.
     demo: Option<Demo>,
-    /// The Unix socket at which another process can take over; `None` where none can, or one has.
-    gate: Option<PathBuf>,
+    /// The Unix socket at which another process is to be able to take over, and what it is to get.
+    closed_gate: Option<(PathBuf, Estate)>,
+    /// Where another process can take over; `None` where none can, or one has.
+    gate: Option<Place>,
 }
 
 /// Why draining is over.
@@ -490,24 +492,19 @@ impl Running {
         self.halt().unwrap_or_else(|ended| panic!("{}", Fallen(&ended)))
     }
 
-    /// Lets an heir or an elder in at `path`.
-    fn open_gate(&mut self, path: PathBuf, estate: Estate) -> Result<(), StartError> {
+    /// Relieves `elder`, if there is one, and lets an heir in where the settings say.
+    fn open_gate(&mut self, elder: Option<Elder>) -> Result<(), StartError> {
+        let Some((path, estate)) = self.closed_gate.take() else { return Ok(()) };
         let (accept, events) = (self.posts.accept.clone(), self.threads.sender());
-        let gate = Gate::open(&path, estate, accept, events).and_then(Gate::start);
-        gate.map_err(|error| StartError::TakeOver { path: path.clone(), error })?;
-        self.gate = Some(path);
+        let gate = Gate::bind(&path, estate, accept, events, self.shared.clone());
+        let opened = gate.and_then(|gate| gate.open(elder));
+        self.gate = Some(opened.map_err(|error| StartError::TakeOver { path, error })?);
         Ok(())
     }
 
     /// Another process has taken over: it is told what it must know until the end of this one.
     fn hand_over(&mut self, bequests: Mailbox<Vec<Bequest>>) {
-        let Some(path) = self.gate.take() else { return };
-        let heir = self.threads.start(HEIR.to_owned(), Placement::Anywhere, move || {
-            takeover::bequeath(&path, &bequests);
-        });
-        if let Err(error) = heir {
-            log::warn!("the process that has taken over is told nothing: {error}");
-        }
+        hand_over(&mut self.threads, &mut self.gate, self.load.calls(), bequests);
     }
 
     fn drain(&mut self) -> Drained {
@@ -570,6 +567,10 @@ impl Running {
             post(transcripts, TranscriptLetter::Stop);
         }
         self.settle_endings()?;
+        // Before the inbound thread ends: whoever took over by now is still told everything.
+        if let Some(place) = &self.gate {
+            place.close();
+        }
         post(&self.posts.accept, AcceptLetter::Stop);
         post(&self.posts.tools, ToolLetter::Stop);
         if let Some(calendar) = &self.posts.calendar {
@@ -577,17 +578,35 @@ impl Running {
         }
         // With the inbound thread ends what the heir is told.
         self.wait_for(|name| ["accept", "tools", "calendar", HEIR].contains(&name))?;
-        if let Some(path) = self.gate.take() {
-            let _ = std::fs::remove_file(path);
-        }
         post(&self.posts.control, ControlLetter::Stop);
         self.wait_for(|name| KEEPERS.contains(&name) || name == "control")?;
         Ok(self.figures.try_recv().unwrap_or_default())
     }
 
     fn wait_for(&mut self, chosen: impl Fn(&str) -> bool) -> Result<(), Ended> {
-        let faults = self.threads.wait_for(chosen, Instant::now() + STOP_TIMEOUT);
+        let (deadline, load) = (Instant::now() + STOP_TIMEOUT, &self.load);
+        let gate = &mut self.gate;
+        let taken_over =
+            |threads: &mut Threads, bequests| hand_over(threads, gate, load.calls(), bequests);
+        let faults = self.threads.wait_for(chosen, deadline, taken_over);
         faults.into_iter().next().map_or(Ok(()), Err)
+    }
+}
+
+/// Starts the thread that tells the process which has taken over what is in `bequests`.
+fn hand_over(
+    threads: &mut Threads,
+    gate: &mut Option<Place>,
+    calls: usize,
+    bequests: Mailbox<Vec<Bequest>>,
+) {
+    let Some(place) = gate.take() else { return };
+    log::info!("event=taken_over calls={calls}: another process takes new ones");
+    let heir = threads.start(HEIR.to_owned(), Placement::Anywhere, move || {
+        takeover::bequeath(place.path(), &bequests);
+    });
+    if let Err(error) = heir {
+        log::warn!("the process that has taken over is told nothing: {error}");
     }
 }
 

@@ -832,7 +832,7 @@ fn the_log_has_two_forms_and_bounds_that_can_be_switched_off() {
     assert_eq!((config.log.format, config.log.slo[2]), (LogFormat::Json, ms(1_000)));
     for (text, expected) in [
         ("format = \"xml\"", "must be \"text\" or \"json\""),
-        ("slo_setup = \"2m\"", "must be from 0ns to 60s"),
+        ("slo_setup = \"2m\"", "must be from 0s to 60s"),
         ("slo_uplink = 40", "must be a length of time"),
     ] {
         let complaint = complaint(&format!("[log]\n{text}"), &[]);

@@ -272,10 +272,9 @@ impl Inbound {
                     ErrorKind::Interrupted | ErrorKind::ConnectionAborted => {}
                     _ => {
                         self.desk.shared.connections.count("accept_failed");
-                        if let Some(left_out) = self.desk.limiters.accepts.may_speak(self.now) {
-                            log::warn!(
-                                "no connections are accepted for a moment: {error}{left_out}"
-                            );
+                        let speaks = self.desk.limiters.accepts.may_speak_once(self.now);
+                        if let Some(left_out) = speaks {
+                            log::warn!("event=accept_paused{left_out}: {error}");
                         }
                         self.accept_after = self.now.plus(ACCEPT_PAUSE);
                         self.desk.accept_failed(self.now);

@@ -1,6 +1,6 @@
 //! Log lines that strangers can cause: a few a second of each kind, and how many were left out.
 //!
-//! Bounds:   [`LINES_PER_SECOND`] of one kind; beyond it they are only counted.
+//! Bounds:   [`LINES_PER_SECOND`] of one kind, one of what lasts; beyond it they are only counted.
 //! Not here: the lines; what is counted in figures.
 
 use std::fmt;
@@ -50,11 +50,20 @@ impl fmt::Display for LeftOut {
 impl Limiter {
     /// Whether one more line may be written now, and what it is to say of those before it.
     pub(super) fn may_speak(&mut self, now: Nanos) -> Option<LeftOut> {
+        self.may_speak_within(now, LINES_PER_SECOND)
+    }
+
+    /// The same, for what lasts: once a second.
+    pub(super) fn may_speak_once(&mut self, now: Nanos) -> Option<LeftOut> {
+        self.may_speak_within(now, 1)
+    }
+
+    fn may_speak_within(&mut self, now: Nanos, lines_max: u32) -> Option<LeftOut> {
         let second = now.0 / 1_000_000_000;
         if second != self.second {
             (self.second, self.lines) = (second, 0);
         }
-        if self.lines == LINES_PER_SECOND {
+        if self.lines >= lines_max {
             self.left_out += 1;
             return None;
         }
@@ -77,6 +86,9 @@ mod tests {
         assert_eq!(spoke(&mut limiter, 999), []);
         let next = spoke(&mut limiter, 1000);
         assert_eq!((next.len(), next[0], next[1]), (10, LeftOut(1990), LeftOut(0)));
+        let mut lasting = Limiter::default();
+        let spoke = [0, 100, 900, 1000].map(|ms| lasting.may_speak_once(Nanos::from_millis(ms)));
+        assert_eq!(spoke, [Some(LeftOut(0)), None, None, Some(LeftOut(2))]);
         assert_eq!(
             (LeftOut(7).to_string(), LeftOut(0).to_string()),
             (" left_out=7".into(), String::new())

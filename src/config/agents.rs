@@ -234,6 +234,6 @@ fn read_named_file(table: &toml::de::DeTable<'_>, folder: &Path) -> Result<Strin
     let named = only.filter(|(key, _)| key.get_ref() == "file");
     let path = named.and_then(|(_, value)| value.get_ref().as_str());
     let path = folder.join(path.ok_or("must be text, or { file = \"…\" }")?);
-    std::fs::read_to_string(&path)
+    super::reading::read_text(&path)
         .map_err(|why| format!("{} cannot be read: {why}", path.display()))
 }

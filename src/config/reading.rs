@@ -80,6 +80,11 @@ fn read_file(path: &Path) -> Result<SourceFile, ConfigErrors> {
     if found.is_dir() {
         return Err(failed("is a directory: name a file in it".to_owned()));
     }
+    if !found.is_file() {
+        return Err(failed(
+            "is no regular file: nobody knows when it ends; name a file".to_owned(),
+        ));
+    }
     if found.len() > FILE_MAX_BYTES {
         return Err(failed(format!(
             "is longer than {FILE_MAX_BYTES} bytes: is it the right file?"
@@ -87,4 +92,15 @@ fn read_file(path: &Path) -> Result<SourceFile, ConfigErrors> {
     }
     let text = std::fs::read_to_string(path).map_err(unreadable)?;
     Ok(SourceFile { path: path.to_owned(), text })
+}
+
+/// The text of a file that the configuration names.
+///
+/// # Errors
+/// Those of reading it; what is no regular file may have no end, and is not read.
+pub(super) fn read_text(path: &Path) -> std::io::Result<String> {
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(std::io::Error::other("it is no regular file"));
+    }
+    std::fs::read_to_string(path)
 }

@@ -466,7 +466,7 @@ fn schema(written: &Written<'_>, folder: &Path) -> Result<Value, String> {
         Written::Toml(DeValue::Table(table)) => match named_file(table) {
             Some(name) => {
                 let path = folder.join(name);
-                let text = std::fs::read_to_string(&path)
+                let text = super::reading::read_text(&path)
                     .map_err(|why| format!("{} cannot be read: {why}", path.display()))?;
                 json_text(&text)?
             }

@@ -168,7 +168,8 @@ pub(super) fn duration(
         let form = "must be a length of time such as \"300ms\", \"15m\" or \"1h30m\"";
         let length = text(written).ok().and_then(parse_duration).ok_or(form)?;
         let (least, most) = (range.start(), range.end());
-        let bounds = || format!("must be from {least:?} to {most:?}");
+        let least = if least.is_zero() { "0s".to_owned() } else { format!("{least:?}") };
+        let bounds = || format!("must be from {least} to {most:?}");
         range.contains(&length).then_some(length).ok_or_else(bounds)
     }
 }

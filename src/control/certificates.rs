@@ -13,7 +13,7 @@ use std::sync::Arc;
 use crate::clock::{Nanos, unix_seconds};
 use crate::limits::CERTIFICATE_LOOK;
 use crate::metrics::Shared;
-use crate::net::{TlsServer, TlsServerError};
+use crate::net::{ReadCertificates, TlsServer, TlsServerError};
 
 /// The certificates of the listening side.
 #[derive(Debug)]
@@ -51,22 +51,29 @@ impl Certificates {
 /// # Errors
 /// What is wrong with the files; then nothing changes.
 pub fn reload(tls: &TlsServer, shared: &Shared) -> Result<(), TlsServerError> {
-    let reloaded = tls.reload(now_unix());
-    match &reloaded {
-        Ok(()) => {
-            shared.tls.reloads.count("loaded");
-            tell(tls, shared);
-            for certificate in tls.certificates() {
-                let left = (certificate.not_after - now_unix()) / 86_400;
-                log::info!("event=certificate_loaded name={} days_left={left}", certificate.name);
-            }
-        }
-        Err(why) => {
-            shared.tls.reloads.count("failed");
-            log::error!("event=certificate_refused: the one before stays in use: {why}");
-        }
+    read_again(tls, shared).map(|read| install(tls, shared, read))
+}
+
+/// The same, up to what is shown to those who come: that is left to [`install`].
+///
+/// # Errors
+/// What is wrong with the files.
+pub fn read_again(tls: &TlsServer, shared: &Shared) -> Result<ReadCertificates, TlsServerError> {
+    tls.read_again(now_unix()).inspect_err(|why| {
+        shared.tls.reloads.count("failed");
+        log::error!("event=certificate_refused: the one before stays in use: {why}");
+    })
+}
+
+/// From now on those who come are shown what was `read`.
+pub fn install(tls: &TlsServer, shared: &Shared, read: ReadCertificates) {
+    tls.install(read);
+    shared.tls.reloads.count("loaded");
+    tell(tls, shared);
+    for certificate in tls.certificates() {
+        let left = (certificate.not_after - now_unix()) / 86_400;
+        log::info!("event=certificate_loaded name={} days_left={left}", certificate.name);
     }
-    reloaded
 }
 
 /// Seconds since 1970, as certificates count them.

@@ -15,4 +15,4 @@ use crate::{
     limits::READ_BYTES_PER_TURN,
 };
 pub use stream::{Received, Stream};
-pub use tls::{TlsConfig, TlsConfigError, TlsServer, TlsServerError};
+pub use tls::{ReadCertificates, TlsConfig, TlsConfigError, TlsServer, TlsServerError};

@@ -21,7 +21,7 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs};
 
 pub use certificates::{Certificate, CertificateFault, CertificateFile, TlsServerError};
 pub use client::{TlsConfig, TlsConfigError};
-pub use server::TlsServer;
+pub use server::{ReadCertificates, TlsServer};
 pub(super) use session::Session;
 pub use session::fault_label;
 

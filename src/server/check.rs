@@ -19,6 +19,7 @@ use dsp::kernels::{Isa, Kernels};
 use super::capacity::{TooFewDescriptors, calls_for, calls_wanted, descriptors_each};
 use super::exposures::exposures;
 use super::preflight;
+use crate::accept::Sockets;
 use crate::config::{Config, ConfigErrors, Place, Reading, Setting, SignatureMode, example};
 use crate::dial::{self, ProbeFault, Probed};
 
@@ -208,7 +209,7 @@ fn files<W: Write>(config: &Config, findings: &mut Findings<W>) -> io::Result<()
         findings.add(Grade::Error, problem)?;
     }
     // A relay that runs already holds them.
-    for problem in preflight::addresses(config) {
+    for problem in preflight::addresses(config, &Sockets::default()) {
         findings.add(Grade::Warning, format!("{problem}; no matter if that is this relay"))?;
     }
     match problems.is_empty() {

@@ -4,15 +4,19 @@
 //! Out:      the same on standard error, written by a thread of its own.
 //! Bounds:   [`LINES_WAITING_MAX`]; a line more is lost and counted, and a line says how many were
 //!           when standard error takes some again. [`FLUSH_TIMEOUT`] at the end.
-//! Not here: what is said, and at which level.
+//! Not here: what is said, and at which level; what a line looks like (`server::log_format`).
 
 use std::io::{self, Write};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
+use jiff::Timestamp;
+use log::{Level, Record};
+
+use super::log_format;
 
 /// Lines that wait for standard error: some seconds of a busy relay, a few MiB at most.
 pub const LINES_WAITING_MAX: usize = 8192;
@@ -26,10 +30,14 @@ enum Letter {
     Flush(Sender<()>),
 }
 
+/// Makes a line, its line feed included.
+pub type Form = fn(Timestamp, &Record<'_>) -> String;
+
 /// Where log lines are written to. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct LogLines {
     letters: Sender<Letter>,
+    form: Arc<OnceLock<Form>>,
     lost: Arc<AtomicU64>,
 }
 
@@ -41,11 +49,18 @@ impl LogLines {
     pub fn start(out: impl Write + Send + 'static) -> io::Result<LogLines> {
         let (letters, waiting) = bounded(LINES_WAITING_MAX);
         let lost = Arc::new(AtomicU64::new(0));
-        let counted = lost.clone();
+        let form = Arc::new(OnceLock::new());
+        let (counted, formed) = (lost.clone(), form.clone());
         thread::Builder::new().name("log".into()).spawn(move || {
-            write_lines(out, &waiting, &counted);
+            write_lines(out, &waiting, &counted, &formed);
         })?;
-        Ok(LogLines { letters, lost })
+        Ok(LogLines { letters, form, lost })
+    }
+
+    /// How the line looks that says how many were lost; text until this is called, once.
+    pub fn set_form(&self, form: Form) {
+        // Whoever was first has set it.
+        let _ = self.form.set(form);
     }
 
     /// How many lines were lost, since the start.
@@ -77,7 +92,12 @@ impl Write for LogLines {
     }
 }
 
-fn write_lines(mut out: impl Write, waiting: &Receiver<Letter>, lost: &AtomicU64) {
+fn write_lines(
+    mut out: impl Write,
+    waiting: &Receiver<Letter>,
+    lost: &AtomicU64,
+    form: &OnceLock<Form>,
+) {
     let mut told = 0;
     for letter in waiting {
         match letter {
@@ -87,10 +107,23 @@ fn write_lines(mut out: impl Write, waiting: &Receiver<Letter>, lost: &AtomicU64
         }
         let lost = lost.load(Ordering::Relaxed);
         if lost != told {
-            let _ = writeln!(out, "vocaris: {} log lines were lost", lost - told);
+            let form =
+                form.get().copied().unwrap_or(|at, record| log_format::text(at, record, false));
+            let _ = out.write_all(lost_line(form, lost - told).as_bytes());
             told = lost;
         }
     }
+}
+
+fn lost_line(form: Form, lost: u64) -> String {
+    let mut record = Record::builder();
+    record.level(Level::Warn).target(module_path!());
+    let told = "nobody read standard error in time";
+    let line = form(
+        Timestamp::now(),
+        &record.args(format_args!("event=log_lines_lost lost={lost}: {told}")).build(),
+    );
+    line
 }
 
 #[cfg(test)]
@@ -125,6 +158,7 @@ mod tests {
         let text = Arc::new(Mutex::new(Vec::new()));
         let stalled = Stalled { gate: Some(gate), text: text.clone() };
         let mut lines = LogLines::start(stalled).unwrap();
+        lines.set_form(log_format::json);
         // At most one more than wait is with the thread that writes.
         for number in 0..LINES_WAITING_MAX + 11 {
             lines.write_all(format!("line {number}\n").as_bytes()).unwrap();
@@ -132,13 +166,16 @@ mod tests {
         let lost = lines.lost().load(Ordering::Relaxed);
         assert!((10..=11).contains(&lost), "{lost}");
         drop(open);
-        while !String::from_utf8_lossy(&text.lock().unwrap()).contains("lines were lost") {
+        while !String::from_utf8_lossy(&text.lock().unwrap()).contains("log_lines_lost") {
             thread::yield_now();
         }
         lines.flush();
         let text = String::from_utf8(text.lock().unwrap().clone()).unwrap();
         assert!(text.starts_with("line 0\n"), "{}", &text[..20]);
-        assert!(text.contains(&format!("vocaris: {lost} log lines were lost\n")));
+        let told = text.lines().find(|line| line.contains("log_lines_lost")).unwrap();
+        let told: serde_json::Value = serde_json::from_str(told).unwrap();
+        assert_eq!((&told["event"], &told["level"]), (&"log_lines_lost".into(), &"WARN".into()));
+        assert_eq!(told["fields"]["lost"], lost);
         let kept = text.lines().filter(|line| line.starts_with("line ")).count();
         assert_eq!(kept as u64 + lost, LINES_WAITING_MAX as u64 + 11);
     }

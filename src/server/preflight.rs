@@ -10,7 +10,7 @@ use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
-use crate::accept;
+use crate::accept::{self, Sockets};
 use crate::clock::unix_seconds;
 use crate::config::Config;
 use crate::control::certificates;
@@ -44,13 +44,10 @@ impl Problem {
     }
 }
 
-/// Everything that keeps the relay from starting. `listens`: it is given no sockets, and has to
-/// listen itself.
-pub(super) fn problems(config: &Config, listens: bool) -> Vec<Problem> {
+/// Everything that keeps the relay from starting. `given`: sockets that listen already.
+pub(super) fn problems(config: &Config, given: &Sockets) -> Vec<Problem> {
     let mut problems = standing(config);
-    if listens {
-        problems.extend(addresses(config));
-    }
+    problems.extend(addresses(config, given));
     problems
 }
 
@@ -83,10 +80,12 @@ pub(super) fn standing(config: &Config) -> Vec<Problem> {
     problems
 }
 
-/// What is wrong with the addresses to listen on: they are in use, or cannot be had.
-pub(super) fn addresses(config: &Config) -> Vec<Problem> {
-    let admin = config.admin.listen.map(|address| ("admin.listen", address));
-    let wanted = [Some(("server.listen", config.server.listen)), admin];
+/// What is wrong with the addresses to listen on: they are in use, or cannot be had. Those of sockets
+/// that are `given` are not looked at.
+pub(super) fn addresses(config: &Config, given: &Sockets) -> Vec<Problem> {
+    let main = given.main.is_none().then_some(("server.listen", config.server.listen));
+    let admin = config.admin.listen.filter(|_| given.admin.is_none());
+    let wanted = [main, admin.map(|address| ("admin.listen", address))];
     let tried = wanted.into_iter().flatten().map(|(key, address)| {
         let error = accept::try_address(address).err()?;
         Some(Problem::address(key, address, &error))

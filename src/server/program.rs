@@ -89,6 +89,7 @@ fn serve(
     let (estate, elder) = inheritance(&config, sockets).map_err(|error| error.to_string())?;
     let running = Server::start_with(config, shared.clone(), estate);
     let mut running = running.map_err(|error| error.to_string())?;
+    let took_over = elder.is_some();
     let events = running.threads.sender();
     let handle = signals.handle();
     let watch = thread::Builder::new().name("signals".into()).spawn(move || {
@@ -101,9 +102,8 @@ fn serve(
         }
     });
     watch.map_err(|error| StartError::Thread(error).to_string())?;
-    if let Some(elder) = elder {
-        // One that ended meanwhile needs no relief.
-        let _ = elder.relieve();
+    running.open_gate(elder).map_err(|error| error.to_string())?;
+    if took_over {
         log::info!("event=took_over: the process before this one drains");
     }
     announce(&running);
@@ -118,11 +118,10 @@ fn serve(
     let broken = match event {
         Some(Event::Ended(ended)) => Some(ended),
         event => {
-            let calls = running.load.calls();
             if let Some(Event::TakenOver(bequests)) = event {
-                log::info!("event=taken_over calls={calls}: another process takes new ones");
                 running.hand_over(bequests);
             } else {
+                let calls = running.load.calls();
                 log::info!("event=draining calls={calls}: no more are taken");
             }
             match running.drain() {
@@ -151,7 +150,7 @@ fn serve(
 /// What the process that runs gives, if there is one, else what a supervisor does.
 fn inheritance(config: &Config, sockets: Sockets) -> Result<(Estate, Option<Elder>), StartError> {
     let claimed = config.server.takeover.as_deref().map(|path| {
-        takeover::claim(path, config.server.listen)
+        takeover::claim(path, config.server.listen, config.admin.listen)
             .map_err(|error| StartError::TakeOver { path: path.to_owned(), error })
     });
     Ok(match claimed.transpose()?.flatten() {

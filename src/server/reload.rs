@@ -1,4 +1,4 @@
-//! SIGHUP: the configuration is read again, all or nothing.
+//! SIGHUP: the configuration and the certificates are read again, all or nothing.
 //!
 //! In:       what was written, at the start and at the last reading; whoever reads it again.
 //! Out:      letters to the threads that let calls in, dial and relay; a line in the log that names
@@ -17,6 +17,7 @@ use super::exposures::exposures;
 use super::{Running, post};
 use crate::call;
 use crate::config::{self, Account, ConfigErrors, Reading, Reloaded};
+use crate::control::certificates;
 use crate::mail::{AcceptLetter, DialLetter, WorkerLetter};
 use crate::metrics::Shared;
 
@@ -44,11 +45,12 @@ impl Reloads {
     /// Reads the configuration again and lets new calls go by it; or leaves everything as it is, and
     /// says why.
     pub(super) fn reload(&mut self, running: &mut Running, shared: &Shared) {
+        // Counted before it is told: whoever reads the log and then the figures finds it there.
         let refused = |why: &dyn std::fmt::Display| {
+            shared.config_reloads.count("refused");
             for line in why.to_string().lines() {
                 log::error!("event=reload_refused: everything stays as it is: {line}");
             }
-            shared.config_reloads.count("refused");
         };
         let Some(read_again) = &mut self.read_again else {
             return refused(&"this relay was not started from a file or the environment");
@@ -67,19 +69,26 @@ impl Reloads {
             Ok(reloaded) => reloaded,
             Err(why) => return refused(&why),
         };
+        let tls = running.tls.clone();
+        let certificates = tls.as_deref().map(|tls| certificates::read_again(tls, shared));
+        let certificates = match certificates.transpose() {
+            Ok(certificates) => certificates,
+            Err(why) => return refused(&why),
+        };
         let Reloaded { mut config, applied, waiting } = reloaded;
         limit_calls(&mut config, running.posts.workers.len(), running.descriptors);
         exposures(&config).iter().for_each(|exposure| log::warn!("{exposure}"));
         tell_threads(running, Arc::new(config));
-        // Of certificates that cannot be used the log has told; the others stay.
-        let _ = running.reload_certificates();
+        if let (Some(tls), Some(read)) = (&tls, certificates) {
+            certificates::install(tls, shared, read);
+        }
         self.last = reading.account;
+        shared.config_reloads.count("applied");
         let applied = if applied.is_empty() { "none".to_owned() } else { applied.join(",") };
         log::info!("event=reloaded changed={applied}");
         if !waiting.is_empty() {
             log::warn!("event=reload_waits keys={}: needs a restart", waiting.join(","));
         }
-        shared.config_reloads.count("applied");
     }
 }
 

@@ -101,17 +101,20 @@ impl Threads {
     }
 
     /// Waits until every thread whose name `chosen` picks has ended, at most until `deadline`.
-    /// Returns what went wrong with any thread meanwhile.
+    /// Returns what went wrong with any thread meanwhile. `taken_over`: what is to be done when another
+    /// process takes over just then; a thread it starts is waited for too, if it is one of those.
     pub(super) fn wait_for(
         &mut self,
         chosen: impl Fn(&str) -> bool,
         deadline: Instant,
+        mut taken_over: impl FnMut(&mut Threads, Mailbox<Vec<Bequest>>),
     ) -> Vec<Ended> {
         let mut faults = Vec::new();
         while self.running.iter().any(|(name, _)| chosen(name)) {
             match self.next_event(Some(deadline)) {
                 Some(Event::Ended(ended)) if ended.fault.is_some() => faults.push(ended),
-                Some(_) => {}
+                Some(Event::TakenOver(bequests)) => taken_over(self, bequests),
+                Some(Event::Ended(_) | Event::Signal | Event::Reload) => {}
                 None => {
                     let late = self.running.iter().filter(|(name, _)| chosen(name));
                     faults.extend(late.map(|(name, _)| Ended {
@@ -134,7 +137,7 @@ impl Threads {
 }
 
 /// What a panic said.
-fn panic_text(payload: &(dyn Any + Send)) -> &str {
+pub(super) fn panic_text(payload: &(dyn Any + Send)) -> &str {
     payload
         .downcast_ref::<&str>()
         .copied()
@@ -147,6 +150,11 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::mail::mailbox_without_bell;
+
+    fn nobody(_: &mut Threads, _: Mailbox<Vec<Bequest>>) {
+        panic!("nobody takes over");
+    }
 
     fn soon() -> Instant {
         Instant::now() + Duration::from_secs(60)
@@ -171,7 +179,8 @@ mod tests {
         for worker in 0..3 {
             threads.start(format!("worker-{worker}"), Placement::Anywhere, || {}).unwrap();
         }
-        assert!(threads.wait_for(|name| name.starts_with("worker"), soon()).is_empty());
+        let is_worker = |name: &str| name.starts_with("worker");
+        assert!(threads.wait_for(is_worker, soon(), nobody).is_empty());
     }
 
     #[test]
@@ -182,9 +191,34 @@ mod tests {
             let _ = held.recv();
         };
         threads.start("dial".into(), Placement::Anywhere, body).unwrap();
-        let faults = threads.wait_for(|_| true, Instant::now());
+        let faults = threads.wait_for(|_| true, Instant::now(), nobody);
         assert_eq!(faults[0].thread, "dial");
         drop(release);
-        assert!(threads.wait_for(|_| true, soon()).is_empty());
+        assert!(threads.wait_for(|_| true, soon(), nobody).is_empty());
+    }
+
+    #[test]
+    fn who_takes_over_while_threads_end_is_heard_and_what_it_starts_is_waited_for() {
+        let mut threads = Threads::new();
+        let (release, held) = crossbeam_channel::bounded::<()>(0);
+        let body = move || {
+            let _ = held.recv();
+        };
+        threads.start("accept".into(), Placement::Anywhere, body).unwrap();
+        let (heir, bequests) = mailbox_without_bell();
+        threads.sender().send(Event::TakenOver(bequests)).unwrap();
+        heir.post(Vec::new()).unwrap();
+        drop(release);
+        let mut heard = Vec::new();
+        let faults = threads.wait_for(
+            |_| true,
+            soon(),
+            |threads, bequests| {
+                heard.push(bequests.wait(Duration::ZERO));
+                threads.start("heir".into(), Placement::Anywhere, || {}).unwrap();
+            },
+        );
+        assert_eq!(heard, [Some(Vec::new())]);
+        assert!(faults.is_empty() && !threads.has("heir"));
     }
 }

@@ -76,7 +76,7 @@ const ROWS: &[Row] = &[
     Row {
         name: "an impossible value",
         file: "[server]\ndrain_timeout = \"400d\"\n",
-        says: &["vocaris.toml:2: server.drain_timeout = \"400d\": must be from 0ns to 86400s"],
+        says: &["vocaris.toml:2: server.drain_timeout = \"400d\": must be from 0s to 86400s"],
         ..ROW
     },
     Row {

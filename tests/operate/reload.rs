@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::harness::{Model, Relay, folder, program};
@@ -90,13 +91,41 @@ fn a_bad_file_changes_nothing_and_every_mistake_is_told_with_its_line() {
     fs::remove_file(folder.join("vocaris.toml")).unwrap();
     fs::create_dir(folder.join("vocaris.toml")).unwrap();
     relay.reload("vocaris.toml: is a directory");
-    assert_eq!((relay.reloads("applied"), relay.reloads("refused")), (0, 3));
+    assert_eq!((relay.reloads("applied"), relay.reloads("refused")), (0, 4));
     fs::remove_dir(folder.join("vocaris.toml")).unwrap();
+    // Nobody ever writes into it.
+    let made = Command::new("mkfifo").arg(folder.join("vocaris.toml")).status().unwrap();
+    assert!(made.success());
+    relay.reload("vocaris.toml: is no regular file");
+    fs::remove_file(folder.join("vocaris.toml")).unwrap();
     write(&folder, &agent("new words"));
     relay.reload("event=reloaded changed=agents.greeting,agents.system");
     relay.call(None).unwrap().hang_up();
     assert_eq!(told(&model), "new words");
     call.hang_up();
+    assert_eq!(relay.stop(), Some(0));
+}
+
+#[test]
+fn certificates_that_are_no_use_leave_the_settings_as_they_are_too() {
+    let (folder, model) = (folder("reload-tls"), Model::start());
+    write(&folder, &agent("old words"));
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let (certificate, key) = (folder.join("a.crt"), folder.join("a.key"));
+    fs::write(&certificate, made.cert.pem()).unwrap();
+    fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    let mut command = program(&folder);
+    command.env("GEMINI_API_KEY", "k").env("VOCARIS_GEMINI_URL", &model.url);
+    command.env("VOCARIS_SERVER_TLS_CERT", &certificate).env("VOCARIS_SERVER_TLS_KEY", &key);
+    let mut relay = Relay::start(&mut command);
+    write(&folder, &agent("new words"));
+    fs::write(&certificate, "half of a certificate").unwrap();
+    let log = relay.reload("event=reload_refused");
+    assert!(log.contains("a.crt (server.tls_cert) holds nothing of the kind"), "{log}");
+    assert!(!log.contains("event=reloaded"), "{log}");
+    fs::write(&certificate, made.cert.pem()).unwrap();
+    let log = relay.reload("event=reloaded changed=agents.greeting,agents.system");
+    assert!(log.contains("event=certificate_loaded name=localhost"), "{log}");
     assert_eq!(relay.stop(), Some(0));
 }
 

@@ -1,5 +1,6 @@
 //! A new process takes the port over from the one that runs: no webhook is lost, no call is cut.
 
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -201,6 +202,62 @@ fn a_call_that_is_cut_with_its_process_is_joined_to_the_next_one() {
     heir.signal("-TERM");
     heir.signal("-TERM");
     assert_eq!(heir.end().0, Some(0));
+}
+
+#[test]
+fn a_process_that_is_ending_its_calls_is_still_taken_over() {
+    let socket = fresh("stopping.sock");
+    let elder = Relay::start(program("").env("VOCARIS_SERVER_TAKEOVER", &socket));
+    let address = elder.address.clone();
+    let token = token_in(&ask(&address, &incoming("CA1")).1).unwrap();
+    let mut stream = Stream::open(&address, "CA1", &token).unwrap();
+    stream.hear().unwrap();
+    elder.signal("-TERM");
+    until("it drains", || ask(&address, &get("/readyz")).0 == 503);
+    // Its call is cut, and the phone does not answer the close.
+    elder.signal("-TERM");
+    let heir = Relay::start(&mut heir_of(&address, &socket));
+    let mut joined = String::new();
+    until("the heir takes the call up", || {
+        joined = ask(&address, &after("CA1", "in-progress")).1;
+        joined.contains("<Stream")
+    });
+    let mut again = Stream::open(&address, "CA1", &token_in(&joined).unwrap()).unwrap();
+    again.hear().unwrap();
+    let (code, log) = elder.end();
+    assert!(code == Some(0) && log.contains("event=taken_over"), "{log}");
+    assert!(!log.contains("bequests_lost"), "{log}");
+    drop(stream);
+    // The gate is the heir's: the next one finds it there.
+    let next = Relay::start(&mut heir_of(&address, &socket));
+    heir.signal("-TERM");
+    let (code, log) = heir.end();
+    assert!(code == Some(0) && log.contains("event=taken_over"), "{log}");
+    next.signal("-TERM");
+    assert_eq!(next.end().0, Some(0));
+    assert!(!socket.exists());
+}
+
+#[test]
+fn an_heir_listens_where_its_own_settings_say() {
+    let socket = fresh("moved.sock");
+    let elder = Relay::start(
+        program("")
+            .env("VOCARIS_SERVER_TAKEOVER", &socket)
+            .env("VOCARIS_ADMIN_LISTEN", "127.0.0.1:0"),
+    );
+    // Addresses that nobody has: those of the elder are not they.
+    let free = || TcpListener::bind("127.0.0.2:0").unwrap().local_addr().unwrap().to_string();
+    let (main, admin) = (free(), free());
+    let heir = Relay::start(heir_of(&main, &socket).env("VOCARIS_ADMIN_LISTEN", &admin));
+    assert_eq!(heir.address, main);
+    assert_eq!(ask(&admin, &get("/metrics")).0, 200);
+    assert_eq!(elder.end().0, Some(0));
+    heir.signal("-TERM");
+    let (_, log) = heir.end();
+    for key in ["server.listen", "admin.listen"] {
+        assert!(log.contains(&format!("event=socket_left key={key} ")), "{log}");
+    }
 }
 
 #[test]

@@ -252,7 +252,11 @@ fn entry(files: &CertificateFiles, now_unix: i64) -> Result<Entry, TlsServerErro
 }
 
 fn read(path: &PathBuf) -> Result<Vec<u8>, CertificateFault> {
-    if fs::metadata(path).map_err(CertificateFault::Unreadable)?.len() > FILE_MAX_BYTES {
+    let found = fs::metadata(path).map_err(CertificateFault::Unreadable)?;
+    if !found.is_file() {
+        return Err(CertificateFault::Unreadable(io::Error::other("it is no regular file")));
+    }
+    if found.len() > FILE_MAX_BYTES {
         return Err(CertificateFault::TooLong);
     }
     fs::read(path).map_err(CertificateFault::Unreadable)

@@ -36,6 +36,9 @@ pub struct TlsServer {
     ticketer: Arc<dyn ProducesTickets>,
 }
 
+/// Certificates that were read and are of use, and that nobody is shown yet.
+pub struct ReadCertificates(Loaded);
+
 /// What was loaded last.
 #[derive(Clone)]
 struct Loaded {
@@ -62,6 +65,13 @@ impl fmt::Debug for TlsServer {
     }
 }
 
+impl fmt::Debug for ReadCertificates {
+    /// The certificates; a key is never printed.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.certificates.facts()).finish()
+    }
+}
+
 impl TlsServer {
     /// With the certificates in these files, none of which may have expired at `now_unix`.
     ///
@@ -78,8 +88,21 @@ impl TlsServer {
     /// # Errors
     /// What is wrong with the first that is no use; then nothing changes.
     pub fn reload(&self, now_unix: i64) -> Result<(), TlsServerError> {
+        self.read_again(now_unix).map(|read| self.install(read))
+    }
+
+    /// Reads the same files again, and changes nothing yet: [`TlsServer::install`].
+    ///
+    /// # Errors
+    /// What is wrong with the first that is no use.
+    pub fn read_again(&self, now_unix: i64) -> Result<ReadCertificates, TlsServerError> {
         let files = self.loaded().files;
-        self.replace(&files, now_unix)
+        self.read(&files, now_unix)
+    }
+
+    /// Connections that come from now on get what was read.
+    pub fn install(&self, read: ReadCertificates) {
+        *self.loaded.write().unwrap_or_else(PoisonError::into_inner) = read.0;
     }
 
     /// Reads other files, as [`TlsServer::reload`].
@@ -87,20 +110,19 @@ impl TlsServer {
     /// # Errors
     /// What is wrong with the first that is no use; then nothing changes.
     pub fn replace(&self, files: &[CertificateFiles], now_unix: i64) -> Result<(), TlsServerError> {
+        self.read(files, now_unix).map(|read| self.install(read))
+    }
+
+    fn read(
+        &self,
+        files: &[CertificateFiles],
+        now_unix: i64,
+    ) -> Result<ReadCertificates, TlsServerError> {
         // Looked at before they are read: what changes meanwhile is read once more.
         let looks = looks_of(&self.loaded().files);
-        let loaded = load(files, now_unix, &self.ticketer);
-        let mut current = self.loaded.write().unwrap_or_else(PoisonError::into_inner);
-        match loaded {
-            Ok(loaded) => {
-                *current = loaded;
-                Ok(())
-            }
-            Err(why) => {
-                current.seen = looks;
-                Err(why)
-            }
-        }
+        load(files, now_unix, &self.ticketer).map(ReadCertificates).inspect_err(|_| {
+            self.loaded.write().unwrap_or_else(PoisonError::into_inner).seen = looks;
+        })
     }
 
     /// Whether the files are not those that were read last.
