@@ -14,7 +14,7 @@ use super::audio::Format;
 use super::reorder::Turn;
 use super::tap::Channel;
 use super::turns::Echo;
-use super::{Audio, Call, Class, Dropped, Ending, Facts, Life, Oddity, Opening, Workbench};
+use super::{Audio, Call, Class, Door, Dropped, Ending, Facts, Life, Oddity, Opening, Workbench};
 use crate::config::Carrier;
 use crate::limits::SID_MAX_BYTES;
 use crate::wire::dialect::{Dialect, Outbound, Sign, TWILIO, recognise};
@@ -87,7 +87,10 @@ impl Call {
     }
 
     fn open_carrier(&mut self, start: &Start<'_>) {
-        let dialect = *self.dialect.get_or_insert(&TWILIO);
+        let Some(dialect) = self.dialect_here(self.dialect.unwrap_or(&TWILIO)) else {
+            return self.handle_phone_nonsense(Oddity::PhoneMessage, CloseCode::POLICY);
+        };
+        self.dialect = Some(dialect);
         let carrier = dialect.carrier;
         let parameter = |name| {
             let value = start.parameters.get(name)?;
@@ -140,6 +143,28 @@ impl Call {
                 custom: Facts::new(None, None, custom).custom,
             },
         );
+    }
+
+    /// The dialect of a stream that begins in this one, by its door: a carrier's own takes that
+    /// carrier's streams alone, so that whoever comes there has no other's proofs to show. `None`:
+    /// there it is a stranger's.
+    ///
+    /// Where all may come, Twilio's may not while only signed handshakes are believed: it has a
+    /// door of its own, where they are looked at, and this one has not.
+    fn dialect_here(&self, spoken: &'static Dialect) -> Option<&'static Dialect> {
+        let own = match self.door {
+            Door::Twilio | Door::Fork => Carrier::Twilio,
+            Door::Carrier(carrier) => carrier,
+            Door::Unknown => {
+                let is_unsigned = spoken.carrier == Carrier::Twilio && self.settings.signed;
+                return (!is_unsigned).then_some(spoken);
+            }
+            Door::Web => return None,
+        };
+        // SignalWire's beginning may be spelt as Twilio's is: then the door alone tells them apart.
+        let is_twilios = |carrier| matches!(carrier, Carrier::Twilio | Carrier::SignalWire);
+        let is_own = spoken.carrier == own || (is_twilios(spoken.carrier) && is_twilios(own));
+        is_own.then(|| Dialect::of(own))
     }
 
     fn take_carrier_media(&mut self, media: &Media<'_>, bench: &mut Workbench) {

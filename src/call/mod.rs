@@ -181,6 +181,8 @@ pub struct Call {
     /// The latest time we were told. It never goes back.
     now: Nanos,
     life: Life,
+    /// Where its socket came in.
+    door: Door,
     /// Decided by the door, or by the first message.
     class: Option<Class>,
     /// How the carrier speaks, from its first message on.
@@ -323,8 +325,9 @@ impl Call {
             id,
             now,
             life: Life::Opening { since: now },
+            door,
             class: match door {
-                Door::Twilio | Door::Fork => Some(Class::Twilio),
+                Door::Twilio | Door::Carrier(_) | Door::Fork => Some(Class::Twilio),
                 Door::Web => Some(Class::Web),
                 Door::Unknown => None,
             },
