@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::limits::{ARRIVALS_MAX, YOUNG_CONNECTIONS_MAX};
 
 /// How many calls `workers` may have, as the settings say.
-fn calls_wanted(config: &Config, workers: usize) -> usize {
+pub(super) fn calls_wanted(config: &Config, workers: usize) -> usize {
     let wanted = config.limits.max_calls_per_worker.saturating_mul(workers);
     match config.limits.max_calls {
         0 => wanted,
@@ -29,10 +29,10 @@ pub(super) fn limit_calls(config: &mut Config, workers: usize, descriptors: Opti
 }
 
 /// Why fewer calls are taken than the settings allow.
-struct TooFewDescriptors {
-    descriptors: Option<u64>,
-    possible: usize,
-    wanted: usize,
+pub(super) struct TooFewDescriptors {
+    pub(super) descriptors: Option<u64>,
+    pub(super) possible: usize,
+    pub(super) wanted: usize,
 }
 
 impl fmt::Display for TooFewDescriptors {
@@ -61,13 +61,13 @@ pub(super) fn raise_descriptor_limit() -> Option<u64> {
 
 /// What one call has open: the sockets of its phone and its model, its recording, and the socket of
 /// a copy of its tracks.
-fn descriptors_each(config: &Config) -> usize {
+pub(super) fn descriptors_each(config: &Config) -> usize {
     2 + usize::from(config.recording.enabled) + usize::from(config.twilio.both_tracks)
 }
 
 /// How many of `wanted` calls the descriptors suffice for, so many `each`; the rest is kept for
 /// connections that are not calls, at most as many as their bounds let in, at most a quarter.
-fn calls_for(descriptors: Option<u64>, each: usize, wanted: usize) -> usize {
+pub(super) fn calls_for(descriptors: Option<u64>, each: usize, wanted: usize) -> usize {
     let Some(descriptors) = descriptors else { return wanted };
     let descriptors = usize::try_from(descriptors).unwrap_or(usize::MAX);
     let reserve = (YOUNG_CONNECTIONS_MAX + ARRIVALS_MAX).min(descriptors / 4);

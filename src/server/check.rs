@@ -16,7 +16,9 @@ use std::time::Duration;
 use crossbeam_channel::bounded;
 use dsp::kernels::{Isa, Kernels};
 
-use super::{TooFewDescriptors, calls_for, calls_wanted, descriptors_each, exposures, preflight};
+use super::capacity::{TooFewDescriptors, calls_for, calls_wanted, descriptors_each};
+use super::exposures::exposures;
+use super::preflight;
 use crate::config::{Config, ConfigErrors, Place, Reading, Setting, SignatureMode, example};
 use crate::dial::{self, ProbeFault, Probed};
 
