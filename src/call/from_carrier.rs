@@ -185,7 +185,7 @@ impl Call {
 
     /// Audio in `bench.bytes` of a carrier that does not promise to keep its order.
     fn take_in_order(&mut self, chunk: u64, timestamp_ms: Option<u64>, bench: &mut Workbench) {
-        match self.reorder.take(chunk, timestamp_ms, &bench.bytes) {
+        match self.reorder.take(self.now, chunk, timestamp_ms, &bench.bytes) {
             Turn::Now => self.take_carrier_audio(timestamp_ms, bench),
             Turn::Held => self.tally.note(Oddity::PhoneReordered),
             Turn::Late => {
@@ -193,20 +193,32 @@ impl Call {
                 return self.tally.note(Oddity::PhoneReordered);
             }
         }
+        self.take_followers(bench);
+    }
+
+    fn take_followers(&mut self, bench: &mut Workbench) {
         while let Some(timestamp_ms) = self.reorder.follow(&mut bench.bytes) {
             self.take_carrier_audio(timestamp_ms, bench);
+        }
+    }
+
+    /// What has waited too long for audio before it goes on without that.
+    pub(super) fn let_overdue_follow(&mut self, bench: &mut Workbench) {
+        while self.reorder.is_overdue(self.now) {
+            self.take_followers(bench);
         }
     }
 
     /// The call ends: what waits for audio before it is accounted for like the rest.
     pub(super) fn end_reorder(&mut self) {
         let mut bytes = Vec::new();
-        while !self.reorder.is_empty() {
-            self.reorder.end();
-            while self.reorder.follow(&mut bytes).is_some() {
-                if let Some(Audio { uplink, .. }) = &mut self.audio {
-                    uplink.push(self.now, &bytes, &mut self.tally);
-                }
+        self.reorder.end();
+        while let Some(timestamp_ms) = self.reorder.follow(&mut bytes) {
+            if let Some(Audio { uplink, .. }) = &mut self.audio {
+                uplink.push(self.now, &bytes, &mut self.tally);
+            }
+            if let Some(tap) = &mut self.tap {
+                tap.arrived(self.now, Channel::Caller, timestamp_ms, &bytes);
             }
         }
     }

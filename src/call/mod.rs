@@ -585,6 +585,7 @@ impl Call {
     /// happens.
     pub fn next_timeout(&self) -> Nanos {
         let phone = self.phone_heard_at.plus(PHONE_DEAD).min(self.phone_pinged_at.plus(PHONE_PING));
+        let phone = phone.min(self.reorder.due());
         let playout = self.audio.as_ref().map_or(Nanos::NEVER, |audio| audio.downlink.next_due());
         match self.life {
             Life::Opening { since } => since.plus(START_TIMEOUT).min(phone),
@@ -618,6 +619,7 @@ impl Call {
     /// could be moved at once.
     pub fn transcode(&mut self, now: Nanos, bench: &mut Workbench) -> bool {
         self.now = self.now.max(now);
+        self.let_overdue_follow(bench);
         self.attend();
         let more_up = matches!(self.life, Life::Live { .. }) && self.send_uplink(bench);
         let live =
