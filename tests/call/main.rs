@@ -20,7 +20,7 @@ use harness::{STREAM, Stage, media, samples, settings, speech, start, voice};
 use serde_json::{Value, json};
 use tungstenite::Message;
 use vocaris::call::{
-    Afterwards, Door, Dropped, Ending, LineFault, Oddity, Opening, Refusal, Report,
+    Afterwards, Door, Dropped, Ending, LineFault, Oddity, Opening, Refusal, Report, Settings,
 };
 use vocaris::config::Carrier;
 use vocaris::limits::REQUESTS_MAX;
