@@ -7,6 +7,8 @@ use std::time::Duration;
 
 /// Frame length both ways, in milliseconds.
 pub const PTIME_MS: usize = 20;
+/// The longest lead that may be set: so far ahead of the caller's ear a phone is kept filled.
+pub const PLAYOUT_LEAD_MAX: Duration = Duration::from_secs(10);
 /// One frame of 8 kHz mu-law: one byte a sample.
 pub const FRAME_8K_BYTES: usize = 8 * PTIME_MS;
 

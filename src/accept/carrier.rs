@@ -15,6 +15,7 @@ use super::answer::Answer;
 use super::desk::Desk;
 use super::endings::CALL_SID_MAX_BYTES;
 use super::limiter::LeftOut;
+use super::names::MARK;
 use super::origin::{DIALLED, HANDED_ON, Origin, handed_on};
 use super::request::Request;
 use super::routes::JSON;
@@ -78,10 +79,14 @@ impl Desk {
             Ok(vouched) => vouched,
             Err(answer) => return answer,
         };
+        if let Err(answer) = check_name(&fields) {
+            return answer;
+        }
         let call_sid = call_sid.filter(|call_sid| !call_sid.is_empty());
         if call_sid.is_some_and(|call_sid| call_sid.len() > CALL_SID_MAX_BYTES) {
             return Answer::error(400, "CallSid is too long");
         }
+        let proven = vouched || self.config.twilio.signature == SignatureMode::Off;
         let left_out = match vouched {
             true => Some(LeftOut::default()),
             false => self.limiters.webhooks.may_speak(now),
@@ -96,13 +101,12 @@ impl Desk {
                 );
             }
             // What nobody vouches for where somebody could is answered, but worth no session.
-            if let Some(call_sid) = call_sid
-                && (vouched || self.config.twilio.signature == SignatureMode::Off)
-            {
+            if let Some(call_sid) = call_sid.filter(|_| proven) {
                 let value = |name| form::value(&fields, name);
                 self.order_ahead(call_sid, value("From"), value("To"));
             }
-            return Answer::twiml(self.connect(now, &fields, call_sid, &origin, Heard::Nothing));
+            let heard = Heard::Nothing;
+            return Answer::twiml(self.connect(now, &fields, proven, call_sid, &origin, heard));
         };
         self.count_refusal(refusal);
         if let Some(left_out) = left_out {
@@ -133,7 +137,7 @@ impl Desk {
 
     /// What a call gets that the relay stopped under: the other host, if there is one, or, where
     /// this is the process that took over from the one that stopped, its own stream.
-    fn take_up(&mut self, now: Nanos, fields: &Fields, origin: &Origin) -> String {
+    fn take_up(&mut self, now: Nanos, fields: &Fields, proven: bool, origin: &Origin) -> String {
         if let Some(url) = &self.config.server.handover_url
             && self.is_draining()
         {
@@ -141,7 +145,7 @@ impl Desk {
         }
         let call_sid = form::value(fields, "CallSid").filter(|call_sid| !call_sid.is_empty());
         match self.welcome(now) {
-            Ok(()) => self.connect(now, fields, call_sid, origin, Heard::Before),
+            Ok(()) => self.connect(now, fields, proven, call_sid, origin, Heard::Before),
             Err(_) => twiml::say_and_hangup(&self.config.twilio.fallback, None),
         }
     }
@@ -175,11 +179,12 @@ impl Desk {
         )
     }
 
-    /// Keeps a place for the call, and leads it there.
+    /// Keeps a place for the call, and leads it there. `proven`: its token vouches for it.
     fn connect(
         &mut self,
         now: Nanos,
         fields: &Fields,
+        proven: bool,
         call_sid: Option<&str>,
         origin: &Origin,
         heard: Heard,
@@ -192,7 +197,7 @@ impl Desk {
                 &nobody
             }
         };
-        let token = self.promise(bound_to, form::value(fields, "From"));
+        let token = self.promise(bound_to, proven, form::value(fields, "From"));
         if let Some(call_sid) = call_sid {
             self.endings.expect(now, call_sid);
         }
@@ -220,8 +225,8 @@ impl Desk {
 
     /// What follows a closed stream, by the reason it was closed for.
     pub(super) fn after(&mut self, now: Nanos, request: &Request, body: &[u8]) -> Answer {
-        let fields = match self.signed_fields(now, request, body) {
-            Ok(fields) => fields,
+        let (fields, proven) = match self.signed_fields(now, request, body) {
+            Ok(signed) => signed,
             Err(answer) => return answer,
         };
         let call_sid = form::value(&fields, "CallSid").unwrap_or_default();
@@ -236,13 +241,8 @@ impl Desk {
                 "event=webhook call_sid={} answer=stream_again",
                 Told(call_sid)
             );
-            return Answer::twiml(self.connect(
-                now,
-                &fields,
-                Some(call_sid),
-                origin,
-                Heard::Before,
-            ));
+            let (call_sid, heard) = (Some(call_sid), Heard::Before);
+            return Answer::twiml(self.connect(now, &fields, proven, call_sid, origin, heard));
         }
         let sequel = match is_dialled {
             true => after_dialling(form::value(&fields, "DialCallStatus")),
@@ -250,7 +250,7 @@ impl Desk {
         };
         Answer::twiml(match (sequel, origin) {
             (Sequel::Dial(number), Some(origin)) => twiml::dial(&number, &origin.dialled()),
-            (Sequel::Elsewhere, Some(origin)) => self.take_up(now, &fields, &origin),
+            (Sequel::Elsewhere, Some(origin)) => self.take_up(now, &fields, proven, &origin),
             (Sequel::Fallback | Sequel::Elsewhere, _) => {
                 twiml::say_and_hangup(&self.config.twilio.fallback, None)
             }
@@ -269,8 +269,8 @@ impl Desk {
     /// The carrier's report of a stream: the only place where a handshake that failed on its way
     /// to us shows.
     pub(super) fn stream_status(&mut self, now: Nanos, request: &Request, body: &[u8]) -> Answer {
-        let fields = match self.signed_fields(now, request, body) {
-            Ok(fields) => fields,
+        let (fields, _) = match self.signed_fields(now, request, body) {
+            Ok(signed) => signed,
             Err(answer) => return answer,
         };
         let value = |name| Told(form::value(&fields, name).unwrap_or_default());
@@ -296,17 +296,19 @@ impl Desk {
         Origin::new(public_url, request.host.as_deref(), request.client.secure)
     }
 
+    /// The fields, and whether they are proven, or nobody asks for a proof.
     fn signed_fields(
         &mut self,
         now: Nanos,
         request: &Request,
         body: &[u8],
-    ) -> Result<Fields, Answer> {
+    ) -> Result<(Fields, bool), Answer> {
         let fields = fields(request, body)?;
         let no_host = || Answer::error(400, "no Host, and no server.public_url is set");
         let origin = self.origin(request).ok_or_else(no_host)?;
-        self.check_webhook(now, request, &fields, body, &origin)?;
-        Ok(fields)
+        let vouched = self.check_webhook(now, request, &fields, body, &origin)?;
+        check_name(&fields)?;
+        Ok((fields, vouched || self.config.twilio.signature == SignatureMode::Off))
     }
 
     fn check_webhook(
@@ -394,6 +396,14 @@ impl Desk {
             SignatureMode::Require => Err(Answer::error(403, why)),
             SignatureMode::Warn | SignatureMode::Off => Ok(false),
         }
+    }
+}
+
+/// Refuses a call's name that could be another carrier's here.
+fn check_name(fields: &Fields) -> Result<(), Answer> {
+    match form::value(fields, "CallSid") {
+        Some(call_sid) if call_sid.contains(MARK) => Err(Answer::error(400, "no CallSid")),
+        _ => Ok(()),
     }
 }
 

@@ -21,6 +21,7 @@ use super::carrier::fields;
 use super::desk::Desk;
 use super::endings::CALL_SID_MAX_BYTES;
 use super::limiter::LeftOut;
+use super::names::name_of;
 use super::request::Request;
 use super::secrets::is_one_of;
 use crate::call::{Refusal, Told};
@@ -115,7 +116,8 @@ impl Desk {
         let Some(call) = call else {
             return Answer::error(400, "the call has no name");
         };
-        if call.len() > CALL_SID_MAX_BYTES {
+        let name = &*name_of(carrier, call);
+        if name.len() > CALL_SID_MAX_BYTES {
             return Answer::error(400, "the name of the call is too long");
         }
         let from = from.into_iter().find_map(value);
@@ -124,7 +126,7 @@ impl Desk {
             true => Some(LeftOut::default()),
             false => self.limiters.webhooks.may_speak(now),
         };
-        if let Some(refusal) = self.refusal_of(now, Some(call), from) {
+        if let Some(refusal) = self.refusal_of(now, Some(name), from) {
             self.count_refusal(refusal);
             tell(carrier, call, Err(refusal), left_out);
             return self.busy_answer(carrier, refusal);
@@ -132,10 +134,11 @@ impl Desk {
         tell(carrier, call, Ok(()), left_out);
         let mode = self.config.carriers.mode(carrier, self.config.twilio.signature);
         // What nobody vouches for where somebody could is answered, but worth no session.
-        if vouched || mode == SignatureMode::Off {
-            self.order_ahead(call, from, to);
+        let proven = vouched || mode == SignatureMode::Off;
+        if proven {
+            self.order_ahead(name, from, to);
         }
-        let token = self.promise(call, from);
+        let token = self.promise(name, proven, from);
         let Some(terms) = self.config.carriers.of(carrier) else {
             return Answer::error(404, "no such path");
         };
@@ -201,13 +204,15 @@ impl Desk {
             return Ok(false);
         }
         let by_key = match &terms.public_key {
-            Some(key) => {
+            Some(key) if request.method == Method::Post => {
                 let claim = telnyx::Claim {
                     signature: request.telnyx_signature.as_deref(),
                     timestamp: request.telnyx_timestamp.as_deref(),
                 };
                 telnyx::verify(key, claim, body, unix_seconds())
             }
+            // Nothing else of a request is signed: not where its fields stand, if not in the body.
+            Some(_) => Err(SignatureError::Missing),
             None => Ok(()),
         };
         let by_secret = || match &terms.secret {

@@ -24,6 +24,7 @@ use super::guests::{Guests, Kept, Pass};
 use super::late::Late;
 use super::limiter::Limiters;
 use super::listeners::Keyring;
+use super::names::{bound_to, name_of, says_unproven};
 use super::page::Page;
 use super::secrets::Bearer;
 use super::status::StatusPage;
@@ -66,6 +67,8 @@ pub(super) struct Placed {
 /// What became of a stream's token.
 struct Shown {
     check: TokenCheck,
+    /// It is good, and a proven webhook was answered with it.
+    vouched: bool,
     /// The number of the caller it was given out to.
     number: Option<String>,
 }
@@ -234,9 +237,12 @@ impl Desk {
         self.guests.calls(&self.load) + self.guests.promised(unix_seconds()) < self.max_calls
     }
 
-    /// Whether `call_sid` has a place kept.
+    /// Whether the call of this name has a place kept.
     pub(super) fn is_promised(&mut self, call_sid: &str) -> bool {
-        self.guests.is_promised(call_sid, unix_seconds())
+        let now_unix = unix_seconds();
+        [true, false]
+            .into_iter()
+            .any(|proven| self.guests.is_promised(&bound_to(call_sid, proven), now_unix))
     }
 
     /// Whether there are places kept.
@@ -253,8 +259,9 @@ impl Desk {
     }
 
     /// Keeps a place for the call that `name` stands for, from `number`. Returns the token that
-    /// takes it.
-    pub(super) fn promise(&mut self, name: &str, number: Option<&str>) -> String {
+    /// takes it; `proven`: it vouches for the call as well.
+    pub(super) fn promise(&mut self, name: &str, proven: bool, number: Option<&str>) -> String {
+        let name = &*bound_to(name, proven);
         let now_unix = unix_seconds();
         // Two tokens of one call that expire in the same second are one: where that is used already,
         // the next second's is given out.
@@ -355,20 +362,21 @@ impl Desk {
                     );
                 }
                 self.tell_worker(call, WorkerLetter::Refused { call, refusal });
-                if let (true, Opening::Twilio { call_sid, .. }) = (vouched, opening) {
-                    self.forget_ahead(call_sid);
+                if let (true, Opening::Twilio { carrier, call_sid, .. }) = (vouched, opening) {
+                    self.forget_ahead(&name_of(*carrier, call_sid));
                 }
                 return None;
             }
         }
-        let call_sid = match opening {
-            Opening::Twilio { call_sid, .. } => Some(call_sid.as_str()),
+        let name = match opening {
+            Opening::Twilio { carrier, call_sid, .. } => Some(name_of(*carrier, call_sid)),
             Opening::Fork { call_sid, .. } => {
                 self.tell_worker(call, WorkerLetter::LetIn { call });
                 return self.guests.let_fork_in(now, id, call, call_sid);
             }
             Opening::Web { .. } => None,
         };
+        let call_sid = name.as_deref();
         let before = match call_sid.filter(|_| vouched) {
             Some(call_sid) => self.before_of_call_sid(now, call_sid),
             None => before,
@@ -438,7 +446,9 @@ impl Desk {
                 // Twilio keeps no query: what stands in one there is nobody's.
                 let in_query = in_query.filter(|_| *carrier != Carrier::Twilio);
                 let token = token.clone().or(in_query);
-                let Shown { check: token, number } = self.use_token(token.as_deref(), call_sid);
+                let name = name_of(*carrier, call_sid);
+                let Shown { check: token, vouched, number } =
+                    self.use_token(token.as_deref(), &name);
                 self.shared.signatures.token.count(token.label());
                 let number =
                     number.or_else(|| from.as_deref().and_then(telling_number).map(str::to_owned));
@@ -446,7 +456,6 @@ impl Desk {
                 let number_has_room = !self.is_number_full(number.as_deref());
                 let facts =
                     admission::Facts::Twilio { mode, token, shut, has_room, number_has_room };
-                let vouched = token == TokenCheck::Good;
                 Judged { verdict: verdict(facts), vouched, number }
             }
         }
@@ -482,9 +491,9 @@ impl Desk {
         let gone = self.guests.end(id);
         // What nobody vouched for is left to nobody: it could be another's call.
         let is_of_call = gone.vouched
-            && call_sid
-                .as_deref()
-                .is_none_or(|call_sid| gone.spoke || self.guests.speaker_of(call_sid).is_none());
+            && call_sid.as_deref().is_none_or(|call_sid| {
+                gone.name.is_some() || self.guests.speaker_of(call_sid).is_none()
+            });
         let may_return = gone.inside.is_some() && (call_sid.is_none() || is_of_call);
         let is_kept = may_return || self.legacies.has_heir(id);
         let left = Left { legacy: left.legacy.filter(|_| is_kept), ..left };
@@ -502,23 +511,25 @@ impl Desk {
             self.shared.connections.count("dial_box_full");
         }
         // What a stranger says of a call is no answer to its carrier.
-        if let (true, Some(call_sid)) = (gone.spoke, call_sid) {
+        if let Some(call_sid) = gone.name {
             let sequel = self.endings.keep(now, call_sid.clone(), ending, transfer);
             self.bequeath(vec![Bequest::Sequel { call_sid, sequel }]);
         }
         gone.arrived_from
     }
 
-    /// Checks a stream's token; a good one is used up by it.
-    fn use_token(&mut self, token: Option<&str>, call_sid: &str) -> Shown {
-        let bad = |check| Shown { check, number: None };
+    /// Checks the token of a stream of the call `name`; a good one is used up by it.
+    fn use_token(&mut self, token: Option<&str>, name: &str) -> Shown {
+        let bad = |check| Shown { check, vouched: false, number: None };
         let Some(token) = token.filter(|token| !token.is_empty()) else {
             return bad(TokenCheck::Missing);
         };
         let now_unix = unix_seconds();
         let names_no_call = token.strip_prefix("v1.").and_then(|rest| rest.split_once('.'));
         let names_no_call = names_no_call.map(|(call, _)| call).filter(|s| s.starts_with(NO_CALL));
-        let name = names_no_call.unwrap_or(call_sid);
+        let proven = !says_unproven(token);
+        let bound_to = bound_to(name, proven);
+        let name = names_no_call.unwrap_or(&bound_to);
         match verify(&self.token_key, token, name, now_unix) {
             Err(TokenError::Expired) => return bad(TokenCheck::Expired),
             Err(_) => return bad(TokenCheck::Wrong),
@@ -530,7 +541,7 @@ impl Desk {
             Use::NoRoom => return bad(TokenCheck::NoRoom),
             Use::First => {}
         }
-        // With one token, all the others of its call are used up.
+        // With one token, all the others of its call that prove as much are used up.
         let Kept { marks, number } = self.guests.keep_promise(name);
         for mark in marks {
             self.used_tokens.take(now_unix, mark);
@@ -541,7 +552,7 @@ impl Desk {
             name: Some(name.to_owned()),
         }]);
         let check = if names_no_call.is_some() { TokenCheck::OfNoCall } else { TokenCheck::Good };
-        Shown { check, number }
+        Shown { check, vouched: proven && check == TokenCheck::Good, number }
     }
 
     /// A token for a copy of the tracks of `call_sid`.

@@ -14,6 +14,7 @@ use super::request::{Request, SUBPROTOCOL};
 use super::secrets::{Bearer, bearer_in};
 use crate::call::{Door, Refusal};
 use crate::clock::Nanos;
+use crate::config::Carrier;
 use crate::limits::ARRIVALS_MAX;
 use crate::wire::dialect::JAMBONZ_SUBPROTOCOL;
 use crate::wire::form;
@@ -30,7 +31,6 @@ impl Desk {
         // Other carriers sign no handshake: their tokens tell, at the stream's beginning.
         // First: who cannot be a carrier is told so, however full we are.
         if matches!(door, Door::Twilio | Door::Fork)
-            && !self.is_carriers_media(request.path())
             && let Err(answer) = self.check_handshake(now, request)
         {
             return Outcome::Answer(answer);
@@ -43,7 +43,8 @@ impl Desk {
             Ok(pass) => pass,
             Err(answer) => return Outcome::Answer(answer),
         };
-        let may_be_promised = door == Door::Twilio && self.has_promises();
+        let may_be_promised =
+            matches!(door, Door::Twilio | Door::Carrier(_)) && self.has_promises();
         let refusal = match self.welcome(now) {
             // It takes no place of its own; its token will tell.
             Err(_) if door == Door::Fork => None,
@@ -61,7 +62,8 @@ impl Desk {
             }
         };
         let is_ours = upgrade.offers_ours && matches!(door, Door::Web | Door::Unknown);
-        let is_jambonz = upgrade.offers_jambonz && matches!(door, Door::Twilio | Door::Unknown);
+        let is_jambonz = upgrade.offers_jambonz
+            && matches!(door, Door::Carrier(Carrier::Jambonz) | Door::Unknown);
         let subprotocol = match is_ours {
             true => Some(SUBPROTOCOL),
             false => is_jambonz.then_some(JAMBONZ_SUBPROTOCOL),
@@ -155,7 +157,7 @@ fn query_token(request: &Request) -> Option<String> {
 /// The door as the counters know it.
 const fn label(door: Door) -> &'static str {
     match door {
-        Door::Twilio => "twilio",
+        Door::Twilio | Door::Carrier(_) => "twilio",
         Door::Web => "web",
         Door::Fork => "fork",
         Door::Unknown => "unknown",

@@ -42,7 +42,7 @@ const SWEEP_EVERY: Duration = Duration::from_secs(60);
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Guests {
-    /// By what their tokens are bound to: the carrier's name of the call, or one made up.
+    /// By what their tokens are bound to: a call's name as `accept::names` has it, or one made up.
     promises: HashMap<String, Promise>,
     /// Until which second, and of which call. A promise renewed stands here again.
     promises_by_expiry: VecDeque<(u64, String)>,
@@ -143,8 +143,9 @@ pub(super) struct Gone {
     pub(super) inside: Option<CallKey>,
     /// Whether its token said that it is what it claims to be.
     pub(super) vouched: bool,
-    /// Whether it spoke for the carrier's call: its ending is what the carrier will ask for.
-    pub(super) spoke: bool,
+    /// The name of the carrier's call, if it spoke for that: its ending is what the carrier will
+    /// ask for.
+    pub(super) name: Option<String>,
     /// The copy of its tracks, which has nothing more to copy.
     pub(super) fork: Option<CallKey>,
 }
@@ -361,7 +362,7 @@ impl Guests {
     pub(super) fn end(&mut self, id: CallId) -> Gone {
         let arrived_from = self.arriving.remove(&id).map(|arriving| arriving.peer);
         let Some(inside) = self.inside.remove(&id) else {
-            return Gone { arrived_from, inside: None, vouched: false, spoke: false, fork: None };
+            return Gone { arrived_from, inside: None, vouched: false, name: None, fork: None };
         };
         let Inside { call, call_sid, vouched, number, address, .. } = inside;
         self.on_worker[call.worker] -= 1;
@@ -381,7 +382,7 @@ impl Guests {
         // A stranger ends nobody's copy.
         let forked = of_call.as_ref().filter(|_| vouched);
         let fork = forked.and_then(|call_sid| self.forks.remove(call_sid)).map(|fork| fork.call);
-        Gone { arrived_from, inside: Some(call), vouched, spoke: of_call.is_some(), fork }
+        Gone { arrived_from, inside: Some(call), vouched, name: of_call, fork }
     }
 
     /// Calls that were let in and go on.
@@ -517,7 +518,7 @@ mod tests {
         assert_eq!(let_in, LetIn { arrived_from: Some(PEER), older: None });
         let gone = guests.end(CallId(2));
         assert_eq!(gone.arrived_from, Some(PEER));
-        assert!(gone.inside.is_none() && !gone.spoke);
+        assert!(gone.inside.is_none() && gone.name.is_none());
         assert_eq!(guests.next_lost(NOON.plus(START_TIMEOUT)), None);
         assert_eq!(guests.next_lost(NOON.plus(ARRIVAL_KEPT)), Some(PEER));
         assert_eq!(guests.next_lost(NOON.plus(ARRIVAL_KEPT)), None);
@@ -532,9 +533,9 @@ mod tests {
         assert_eq!(guests.let_fork_in(NOON, CallId(2), key(7), "CA1"), Some(PEER));
         assert_eq!((guests.calls(&load(2)), guests.arriving()), (1, 0));
         let gone =
-            Gone { arrived_from: None, inside: None, vouched: false, spoke: false, fork: None };
+            Gone { arrived_from: None, inside: None, vouched: false, name: None, fork: None };
         assert_eq!(guests.end(CallId(2)), gone);
-        assert!(guests.end(CallId(1)).spoke);
+        assert!(guests.end(CallId(1)).name.is_some());
     }
 
     #[test]
@@ -565,8 +566,8 @@ mod tests {
         guests.let_in(NOON, CallId(1), key(0), Some("CA1"), true, None);
         let newer = guests.let_in(NOON, CallId(2), key(1), Some("CA1"), true, None);
         assert_eq!(newer.older, Some(key(0)));
-        assert!(!guests.end(CallId(1)).spoke, "its ending is nobody's answer");
-        assert!(guests.end(CallId(2)).spoke);
+        assert!(guests.end(CallId(1)).name.is_none(), "its ending is nobody's answer");
+        assert!(guests.end(CallId(2)).name.is_some());
         assert!(guests.by_call_sid.is_empty());
     }
 
@@ -575,11 +576,11 @@ mod tests {
         let mut guests = guests();
         guests.let_in(NOON, CallId(1), key(0), Some("CA1"), true, None);
         assert_eq!(guests.let_in(NOON, CallId(2), key(1), Some("CA1"), false, None).older, None);
-        assert!(!guests.end(CallId(2)).spoke);
-        assert!(guests.end(CallId(1)).spoke);
+        assert!(guests.end(CallId(2)).name.is_none());
+        assert!(guests.end(CallId(1)).name.is_some());
         let long = "C".repeat(CALL_SID_MAX_BYTES + 1);
         guests.let_in(NOON, CallId(3), key(2), Some(&long), true, None);
-        assert!(guests.by_call_sid.is_empty() && !guests.end(CallId(3)).spoke);
+        assert!(guests.by_call_sid.is_empty() && guests.end(CallId(3)).name.is_none());
     }
 
     #[test]

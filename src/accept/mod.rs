@@ -18,6 +18,7 @@
 //! | `late`, `descriptors` | when measurement forbids another call |
 //! | `listeners`, `successor` | what passes from one process to the next |
 //! | `limiter` | log lines that strangers can cause |
+//! | `names` | what calls and their tokens go by, whose name is whose |
 //! | `guests` | calls promised, arriving, let in |
 //! | `comeback` | callers whose connection was lost, and who come back |
 //! | `secrets` | bearer tokens |
@@ -61,6 +62,7 @@ mod inbound;
 mod late;
 mod limiter;
 mod listeners;
+mod names;
 mod origin;
 mod page;
 mod request;

@@ -224,7 +224,9 @@ impl Desk {
         let web = self.config.web.enabled;
         match request.path() {
             path if is_media(path) => return Some(Door::Twilio),
-            path if self.is_carriers_media(path) => return Some(Door::Twilio),
+            path if let Some(carrier) = self.media_of(path) => {
+                return Some(Door::Carrier(carrier));
+            }
             TRACKS if self.config.twilio.both_tracks => return Some(Door::Fork),
             "/web" if web => return Some(Door::Web),
             "/" => {}
@@ -247,9 +249,12 @@ impl Desk {
         }
     }
 
-    /// Whether a path is where the stream of a carrier comes that is served.
-    pub(super) fn is_carriers_media(&self, path: &str) -> bool {
-        matches!(errand(path), Some((carrier, Errand::Media)) if self.serves(carrier))
+    /// The carrier, one that is served, whose streams come to this path; Twilio's are not meant.
+    fn media_of(&self, path: &str) -> Option<Carrier> {
+        match errand(path) {
+            Some((carrier, Errand::Media)) if self.serves(carrier) => Some(carrier),
+            _ => None,
+        }
     }
 
     /// What `request` gets, now that its body is whole.

@@ -14,6 +14,7 @@
 
 use super::carrier::NO_CALL;
 use super::desk::Desk;
+use super::names::name_in;
 use crate::clock::{Nanos, unix_seconds};
 use crate::mail::{Bequest, Postbox};
 
@@ -75,7 +76,7 @@ impl Desk {
                 Bequest::Promise { name, until, mark, number } => {
                     self.guests.promise(name, *until, *mark, number.as_deref());
                     if !name.starts_with(NO_CALL) {
-                        self.endings.expect(now, name);
+                        self.endings.expect(now, name_in(name));
                     }
                 }
                 Bequest::Sequel { call_sid, sequel } => {

@@ -49,8 +49,10 @@ impl Class {
 /// What the upgrade request told about who is calling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Door {
-    /// Path, query or headers are a carrier's.
+    /// Path, query or headers are Twilio's.
     Twilio,
+    /// The path is that of another carrier's streams.
+    Carrier(Carrier),
     /// The path is the browsers' own.
     Web,
     /// The path is that of copies of both tracks of a call.

@@ -14,7 +14,7 @@ use super::audio::Format;
 use super::reorder::Turn;
 use super::tap::Channel;
 use super::turns::Echo;
-use super::{Audio, Call, Class, Dropped, Ending, Facts, Life, Oddity, Opening, Workbench};
+use super::{Audio, Call, Class, Door, Dropped, Ending, Facts, Life, Oddity, Opening, Workbench};
 use crate::config::Carrier;
 use crate::limits::SID_MAX_BYTES;
 use crate::wire::dialect::{Dialect, Outbound, Sign, TWILIO, recognise};
@@ -87,7 +87,10 @@ impl Call {
     }
 
     fn open_carrier(&mut self, start: &Start<'_>) {
-        let dialect = *self.dialect.get_or_insert(&TWILIO);
+        let Some(dialect) = self.dialect_here(self.dialect.unwrap_or(&TWILIO)) else {
+            return self.handle_phone_nonsense(Oddity::PhoneMessage, CloseCode::POLICY);
+        };
+        self.dialect = Some(dialect);
         let carrier = dialect.carrier;
         let parameter = |name| {
             let value = start.parameters.get(name)?;
@@ -142,6 +145,28 @@ impl Call {
         );
     }
 
+    /// The dialect of a stream that begins in this one, by its door: a carrier's own takes that
+    /// carrier's streams alone, so that whoever comes there has no other's proofs to show. `None`:
+    /// there it is a stranger's.
+    ///
+    /// Where all may come, Twilio's may not while only signed handshakes are believed: it has a
+    /// door of its own, where they are looked at, and this one has not.
+    fn dialect_here(&self, spoken: &'static Dialect) -> Option<&'static Dialect> {
+        let own = match self.door {
+            Door::Twilio | Door::Fork => Carrier::Twilio,
+            Door::Carrier(carrier) => carrier,
+            Door::Unknown => {
+                let is_unsigned = spoken.carrier == Carrier::Twilio && self.settings.signed;
+                return (!is_unsigned).then_some(spoken);
+            }
+            Door::Web => return None,
+        };
+        // SignalWire's beginning may be spelt as Twilio's is: then the door alone tells them apart.
+        let is_twilios = |carrier| matches!(carrier, Carrier::Twilio | Carrier::SignalWire);
+        let is_own = spoken.carrier == own || (is_twilios(spoken.carrier) && is_twilios(own));
+        is_own.then(|| Dialect::of(own))
+    }
+
     fn take_carrier_media(&mut self, media: &Media<'_>, bench: &mut Workbench) {
         bench.bytes.clear();
         if media.payload.decode_base64_append(&mut bench.bytes).is_err() {
@@ -160,7 +185,7 @@ impl Call {
 
     /// Audio in `bench.bytes` of a carrier that does not promise to keep its order.
     fn take_in_order(&mut self, chunk: u64, timestamp_ms: Option<u64>, bench: &mut Workbench) {
-        match self.reorder.take(chunk, timestamp_ms, &bench.bytes) {
+        match self.reorder.take(self.now, chunk, timestamp_ms, &bench.bytes) {
             Turn::Now => self.take_carrier_audio(timestamp_ms, bench),
             Turn::Held => self.tally.note(Oddity::PhoneReordered),
             Turn::Late => {
@@ -168,20 +193,32 @@ impl Call {
                 return self.tally.note(Oddity::PhoneReordered);
             }
         }
+        self.take_followers(bench);
+    }
+
+    fn take_followers(&mut self, bench: &mut Workbench) {
         while let Some(timestamp_ms) = self.reorder.follow(&mut bench.bytes) {
             self.take_carrier_audio(timestamp_ms, bench);
+        }
+    }
+
+    /// What has waited too long for audio before it goes on without that.
+    pub(super) fn let_overdue_follow(&mut self, bench: &mut Workbench) {
+        while self.reorder.is_overdue(self.now) {
+            self.take_followers(bench);
         }
     }
 
     /// The call ends: what waits for audio before it is accounted for like the rest.
     pub(super) fn end_reorder(&mut self) {
         let mut bytes = Vec::new();
-        while !self.reorder.is_empty() {
-            self.reorder.end();
-            while self.reorder.follow(&mut bytes).is_some() {
-                if let Some(Audio { uplink, .. }) = &mut self.audio {
-                    uplink.push(self.now, &bytes, &mut self.tally);
-                }
+        self.reorder.end();
+        while let Some(timestamp_ms) = self.reorder.follow(&mut bytes) {
+            if let Some(Audio { uplink, .. }) = &mut self.audio {
+                uplink.push(self.now, &bytes, &mut self.tally);
+            }
+            if let Some(tap) = &mut self.tap {
+                tap.arrived(self.now, Channel::Caller, timestamp_ms, &bytes);
             }
         }
     }

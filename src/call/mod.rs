@@ -181,6 +181,8 @@ pub struct Call {
     /// The latest time we were told. It never goes back.
     now: Nanos,
     life: Life,
+    /// Where its socket came in.
+    door: Door,
     /// Decided by the door, or by the first message.
     class: Option<Class>,
     /// How the carrier speaks, from its first message on.
@@ -325,8 +327,9 @@ impl Call {
             id,
             now,
             life: Life::Opening { since: now },
+            door,
             class: match door {
-                Door::Twilio | Door::Fork => Some(Class::Twilio),
+                Door::Twilio | Door::Carrier(_) | Door::Fork => Some(Class::Twilio),
                 Door::Web => Some(Class::Web),
                 Door::Unknown => None,
             },
@@ -585,6 +588,7 @@ impl Call {
     /// happens.
     pub fn next_timeout(&self) -> Nanos {
         let phone = self.phone_heard_at.plus(PHONE_DEAD).min(self.phone_pinged_at.plus(PHONE_PING));
+        let phone = phone.min(self.reorder.due());
         let playout = self.audio.as_ref().map_or(Nanos::NEVER, |audio| audio.downlink.next_due());
         match self.life {
             Life::Opening { since } => since.plus(START_TIMEOUT).min(phone),
@@ -618,6 +622,7 @@ impl Call {
     /// could be moved at once.
     pub fn transcode(&mut self, now: Nanos, bench: &mut Workbench) -> bool {
         self.now = self.now.max(now);
+        self.let_overdue_follow(bench);
         self.attend();
         let more_up = matches!(self.life, Life::Live { .. }) && self.send_uplink(bench);
         let live =

@@ -3,20 +3,34 @@
 //!
 //! In:       pieces of audio with their numbers.
 //! Out:      the same, each at once if it is the next, else when those before it have come.
-//! Bounds:   [`HELD_MAX`] pieces wait; with one more, those that are missing count as lost.
-//! A number [`WINDOW`] away from the expected one begins a new count.
+//! Bounds:   [`HELD_MAX`] pieces wait, each for [`HELD_FOR`]; with one more, and after that, those
+//! that are missing count as lost. A number further than [`WINDOW`] from the expected one begins a
+//! new count: what waits goes on before it.
 //! Not here: how long audio waits for the model (`uplink`).
+
+use std::time::Duration;
+
+use crate::clock::Nanos;
 
 /// Pieces that wait for one before them: at 20 ms each, 80 ms.
 pub const HELD_MAX: usize = 4;
+/// How long one waits, whether others come or not.
+pub const HELD_FOR: Duration = Duration::from_millis(100);
 /// How far a number may be from the expected one to belong to the same count.
 pub const WINDOW: u64 = 64;
 
-/// Pieces that came too early, and the number that is due.
+/// Pieces that came too early, and the place that is due.
+///
+/// Places go on where a count begins anew: a piece's place is its number and what lies between the
+/// counts.
 #[derive(Debug, Default)]
 pub struct Reorder {
     next: Option<u64>,
+    /// From a number to its place.
+    shift: u64,
     held: Vec<Held>,
+    /// Everything that waits goes on, gaps and all.
+    flushes: bool,
     /// Room of pieces that have gone on, for those to come.
     spare: Vec<Vec<u8>>,
 }
@@ -24,7 +38,8 @@ pub struct Reorder {
 /// A piece that came too early.
 #[derive(Debug)]
 struct Held {
-    chunk: u64,
+    place: u64,
+    since: Nanos,
     timestamp_ms: Option<u64>,
     audio: Vec<u8>,
 }
@@ -34,7 +49,8 @@ struct Held {
 pub enum Turn {
     /// It is the next: it goes on now, and those that waited for it may follow.
     Now,
-    /// It waits for others.
+    /// It waits for others; one that begins a new count for no others than those that wait, and
+    /// they follow.
     Held,
     /// Its place has gone by.
     Late,
@@ -42,35 +58,54 @@ pub enum Turn {
 
 impl Reorder {
     /// A piece of this number has come.
-    pub fn take(&mut self, chunk: u64, timestamp_ms: Option<u64>, audio: &[u8]) -> Turn {
-        let next = self.next.unwrap_or(chunk);
-        if chunk == next || (chunk.abs_diff(next) > WINDOW && self.held.is_empty()) {
-            self.next = Some(chunk.wrapping_add(1));
+    pub fn take(
+        &mut self,
+        now: Nanos,
+        chunk: u64,
+        timestamp_ms: Option<u64>,
+        audio: &[u8],
+    ) -> Turn {
+        let next = *self.next.get_or_insert(chunk);
+        let mut place = chunk.wrapping_add(self.shift);
+        if ahead(next, place).unsigned_abs() > WINDOW {
+            let last = self.held.iter().map(|held| held.place).max_by_key(|&at| ahead(next, at));
+            place = last.map_or(next, |last| last.wrapping_add(1));
+            self.shift = place.wrapping_sub(chunk);
+            self.flushes = !self.held.is_empty();
+        }
+        if place == next {
+            self.next = Some(next.wrapping_add(1));
             return Turn::Now;
         }
-        let is_doubled = self.held.iter().any(|held| held.chunk == chunk);
-        if chunk < next || is_doubled {
+        let is_doubled = self.held.iter().any(|held| held.place == place);
+        if ahead(next, place) < 0 || is_doubled {
             return Turn::Late;
         }
         let mut room = self.spare.pop().unwrap_or_default();
         room.clear();
         room.extend_from_slice(audio);
-        self.held.push(Held { chunk, timestamp_ms, audio: room });
+        self.held.push(Held { place, since: now, timestamp_ms, audio: room });
         if self.held.len() > HELD_MAX {
             self.give_up_missing();
         }
         Turn::Held
     }
 
-    /// What is missing will not come: the oldest that waits is the next.
+    /// What is missing will not come: the first that waits is the next.
     fn give_up_missing(&mut self) {
-        self.next = self.held.iter().map(|held| held.chunk).min().or(self.next);
+        let Some(next) = self.next else { return };
+        let first = self.held.iter().map(|held| held.place).min_by_key(|&at| ahead(next, at));
+        self.next = first.or(self.next);
     }
 
     /// The next piece, if it is here: its timestamp, and its audio put into `audio`.
     pub fn follow(&mut self, audio: &mut Vec<u8>) -> Option<Option<u64>> {
+        self.flushes &= !self.held.is_empty();
+        if self.flushes {
+            self.give_up_missing();
+        }
         let next = self.next?;
-        let at = self.held.iter().position(|held| held.chunk == next)?;
+        let at = self.held.iter().position(|held| held.place == next)?;
         let held = self.held.swap_remove(at);
         self.next = Some(next.wrapping_add(1));
         audio.clear();
@@ -81,13 +116,29 @@ impl Reorder {
 
     /// Nothing more will come: the pieces that wait follow, gaps and all.
     pub fn end(&mut self) {
-        self.give_up_missing();
+        self.flushes = true;
     }
 
-    /// Whether pieces wait.
-    pub fn is_empty(&self) -> bool {
-        self.held.is_empty()
+    /// When a piece has waited for long enough; never, if none waits.
+    pub fn due(&self) -> Nanos {
+        let first = self.held.iter().map(|held| held.since).min();
+        first.map_or(Nanos::NEVER, |since| since.plus(HELD_FOR))
     }
+
+    /// At `now`, whether a piece has waited for long enough: what is missing before it will not
+    /// come, and pieces may follow.
+    pub fn is_overdue(&mut self, now: Nanos) -> bool {
+        let is_overdue = now >= self.due();
+        if is_overdue {
+            self.give_up_missing();
+        }
+        is_overdue
+    }
+}
+
+/// How far `place` is ahead of `next`; less than nothing: behind it. Counts go round.
+const fn ahead(next: u64, place: u64) -> i64 {
+    place.wrapping_sub(next).cast_signed()
 }
 
 #[cfg(test)]
@@ -98,7 +149,7 @@ mod tests {
         let (mut reorder, mut out, mut late) = (Reorder::default(), Vec::new(), 0);
         let mut audio = Vec::new();
         for &chunk in chunks {
-            match reorder.take(chunk, None, &[chunk as u8]) {
+            match reorder.take(Nanos::ZERO, chunk, None, &[chunk as u8]) {
                 Turn::Now => out.push(chunk as u8),
                 Turn::Held => {}
                 Turn::Late => late += 1,
@@ -107,12 +158,11 @@ mod tests {
                 out.extend_from_slice(&audio);
             }
         }
-        while !reorder.is_empty() {
-            reorder.end();
-            while reorder.follow(&mut audio).is_some() {
-                out.extend_from_slice(&audio);
-            }
+        reorder.end();
+        while reorder.follow(&mut audio).is_some() {
+            out.extend_from_slice(&audio);
         }
+        assert_eq!((reorder.held.len(), reorder.due()), (0, Nanos::NEVER));
         (out, late)
     }
 
@@ -142,13 +192,40 @@ mod tests {
     }
 
     #[test]
+    fn a_count_that_begins_anew_while_a_piece_waits_loses_nothing() {
+        assert_eq!(heard(&[199, 201, 1, 2, 3]), (vec![199, 201, 1, 2, 3], 0));
+        assert_eq!(heard(&[1, 4, 3, 200, 202, 201]), (vec![1, 3, 4, 200, 201, 202], 0));
+        // And again, and round the end of all numbers.
+        assert_eq!(heard(&[100, 102, 1, 3, 200, 201]), (vec![100, 102, 1, 3, 200, 201], 0));
+        assert_eq!(heard(&[u64::MAX, 1, 0, 2]), (vec![255, 0, 1, 2], 0));
+    }
+
+    #[test]
+    fn a_piece_waits_no_longer_than_its_time() {
+        let mut reorder = Reorder::default();
+        let mut audio = Vec::new();
+        assert_eq!(reorder.take(Nanos::ZERO, 1, None, &[1]), Turn::Now);
+        assert_eq!(reorder.due(), Nanos::NEVER);
+        assert_eq!(reorder.take(Nanos::from_millis(20), 3, None, &[3]), Turn::Held);
+        assert_eq!(reorder.take(Nanos::from_millis(60), 5, None, &[5]), Turn::Held);
+        assert_eq!(reorder.due(), Nanos::from_millis(120));
+        assert!(!reorder.is_overdue(Nanos::from_millis(119)));
+        assert_eq!(reorder.follow(&mut audio), None);
+        assert!(reorder.is_overdue(Nanos::from_millis(120)));
+        assert_eq!((reorder.follow(&mut audio), &audio[..]), (Some(None), &[3][..]));
+        assert_eq!(reorder.follow(&mut audio), None, "the other has its own time");
+        assert_eq!(reorder.due(), Nanos::from_millis(160));
+        assert_eq!(reorder.take(Nanos::from_millis(130), 2, None, &[2]), Turn::Late);
+    }
+
+    #[test]
     fn whatever_the_numbers_no_more_than_the_bound_waits() {
         let mut random = fastrand::Rng::with_seed(7);
         let mut reorder = Reorder::default();
         let mut audio = Vec::new();
         for _ in 0..10_000 {
             let chunk = if random.u8(..) < 8 { random.u64(..) } else { random.u64(0..200) };
-            reorder.take(chunk, Some(1), &[0]);
+            reorder.take(Nanos::ZERO, chunk, Some(1), &[0]);
             while reorder.follow(&mut audio).is_some() {}
             assert!(reorder.held.len() <= HELD_MAX);
         }

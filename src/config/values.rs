@@ -15,7 +15,7 @@ use toml::de::DeValue;
 use super::settings::Written;
 use super::{Busy, ModelUrl, Secret, SignatureMode, SwapOrder};
 
-use crate::limits::{PTIME_MS, SENTENCE_MAX_BYTES};
+use crate::limits::{PLAYOUT_LEAD_MAX, PTIME_MS, SENTENCE_MAX_BYTES};
 
 /// The voices of the model's service, spelt as it spells them.
 pub const VOICES: [&str; 30] = [
@@ -62,9 +62,6 @@ const CORE_MAX: usize = 1023;
 const URL_MAX_BYTES: usize = 2048;
 /// The longest name of a host, RFC 1035 section 2.3.4.
 const HOST_MAX_BYTES: usize = 253;
-/// The most buffer a carrier is kept ahead by.
-const PLAYOUT_LEAD_MAX: Duration = Duration::from_secs(10);
-
 /// Any text.
 pub(super) fn text<'w>(written: &'w Written<'_>) -> Result<&'w str, String> {
     match written {

@@ -191,8 +191,7 @@ pub static EXOTEL: Dialect = Dialect {
     keeps_time: true,
 };
 
-/// Vonage. Its buffer holds [`VONAGE_BUFFER_MESSAGES`] of our messages; the lead a call keeps is
-/// far below.
+/// Vonage. Its buffer holds [`VONAGE_BUFFER_MESSAGES`] of our messages, far more than any lead.
 pub static VONAGE: Dialect = Dialect {
     carrier: Carrier::Vonage,
     spelling: Spelling { default_format: LINEAR_16K, ..SPELLING },
@@ -205,7 +204,8 @@ pub static VONAGE: Dialect = Dialect {
     keeps_time: false,
 };
 
-/// Messages of 20 ms that Vonage keeps, about 60 s. One more is lost there.
+/// Messages of 20 ms that Vonage keeps, about 60 s. One more is lost there: the longest lead that
+/// can be set is not half of it.
 pub const VONAGE_BUFFER_MESSAGES: usize = 3_072;
 
 /// jambonz.
@@ -240,6 +240,8 @@ const _: () = {
     assert!(crate::limits::FRAMES_PER_TURN * 960 <= EXOTEL.chunks.most_bytes);
     assert!(crate::limits::FRAMES_PER_TURN * 960 <= TELNYX.chunks.most_bytes);
     assert!(crate::limits::FRAMES_PER_TURN >= EXOTEL.chunks.frames(320));
+    let lead_ms = crate::limits::PLAYOUT_LEAD_MAX.as_millis() as usize;
+    assert!(lead_ms / crate::limits::PTIME_MS < VONAGE_BUFFER_MESSAGES / 2);
 };
 
 impl Dialect {

@@ -82,12 +82,16 @@ mod tests {
     }
 
     #[test]
-    fn the_published_vector_of_ed25519_holds() {
-        // RFC 8032 section 7.1, test 2, is over one byte; ours always has the bar. So the key of
-        // that test signs, and the crate's own check is asked about the vector itself.
-        let seed: Vec<u8> = (0..32).collect();
+    fn time_and_body_are_signed_by_ed25519_for_five_minutes() {
+        // RFC 8032 section 7.1, test 2: its key, and its signature of one byte.
+        let seed = hex("4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb");
         let pair = Ed25519KeyPair::from_seed_unchecked(&seed).unwrap();
         let key = pair.public_key().as_ref();
+        let published = "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c";
+        assert_eq!(key, hex(published));
+        let published = "92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da\
+                         085ac1e43e15996e458f3613d0f11d8c387b2eaeb4302aeeb00d291612bb0c00";
+        assert_eq!(pair.sign(&[0x72]).as_ref(), hex(published));
         let signature = encode(pair.sign(b"1700000000|CallSid=v3:1").as_ref());
         let claim = Claim { signature: Some(&signature), timestamp: Some("1700000000") };
         let check = |claim, body: &[u8], now| verify(key, claim, body, now);
@@ -104,6 +108,11 @@ mod tests {
         assert_eq!(check(moved, body, now), Err(SignatureError::Mismatch));
         assert_eq!(verify(&[7; 32], claim, body, now), Err(SignatureError::Mismatch));
         assert_eq!(verify(&[], claim, body, now), Err(SignatureError::Mismatch));
+    }
+
+    fn hex(digits: &str) -> Vec<u8> {
+        let pairs = digits.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).unwrap());
+        pairs.map(|pair| u8::from_str_radix(pair, 16).unwrap()).collect()
     }
 
     #[test]

@@ -12,9 +12,10 @@ use crate::limits::SID_MAX_BYTES;
 /// From the answered webhook to the stream's `start`. Afterwards [`TokenError::Expired`].
 pub const TOKEN_TTL_SECONDS: u64 = 60;
 
-/// The longest token we mint, for a name of [`SID_MAX_BYTES`]; longer ones are
+/// The longest token we mint, for a name of [`SID_MAX_BYTES`] and one letter before it; longer ones are
 /// [`TokenError::Malformed`], unread.
-pub const TOKEN_BYTES_MAX: usize = "v1...".len() + SID_MAX_BYTES + UNIX_DIGITS_MAX + 2 * MAC_BYTES;
+pub const TOKEN_BYTES_MAX: usize =
+    "v1...".len() + 1 + SID_MAX_BYTES + UNIX_DIGITS_MAX + 2 * MAC_BYTES;
 
 /// Digits of the latest second there is.
 const UNIX_DIGITS_MAX: usize = 20;
@@ -228,7 +229,7 @@ mod tests {
             let token = mint(&key(), call, NOW, 60);
             assert_eq!(verify(&key(), &token, call, NOW), Ok(()), "{call}");
         }
-        let longest = "A".repeat(SID_MAX_BYTES);
+        let longest = "A".repeat(SID_MAX_BYTES + 1);
         let token = mint(&key(), &longest, u64::MAX, 60);
         assert_eq!(token.len(), TOKEN_BYTES_MAX);
         assert_eq!(verify(&key(), &token, &longest, u64::MAX), Ok(()));

@@ -3,7 +3,7 @@
 
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use serde_json::Value;
-use vocaris::call::{Door, Refusal};
+use vocaris::call::{Door, Ending, Refusal};
 use vocaris::config::{AudioFormat, Busy, Carrier, Config, Secret, SignatureMode};
 use vocaris::mail::{CallKey, DialLetter, WorkerLetter};
 
@@ -230,6 +230,22 @@ fn telnyx_signs_its_webhooks() {
     let counted = |label| relay.shared.signatures.webhook.of(label);
     assert_eq!((counted("valid"), counted("missing")), (2, 1));
     assert_eq!((counted("stale"), counted("wrong")), (2, 2));
+    // What is signed is a POST's body alone: no address, and so no fields in one.
+    let evil = format!("/telnyx/incoming?CallSid=evil&From=%2B1900");
+    let replayed = post(&evil, &telnyx_fields(&pair, &body, 0), &body);
+    for method in ["GET", "HEAD"] {
+        let mut client = relay.connect();
+        client.send(replayed.replacen("POST", method, 1));
+        assert_eq!(client.response_to(method == "HEAD").status, 403, "{method}");
+    }
+    let after = format!("GET /telnyx/after?CallSid={CALL} HTTP/1.1\r\nHost: h\r\n");
+    assert_eq!(relay.ask(format!("{after}{}\r\n", telnyx_fields(&pair, "", 0))).status, 403);
+    assert_eq!(relay.shared.signatures.webhook.of("missing"), 4);
+    let answer = relay.ask(replayed);
+    let (_, token) = led_to(Carrier::Telnyx, &answer);
+    assert!(!answer.body.contains("evil") && !answer.body.contains("1900"), "{answer:?}");
+    let call = relay.admit_of(Carrier::Telnyx, relay.fresh_id(), "evil", Some(&token), None);
+    assert_eq!(refused(&relay, call), Refusal::BadToken);
 }
 
 #[test]
@@ -308,16 +324,19 @@ fn streams_come_in_by_their_carriers_path_and_jambonz_gets_its_subprotocol() {
         assert_eq!(response.field("sec-websocket-protocol"), subprotocol);
         assert_eq!(relay.get(&media).status, 426, "{carrier:?}: only WebSocket is spoken there");
     }
-    // At the doors that all may use, too.
-    for path in ["/", "/twilio/media"] {
+    // At the door that all may use, too; not at one that is another's.
+    let doors =
+        [("/", true), ("/jambonz/media", true), ("/twilio/media", false), ("/plivo/media", false)];
+    for (path, is_jambonzs) in doors {
         let offer = "Sec-WebSocket-Protocol: audio.jambonz.org\r\n";
         let response = try_upgrade(&relay, path, offer);
-        assert_eq!(response.field("sec-websocket-protocol"), Some("audio.jambonz.org"));
+        let subprotocol = is_jambonzs.then_some("audio.jambonz.org");
+        assert_eq!(response.field("sec-websocket-protocol"), subprotocol, "{path}");
     }
     let relay = Relay::with(guarded(SignatureMode::Require));
     let response = try_upgrade(&relay, "/vonage/media", "");
     assert_eq!(response.status, 101, "it signs no handshake");
-    assert_eq!(new_call(&relay, 0).door, Door::Twilio);
+    assert_eq!(new_call(&relay, 0).door, Door::Carrier(Carrier::Vonage));
     assert_eq!(try_upgrade(&relay, "/twilio/media", "").status, 403, "Twilio does");
 }
 
@@ -337,6 +356,71 @@ fn exotels_token_is_taken_from_its_streams_address() {
     }
     let call = relay.admit_of(Carrier::Exotel, id, CALL, None, None);
     dialled(&relay, call);
+}
+
+#[test]
+fn one_carriers_webhook_opens_no_other_carriers_door() {
+    let all = || Carrier::ALL.into_iter();
+    let soft = |config: &mut Config| {
+        signed(SignatureMode::Require)(config);
+        for carrier in OTHERS {
+            let terms = config.carriers.of_mut(carrier).unwrap();
+            (terms.enabled, terms.signature) = (true, SignatureMode::Off);
+        }
+    };
+    let relay = Relay::with(soft);
+    for carrier in OTHERS {
+        for other in all().filter(|&other| other != carrier) {
+            let (_, token) = led_to(carrier, &relay.ask(webhook(carrier, "", "")));
+            let call = relay.admit_of(other, relay.fresh_id(), CALL, Some(&token), None);
+            assert_eq!(refused(&relay, call), Refusal::BadToken, "{carrier:?} {other:?}");
+        }
+    }
+    // The other way round, however the call is named.
+    let relay = Relay::with(guarded_but_twilio);
+    for carrier in OTHERS {
+        let name = format!("{}~{CALL}", carrier.label());
+        for (named, status) in [(CALL, 200), (&name, 400)] {
+            let answer = relay.post_form("/twilio/incoming", &format!("CallSid={named}"));
+            assert_eq!(answer.status, status, "{named}");
+            if status == 200 {
+                let token = token_in(&answer.body);
+                let call = relay.admit_of(carrier, relay.fresh_id(), CALL, Some(&token), None);
+                assert_eq!(refused(&relay, call), Refusal::BadToken, "{carrier:?}");
+            }
+        }
+        for path in ["/twilio/after", "/twilio/stream-status"] {
+            assert_eq!(relay.post_form(path, &format!("CallSid={name}")).status, 400, "{path}");
+        }
+    }
+}
+
+/// Every carrier behind a secret, and Twilio behind none.
+fn guarded_but_twilio(config: &mut Config) {
+    guarded(SignatureMode::Require)(config);
+    config.twilio.signature = SignatureMode::Off;
+}
+
+#[test]
+fn calls_of_two_carriers_that_are_named_alike_are_two_calls() {
+    let relay = Relay::start();
+    let form = format!("CallSid={CALL}");
+    let token = token_in(&relay.post_form("/twilio/incoming", &form).body);
+    let twilios = relay.fresh_id();
+    dialled(&relay, relay.admit_of(Carrier::Twilio, twilios, CALL, Some(&token), None));
+    let mut others = Vec::new();
+    for carrier in OTHERS {
+        let (_, token) = led_to(carrier, &relay.ask(webhook(carrier, "", "")));
+        let id = relay.fresh_id();
+        dialled(&relay, relay.admit_of(carrier, id, CALL, Some(&token), None));
+        others.push(id);
+    }
+    assert!(relay.workers[1].take().is_none(), "nobody's stream was replaced");
+    // How another's ends is not what Twilio's caller hears.
+    others.into_iter().for_each(|id| relay.end(id, CALL, Ending::ModelLost));
+    assert!(!relay.post_form("/twilio/after", &form).body.contains("<Say>"));
+    relay.end(twilios, CALL, Ending::ModelLost);
+    assert!(relay.post_form("/twilio/after", &form).body.contains("<Say>"));
 }
 
 #[test]

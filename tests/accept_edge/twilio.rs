@@ -479,8 +479,7 @@ fn after(relay: &Relay, call_sid: &str) -> String {
 #[test]
 fn a_stranger_who_names_a_call_does_not_decide_what_its_caller_hears() {
     let relay = Relay::with(signed(SignatureMode::Warn));
-    let form = format!("CallSid={SID}");
-    let token = token_in(&relay.post_form("/twilio/incoming", &form).body);
+    let token = token_in(&relay.ask(post("/twilio/incoming", &signature(V1), B)).body);
     let call = relay.fresh_id();
     let key = relay.admit_as(call, SID, Some(&token), None);
     assert_eq!(agent_dialled(&relay, key), "everybody");
@@ -495,6 +494,35 @@ fn a_stranger_who_names_a_call_does_not_decide_what_its_caller_hears() {
     relay.end(stranger, SID, Ending::CallerHungUp);
     relay.end(relay.fresh_id(), SID, Ending::CallerHungUp);
     assert!(after(&relay, SID).contains("<Say>"));
+}
+
+#[test]
+fn an_unsigned_webhooks_token_takes_nobodys_stream() {
+    let relay = Relay::with(signed(SignatureMode::Warn));
+    let webhook = |fields: &str| token_in(&relay.ask(post("/twilio/incoming", fields, B)).body);
+    let first = relay.admit(SID, Some(&webhook(&signature(V1))), None);
+    assert_eq!(agent_dialled(&relay, first), "everybody");
+    for fields in [String::new(), signature("AAAA")] {
+        let call = relay.admit(SID, Some(&webhook(&fields)), None);
+        assert_eq!(agent_dialled(&relay, call), "everybody");
+        assert!(relay.workers[1].take().is_none(), "the first goes on");
+    }
+    // Asked for unsigned once more, at the stream's end.
+    let form = format!("CallSid={SID}&CallStatus=in-progress");
+    let again = relay.post_form("/twilio/after", &form).body;
+    let call = relay.admit(SID, Some(&token_in(&again)), None);
+    assert_eq!(agent_dialled(&relay, call), "everybody");
+    assert!(relay.workers[1].take().is_none(), "the first goes on");
+    // Nor does a stranger's token, used, make the signed one's bad.
+    let (stranger, signed) = (webhook(""), webhook(&signature(V1)));
+    relay.admit(SID, Some(&stranger), None);
+    relay.dial_letter();
+    relay.admit(SID, Some(&signed), None);
+    match relay.worker_letter(1) {
+        WorkerLetter::Replaced { call } => assert_eq!(call, first),
+        other => panic!("not replaced but {other:?}"),
+    }
+    assert_eq!(relay.shared.signatures.token.of("valid"), 6);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use vocaris::call::{Door, Dropped, Ending, Oddity, Opening, Report};
 use vocaris::config::Carrier;
 use vocaris::wire::dialect::Dialect;
 
-use crate::harness::{Stage, decode64, encode64, samples, speech, turn_complete, voice};
+use crate::harness::{Stage, decode64, encode64, samples, speech, start, turn_complete, voice};
 
 const OTHERS: [Carrier; 6] = [
     Carrier::SignalWire,
@@ -102,7 +102,7 @@ fn opened(door: Door, messages: Vec<Value>) -> Stage {
 }
 
 fn joined(carrier: Carrier) -> Stage {
-    let mut stage = opened(Door::Twilio, opening(carrier));
+    let mut stage = opened(Door::Carrier(carrier), opening(carrier));
     stage.join();
     stage
 }
@@ -199,7 +199,7 @@ fn encoded(format: Format, pcm: &[i16]) -> Vec<u8> {
 #[test]
 fn every_carrier_asks_to_be_let_in_with_what_its_first_messages_say() {
     for carrier in OTHERS {
-        for door in [Door::Twilio, Door::Unknown] {
+        for door in [Door::Carrier(carrier), Door::Unknown] {
             let stage = opened(door, opening(carrier));
             let [Opening::Twilio { carrier: whose, token, from, to, call_sid, custom, .. }] =
                 &stage.openings[..]
@@ -220,11 +220,48 @@ fn every_carrier_asks_to_be_let_in_with_what_its_first_messages_say() {
 }
 
 #[test]
+fn at_a_carriers_door_only_its_own_streams_begin() {
+    let begins = |door| {
+        Carrier::ALL.map(|carrier| {
+            let messages = match carrier {
+                Carrier::Twilio => vec![json!({"event": "connected"}), start()],
+                _ => opening(carrier),
+            };
+            let stage = opened(door, messages);
+            match &stage.openings[..] {
+                [Opening::Twilio { carrier: whose, .. }] => {
+                    assert_eq!(stage.ending, None);
+                    Some(*whose)
+                }
+                _ => {
+                    assert_eq!(stage.phone.close_code(), Some(1008), "{door:?} {carrier:?}");
+                    assert_eq!(stage.tally().oddities[Oddity::PhoneMessage as usize], 1);
+                    assert!(stage.openings.is_empty() && stage.call.call_sid().is_none());
+                    None
+                }
+            }
+        })
+    };
+    // Twilio's and SignalWire's may be spelt alike: there the door says whose it is.
+    let alike = |own| matches!(own, Carrier::Twilio | Carrier::SignalWire);
+    for own in Carrier::ALL {
+        let door = if own == Carrier::Twilio { Door::Twilio } else { Door::Carrier(own) };
+        let expected = Carrier::ALL
+            .map(|carrier| (carrier == own || (alike(own) && alike(carrier))).then_some(own));
+        assert_eq!(begins(door), expected, "{own:?}");
+    }
+    // Where all may come nobody looks at Twilio's signed handshake: while it counts, Twilio's
+    // streams do not begin there.
+    let expected = Carrier::ALL.map(|carrier| Some(carrier).filter(|&c| c != Carrier::Twilio));
+    assert_eq!(begins(Door::Unknown), expected);
+}
+
+#[test]
 fn the_model_hears_every_carrier_sample_for_sample_in_every_format() {
     for carrier in OTHERS {
         for format in formats(carrier) {
             for cut in [7, usize::MAX] {
-                let mut stage = opened(Door::Twilio, opening_with(carrier, format));
+                let mut stage = opened(Door::Carrier(carrier), opening_with(carrier, format));
                 stage.join();
                 stage.cut = cut;
                 let said: Vec<u8> =
@@ -246,7 +283,7 @@ fn every_carrier_hears_the_model_sample_for_sample_in_chunks_it_takes() {
     for carrier in OTHERS {
         let chunks = Dialect::of(carrier).chunks;
         for format in formats(carrier) {
-            let mut stage = opened(Door::Twilio, opening_with(carrier, format));
+            let mut stage = opened(Door::Carrier(carrier), opening_with(carrier, format));
             stage.join();
             let said = voice(24_000 + 2_401, 0);
             for chunk in said.chunks(4_801) {
@@ -396,7 +433,7 @@ fn a_codec_we_do_not_speak_is_refused_by_name_and_counted() {
             Some(place) => *place = value.clone(),
             None => start["start"]["mediaFormat"]["channels"] = value.clone(),
         }
-        let stage = opened(Door::Twilio, messages);
+        let stage = opened(Door::Carrier(carrier), messages);
         assert_eq!(stage.ending, Some(Ending::UnknownCodec), "{carrier:?} {path} {value}");
         assert_eq!(stage.phone.close_code(), Some(1003));
         assert_eq!(stage.tally().oddities[Oddity::PhoneCodec as usize], 1);
@@ -426,6 +463,30 @@ fn telnyx_audio_out_of_order_is_put_right() {
 }
 
 #[test]
+fn telnyx_audio_waits_for_what_is_missing_no_longer_than_its_time() {
+    let mut stage = joined(Carrier::Telnyx);
+    let said: Vec<u8> = (0..160 * 3).map(|n| (n * 31 % 256) as u8).collect();
+    let frames: Vec<_> = said.chunks(160).collect();
+    for (n, frame) in [(1, frames[0]), (3, frames[1])] {
+        stage.phone.socket.send(audio(Carrier::Telnyx, n, frame)).unwrap();
+        stage.settle();
+    }
+    stage.pass(99);
+    let heard = stage.heard_by_model().len();
+    stage.pass(1);
+    assert!(stage.heard_by_model().len() > heard);
+    // The count begins anew while a piece waits: nothing is lost.
+    let mut stage = joined(Carrier::Telnyx);
+    for (n, frame) in [(499, frames[0]), (501, frames[1]), (1, frames[2])] {
+        stage.phone.socket.send(audio(Carrier::Telnyx, n, frame)).unwrap();
+        stage.settle();
+    }
+    let expected = resampled(&linear(Format::Mulaw8k, &said), 8_000, 16_000);
+    assert_eq!(stage.heard_by_model(), expected);
+    assert_eq!(stage.tally().uplink.dropped[Dropped::OutOfOrder as usize], 0);
+}
+
+#[test]
 fn telnyx_audio_that_waits_when_the_call_ends_is_accounted_for() {
     let mut stage = joined(Carrier::Telnyx);
     for n in [1, 3, 4] {
@@ -444,7 +505,7 @@ fn telnyx_plays_what_it_was_asked_to_whatever_it_sends() {
     let mut messages = opening(Carrier::Telnyx);
     let start = messages.last_mut().unwrap();
     start["start"]["media_format"]["encoding"] = json!("PCMA");
-    let mut stage = opened(Door::Twilio, messages);
+    let mut stage = opened(Door::Carrier(Carrier::Telnyx), messages);
     stage.join();
     let said: Vec<u8> = (0..1_600).map(|n| (n * 31 % 256) as u8).collect();
     for (n, frame) in (1..).zip(said.chunks(160)) {
@@ -490,7 +551,7 @@ fn exotel_waits_for_a_whole_chunk_and_gets_the_end_of_a_turn_filled_up() {
 #[test]
 fn messages_in_a_wrong_order_are_passed_over_and_counted() {
     for carrier in OTHERS {
-        let mut stage = Stage::new(Door::Twilio);
+        let mut stage = Stage::new(Door::Carrier(carrier));
         let key = json!({"event": "dtmf", "dtmf": {"digit": "5"}});
         stage.phone.say(key);
         for message in opening(carrier).into_iter().chain(opening(carrier)) {
@@ -507,7 +568,7 @@ fn messages_in_a_wrong_order_are_passed_over_and_counted() {
 fn binary_where_text_is_due_and_text_that_is_no_message_end_a_strangers_call() {
     for carrier in OTHERS {
         let is_binary = Dialect::of(carrier).is_binary();
-        let mut stage = Stage::new(Door::Twilio);
+        let mut stage = Stage::new(Door::Carrier(carrier));
         stage.phone.say_bytes(vec![0; 640]);
         stage.settle();
         assert_eq!(stage.phone.close_code(), Some(1003), "before its beginning, from anybody");
@@ -519,7 +580,7 @@ fn binary_where_text_is_due_and_text_that_is_no_message_end_a_strangers_call() {
         assert_eq!(stage.ending, None, "later it is passed over");
         let mut messages = opening(carrier);
         let start = messages.pop().unwrap().to_string();
-        let mut stage = opened(Door::Twilio, messages);
+        let mut stage = opened(Door::Carrier(carrier), messages);
         let cut = Message::text(start[..start.len() - 1].to_owned());
         stage.phone.socket.send(cut).unwrap();
         stage.settle();
@@ -542,7 +603,7 @@ fn names_that_are_too_long_are_refused() {
     for (carrier, place) in places {
         let mut messages = opening(carrier);
         *messages.last_mut().unwrap().pointer_mut(place).unwrap() = json!(long);
-        let stage = opened(Door::Twilio, messages);
+        let stage = opened(Door::Carrier(carrier), messages);
         assert_eq!(stage.phone.close_code(), Some(1008), "{carrier:?} {place}");
     }
 }

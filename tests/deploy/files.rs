@@ -38,6 +38,34 @@ fn no_file_holds_anything_like_a_key() {
     }
 }
 
+#[test]
+fn no_proxy_writes_what_follows_the_question_mark() {
+    let settings = |name: &str| -> String {
+        let text = read(name);
+        let lines = text.lines().map(str::trim).filter(|line| !line.starts_with('#'));
+        lines.map(|line| format!("{line}\n")).collect()
+    };
+    let haproxy = settings("haproxy.cfg");
+    let format = haproxy.lines().find(|line| line.starts_with("log-format ")).unwrap();
+    assert!(format.contains("%HP ") && !haproxy.contains("httplog"), "{format}");
+    for whole in ["%r", "%{+Q}r", "%HU", "%HQ", "url", "query"] {
+        assert!(!format.contains(whole), "{format}");
+    }
+    let nginx = settings("nginx.conf");
+    let format = nginx.split("log_format ").nth(1).unwrap().split(';').next().unwrap();
+    for whole in
+        ["$request ", "$request\"", "$request_uri", "$args", "$query_string", "$arg_", "referer"]
+    {
+        assert!(!format.contains(whole), "{format}");
+    }
+    let name = format.split(' ').next().unwrap();
+    let logs: Vec<_> = nginx.lines().filter(|line| line.starts_with("access_log ")).collect();
+    assert_eq!(logs, [format!("access_log /var/log/nginx/access.log {name};")]);
+    // At `error` and below it quotes whole requests, in no format of ours.
+    let errors: Vec<_> = nginx.lines().filter(|line| line.starts_with("error_log ")).collect();
+    assert!(matches!(errors[..], [only] if only.ends_with(" crit;")), "{errors:?}");
+}
+
 /// A file of YAML; panics where it is none.
 pub(crate) fn yaml(name: &str) -> Yaml {
     let mut documents = YamlLoader::load_from_str(&read(name)).unwrap();

@@ -90,6 +90,13 @@ impl Front {
         Some(front)
     }
 
+    /// All that the proxy has written to its logs.
+    pub(crate) fn logged(&self) -> String {
+        let folder = self.config.parent().unwrap();
+        let files = ["output.log", "access.log", "error.log"].map(|name| folder.join(name));
+        files.iter().filter_map(|file| fs::read_to_string(file).ok()).collect()
+    }
+
     /// Reloads a configuration that differs in one status, and waits until new connections show it.
     pub(crate) fn reload(&mut self) {
         let text = fs::read_to_string(&self.config).unwrap();

@@ -122,6 +122,31 @@ fn the_clients_own_address_arrives(kind: Kind) {
     assert!(answer.starts_with("HTTP/1.1 404 "), "the figures are shown to everybody: {answer}");
 }
 
+/// What follows the `?` of an address is in no log, whether the relays answer or are gone.
+fn secrets_in_addresses_stay_out_of_the_logs(kind: Kind) {
+    let Some(mut front) = Front::start(kind, &format!("{kind:?}-logs"), |text| text) else {
+        return;
+    };
+    let referer = "Referer: https://voice.example.com/?token=open-sesame\r\n";
+    let ask = |front: &Front, path: &str| {
+        let before = front.logged().matches(path).count();
+        for host in HOSTS.into_iter().chain([crate::front::ENTRY]) {
+            front.caller.get(host, &format!("{path}?key=open-sesame"), referer);
+        }
+        until("all three are logged", || front.logged().matches(path).count() == before + 3);
+    };
+    for path in ["/plivo/incoming", "/calendar.ics", "/exotel/media", "/twilio/incoming"] {
+        ask(&front, path);
+    }
+    for relay in front.relays.drain(..) {
+        relay.drain();
+        assert!(relay.ended_well());
+    }
+    ask(&front, "/vonage/incoming");
+    let logged = front.logged();
+    assert!(!logged.contains("open-sesame"), "{logged}");
+}
+
 /// The variant of the guide: the address travels in front of the connection, not in its requests.
 #[test]
 fn haproxy_may_say_the_clients_address_by_the_proxy_protocol() {
@@ -178,6 +203,16 @@ fn behind_haproxy_a_draining_host_keeps_its_calls_and_gets_no_more() {
 #[test]
 fn behind_nginx_a_draining_host_keeps_its_calls_and_gets_no_more() {
     a_draining_host_keeps_its_calls_and_gets_no_more(Kind::Nginx);
+}
+
+#[test]
+fn haproxy_logs_no_secret_of_an_address() {
+    secrets_in_addresses_stay_out_of_the_logs(Kind::Haproxy);
+}
+
+#[test]
+fn nginx_logs_no_secret_of_an_address() {
+    secrets_in_addresses_stay_out_of_the_logs(Kind::Nginx);
 }
 
 #[test]
