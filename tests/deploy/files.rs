@@ -48,7 +48,7 @@ fn no_proxy_writes_what_follows_the_question_mark() {
     let haproxy = settings("haproxy.cfg");
     let format = haproxy.lines().find(|line| line.starts_with("log-format ")).unwrap();
     assert!(format.contains("%HP ") && !haproxy.contains("httplog"), "{format}");
-    for whole in ["%r", "%{+Q}r", "%HU", "%HQ", "url", "query"] {
+    for whole in ["%r ", "%r\\", "%{+Q}r", "%HU", "%HQ", "url", "query"] {
         assert!(!format.contains(whole), "{format}");
     }
     let nginx = settings("nginx.conf");
