@@ -119,11 +119,10 @@ fn lost_line(form: Form, lost: u64) -> String {
     let mut record = Record::builder();
     record.level(Level::Warn).target(module_path!());
     let told = "nobody read standard error in time";
-    let line = form(
+    form(
         Timestamp::now(),
         &record.args(format_args!("event=log_lines_lost lost={lost}: {told}")).build(),
-    );
-    line
+    )
 }
 
 #[cfg(test)]
