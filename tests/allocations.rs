@@ -185,7 +185,7 @@ fn a_frame_of_any_other_carrier_costs_no_allocation_either() {
         let settings = Settings { timers: Arc::new(timers), ..Settings::default() };
         let mut now = Nanos::from_millis(1);
         let mut bench = Workbench::new(Kernels::detect(Isa::HIGHEST));
-        let mut call = Call::new(now, CallId(1), Door::Twilio, settings, None);
+        let mut call = Call::new(now, CallId(1), Door::Unknown, settings, None);
         call.handle_phone_bytes(now, &mut message(Role::Client, start), &mut bench);
         let terms = LineTerms { uplink_rate_hz: 16_000, uplink_ms: 20, ..LineTerms::default() };
         call.handle_line(now, &terms);
