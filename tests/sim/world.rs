@@ -14,7 +14,8 @@ use std::time::Duration;
 use dsp::kernels::{Isa, Kernels};
 use vocaris::call::session::Cause;
 use vocaris::call::{
-    Call, CallId, Door, Dropped, Ending, LineTerms, Report, Request, Settings, ToolReply, Workbench,
+    Call, CallId, Class, Door, Dropped, Ending, LineTerms, Report, Request, Settings, ToolReply,
+    Workbench,
 };
 use vocaris::clock::Nanos;
 use vocaris::config::{Agent, SwapOrder, Timers, Tool, ToolBehavior, ToolKind, ToolScheduling};
@@ -819,7 +820,11 @@ impl World {
             "the phone was not told that it is over: {ending}"
         );
         if let (Some(code), Gone::No) = (self.phone_told_goodbye, self.phone.gone) {
-            assert_eq!(code, ending.phone_close_code(), "{ending}");
+            let expected = match self.call.class() {
+                Some(Class::Web) => ending.web_close_code(),
+                _ => ending.phone_close_code(),
+            };
+            assert_eq!(code, expected, "{ending}");
         }
         let tally = self.call.tally();
         assert_eq!((tally.uplink.queued, tally.downlink.queued), (0, 0), "{ending}");
