@@ -388,6 +388,14 @@ fn asking(name: &'static str, seconds: u64, expected: Expected, steps: &str) -> 
     Row { name, toml, seconds, expected }
 }
 
+/// A call that the model ends. The caller has fallen silent by then: one who talks on has not taken
+/// leave.
+fn leaving(name: &'static str, steps: &str) -> Row {
+    let mut row = asking(name, 20, Expected::Ends, &format!("{{ pause_ms = 1500 }}, {steps}"));
+    row.toml.push_str("\n[caller]\ntalk_ms = 1000\nquiet_ms = 59000");
+    row
+}
+
 #[test]
 fn what_the_model_asks_for_is_done_once_and_answered_by_its_id_or_without_one() {
     let said = "{ await_tools = { ms = 3000 } }, { speak = { ms = 400 } }";
@@ -407,8 +415,8 @@ fn what_the_model_asks_for_is_done_once_and_answered_by_its_id_or_without_one() 
         asking("a tool without an id", 4, ONCE, &step(BOOK, bare)),
         asking("a tool nobody declared", 4, ONCE, &step(foreign, "")),
         asking("a tool withdrawn", 4, ONCE, &withdrawn),
-        asking("end_call", 20, Expected::Ends, &call(end, "")),
-        asking("transfer_call", 20, Expected::Ends, &call(transfer, "")),
+        leaving("end_call", &call(end, "")),
+        leaving("transfer_call", &call(transfer, "")),
         row("keys", 4, ONCE, &keys),
     ];
     all_with(rows, |row, outlook| {

@@ -1,0 +1,41 @@
+//! The subcommands, a file each, and how they read what is typed.
+//!
+//! In:       what is typed.
+//! Out:      values, or a sentence that says what is wrong with it.
+//! Bounds:   none: what is typed is short.
+//! Not here: what a subcommand does (its file).
+
+use std::ffi::OsString;
+use std::path::Path;
+
+pub(crate) mod call;
+pub(crate) mod gemini;
+pub(crate) mod run;
+pub(crate) mod scenarios;
+
+/// Writes a file; an error names it.
+pub(crate) fn write(file: &Path, text: &str) -> Result<(), String> {
+    std::fs::write(file, text).map_err(|error| format!("{}: {error}", file.display()))
+}
+
+/// Reads a number above 0.
+pub(crate) fn positive(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(value) if value > 0.0 && f64::is_finite(value) => Ok(value),
+        _ => Err("a number above 0 is needed".to_string()),
+    }
+}
+
+/// Reads a number from 0 on.
+pub(crate) fn not_negative(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(value) if value >= 0.0 && f64::is_finite(value) => Ok(value),
+        _ => Err("a number from 0 on is needed".to_string()),
+    }
+}
+
+/// Reads NAME=VALUE.
+pub(crate) fn assignment(text: &str) -> Result<(String, OsString), String> {
+    let (name, value) = text.split_once('=').ok_or("NAME=VALUE is needed")?;
+    Ok((name.to_string(), value.into()))
+}

@@ -1,0 +1,124 @@
+//! `run`: stand-in, relay and calls on this machine.
+//!
+//! In:       its arguments.
+//! Out:      the report, printed and as a file; true if all was good.
+//! Bounds:   those of the run.
+//! Not here: the run itself (the library's `run`).
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::Args;
+use loadtest::carrier::mix::Mix;
+use loadtest::gemini::scenario::Demands;
+use loadtest::run::{self, RunSettings};
+
+use super::{assignment, not_negative, positive, scenarios, write};
+
+/// The arguments of `run`.
+#[derive(Args)]
+pub(crate) struct Run {
+    /// Calls at once.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+    calls: u32,
+    /// How long each call speaks.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=3600))]
+    seconds: u32,
+    /// Calls begun in a second.
+    #[arg(long, default_value_t = 50.0, value_parser = positive)]
+    ramp: f64,
+    /// How long the model speaks at a time, in milliseconds.
+    #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u32).range(20..))]
+    turn_ms: u32,
+    /// How long the model is silent between, in milliseconds.
+    #[arg(long, default_value_t = 2000)]
+    pause_ms: u32,
+    /// How much faster than real time the model sends; 1 is real time with a small head start.
+    #[arg(long, default_value_t = 1.0, value_parser = positive)]
+    speed: f64,
+    /// Threads of the callers, and as many of the stand-in.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..))]
+    threads: u8,
+    /// The seed of every voice.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// A setting of the relay as NAME=VALUE, such as VOCARIS_SERVER_WORKERS=1.
+    #[arg(long, value_name = "NAME=VALUE", value_parser = assignment)]
+    relay_env: Vec<(String, OsString)>,
+    /// Shows what the relay prints, on standard error.
+    #[arg(long)]
+    relay_log: bool,
+    /// Writes the report as JSON.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// What both sides do: the name of a built-in scenario, or a TOML file.
+    #[arg(long, value_name = "NAME|FILE")]
+    scenario: Option<String>,
+    /// Who brings the calls, in shares: twilio=70,telnyx/pcma=20,web=10. Goes before the scenario.
+    #[arg(long, value_name = "SHARES")]
+    carrier: Option<Mix>,
+    /// Prints the names of the built-in scenarios, and ends.
+    #[arg(long)]
+    list_scenarios: bool,
+    #[command(flatten)]
+    demands: DemandArgs,
+}
+
+/// What is demanded of swaps; each goes before what the scenario says.
+#[derive(Args)]
+struct DemandArgs {
+    /// The longest audible gap of a swap, p99, in milliseconds.
+    #[arg(long, value_name = "MS", value_parser = not_negative)]
+    max_gap_ms: Option<f64>,
+    /// Caller audio lost in calls with a fault, all together, in milliseconds.
+    #[arg(long, value_name = "MS", value_parser = not_negative)]
+    max_lost_ms: Option<f64>,
+    /// The longest recovery from a fault, in milliseconds.
+    #[arg(long, value_name = "MS", value_parser = not_negative)]
+    max_recovery_ms: Option<f64>,
+    /// Connections that came to their end in mid-call and were not replaced.
+    #[arg(long, value_name = "N")]
+    max_failed_swaps: Option<u64>,
+}
+
+impl DemandArgs {
+    fn demands(&self) -> Demands {
+        Demands {
+            max_gap_ms: self.max_gap_ms,
+            max_lost_ms: self.max_lost_ms,
+            max_recovery_ms: self.max_recovery_ms,
+            max_failed_swaps: self.max_failed_swaps,
+        }
+    }
+}
+
+/// Runs, and prints what came of it.
+pub(crate) fn run(arguments: Run) -> Result<bool, String> {
+    if arguments.list_scenarios {
+        return scenarios::print(None);
+    }
+    let program = std::env::current_exe().map_err(|error| error.to_string())?;
+    let settings = RunSettings {
+        program,
+        calls: arguments.calls as usize,
+        seconds: arguments.seconds.into(),
+        ramp: arguments.ramp,
+        turn_ms: arguments.turn_ms.into(),
+        pause_ms: arguments.pause_ms.into(),
+        speed: arguments.speed,
+        threads: arguments.threads.into(),
+        seed: arguments.seed,
+        environment: arguments.relay_env,
+        echo: arguments.relay_log,
+        scenario: scenarios::find(arguments.scenario.as_deref())?,
+        mix: arguments.carrier,
+        demands: arguments.demands.demands(),
+    };
+    let report = run::run(&settings).map_err(|error| error.to_string())?;
+    println!("{report}");
+    if let Some(file) = &arguments.json {
+        let json = serde_json::to_string_pretty(&report).map_err(|error| error.to_string())?;
+        write(file, &json)?;
+    }
+    Ok(report.is_good())
+}
