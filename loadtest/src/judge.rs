@@ -12,6 +12,7 @@ use crate::carrier::Carrier;
 use crate::carrier::record::{CallRecord, Formats, Outcome};
 use crate::clock::{Nanos, SECONDS};
 use crate::gemini::record::{SessionRecord, Spoken};
+use crate::load::most_at_once;
 use crate::net::link::Closing;
 use crate::report::{CarrierReport, Percentiles, Report, SwapReport};
 use crate::schedule::MediaPlan;
@@ -45,6 +46,7 @@ const ENDING_TOOLS: [&str; 2] = ["end_call", "transfer_call"];
 
 fn count_calls(calls: &[Made], sessions_of: &[Vec<&SessionRecord>], report: &mut Report) {
     let mut setup = Vec::new();
+    let mut talks = Vec::new();
     let mut late = Vec::new();
     for (Made { record, .. }, sessions) in calls.iter().zip(sessions_of) {
         let mut tools = sessions.iter().flat_map(|session| &session.tools);
@@ -60,6 +62,7 @@ fn count_calls(calls: &[Made], sessions_of: &[Vec<&SessionRecord>], report: &mut
             outcome => *report.failures.entry(format!("{outcome:?}")).or_default() += 1,
         }
         if let (Some(opened), Some(closed)) = (record.times.opened, record.times.closed) {
+            talks.push((opened, closed));
             setup.push(opened - record.times.started);
             report.call_seconds += (closed - opened) as f64 / SECONDS as f64;
         }
@@ -79,6 +82,7 @@ fn count_calls(calls: &[Made], sessions_of: &[Vec<&SessionRecord>], report: &mut
         }
     }
     report.setup = Percentiles::of(&setup);
+    report.most_at_once = most_at_once(talks);
     report.uplink.own_lateness = Percentiles::of(&late);
 }
 
