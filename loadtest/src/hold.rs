@@ -1,19 +1,46 @@
-//! What the processes of a run use while all its calls talk.
+//! The stretch of a run in which all its calls talk: what processes use then, and how long audio
+//! takes.
 //!
-//! In:       when that is planned to be; the time, again and again.
-//! Out:      a [`Hold`].
+//! In:       when calls talk; the time, again and again; the latencies of the whole run.
+//! Out:      a [`Hold`] and a [`Held`].
 //! Bounds:   measured only where it is at least [`HOLD_MIN`] long; CPU comes in ticks of 10 ms.
 //! Not here: how often it is looked at (`run`).
 
+use crate::carrier::record::CallRecord;
 use crate::clock::{Nanos, SECONDS};
 use crate::process;
-use crate::report::Hold;
+use crate::report::{Held, Hold, Percentiles};
+use crate::verify::Latencies;
 
-/// From the beginning of the last call: its set-up is no part of the talk.
-pub const SETTLE: Nanos = SECONDS;
+/// From the beginning of the last call: its set-up is no part of the stretch, nor is the greeting,
+/// during which a relay may hold the caller's audio back by design.
+pub const SETTLE: Nanos = 3 * SECONDS;
 
 /// A shorter stretch is not measured: a tick of CPU time would weigh too much.
 pub const HOLD_MIN: Nanos = SECONDS;
+
+/// From when to when all calls talk, if that is long enough; each begins and ends at these times.
+pub fn stretch(calls: impl IntoIterator<Item = (Nanos, Nanos)>) -> Option<(Nanos, Nanos)> {
+    let common = calls.into_iter().reduce(|(from, to), (f, t)| (from.max(f), to.min(t)));
+    let settled = common.map(|(from, to)| (from + SETTLE, to));
+    settled.filter(|&(from, to)| to >= from + HOLD_MIN)
+}
+
+/// The latencies of what was planned while all calls that were opened talked.
+pub fn held<'c>(
+    calls: impl IntoIterator<Item = &'c CallRecord>,
+    up: &Latencies,
+    down: &Latencies,
+) -> Option<Held> {
+    let talks = calls.into_iter().filter_map(|call| call.times.opened.zip(call.times.closed));
+    let (from, to) = stretch(talks)?;
+    let within = |latencies: &Latencies| {
+        let pairs = latencies.planned.iter().zip(&latencies.corrected);
+        let held = pairs.filter(|&(planned, _)| (from..to).contains(planned));
+        Percentiles::of(&held.map(|(_, &latency)| latency).collect::<Vec<_>>())
+    };
+    Some(Held { uplink: within(up), downlink: within(down) })
+}
 
 /// Measures one stretch of a run.
 pub struct HoldMeter {
@@ -35,14 +62,7 @@ struct Began {
 impl HoldMeter {
     /// For calls that each begin and stop talking at these times. `relay`: its process.
     pub fn new(calls: impl IntoIterator<Item = (Nanos, Nanos)>, relay: u32) -> HoldMeter {
-        let latest = calls.into_iter().reduce(|(from, to), (f, t)| (from.max(f), to.min(t)));
-        let window = latest.map(|(from, to)| (from + SETTLE, to));
-        HoldMeter {
-            window: window.filter(|&(from, to)| to >= from + HOLD_MIN),
-            relay,
-            began: None,
-            hold: None,
-        }
+        HoldMeter { window: stretch(calls), relay, began: None, hold: None }
     }
 
     /// Reads what is due. `talking`: calls with an open stream.
@@ -82,13 +102,34 @@ mod tests {
         let calls = [(0, 30 * SECONDS), (5 * SECONDS, 20 * SECONDS)];
         let mut meter = HoldMeter::new(calls, std::process::id());
         meter.poll(5 * SECONDS, 1);
-        meter.poll(6 * SECONDS, 2);
+        meter.poll(7 * SECONDS, 2);
+        meter.poll(8 * SECONDS, 2);
         meter.poll(19 * SECONDS, 2);
         assert!(meter.hold().is_none(), "it has not ended");
         meter.poll(20 * SECONDS, 1);
         let hold = meter.hold().unwrap();
-        assert_eq!((hold.calls, hold.seconds), (2, 14.0));
+        assert_eq!((hold.calls, hold.seconds), (2, 12.0));
         assert_eq!(hold.relay_cores, hold.own_cores, "one process is both here");
+    }
+
+    #[test]
+    fn only_what_was_planned_while_all_talked_is_held() {
+        let call = |opened: Nanos, closed: Nanos| {
+            let mut call = CallRecord::empty(0);
+            call.times.opened = Some(opened * SECONDS);
+            call.times.closed = Some(closed * SECONDS);
+            call
+        };
+        let mut latencies = Latencies::default();
+        for at in 0..20 {
+            latencies.planned.push(at * SECONDS);
+            latencies.corrected.push(if (8..12).contains(&at) { 2_000 } else { 900_000 });
+        }
+        let calls = [call(0, 20), call(5, 12), CallRecord::empty(2)];
+        let held = held(&calls, &latencies, &Latencies::default()).unwrap();
+        assert_eq!((held.uplink.count, held.uplink.max_us as u64), (4, 2), "{held:?}");
+        assert_eq!(held.downlink.count, 0);
+        assert!(super::held(&calls[2..], &latencies, &latencies).is_none());
     }
 
     #[test]

@@ -12,6 +12,7 @@ use crate::carrier::Carrier;
 use crate::carrier::record::{CallRecord, Formats, Outcome};
 use crate::clock::{Nanos, SECONDS};
 use crate::gemini::record::{SessionRecord, Spoken};
+use crate::hold;
 use crate::load::most_at_once;
 use crate::net::link::Closing;
 use crate::report::{CarrierReport, Percentiles, Report, SwapReport};
@@ -199,6 +200,7 @@ fn judge_calls(
     report.downlink.set_samples(&down);
     set_latencies(&mut report.uplink, &up_latency);
     set_latencies(&mut report.downlink, &down_latency);
+    report.held = hold::held(calls.iter().map(|call| &call.record), &up_latency, &down_latency);
     report.barge_in = Percentiles::of(&barge_ins);
     report.swaps = swaps.report();
     for (carrier, of_carrier) in carriers {

@@ -25,6 +25,9 @@ pub const LENGTH_MS_MIN: u64 = 1_000;
 /// The longest call, in milliseconds of speech: what a session of the stand-in remembers.
 pub const LENGTH_MS_MAX: u64 = 3_600_000;
 
+/// What lengths are rounded to, in milliseconds: whole frames of every carrier.
+pub const LENGTH_STEP_MS: u64 = 100;
+
 /// The most lengths in a list.
 pub const SHARES_MAX: usize = 64;
 
@@ -313,7 +316,12 @@ fn list(text: &str) -> Result<Lengths, LoadError> {
 fn length(text: &str) -> Result<u64, LoadError> {
     let ms = number(text).map(|seconds| seconds * 1000.0).ok_or(LoadError::Length)?;
     let fits = (LENGTH_MS_MIN as f64..=LENGTH_MS_MAX as f64).contains(&ms);
-    if fits { Ok(ms.round() as u64) } else { Err(LoadError::Length) }
+    if fits { Ok(stepped(ms)) } else { Err(LoadError::Length) }
+}
+
+/// The nearest length that can be.
+fn stepped(ms: f64) -> u64 {
+    (ms / LENGTH_STEP_MS as f64).round() as u64 * LENGTH_STEP_MS
 }
 
 impl Lengths {
@@ -347,7 +355,7 @@ impl Lengths {
 
 impl Bounds {
     fn keep(&self, ms: f64) -> u64 {
-        (ms as u64).clamp(self.min_ms, self.max_ms)
+        stepped(ms).clamp(self.min_ms, self.max_ms)
     }
 }
 

@@ -217,6 +217,15 @@ impl Hold {
     }
 }
 
+/// Latencies of what was planned while all calls talked.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Held {
+    /// Caller to model, from the planned time.
+    pub uplink: Percentiles,
+    /// Model to caller, from the planned time.
+    pub downlink: Percentiles,
+}
+
 /// What became of the appointments that the model booked.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct BookingReport {
@@ -271,8 +280,10 @@ pub struct Report {
     pub underruns: u64,
     /// The relay's process.
     pub relay: Option<Usage>,
-    /// The part of the run in which all calls talked, where there was one.
+    /// What was used while all calls talked, where that was long enough.
     pub hold: Option<Hold>,
+    /// Latencies while all calls talked, where that was long enough.
+    pub held: Option<Held>,
     /// What was demanded, and what came of it.
     pub slo: Vec<Judged>,
     /// Callers and stand-in: CPU for each second of each call, in microseconds.
@@ -292,6 +303,14 @@ impl Report {
     /// True if nothing failed, but a bound could not be judged because the load itself was late.
     pub fn lacks_evidence(&self) -> bool {
         self.is_good() && self.slo.iter().any(|judged| judged.verdict == Verdict::NotJudged)
+    }
+
+    /// Latencies up and down while all calls talked; over the whole run if they never did.
+    pub fn latencies(&self) -> (&Percentiles, &Percentiles) {
+        match &self.held {
+            Some(held) => (&held.uplink, &held.downlink),
+            None => (&self.uplink.corrected, &self.downlink.corrected),
+        }
     }
 
     /// Adds what the swaps do not meet.
@@ -378,6 +397,10 @@ impl fmt::Display for Report {
             row(f, &format!("{name} from plan"), &direction.corrected)?;
             row(f, &format!("{name} from send"), &direction.uncorrected)?;
             row(f, &format!("{name} own late"), &direction.own_lateness)?;
+        }
+        if let Some(held) = &self.held {
+            row(f, "uplink, all at once", &held.uplink)?;
+            row(f, "downlink, all at once", &held.downlink)?;
         }
         if self.barge_in.count > 0 {
             row(f, "interrupted to clear", &self.barge_in)?;

@@ -28,7 +28,7 @@ use crate::harness::{Harness, HarnessConfig, HarnessError};
 use crate::hold::HoldMeter;
 use crate::interrupt;
 use crate::judge::{self, Made};
-use crate::load::{Arrivals, Lengths};
+use crate::load::{Arrivals, LENGTH_STEP_MS, Lengths};
 use crate::process;
 use crate::report::{Report, Usage};
 use crate::schedule::MediaPlan;
@@ -151,7 +151,7 @@ impl RunSettings {
         let period = self.turn_ms + self.pause_ms;
         let before = HANGUP_MARGIN_MS.min(self.pause_ms / 2) + LINGER_MS;
         let turns = ((talk_ms + before + period / 2) / period).max(1);
-        turns * period - before
+        (turns * period - before) / LENGTH_STEP_MS * LENGTH_STEP_MS
     }
 
     /// The turns of a script, for calls of which the longest speaks for `talk_ms`: those that are
@@ -387,7 +387,8 @@ mod tests {
                 for call in &plan {
                     // In the model's own time, where its first word is at 0.
                     let into = (call.talk_ms + LINGER_MS) % period;
-                    assert!((2000 + pause_ms / 2..period).contains(&into), "{text}: {call:?}");
+                    let earliest = 2000 + pause_ms / 2 - LENGTH_STEP_MS;
+                    assert!((earliest..period).contains(&into), "{text}: {call:?}");
                 }
                 let longest = plan.iter().map(|call| call.talk_ms).max().unwrap();
                 assert_eq!(settings.turns(longest) as u64, longest / period + 1, "{text}");

@@ -9,7 +9,9 @@
 //!
 //! | name | of what | unit |
 //! |---|---|---|
-//! | `uplink.Q`, `downlink.Q` | latency from the planned time, caller to model and back | time |
+//! | `uplink.Q`, `downlink.Q` | latency from the planned time, caller to model and back, while all
+//! calls talked; over the whole run if they never all did for [`crate::hold::HOLD_MIN`] | time |
+//! | `uplink_all.Q`, `downlink_all.Q` | the same over the whole run, greetings and ends included | time |
 //! | `setup.Q` | from the start of a call to its open stream | time |
 //! | `barge_in.Q` | from `interrupted` to `clear` | time |
 //! | `gap.Q`, `recovery.Q` | audible gap of a swap; from a fault until ready again | time |
@@ -32,8 +34,8 @@ use serde::Serialize;
 use crate::report::{Percentiles, Report};
 
 /// Every name, for whoever has to choose one.
-const NAMES: &str = "uplink, downlink, setup, barge_in, gap, recovery (each with .p50 .p90 .p99 \
-                     .p999 or .max), cpu, cores, rss_per_call, failed, lost, doubled, foreign, \
+const NAMES: &str = "uplink, downlink, uplink_all, downlink_all, setup, barge_in, gap, recovery \
+                     (each with .p50 .p90 .p99 .p999 or .max), cpu, cores, rss_per_call, failed, lost, doubled, foreign, \
                      underruns, violations";
 
 /// One bound.
@@ -65,15 +67,19 @@ enum Figure {
 enum Span {
     Uplink,
     Downlink,
+    UplinkAll,
+    DownlinkAll,
     Setup,
     BargeIn,
     Gap,
     Recovery,
 }
 
-const SPANS: [(&str, Span); 6] = [
+const SPANS: [(&str, Span); 8] = [
     ("uplink", Span::Uplink),
     ("downlink", Span::Downlink),
+    ("uplink_all", Span::UplinkAll),
+    ("downlink_all", Span::DownlinkAll),
     ("setup", Span::Setup),
     ("barge_in", Span::BargeIn),
     ("gap", Span::Gap),
@@ -162,8 +168,8 @@ impl fmt::Display for SloError {
             SloError::Name => write!(f, "no such figure; there are {NAMES}"),
             SloError::Quantile => write!(
                 f,
-                "uplink, downlink, setup, barge_in, gap and recovery need one of .p50 .p90 .p99 \
-                 .p999 .max, the others none"
+                "figures that are times need one of .p50 .p90 .p99 .p999 .max, the others, and \
+                 cpu, none"
             ),
             SloError::Number => write!(f, "a value is a number from 0 on"),
             SloError::Unit => {
@@ -216,8 +222,10 @@ impl Figure {
             Figure::Time(span, quantile) => {
                 let swaps = report.swaps.as_ref();
                 let times = match span {
-                    Span::Uplink => &report.uplink.corrected,
-                    Span::Downlink => &report.downlink.corrected,
+                    Span::Uplink => report.latencies().0,
+                    Span::Downlink => report.latencies().1,
+                    Span::UplinkAll => &report.uplink.corrected,
+                    Span::DownlinkAll => &report.downlink.corrected,
                     Span::Setup => &report.setup,
                     Span::BargeIn => &report.barge_in,
                     Span::Gap => &swaps?.gap,

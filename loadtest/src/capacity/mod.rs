@@ -7,8 +7,8 @@
 //! Not here: which number is tried next (`capacity::search`), a run (`run`).
 //!
 //! Each step is a relay of its own, so none inherits memory, sessions or a backlog. All calls of a
-//! step talk at once for the hold; its latencies are those of the whole step, beginnings and ends
-//! included, its CPU is that of the hold.
+//! step talk at once for the hold: its latencies and its CPU are of that time. What is lost or
+//! fails counts from the first call to the last.
 
 use std::fmt;
 
@@ -98,8 +98,8 @@ impl Step {
             outcome,
             reasons,
             slo: report.slo.clone(),
-            uplink: report.uplink.corrected,
-            downlink: report.downlink.corrected,
+            uplink: *report.latencies().0,
+            downlink: *report.latencies().1,
             setup: report.setup,
             cpu_us_per_call_second: report.hold.map(|hold| hold.cpu_us_per_call_second()),
             relay_cores: report.hold.map(|hold| hold.relay_cores),
