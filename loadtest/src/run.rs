@@ -212,7 +212,8 @@ pub fn run(settings: &RunSettings) -> Result<Report, HarnessError> {
     let talks = plan.iter().map(|call| (first + call.at, first + call.until()));
     let mut meter = HoldMeter::new(talks, harness.relay.pid());
     let end = plan.iter().map(|call| call.until()).max().unwrap_or(0);
-    let (records, mut problems) = watch(&mut harness, fleet, &mut meter, plan.len(), end)?;
+    let Watched { records, mut problems, died } =
+        watch(&mut harness, fleet, &mut meter, plan.len(), end)?;
     settle(&harness);
     let cpu_after = [harness.relay.pid(), std::process::id()].map(process::cpu_us);
     let memory = process::memory_kib(harness.relay.pid());
@@ -225,7 +226,11 @@ pub fn run(settings: &RunSettings) -> Result<Report, HarnessError> {
     };
     let (sessions, ended) = harness.finish()?;
     if let Err(problem) = ended {
-        problems.push(format!("{problem}; its last words:\n{last_words}"));
+        // Where it died before its time, they are told already.
+        problems.push(match died {
+            true => problem,
+            false => format!("{problem}; its last words:\n{last_words}"),
+        });
     }
     if sessions.is_empty() {
         problems.push("nobody dialled the stand-in: the relay never asked for a model".into());
@@ -283,6 +288,14 @@ fn specs(
     calls.collect()
 }
 
+/// What became of the calls.
+struct Watched {
+    records: Vec<CallRecord>,
+    problems: Vec<String>,
+    /// The relay did not live to their end.
+    died: bool,
+}
+
 /// Waits for the end of the calls; if the relay dies, or a signal asks for it, ends them. `end`:
 /// when the last of them has spoken, from now.
 fn watch(
@@ -291,8 +304,9 @@ fn watch(
     meter: &mut HoldMeter,
     calls: usize,
     end: Nanos,
-) -> Result<(Vec<CallRecord>, Vec<String>), HarnessError> {
+) -> Result<Watched, HarnessError> {
     let mut problems = Vec::new();
+    let mut died = false;
     let bar = progress_bar(end / MILLIS);
     let began = harness.clock.now();
     while !fleet.is_finished() {
@@ -302,6 +316,7 @@ fn watch(
         bar.set_position((now - began) / MILLIS);
         bar.set_message(line(fleet.progress(), calls));
         if !harness.relay.is_alive() {
+            died = true;
             problems.push(format!("the relay died:\n{}", harness.relay.last_words()));
             fleet.stop();
             break;
@@ -313,7 +328,7 @@ fn watch(
         }
     }
     bar.finish_and_clear();
-    Ok((fleet.join()?, problems))
+    Ok(Watched { records: fleet.join()?, problems, died })
 }
 
 /// Visible on a terminal only.
