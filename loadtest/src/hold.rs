@@ -47,12 +47,13 @@ pub struct HoldMeter {
     /// From when to when; `None`: there is no such stretch.
     window: Option<(Nanos, Nanos)>,
     relay: u32,
-    began: Option<Began>,
+    /// At the beginning, once it was reached.
+    began: Option<Reading>,
     hold: Option<Hold>,
 }
 
-/// What was read when the stretch began.
-struct Began {
+/// What was read at the beginning of the stretch, or at its end.
+struct Reading {
     at: Nanos,
     calls: usize,
     relay_us: u64,
@@ -67,23 +68,32 @@ impl HoldMeter {
 
     /// Reads what is due. `talking`: calls with an open stream.
     pub fn poll(&mut self, now: Nanos, talking: usize) {
-        let Some((from, to)) = self.window else { return };
-        let due = if self.began.is_none() { from } else { to };
-        if now < due || self.hold.is_some() {
+        if !self.is_due(now) {
             return;
         }
         let read = process::cpu_us(self.relay).zip(process::cpu_us(std::process::id()));
-        let Some((relay_us, own_us)) = read else { return };
+        if let Some((relay_us, own_us)) = read {
+            self.note(Reading { at: now, calls: talking, relay_us, own_us });
+        }
+    }
+
+    fn is_due(&self, now: Nanos) -> bool {
+        let due = |(from, to)| now >= if self.began.is_none() { from } else { to };
+        self.hold.is_none() && self.window.is_some_and(due)
+    }
+
+    /// Takes what was read when it was due.
+    fn note(&mut self, read: Reading) {
         let Some(began) = &self.began else {
-            self.began = Some(Began { at: now, calls: talking, relay_us, own_us });
+            self.began = Some(read);
             return;
         };
-        let us = (now - began.at) as f64 / 1e3;
+        let us = (read.at - began.at) as f64 / 1e3;
         self.hold = Some(Hold {
             calls: began.calls,
             seconds: us / 1e6,
-            relay_cores: (relay_us - began.relay_us) as f64 / us,
-            own_cores: (own_us - began.own_us) as f64 / us,
+            relay_cores: (read.relay_us - began.relay_us) as f64 / us,
+            own_cores: (read.own_us - began.own_us) as f64 / us,
         });
     }
 
@@ -100,16 +110,23 @@ mod tests {
     #[test]
     fn the_stretch_is_from_the_last_beginning_to_the_first_end() {
         let calls = [(0, 30 * SECONDS), (5 * SECONDS, 20 * SECONDS)];
-        let mut meter = HoldMeter::new(calls, std::process::id());
-        meter.poll(5 * SECONDS, 1);
-        meter.poll(7 * SECONDS, 2);
-        meter.poll(8 * SECONDS, 2);
-        meter.poll(19 * SECONDS, 2);
-        assert!(meter.hold().is_none(), "it has not ended");
-        meter.poll(20 * SECONDS, 1);
+        let mut meter = HoldMeter::new(calls, 1);
+        let due: Vec<_> = (0..30).filter(|&at| meter.is_due(at * SECONDS)).collect();
+        assert_eq!(due.first(), Some(&8));
+        let read = |seconds: u64, relay_us, own_us| Reading {
+            at: seconds * SECONDS,
+            calls: 2,
+            relay_us,
+            own_us,
+        };
+        meter.note(read(8, 500, 1_000));
+        assert!(!meter.is_due(19 * SECONDS) && meter.is_due(20 * SECONDS));
+        meter.note(read(20, 500 + 3_000_000, 1_000 + 6_000_000));
         let hold = meter.hold().unwrap();
         assert_eq!((hold.calls, hold.seconds), (2, 12.0));
-        assert_eq!(hold.relay_cores, hold.own_cores, "one process is both here");
+        assert_eq!((hold.relay_cores, hold.own_cores), (0.25, 0.5));
+        assert_eq!(hold.cpu_us_per_call_second(), 125_000.0);
+        assert!(!meter.is_due(30 * SECONDS), "it is measured once");
     }
 
     #[test]

@@ -60,7 +60,7 @@ fn count_calls(calls: &[Made], sessions_of: &[Vec<&SessionRecord>], report: &mut
             Outcome::ClosedByRelay(Closing::Frame { code: 1000, .. }) if is_to_end => {
                 report.calls_good += 1;
             }
-            outcome => *report.failures.entry(format!("{outcome:?}")).or_default() += 1,
+            outcome => *report.failures.entry(outcome.to_string()).or_default() += 1,
         }
         if let (Some(opened), Some(closed)) = (record.times.opened, record.times.closed) {
             talks.push((opened, closed));
@@ -347,7 +347,7 @@ fn summarize(problems: &mut Vec<String>) {
 pub fn failures(calls: &[CallRecord]) -> BTreeMap<String, usize> {
     let mut failures = BTreeMap::new();
     for record in calls.iter().filter(|record| record.outcome != Outcome::HungUp) {
-        *failures.entry(format!("{:?}", record.outcome)).or_default() += 1;
+        *failures.entry(record.outcome.to_string()).or_default() += 1;
     }
     failures
 }

@@ -9,9 +9,8 @@
 //!
 //! | name | of what | unit |
 //! |---|---|---|
-//! | `uplink.Q`, `downlink.Q` | latency from the planned time, caller to model and back, while all
-//! calls talked; over the whole run if they never all did for [`crate::hold::HOLD_MIN`] | time |
-//! | `uplink_all.Q`, `downlink_all.Q` | the same over the whole run, greetings and ends included | time |
+//! | `uplink.Q`, `downlink.Q` | latency from the planned time while all calls talk | time |
+//! | `uplink_all.Q`, `downlink_all.Q` | the same over the whole run | time |
 //! | `setup.Q` | from the start of a call to its open stream | time |
 //! | `barge_in.Q` | from `interrupted` to `clear` | time |
 //! | `gap.Q`, `recovery.Q` | audible gap of a swap; from a fault until ready again | time |
@@ -24,7 +23,10 @@
 //! | `violations` | messages that a carrier would have objected to | none |
 //!
 //! `Q` is `p50`, `p90`, `p99`, `p999` or `max`. Times are in `us`, `ms` or `s`, sizes in `KiB` or
-//! `MiB`. What was not measured at all is not kept: an empty run proves nothing.
+//! `MiB`. All calls talk from [`crate::hold::SETTLE`] after the last has begun until the first ends;
+//! in a run where that is shorter than [`crate::hold::HOLD_MIN`], the whole run counts. What was not
+//! measured at all is not kept: an empty run proves nothing. Where the load itself was late, times
+//! and `underruns` are not judged.
 
 use std::fmt;
 use std::str::FromStr;

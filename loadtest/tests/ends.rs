@@ -88,7 +88,7 @@ fn ctrl_c_ends_a_run_with_its_report_and_no_orphan() {
     let (code, told) = talking.end();
     assert_eq!(code, Some(1), "{told}");
     assert!(told.contains("calls        2 made, 0 good"), "{told}");
-    assert!(told.contains("2 x Failed(Stopped)"), "{told}");
+    assert!(told.contains("2 x cut off by the end of the run"), "{told}");
     assert!(told.contains("stopped by a signal"), "{told}");
     assert!(!is_running(relay), "the relay has outlived the run");
 }
@@ -155,10 +155,10 @@ fn calls_to_nobody_or_to_somebody_who_refuses_are_counted_by_what_happened() {
     let closed = refusing("404 Not Found", 3);
     let forbidden = refusing("403 Forbidden", 3);
     for (url, happened) in [
-        (format!("http://{nobody}/twilio/incoming"), "ConnectionRefused"),
-        (format!("ws://{nobody}/twilio/media"), "ConnectionRefused"),
-        (format!("http://{closed}/elsewhere"), "WebhookStatus(404)"),
-        (format!("ws://{forbidden}/twilio/media"), "Refused(403)"),
+        (format!("http://{nobody}/twilio/incoming"), "connection refused"),
+        (format!("ws://{nobody}/twilio/media"), "connection refused"),
+        (format!("http://{closed}/elsewhere"), "answered with status 404"),
+        (format!("ws://{forbidden}/twilio/media"), "refused with status 403"),
     ] {
         let (code, told) = called(&url);
         assert_eq!(code, Some(1), "{url}: {told}");

@@ -264,9 +264,6 @@ fn sentence(answer: Answer, steps: &[Step]) -> String {
         let broken = |step: &&Step| step.calls == calls && step.outcome == Outcome::Broken;
         steps.iter().rfind(broken).map_or_else(String::new, Step::broken_by)
     };
-    let kept = |kept: Option<usize>| {
-        kept.map_or_else(|| "none kept it below".to_string(), |n| format!("{n} kept it"))
-    };
     match answer {
         Answer::Largest { kept, broke } => {
             format!("largest N that kept it: {kept} ({broke} broke {})", why(broke))
@@ -277,19 +274,24 @@ fn sentence(answer: Answer, steps: &[Step]) -> String {
         Answer::NoneKept { broke } => {
             format!("broken already at the smallest N tried: {broke} broke {}", why(broke))
         }
-        Answer::GeneratorLimit { kept: below, spoilt } => format!(
+        Answer::GeneratorLimit { kept, spoilt } => format!(
             "the generator, not the relay, was the limit at N={spoilt}: no verdict from there on; \
              {}",
-            kept(below)
+            below(kept)
         ),
-        Answer::OutOfSteps { kept: below, not_kept } => format!(
+        Answer::OutOfSteps { kept, not_kept } => format!(
             "no more than {} runs: {}, {}",
             search::STEPS_MAX,
-            kept(below),
+            below(kept),
             not_kept.map_or_else(|| "nothing broke it".to_string(), |n| format!("{n} did not"))
         ),
-        Answer::Stopped { kept: below } => format!("stopped by a signal: {}", kept(below)),
+        Answer::Stopped { kept: None } => "stopped by a signal before anything was known".into(),
+        Answer::Stopped { kept } => format!("stopped by a signal: {}", below(kept)),
     }
+}
+
+fn below(kept: Option<usize>) -> String {
+    kept.map_or_else(|| "none kept it below".to_string(), |calls| format!("{calls} kept it"))
 }
 
 #[cfg(test)]
