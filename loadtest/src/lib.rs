@@ -10,7 +10,7 @@
 //! | room | what it is for |
 //! |---|---|
 //! | [`clock`], [`format`], [`schedule`], [`signal`] | times, forms of audio, planned times, audio |
-//! | [`load`], [`cores`], [`interrupt`] | when calls come and how long they last; where threads run; Ctrl-C |
+//! | [`load`], [`cores`], [`interrupt`] | when calls come, how long they last; cores; Ctrl-C |
 //! | [`net`] | non-blocking sockets, TLS, WebSocket, HTTP, the event loop |
 //! | [`carrier`], [`gemini`] | the two peers; strangers to each other |
 //! | [`relay`], [`process`] | the relay as a child process, and what it uses |

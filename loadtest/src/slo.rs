@@ -23,10 +23,10 @@
 //! | `violations` | messages that a carrier would have objected to | none |
 //!
 //! `Q` is `p50`, `p90`, `p99`, `p999` or `max`. Times are in `us`, `ms` or `s`, sizes in `KiB` or
-//! `MiB`. All calls talk from [`crate::hold::SETTLE`] after the last has begun until the first ends;
-//! in a run where that is shorter than [`crate::hold::HOLD_MIN`], the whole run counts. What was not
-//! measured at all is not kept: an empty run proves nothing. Where the load itself was late, times
-//! and `underruns` are not judged.
+//! `MiB`. All calls talk from [`crate::hold::SETTLE`] after the last has begun until the first
+//! ends; in a run where that is shorter than [`crate::hold::HOLD_MIN`], the whole run counts. What
+//! was not measured at all is not kept: an empty run proves nothing. Where the load itself was
+//! late, times and `underruns` are not judged.
 
 use std::fmt;
 use std::str::FromStr;
@@ -37,8 +37,8 @@ use crate::report::{Percentiles, Report};
 
 /// Every name, for whoever has to choose one.
 const NAMES: &str = "uplink, downlink, uplink_all, downlink_all, setup, barge_in, gap, recovery \
-                     (each with .p50 .p90 .p99 .p999 or .max), cpu, cores, rss_per_call, failed, lost, doubled, foreign, \
-                     underruns, violations";
+                     (each with .p50 .p90 .p99 .p999 or .max), cpu, cores, rss_per_call, failed, \
+                     lost, doubled, foreign, underruns, violations";
 
 /// One bound.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -316,6 +316,26 @@ mod tests {
     }
 
     #[test]
+    fn every_end_of_a_search_is_told_in_a_sentence() {
+        for (answer, text) in [
+            (Answer::KeptAtLargest { kept: 9 }, "kept at the largest N tried: 9; the limit"),
+            (Answer::NoneKept { broke: 5 }, "broken already at the smallest N tried: 5 broke"),
+            (
+                Answer::GeneratorLimit { kept: Some(4), spoilt: 5 },
+                "the generator, not the relay, was the limit at N=5: no verdict from there on; 4 kept",
+            ),
+            (
+                Answer::OutOfSteps { kept: None, not_kept: Some(5) },
+                "no more than 60 runs: none kept",
+            ),
+            (Answer::Stopped { kept: Some(4) }, "stopped by a signal: 4 kept it"),
+            (Answer::Stopped { kept: None }, "stopped by a signal before anything was known"),
+        ] {
+            assert!(sentence(answer, &[]).starts_with(text), "{}", sentence(answer, &[]));
+        }
+    }
+
+    #[test]
     fn a_step_whose_load_was_late_proves_nothing_either_way() {
         for slo in ["lost=0", "failed=0"] {
             let step = Step::of(&report(1001.0, slo), 5, 1, 1e3);
