@@ -93,6 +93,9 @@ pub struct MediaPlan {
     /// Of every so many frames the last leaves behind the one after it, where the carrier does not
     /// promise their order; 0: none does.
     pub disorder: u64,
+    /// Times in which nothing is read: when on the media clock and for how long, in milliseconds,
+    /// in order.
+    pub reads_nothing: Vec<(u64, u64)>,
 }
 
 impl MediaPlan {
@@ -107,6 +110,7 @@ impl MediaPlan {
             pauses: Pauses::default(),
             keys: Vec::new(),
             disorder: 0,
+            reads_nothing: Vec::new(),
         }
     }
 

@@ -7,6 +7,8 @@
 
 use std::sync::Arc;
 
+use serde::Deserialize;
+
 use super::Carrier;
 use super::ids::Ids;
 use super::markup::{Answer, MarkupError};
@@ -22,11 +24,15 @@ use crate::schedule::MediaPlan;
 use crate::signal::CallerVoice;
 
 /// How a caller leaves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Hangup {
-    /// The carrier's last message where it has one, then the closing handshake.
+    /// The carrier's last message where it has one, then the closing handshake; in a file `"stop"`.
+    #[default]
+    #[serde(rename = "stop")]
     StopAndClose,
-    /// The closing handshake alone.
+    /// The closing handshake alone; in a file `"close"`.
+    #[serde(rename = "close")]
     CloseOnly,
     /// The connection is reset.
     Reset,
