@@ -57,6 +57,9 @@ fn count_calls(calls: &[Made], sessions_of: &[Vec<&SessionRecord>], report: &mut
             Outcome::ClosedByRelay(Closing::Frame { code: 1000, .. }) if is_to_end => {
                 report.calls_good += 1;
             }
+            Outcome::ClosedByRelay(Closing::Frame { code: 1000, .. }) if record.fell_silent => {
+                report.calls_good += 1;
+            }
             outcome => *report.failures.entry(format!("{outcome:?}")).or_default() += 1,
         }
         if let (Some(opened), Some(closed)) = (record.times.opened, record.times.closed) {

@@ -104,6 +104,7 @@ pub fn run(settings: &RunSettings) -> Result<Report, HarnessError> {
         seed: settings.seed,
         threads: settings.threads,
         scripts: settings.scripts(),
+        order: settings.scenario.order(),
         ..StandInConfig::local(Script::listen())
     };
     let of_scenario =
@@ -141,7 +142,8 @@ pub fn run(settings: &RunSettings) -> Result<Report, HarnessError> {
         true => Some(bookings::stored(&harness.store)),
         false => None,
     };
-    let (sessions, ended) = harness.finish()?;
+    let (mut sessions, ended) = harness.finish()?;
+    settings.scenario.forgive(&mut sessions);
     if let Err(problem) = ended {
         problems.push(format!("{problem}; its last words:\n{last_words}"));
     }
@@ -185,6 +187,7 @@ fn specs(
     let mut plans: BTreeMap<Line, Arc<MediaPlan>> = BTreeMap::new();
     let calls = lines.iter().enumerate().map(|(index, line)| CallSpec {
         starts_at: arrivals.at(index),
+        hangup: settings.scenario.caller.hangup,
         media: Arc::clone(plans.entry(*line).or_insert_with(|| Arc::new(line.plan(media)))),
         ..harness.spec_on(*line, index, MediaPlan::steady(0))
     });

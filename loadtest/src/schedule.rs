@@ -9,6 +9,8 @@
 //! The media clock of a call begins at 0 with the first sample. A frame is planned for the moment
 //! its last sample has been spoken; a burst holds frames back and plans them together.
 
+use serde::Deserialize;
+
 use crate::clock::{MILLIS, Nanos, SECONDS};
 use crate::signal::Pauses;
 
@@ -65,7 +67,8 @@ pub struct Hole {
 }
 
 /// Frames held back and sent together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Bursts {
     /// From one pause to the next, in milliseconds.
     pub every_ms: u64,

@@ -152,6 +152,8 @@ pub struct CallRecord {
     pub formats: Formats,
     /// How it ended.
     pub outcome: Outcome,
+    /// The caller fell silent, and left it to the relay to end the call.
+    pub fell_silent: bool,
     /// How the relay closed, where it did.
     pub closing: Option<Closing>,
     /// The answer of the webhook.
@@ -176,6 +178,7 @@ impl CallRecord {
             carrier: Carrier::Twilio,
             formats: Formats::default(),
             outcome: Outcome::HungUp,
+            fell_silent: false,
             closing: None,
             answer: None,
             after: None,

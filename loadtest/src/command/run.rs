@@ -15,15 +15,18 @@ use loadtest::run::{self, RunSettings};
 
 use super::{assignment, not_negative, positive, scenarios, write};
 
+/// How long a call speaks where neither the command line nor the scenario says.
+const SECONDS: u32 = 20;
+
 /// The arguments of `run`.
 #[derive(Args)]
 pub(crate) struct Run {
     /// Calls at once.
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
     calls: u32,
-    /// How long each call speaks.
-    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=3600))]
-    seconds: u32,
+    /// How long each call speaks: 20, or what the scenario needs.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=3600))]
+    seconds: Option<u32>,
     /// Calls begun in a second.
     #[arg(long, default_value_t = 50.0, value_parser = positive)]
     ramp: f64,
@@ -97,11 +100,13 @@ pub(crate) fn run(arguments: Run) -> Result<bool, String> {
     if arguments.list_scenarios {
         return scenarios::print(None);
     }
+    let scenario = scenarios::find(arguments.scenario.as_deref())?;
+    let seconds = arguments.seconds.or(scenario.seconds).unwrap_or(SECONDS);
     let program = std::env::current_exe().map_err(|error| error.to_string())?;
     let settings = RunSettings {
         program,
         calls: arguments.calls as usize,
-        seconds: arguments.seconds.into(),
+        seconds: seconds.into(),
         ramp: arguments.ramp,
         turn_ms: arguments.turn_ms.into(),
         pause_ms: arguments.pause_ms.into(),
@@ -110,7 +115,7 @@ pub(crate) fn run(arguments: Run) -> Result<bool, String> {
         seed: arguments.seed,
         environment: arguments.relay_env,
         echo: arguments.relay_log,
-        scenario: scenarios::find(arguments.scenario.as_deref())?,
+        scenario,
         mix: arguments.carrier,
         demands: arguments.demands.demands(),
     };
