@@ -432,8 +432,10 @@ impl Caller {
             return;
         }
         self.outcome = Some(Outcome::ClosedByRelay(closing));
-        // A browser has nobody to ask; Plivo, Exotel and Vonage name nobody.
-        let action = self.noun.as_ref().and_then(|noun| noun.action.clone());
+        // A call whose caller has gone is over. A browser has nobody to ask; Plivo, Exotel and
+        // Vonage name nobody.
+        let noun = self.noun.as_ref().filter(|_| !self.fell_silent);
+        let action = noun.and_then(|noun| noun.action.clone());
         if let Some(url) = action {
             let absolute = split_url(&url);
             let path = absolute.map_or(url.as_str(), |(_, path)| path).to_string();

@@ -133,17 +133,49 @@ impl Demands {
     }
 }
 
-/// Scenarios that are built in: name and TOML.
-pub const BUILT_IN: [(&str, &str); 9] = [
+/// Scenarios that are built in: name and TOML, by what they are about: swaps, connections that
+/// fail, speech, tools, callers.
+pub const BUILT_IN: [(&str, &str); 40] = [
     ("rotations", include_str!("../../scenarios/rotations.toml")),
     ("rotations-at-random", include_str!("../../scenarios/rotations-at-random.toml")),
     ("forced-rotations", include_str!("../../scenarios/forced-rotations.toml")),
+    ("announced-then-quiet", include_str!("../../scenarios/announced-then-quiet.toml")),
+    ("rotation-during-a-tool", include_str!("../../scenarios/rotation-during-a-tool.toml")),
+    ("not-resumable", include_str!("../../scenarios/not-resumable.toml")),
+    ("handle-refused", include_str!("../../scenarios/handle-refused.toml")),
+    ("poisoned-resume", include_str!("../../scenarios/poisoned-resume.toml")),
+    ("backlog-refused", include_str!("../../scenarios/backlog-refused.toml")),
     ("faults", include_str!("../../scenarios/faults.toml")),
+    ("closes", include_str!("../../scenarios/closes.toml")),
+    ("garbage", include_str!("../../scenarios/garbage.toml")),
+    ("dead-line", include_str!("../../scenarios/dead-line.toml")),
+    ("silent-stall", include_str!("../../scenarios/silent-stall.toml")),
+    ("freeze-after-interruption", include_str!("../../scenarios/freeze-after-interruption.toml")),
+    ("phantom-interruption", include_str!("../../scenarios/phantom-interruption.toml")),
+    ("setup-unanswered", include_str!("../../scenarios/setup-unanswered.toml")),
+    ("refused-at-the-door", include_str!("../../scenarios/refused-at-the-door.toml")),
+    ("late-pongs", include_str!("../../scenarios/late-pongs.toml")),
     ("interruptions", include_str!("../../scenarios/interruptions.toml")),
+    ("interruptions-out-of-turn", include_str!("../../scenarios/interruptions-out-of-turn.toml")),
+    ("broken-off", include_str!("../../scenarios/broken-off.toml")),
+    ("speech-after-the-turn", include_str!("../../scenarios/speech-after-the-turn.toml")),
+    ("long-bursts", include_str!("../../scenarios/long-bursts.toml")),
+    ("slower-than-speech", include_str!("../../scenarios/slower-than-speech.toml")),
     ("liberties", include_str!("../../scenarios/liberties.toml")),
     ("bookings", include_str!("../../scenarios/bookings.toml")),
     ("endings", include_str!("../../scenarios/endings.toml")),
+    ("tools-without-ids", include_str!("../../scenarios/tools-without-ids.toml")),
+    ("tools-withdrawn", include_str!("../../scenarios/tools-withdrawn.toml")),
     ("keys", include_str!("../../scenarios/keys.toml")),
+    ("caller-bursts", include_str!("../../scenarios/caller-bursts.toml")),
+    ("caller-suppressed-silence", include_str!("../../scenarios/caller-suppressed-silence.toml")),
+    ("caller-odd-frames", include_str!("../../scenarios/caller-odd-frames.toml")),
+    ("caller-out-of-order", include_str!("../../scenarios/caller-out-of-order.toml")),
+    ("caller-before-the-model", include_str!("../../scenarios/caller-before-the-model.toml")),
+    ("caller-slow-reader", include_str!("../../scenarios/caller-slow-reader.toml")),
+    ("hangup-without-stop", include_str!("../../scenarios/hangup-without-stop.toml")),
+    ("hangup-by-reset", include_str!("../../scenarios/hangup-by-reset.toml")),
+    ("hangup-by-silence", include_str!("../../scenarios/hangup-by-silence.toml")),
 ];
 
 impl Scenario {
