@@ -13,8 +13,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::OnceLock;
 use std::sync::mpsc::channel;
+use std::sync::{Once, OnceLock};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -119,8 +119,19 @@ impl Client {
         Some(told.sessions)
     }
 
-    /// Where the client is installed; installs it, once.
+    /// Where the client is installed. The first to ask has all clients installed at once.
     fn installed(self) -> &'static Result<PathBuf, String> {
+        static BEGUN: Once = Once::new();
+        BEGUN.call_once(|| {
+            for client in [Client::Python, Client::JavaScript] {
+                std::thread::spawn(move || client.install());
+            }
+        });
+        self.install()
+    }
+
+    /// Installs the client, once; whoever comes second waits for the first.
+    fn install(self) -> &'static Result<PathBuf, String> {
         static INSTALLED: [OnceLock<Result<PathBuf, String>>; 2] =
             [OnceLock::new(), OnceLock::new()];
         INSTALLED[self as usize].get_or_init(|| match self {
