@@ -35,7 +35,7 @@ const TOKENS_PER_SECOND: u64 = 25;
 const SENTENCES_MAX: usize = 8;
 
 /// The fields of `setup`. An unknown one ends the session.
-const SETUP_FIELDS: [&str; 9] = [
+const SETUP_FIELDS: [&str; 11] = [
     "model",
     "generationConfig",
     "systemInstruction",
@@ -45,6 +45,8 @@ const SETUP_FIELDS: [&str; 9] = [
     "contextWindowCompression",
     "inputAudioTranscription",
     "outputAudioTranscription",
+    "proactivity",
+    "historyConfig",
 ];
 
 /// Why a session ends: the code of its close frame, and the reason.
