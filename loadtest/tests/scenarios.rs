@@ -474,8 +474,8 @@ fn every_way_into_the_service_leads_to_a_conversation() {
 const BUILT_IN_SECONDS: u32 = 14;
 
 #[test]
-fn every_scenario_that_is_built_in_happens_to_a_call_and_its_demands_are_met() {
-    // The longest first.
+fn a_call_goes_through_every_built_in_scenario_and_its_demands_are_met() {
+    // The longest first. This test begins before the others of this file, by its name.
     let mut scenarios = BUILT_IN;
     scenarios.sort_by_key(|&(name, _)| name != "hangup-by-silence");
     let next = AtomicUsize::new(0);
