@@ -1,5 +1,5 @@
-//! The two spellings of a name in ProtoJSON, `realtimeInput` and `realtime_input`: the service takes
-//! both, and its client for Python mixes them within a message.
+//! The two spellings of a name in ProtoJSON, `realtimeInput` and `realtime_input`: the service
+//! takes both, and its client for Python mixes them within a message.
 //!
 //! In:       a message of a client.
 //! Out:      the same, every name of the protocol spelled the first way.

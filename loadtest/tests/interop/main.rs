@@ -84,8 +84,15 @@ steps = [
 
 [[connections]]
 framing = { pretty = true, fragment_bytes = 700 }
-dialect = { unknown_fields = true, unknown_enums = true, int64_strings = true, odd_bytes = true, parts = 3, bundled = true, usage = "per_chunk" }
 steps = [{ speak = { ms = 400, transcript = "As I said." } }]
+[connections.dialect]
+unknown_fields = true
+unknown_enums = true
+int64_strings = true
+odd_bytes = true
+parts = 3
+bundled = true
+usage = "per_chunk"
 "#;
 
 /// Talks with a stand-in. Its records, and what the client told; `None` where there is no client.
