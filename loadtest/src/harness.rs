@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::carrier::Carrier;
+use crate::carrier::endurance::Endurance;
 use crate::carrier::fleet::Fleet;
 use crate::carrier::ids::Ids;
 use crate::carrier::mix::Line;
@@ -185,6 +186,7 @@ impl Harness {
             voice: CallerVoice::new(self.seed, index),
             linger: 250 * MILLIS,
             hangup: Hangup::StopAndClose,
+            endurance: Endurance::default(),
         }
     }
 

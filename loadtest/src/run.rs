@@ -186,6 +186,7 @@ fn specs(
     let calls = lines.iter().enumerate().map(|(index, line)| CallSpec {
         starts_at: arrivals.at(index),
         media: Arc::clone(plans.entry(*line).or_insert_with(|| Arc::new(line.plan(media)))),
+        endurance: settings.scenario.endurance(),
         ..harness.spec_on(*line, index, MediaPlan::steady(0))
     });
     calls.collect()

@@ -9,6 +9,7 @@ use std::ffi::OsString;
 use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
+use loadtest::carrier::endurance::Endurance;
 use loadtest::carrier::fleet::Fleet;
 use loadtest::carrier::ids::Ids;
 use loadtest::carrier::mix::Line;
@@ -108,6 +109,7 @@ pub(crate) fn call(arguments: &Call) -> Result<bool, String> {
             media: Arc::clone(&media),
             voice: CallerVoice::new(run, index),
             linger: 250 * MILLIS,
+            endurance: Endurance::default(),
             hangup: match arguments.hangup {
                 Leave::Stop => Hangup::StopAndClose,
                 Leave::Close => Hangup::CloseOnly,

@@ -13,6 +13,7 @@ use serde_json::json;
 
 use super::script::{Fault, Invocation, Moment, Script, Speech, Step};
 use crate::bookings;
+use crate::carrier::endurance::Endurance;
 use crate::carrier::mix::Mix;
 use crate::clock::{MILLIS, Nanos};
 use crate::schedule::MediaPlan;
@@ -73,6 +74,8 @@ pub struct Caller {
     /// Of every so many frames the last leaves behind the one after it, by carriers that promise
     /// no order; 0: none does.
     pub disorder: u64,
+    /// When the network resets the caller's connection, in milliseconds since it began to speak.
+    pub lost_ms: Vec<u64>,
 }
 
 /// The most that is borne of swaps and recoveries; what is not set is not judged.
@@ -181,11 +184,17 @@ impl Scenario {
     /// What a caller says who speaks for `ms` milliseconds.
     pub fn media(&self, ms: u64) -> MediaPlan {
         let mut plan = MediaPlan::steady(ms);
-        let Caller { talk_ms, quiet_ms, from_ms, ref keys, disorder } = self.caller;
+        let Caller { talk_ms, quiet_ms, from_ms, ref keys, disorder, .. } = self.caller;
         plan.disorder = disorder;
         plan.pauses = Pauses { talk_ms, quiet_ms, from_ms };
         plan.keys.clone_from(keys);
         plan
+    }
+
+    /// What befalls the streams of a caller.
+    pub fn endurance(&self) -> Endurance {
+        let lost_at = self.caller.lost_ms.iter().map(|ms| ms * MILLIS).collect();
+        Endurance { lost_at, ..Endurance::default() }
     }
 
     fn check(&self) -> Result<(), String> {
@@ -216,6 +225,9 @@ impl Scenario {
         let keys = &self.caller.keys;
         if !keys.iter().all(|(_, key)| "0123456789*#ABCD".contains(*key)) {
             return Err("a key is one of 0-9, *, #, A-D".into());
+        }
+        if !self.caller.lost_ms.is_sorted() {
+            return Err("connections are lost in order".into());
         }
         if !keys.is_sorted_by_key(|(at, _)| at) {
             return Err("keys are pressed in order".into());
