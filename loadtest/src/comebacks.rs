@@ -17,7 +17,7 @@ use std::ops::Range;
 use serde_json::Value;
 
 use crate::carrier::record::{CallRecord, Outcome};
-use crate::clock::{MILLIS, Nanos};
+use crate::clock::Nanos;
 use crate::gemini::record::SessionRecord;
 use crate::judge::Made;
 use crate::net::link::Closing;
@@ -51,9 +51,10 @@ impl Part<'_> {
 
 /// The streams of every call, in order.
 pub fn parts(calls: &[Made]) -> Vec<Part<'_>> {
-    let streams = calls.iter().enumerate().flat_map(|(call, made)| {
-        (0..made.record.streams()).map(move |nth| (call, nth, made))
-    });
+    let streams = calls
+        .iter()
+        .enumerate()
+        .flat_map(|(call, made)| (0..made.record.streams()).map(move |nth| (call, nth, made)));
     streams
         .map(|(call, nth, made)| Part { call, nth, made, record: made.record.stream(nth) })
         .collect()
@@ -65,7 +66,8 @@ pub fn part_at(parts: &[Part<'_>], part: usize, at: Nanos) -> usize {
     let of_call = |other: &&(usize, &Part<'_>)| other.1.call == parts[part].call;
     let first = part - parts[part].nth;
     let streams: Vec<_> = parts.iter().enumerate().skip(first).collect();
-    let asked = |part: &Part<'_>| part.nth == 0 || part.record.times.asked.is_some_and(|it| it <= at);
+    let asked =
+        |part: &Part<'_>| part.nth == 0 || part.record.times.asked.is_some_and(|it| it <= at);
     let places = streams.iter().take_while(of_call).filter(|(_, part)| asked(part));
     places.last().map_or(part, |&(place, _)| place)
 }
@@ -124,7 +126,8 @@ pub fn judge(
     report.heard_after = Percentiles::of(&heard_after);
     let mut problems = Vec::new();
     if report.greeted_again > 0 {
-        problems.push(format!("{} callers that came back were greeted again", report.greeted_again));
+        problems
+            .push(format!("{} callers that came back were greeted again", report.greeted_again));
     }
     let unheard = report.streams - report.heard_again;
     if unheard > 0 {
@@ -189,21 +192,24 @@ fn cut_ms(part: &Part<'_>, sessions: &[&SessionRecord]) -> f64 {
     (said - heard).max(0.0)
 }
 
-/// When a call that had lost a stream at `lost`, or later, heard the model again.
-pub fn heard_again_at(record: &CallRecord, lost: Nanos) -> Option<Nanos> {
-    let streams = record.lost.iter().map(|it| (&it.times, &it.heard));
-    let streams = streams.chain([(&record.times, &record.heard)]);
-    let after = streams.filter(|(times, _)| times.asked.is_some_and(|asked| asked >= lost));
-    after.filter_map(|(_, heard)| heard.arrivals.first()).map(|&(at, _)| at).min()
+/// When the stream of a call that was open at `at` died, then or within `within`.
+pub fn struck(record: &CallRecord, at: Nanos, within: Nanos) -> Option<Nanos> {
+    let last = record.closing.as_ref().map(|closing| (&record.times, closing));
+    let streams = record.lost.iter().map(|it| (&it.times, &it.closing)).chain(last);
+    let died = streams
+        .filter(|(_, closing)| matches!(closing, Closing::Eof | Closing::Broken(_)))
+        .filter_map(|(times, _)| Some((times.opened?, times.closed?)));
+    died.filter(|&(opened, closed)| opened <= at && (at..=at + within).contains(&closed))
+        .map(|(_, closed)| closed)
+        .next()
 }
 
-/// True if a stream of the call was open at that time, and the call was to go on for `ms` at least.
-pub fn was_up(made: &Made, at: Nanos, ms: u64) -> bool {
-    let record = &made.record;
-    let streams = record.lost.iter().map(|it| &it.times).chain([&record.times]);
-    let mut streams = streams.filter_map(|it| Some(it.opened?..=it.closed?));
-    let ends = record.first_times().opened.map(|opened| opened + made.media.spoken_ms * MILLIS);
-    streams.any(|it| it.contains(&at)) && ends.is_some_and(|ends| at + ms * MILLIS <= ends)
+/// When a call whose stream died at `died` heard the model again.
+pub fn heard_again_at(record: &CallRecord, died: Nanos) -> Option<Nanos> {
+    let streams = record.lost.iter().map(|it| (&it.times, &it.heard));
+    let streams = streams.chain([(&record.times, &record.heard)]);
+    let after = streams.filter(|(times, _)| times.asked.is_some_and(|asked| asked >= died));
+    after.filter_map(|(_, heard)| heard.arrivals.first()).map(|&(at, _)| at).min()
 }
 
 /// Reasons with their counts, of calls that are not back.

@@ -61,6 +61,8 @@ pub struct HarnessConfig {
     pub carriers: Vec<Carrier>,
     /// What the relay prints goes on to standard error.
     pub echo: bool,
+    /// The relay's working directory, where it is to outlive the relay.
+    pub directory: Option<PathBuf>,
 }
 
 impl HarnessConfig {
@@ -74,6 +76,7 @@ impl HarnessConfig {
             signed: true,
             carriers: Vec::new(),
             echo: false,
+            directory: None,
         }
     }
 
@@ -122,6 +125,8 @@ pub struct Harness {
     pub target: Arc<Target>,
     /// The seed of all voices.
     pub seed: u64,
+    /// What the relay was started with, to start it again.
+    pub relay_config: RelayConfig,
     /// The relay's SQLite file, if it keeps one. It goes with the harness.
     pub store: PathBuf,
     _directory: Directory,
@@ -161,10 +166,21 @@ impl Harness {
             environment.push(("VOCARIS_STORE_URL".into(), url.into()));
         }
         environment.extend(config.environment);
-        let relay = RelayConfig { program: config.program, environment, echo: config.echo };
-        let relay = Relay::start(&relay).map_err(HarnessError::Relay)?;
+        let (program, echo, directory_of_relay) = (config.program, config.echo, config.directory);
+        let relay_config =
+            RelayConfig { program, environment, echo, directory: directory_of_relay };
+        let relay = Relay::start(&relay_config).map_err(HarnessError::Relay)?;
         let target = target(relay.address(), config.signed);
-        Ok(Harness { clock, stand_in, relay, target, seed, store, _directory: directory })
+        Ok(Harness {
+            clock,
+            stand_in,
+            relay,
+            target,
+            seed,
+            relay_config,
+            store,
+            _directory: directory,
+        })
     }
 
     /// Call `index` by Twilio, to begin now: says `media`, then hangs up in good order.
@@ -226,7 +242,7 @@ fn proof_of(carrier: Carrier) -> Option<(String, OsString)> {
 }
 
 /// A relay at `address` that goes by its public name.
-fn target(address: SocketAddr, signed: bool) -> Arc<Target> {
+pub(crate) fn target(address: SocketAddr, signed: bool) -> Arc<Target> {
     Arc::new(Target {
         authority: address.to_string(),
         address,

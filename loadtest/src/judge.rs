@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use crate::carrier::Carrier;
 use crate::carrier::record::{CallRecord, Formats, Outcome};
-use crate::comebacks::{self, Part};
 use crate::clock::{Nanos, SECONDS};
+use crate::comebacks::{self, Part};
 use crate::gemini::record::{SessionRecord, Spoken};
 use crate::net::link::Closing;
 use crate::report::{CarrierReport, Percentiles, Report, SwapReport};
@@ -256,7 +256,11 @@ impl OfCarrier {
     }
 }
 
-fn judge_uplink(call: &Part<'_>, sessions: &[&SessionRecord], latencies: &mut Latencies) -> Alignment {
+fn judge_uplink(
+    call: &Part<'_>,
+    sessions: &[&SessionRecord],
+    latencies: &mut Latencies,
+) -> Alignment {
     let (heard, _) = verify::stitch(sessions);
     let rate = sessions.iter().map(|session| session.uplink.rate).max().unwrap_or(0);
     let mut expected = expected_uplink(call, if rate == 0 { 16_000 } else { rate });

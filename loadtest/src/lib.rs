@@ -14,7 +14,7 @@
 //! | [`carrier`], [`gemini`] | the two peers; strangers to each other |
 //! | [`relay`], [`process`] | the relay as a child process, and what it uses |
 //! | [`verify`], [`swaps`], [`comebacks`], [`bookings`], [`judge`], [`report`] | what was heard against what was said; verdict; figures |
-//! | [`harness`], [`run`] | all of it together: for a test, and for the command line |
+//! | [`harness`], [`run`], [`restart`] | all of it together: for a test, for the command line, with a relay that is killed in the middle |
 
 pub mod bookings;
 pub mod carrier;
@@ -28,6 +28,7 @@ pub mod net;
 pub mod process;
 pub mod relay;
 pub mod report;
+pub mod restart;
 pub mod run;
 pub mod schedule;
 pub mod signal;

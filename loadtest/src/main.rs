@@ -11,7 +11,7 @@ use clap::{Parser, Subcommand};
 
 mod command;
 
-use command::{call, gemini, run, scenarios};
+use command::{call, gemini, restart, run, scenarios};
 use loadtest::relay;
 use vocaris::server::log_lines::LogLines;
 
@@ -27,6 +27,8 @@ struct Cli {
 enum Command {
     /// Stand-in, relay and calls on this machine, and one report.
     Run(run::Run),
+    /// A relay that is killed in the middle of its calls, and what becomes of them.
+    Restart(restart::Restart),
     /// Calls against any Twilio-compatible relay.
     Call(call::Call),
     /// The stand-in for the Gemini Live API alone.
@@ -46,6 +48,7 @@ fn main() -> ExitCode {
     let _ = rlimit::increase_nofile_limit(u64::MAX);
     let done = match Cli::parse().command {
         Command::Run(arguments) => run::run(arguments),
+        Command::Restart(arguments) => restart::restart(arguments),
         Command::Scenarios { name } => scenarios::print(name.as_deref()),
         Command::Call(arguments) => call::call(&arguments),
         Command::Gemini(arguments) => gemini::gemini(arguments),

@@ -236,6 +236,10 @@ pub struct BookingReport {
     pub unanswered: u64,
     /// Rows found on the relay's disk.
     pub stored: u64,
+    /// Confirmed to the model, and not on disk.
+    pub lost: u64,
+    /// On disk more than once.
+    pub doubled: u64,
 }
 
 /// The report of a run.

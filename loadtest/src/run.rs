@@ -123,6 +123,7 @@ pub fn run(settings: &RunSettings) -> Result<Report, HarnessError> {
         signed: true,
         carriers: carriers.into_iter().collect(),
         echo: settings.echo,
+        directory: None,
     })?;
     let rss_idle_kib = process::memory_kib(harness.relay.pid()).map_or(0, |(now, _)| now);
     let cpu_before = [harness.relay.pid(), std::process::id()].map(process::cpu_us);
@@ -233,7 +234,7 @@ fn line(progress: &Progress, calls: usize) -> String {
 }
 
 /// Gives the relay time to close its sessions after the last call.
-fn settle(harness: &Harness) {
+pub(crate) fn settle(harness: &Harness) {
     let deadline = std::time::Instant::now() + SETTLE_WAIT;
     while harness.stand_in.open.load(Ordering::Relaxed) > 0 && std::time::Instant::now() < deadline
     {

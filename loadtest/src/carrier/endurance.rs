@@ -66,10 +66,6 @@ impl Default for Endurance {
 impl Endurance {
     /// A carrier that takes the times of the one real call.
     pub fn as_measured() -> Endurance {
-        Endurance {
-            ask_after: REAL_ASK_AFTER,
-            dial_after: REAL_DIAL_AFTER,
-            ..Endurance::default()
-        }
+        Endurance { ask_after: REAL_ASK_AFTER, dial_after: REAL_DIAL_AFTER, ..Endurance::default() }
     }
 }

@@ -10,6 +10,7 @@ use std::path::Path;
 
 pub(crate) mod call;
 pub(crate) mod gemini;
+pub(crate) mod restart;
 pub(crate) mod run;
 pub(crate) mod scenarios;
 
