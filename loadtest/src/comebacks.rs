@@ -45,7 +45,7 @@ impl Part<'_> {
 
     /// True if it died before the call was over.
     fn died(&self) -> bool {
-        self.nth + 1 < self.made.record.streams()
+        matches!(&self.record.outcome, Outcome::ClosedByRelay(closing) if is_death(closing))
     }
 }
 
@@ -136,6 +136,11 @@ pub fn judge(
     (Some(report), problems)
 }
 
+/// True if nobody said goodbye.
+fn is_death(closing: &Closing) -> bool {
+    matches!(closing, Closing::Eof | Closing::Broken(_))
+}
+
 /// Why a call whose last stream died was followed by no other; `None` where it did not die.
 pub fn not_back(record: &CallRecord) -> Option<String> {
     let Outcome::ClosedByRelay(Closing::Eof | Closing::Broken(_)) = &record.outcome else {
@@ -197,7 +202,7 @@ pub fn struck(record: &CallRecord, at: Nanos, within: Nanos) -> Option<Nanos> {
     let last = record.closing.as_ref().map(|closing| (&record.times, closing));
     let streams = record.lost.iter().map(|it| (&it.times, &it.closing)).chain(last);
     let died = streams
-        .filter(|(_, closing)| matches!(closing, Closing::Eof | Closing::Broken(_)))
+        .filter(|(_, closing)| is_death(closing))
         .filter_map(|(times, _)| Some((times.opened?, times.closed?)));
     died.filter(|&(opened, closed)| opened <= at && (at..=at + within).contains(&closed))
         .map(|(_, closed)| closed)
@@ -220,4 +225,135 @@ pub fn reasons<'r>(records: impl Iterator<Item = &'r CallRecord>) -> BTreeMap<St
         *reasons.entry(reason).or_default() += 1;
     }
     reasons
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::ErrorKind;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::carrier::markup::{Answer, StreamNoun};
+    use crate::carrier::phone::{Heard, SentFrame};
+    use crate::carrier::record::{After, CallTimes, Failure, Formats, LostStream};
+    use crate::clock::{MILLIS, SECONDS};
+    use crate::net::http::HttpError;
+    use crate::schedule::MediaPlan;
+    use crate::signal::CallerVoice;
+
+    const RESET: Closing = Closing::Broken(ErrorKind::ConnectionReset);
+
+    fn times(asked: Option<Nanos>, opened: Nanos, closed: Nanos) -> CallTimes {
+        let (opened, closed) = (Some(opened), Some(closed));
+        CallTimes { asked, opened, closed, ..CallTimes::default() }
+    }
+
+    fn sent(frames: u64) -> Vec<SentFrame> {
+        let frame = |n| SentFrame { planned: 0, sent: 0, clock_to: (n + 1) * 160 };
+        (0..frames).map(frame).collect()
+    }
+
+    /// A call that says 50 frames on a stream, loses it at 1 s, has another at 1.2 s, and hears the
+    /// model there 100 ms later.
+    fn made() -> Made {
+        let mut record = CallRecord::empty(0);
+        record.lost.push(LostStream {
+            formats: Formats::default(),
+            times: times(None, 0, SECONDS),
+            closing: RESET,
+            first_frame: 0,
+            sent: sent(50),
+            heard: Heard::default(),
+            playout: record.playout,
+        });
+        record.times = times(Some(SECONDS + MILLIS), 1200 * MILLIS, 2 * SECONDS);
+        (record.first_frame, record.sent) = (60, sent(40));
+        record.heard.arrivals = vec![(1300 * MILLIS, 160)];
+        Made { media: MediaPlan::steady(2000).into(), voice: CallerVoice::new(1, 0), record }
+    }
+
+    fn session(index: usize, accepted_at: Nanos, told: &Value) -> SessionRecord {
+        let mut session = SessionRecord::new(index, accepted_at);
+        session.messages.push((accepted_at, told.clone()));
+        session
+    }
+
+    #[test]
+    fn a_session_belongs_to_the_last_stream_that_had_been_asked_for_when_it_began() {
+        let calls = [made(), made()];
+        let parts = parts(&calls);
+        let places: Vec<_> = parts.iter().map(|part| (part.call, part.nth)).collect();
+        assert_eq!(places, [(0, 0), (0, 1), (1, 0), (1, 1)]);
+        assert_eq!((parts[0].frames(), parts[1].frames()), (0..50, 60..100));
+        for heard_by in [2, 3] {
+            assert_eq!(part_at(&parts, heard_by, 0), 2, "before anything was asked");
+            assert_eq!(part_at(&parts, heard_by, SECONDS), 2);
+            assert_eq!(part_at(&parts, heard_by, SECONDS + MILLIS), 3);
+        }
+    }
+
+    #[test]
+    fn a_session_with_the_first_wish_of_its_call_is_a_greeting_again_and_any_other_is_not() {
+        let wish = |text: &str| json!({ "clientContent": { "turns": [{ "text": text }] } });
+        let calls = [made()];
+        let parts = parts(&calls);
+        let before = session(0, 0, &wish("greet"));
+        for (told, greeted_again) in [("greet", 1), ("go on", 0)] {
+            let mut after = session(1, SECONDS + MILLIS, &wish(told));
+            after.taken_up_from = (told == "go on").then_some(0);
+            let (report, problems) = judge(&calls, &parts, &[vec![&before], vec![&after]]);
+            let report = report.expect("a stream was lost");
+            assert_eq!(report.greeted_again, greeted_again, "{told}");
+            assert_eq!(problems.len(), greeted_again);
+            assert_eq!((report.resumed, report.fresh), (1 - greeted_again, greeted_again));
+            assert_eq!((report.calls, report.streams, report.heard_again), (1, 1, 1));
+            assert_eq!((report.unsaid_ms, report.cut_ms), (200.0, 1000.0));
+            assert!((report.heard_after.max_us - 300_000.0).abs() < 1_000.0);
+        }
+    }
+
+    #[test]
+    fn who_does_not_come_back_has_a_reason_and_who_hung_up_has_none() {
+        assert_eq!(not_back(&CallRecord::empty(0)), None);
+        let gone = CallRecord {
+            outcome: Outcome::ClosedByRelay(RESET),
+            closing: Some(RESET),
+            times: times(None, 0, SECONDS),
+            ..CallRecord::empty(0)
+        };
+        let after = |status, answer| Some(After { status, answer });
+        let verbs = Answer { verbs: vec!["Hangup".into()], stream: None };
+        let stream = Answer { stream: Some(StreamNoun::to("wss://h/".into())), ..verbs.clone() };
+        let refused = Failure::Webhook(HttpError::Io(ErrorKind::ConnectionRefused));
+        for (unanswered, after, reason) in [
+            (None, None, "nobody was to be asked"),
+            (Some(refused), None, "Webhook(Io(ConnectionRefused))"),
+            (None, after(503, Ok(Answer::default())), "answered 503"),
+            (None, after(200, Ok(verbs)), "answered <Hangup>"),
+            (None, after(200, Ok(stream)), "no more streams"),
+        ] {
+            let record = CallRecord { unanswered, after, ..gone.clone() };
+            assert_eq!(not_back(&record).as_deref(), Some(reason));
+        }
+        let said_goodbye = Closing::Frame { code: 1000, reason: String::new() };
+        let ended = CallRecord { outcome: Outcome::ClosedByRelay(said_goodbye), ..gone };
+        assert_eq!(not_back(&ended), None);
+    }
+
+    #[test]
+    fn a_stream_is_struck_if_it_was_open_at_the_blow_and_died_of_it_soon() {
+        let record = made().record;
+        for (at, within, died) in [
+            (900, 200, Some(SECONDS)),
+            (900, 50, None),
+            (1000, 0, Some(SECONDS)),
+            (1001, 1000, None),
+            (1500, 1000, None),
+        ] {
+            assert_eq!(struck(&record, at * MILLIS, within * MILLIS), died, "{at} {within}");
+        }
+        assert_eq!(heard_again_at(&record, SECONDS), Some(1300 * MILLIS));
+        assert_eq!(heard_again_at(&record, 2 * SECONDS), None, "that stream was there before");
+    }
 }

@@ -5,8 +5,9 @@
 //! Bounds:   [`START_WAIT`] until it listens.
 //! Not here: how a real one is set up (`deploy/haproxy.cfg`): TLS, and what is kept from strangers.
 //!
-//! A host is asked every half second whether new calls are welcome. A connection that nobody takes
-//! is tried again, on another host where there is one, else on the same a second later.
+//! A host is asked every half second whether new calls are welcome. A connection goes to the host
+//! that has fewer: whose webhook one host has answered, whose stream may be the other's. One that
+//! nobody takes is tried again, on another host where there is one, else on the same a second later.
 
 use std::fmt::Write as _;
 use std::io;
@@ -72,13 +73,10 @@ impl Drop for Front {
     }
 }
 
-/// The file, with the timeouts of `deploy/haproxy.cfg`.
+/// The file, with the timeouts of `deploy/haproxy.cfg`. As many connections as descriptors allow.
 fn configuration(address: SocketAddr, hosts: &[SocketAddr]) -> String {
     let mut text = format!(
-        "global
-    maxconn 20000
-
-defaults
+        "defaults
     mode http
     timeout connect 3s
     timeout http-request 5s
@@ -96,7 +94,7 @@ frontend phones
     default_backend relays
 
 backend relays
-    balance roundrobin
+    balance leastconn
     option httpchk
     http-check send meth GET uri /readyz
     http-check expect status 200
