@@ -105,7 +105,7 @@ impl Demands {
 }
 
 /// Scenarios that are built in: name and TOML.
-pub const BUILT_IN: [(&str, &str); 9] = [
+pub const BUILT_IN: [(&str, &str); 10] = [
     ("rotations", include_str!("../../scenarios/rotations.toml")),
     ("rotations-at-random", include_str!("../../scenarios/rotations-at-random.toml")),
     ("forced-rotations", include_str!("../../scenarios/forced-rotations.toml")),
@@ -115,6 +115,7 @@ pub const BUILT_IN: [(&str, &str); 9] = [
     ("bookings", include_str!("../../scenarios/bookings.toml")),
     ("endings", include_str!("../../scenarios/endings.toml")),
     ("keys", include_str!("../../scenarios/keys.toml")),
+    ("resets", include_str!("../../scenarios/resets.toml")),
 ];
 
 impl Scenario {
