@@ -63,7 +63,8 @@ pub struct RestartReport {
     pub bookings_lost: u64,
     /// Bookings on disk more than once.
     pub bookings_doubled: u64,
-    /// What was said and heard before and after. A call that is not back is no fault of its audio.
+    /// What was said and heard before and after. What is wrong with it is told; what makes the run
+    /// fail is in `problems` here.
     pub audio: Report,
     /// What makes the run fail, worst first.
     pub problems: Vec<String>,
@@ -226,6 +227,9 @@ impl fmt::Display for RestartReport {
                 bookings.lost,
                 bookings.doubled
             )?;
+        }
+        for fault in &audio.problems {
+            writeln!(f, "note         {fault}")?;
         }
         for remark in &audio.remarks {
             writeln!(f, "note         {remark}")?;
