@@ -145,12 +145,12 @@ fn is_death(closing: &Closing) -> bool {
 pub fn not_back(record: &CallRecord) -> Option<String> {
     let Outcome::ClosedByRelay(Closing::Eof | Closing::Broken(_)) = &record.outcome else {
         return match &record.outcome {
-            Outcome::Failed(failure) if !record.lost.is_empty() => Some(format!("{failure:?}")),
+            Outcome::Failed(failure) if !record.lost.is_empty() => Some(failure.to_string()),
             _ => None,
         };
     };
     Some(match (&record.unanswered, &record.after) {
-        (Some(failure), _) => format!("{failure:?}"),
+        (Some(failure), _) => failure.to_string(),
         (None, Some(after)) if after.status != 200 => format!("answered {}", after.status),
         (None, Some(after)) => match &after.answer {
             Ok(answer) if answer.stream.is_some() => "no more streams".to_string(),
@@ -326,9 +326,10 @@ mod tests {
         let verbs = Answer { verbs: vec!["Hangup".into()], stream: None };
         let stream = Answer { stream: Some(StreamNoun::to("wss://h/".into())), ..verbs.clone() };
         let refused = Failure::Webhook(HttpError::Io(ErrorKind::ConnectionRefused));
+        let told = refused.to_string();
         for (unanswered, after, reason) in [
             (None, None, "nobody was to be asked"),
-            (Some(refused), None, "Webhook(Io(ConnectionRefused))"),
+            (Some(refused), None, told.as_str()),
             (None, after(503, Ok(Answer::default())), "answered 503"),
             (None, after(200, Ok(verbs)), "answered <Hangup>"),
             (None, after(200, Ok(stream)), "no more streams"),

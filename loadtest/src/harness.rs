@@ -23,6 +23,7 @@ use crate::carrier::record::{CallRecord, CallSpec, Hangup};
 use crate::carrier::signature;
 use crate::carrier::target::{Entry, Secrets, Target};
 use crate::clock::{Clock, MILLIS};
+use crate::cores::Cores;
 use crate::gemini::script::Script;
 use crate::gemini::server::{StandIn, StandInConfig};
 use crate::gemini::session::SessionRecord;
@@ -63,6 +64,8 @@ pub struct HarnessConfig {
     pub echo: bool,
     /// The relay's working directory, where it is to outlive the relay.
     pub directory: Option<PathBuf>,
+    /// The cores that the relay is bound to.
+    pub relay_cores: Option<Cores>,
 }
 
 impl HarnessConfig {
@@ -77,6 +80,7 @@ impl HarnessConfig {
             carriers: Vec::new(),
             echo: false,
             directory: None,
+            relay_cores: None,
         }
     }
 
@@ -166,9 +170,13 @@ impl Harness {
             environment.push(("VOCARIS_STORE_URL".into(), url.into()));
         }
         environment.extend(config.environment);
-        let (program, echo, directory_of_relay) = (config.program, config.echo, config.directory);
-        let relay_config =
-            RelayConfig { program, environment, echo, directory: directory_of_relay };
+        let relay_config = RelayConfig {
+            program: config.program,
+            environment,
+            echo: config.echo,
+            directory: config.directory,
+            cores: config.relay_cores,
+        };
         let relay = Relay::start(&relay_config).map_err(HarnessError::Relay)?;
         let target = target(relay.address(), config.signed);
         Ok(Harness {

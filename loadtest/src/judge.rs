@@ -13,6 +13,8 @@ use crate::carrier::record::{CallRecord, Formats, Outcome};
 use crate::clock::{Nanos, SECONDS};
 use crate::comebacks::{self, Part};
 use crate::gemini::record::{SessionRecord, Spoken};
+use crate::hold;
+use crate::load::most_at_once;
 use crate::net::link::Closing;
 use crate::report::{CarrierReport, Percentiles, Report, SwapReport};
 use crate::schedule::MediaPlan;
@@ -63,7 +65,7 @@ fn count_calls(calls: &[Made], sessions_of: &[Vec<&SessionRecord>], report: &mut
             Outcome::ClosedByRelay(Closing::Frame { code: 1000, .. }) if is_to_end => {
                 report.calls_good += 1;
             }
-            outcome => *report.failures.entry(format!("{outcome:?}")).or_default() += 1,
+            outcome => *report.failures.entry(outcome.to_string()).or_default() += 1,
         }
         setup.extend(record.first_times().opened.map(|opened| opened - record.times.started));
     }
@@ -72,8 +74,10 @@ fn count_calls(calls: &[Made], sessions_of: &[Vec<&SessionRecord>], report: &mut
 
 fn count_parts(parts: &[Part<'_>], report: &mut Report) {
     let mut late = Vec::new();
+    let mut talks = Vec::new();
     for Part { record, .. } in parts {
         if let (Some(opened), Some(closed)) = (record.times.opened, record.times.closed) {
+            talks.push((opened, closed));
             report.call_seconds += (closed - opened) as f64 / SECONDS as f64;
         }
         for violation in &record.heard.violations {
@@ -91,6 +95,7 @@ fn count_parts(parts: &[Part<'_>], report: &mut Report) {
             report.problems.push(format!("call {}: heard more than is kept", record.index));
         }
     }
+    report.most_at_once = most_at_once(talks);
     report.uplink.own_lateness = Percentiles::of(&late);
 }
 
@@ -209,6 +214,8 @@ fn judge_parts(
     report.downlink.set_samples(&down);
     set_latencies(&mut report.uplink, &up_latency);
     set_latencies(&mut report.downlink, &down_latency);
+    let calls = parts.iter().filter(|part| part.nth == 0).map(|part| &part.made.record);
+    report.held = hold::held(calls, &up_latency, &down_latency);
     report.barge_in = Percentiles::of(&barge_ins);
     report.swaps = swaps.report();
     for (carrier, of_carrier) in carriers {
@@ -361,7 +368,7 @@ fn summarize(problems: &mut Vec<String>) {
 pub fn failures(calls: &[CallRecord]) -> BTreeMap<String, usize> {
     let mut failures = BTreeMap::new();
     for record in calls.iter().filter(|record| record.outcome != Outcome::HungUp) {
-        *failures.entry(format!("{:?}", record.outcome)).or_default() += 1;
+        *failures.entry(record.outcome.to_string()).or_default() += 1;
     }
     failures
 }

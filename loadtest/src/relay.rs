@@ -14,12 +14,14 @@ use std::ffi::OsString;
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Read};
 use std::net::SocketAddr;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use crate::cores::{self, Cores};
 use vocaris::config::Config;
 use vocaris::server::{self, log_lines::LogLines};
 
@@ -74,6 +76,8 @@ pub struct RelayConfig {
     /// Its working directory, which must exist and outlives it; `None`: one of its own, away from
     /// any configuration file of the directory we were called in, and removed with it.
     pub directory: Option<PathBuf>,
+    /// The cores it is bound to from its first instruction on; `None`: those of this process.
+    pub cores: Option<Cores>,
 }
 
 /// A running relay. Dropping it kills it.
@@ -138,7 +142,10 @@ impl Relay {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        let mut child = command.spawn().map_err(RelayError::Start)?;
+        // A group of its own: Ctrl-C is for this process, which then ends the relay in good order.
+        command.process_group(0);
+        let mut child = cores::starting_on(config.cores.as_ref(), || command.spawn())
+            .map_err(RelayError::Start)?;
         let output = Arc::default();
         let (sender, found) = channel();
         for pipe in [

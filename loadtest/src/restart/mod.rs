@@ -33,7 +33,7 @@ use crate::harness::{Harness, HarnessError};
 use crate::judge::{self, Made};
 use crate::relay::RelayError;
 use crate::run;
-use crate::schedule::{Arrivals, MediaPlan};
+use crate::schedule::MediaPlan;
 use crate::signal::CallerVoice;
 use crate::verify::LEAD;
 
@@ -146,8 +146,12 @@ pub struct Watched {
 impl RestartSettings {
     /// From the first call to the kill.
     fn kill_after(&self) -> Nanos {
-        let ramp = (self.calls.saturating_sub(1) as f64 / self.ramp * SECONDS as f64) as Nanos;
-        ramp + self.before * SECONDS
+        self.begins_after(self.calls.saturating_sub(1)) + self.before * SECONDS
+    }
+
+    /// From the first call to that of this number.
+    fn begins_after(&self, index: usize) -> Nanos {
+        (index as f64 / self.ramp * SECONDS as f64) as Nanos
     }
 
     /// The scripts of the model's sessions: turns for as long as any call lasts. What it books, it
@@ -214,11 +218,10 @@ pub fn run(settings: &RestartSettings) -> Result<RestartReport, RestartError> {
 /// Every call hangs up at the same time after the kill.
 fn specs(settings: &RestartSettings, harness: &Harness) -> Vec<CallSpec> {
     let first = harness.clock.now() + LEAD_IN;
-    let arrivals = Arrivals { first, per_second: settings.ramp };
     let ends = first + settings.kill_after() + settings.after * SECONDS;
     let mut plans: BTreeMap<u64, Arc<MediaPlan>> = BTreeMap::new();
     let calls = (0..settings.calls).map(|index| {
-        let starts_at = arrivals.at(index);
+        let starts_at = first + settings.begins_after(index);
         let spoken_ms = (ends - starts_at) / MILLIS / 20 * 20;
         let plan = plans.entry(spoken_ms);
         let media = Arc::clone(plan.or_insert_with(|| Arc::new(MediaPlan::steady(spoken_ms))));
