@@ -202,6 +202,7 @@ pub fn run(settings: &RunSettings) -> Result<Report, HarnessError> {
         signed: true,
         carriers: carriers.into_iter().collect(),
         echo: settings.echo,
+        directory: None,
         relay_cores: settings.relay_cores.clone(),
     })?;
     let rss_idle_kib = process::memory_kib(harness.relay.pid()).map_or(0, |(now, _)| now);
@@ -285,6 +286,7 @@ fn specs(
             starts_at: first + call.at,
             media: Arc::clone(media),
             hangup: settings.scenario.caller.hangup,
+            endurance: settings.scenario.endurance(),
             ..harness.spec_on(*line, index, MediaPlan::steady(0))
         }
     });
@@ -351,7 +353,7 @@ fn line(progress: &Progress, calls: usize) -> String {
 }
 
 /// Gives the relay time to close its sessions after the last call.
-fn settle(harness: &Harness) {
+pub(crate) fn settle(harness: &Harness) {
     let deadline = std::time::Instant::now() + SETTLE_WAIT;
     while harness.stand_in.open.load(Ordering::Relaxed) > 0 && std::time::Instant::now() < deadline
     {
