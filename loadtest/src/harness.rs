@@ -25,6 +25,7 @@ use crate::clock::{Clock, MILLIS};
 use crate::gemini::script::Script;
 use crate::gemini::server::{StandIn, StandInConfig};
 use crate::gemini::session::SessionRecord;
+use crate::recording::settings::{Setting, relay_settings};
 use crate::relay::{Directory, Relay, RelayConfig, RelayError};
 use crate::schedule::MediaPlan;
 use crate::signal::CallerVoice;
@@ -117,6 +118,8 @@ pub struct Harness {
     pub stand_in: StandIn,
     /// The relay.
     pub relay: Relay,
+    /// Every setting of the relay, secrets masked.
+    pub settings: Vec<Setting>,
     /// Where calls go.
     pub target: Arc<Target>,
     /// The seed of all voices.
@@ -160,10 +163,11 @@ impl Harness {
             environment.push(("VOCARIS_STORE_URL".into(), url.into()));
         }
         environment.extend(config.environment);
+        let settings = relay_settings(&environment);
         let relay = RelayConfig { program: config.program, environment, echo: config.echo };
         let relay = Relay::start(&relay).map_err(HarnessError::Relay)?;
         let target = target(relay.address(), config.signed);
-        Ok(Harness { clock, stand_in, relay, target, seed, store, _directory: directory })
+        Ok(Harness { clock, stand_in, relay, settings, target, seed, store, _directory: directory })
     }
 
     /// Call `index` by Twilio, to begin now: says `media`, then hangs up in good order.

@@ -360,6 +360,7 @@ fn recording(
                 own_lateness: [late_up, late_down].concat(),
             },
         ),
+        ..Recording::default()
     }
 }
 

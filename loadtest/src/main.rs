@@ -11,7 +11,7 @@ use clap::{Parser, Subcommand};
 
 mod command;
 
-use command::{call, gemini, run, scenarios};
+use command::{call, gemini, run, scenarios, show};
 use loadtest::relay;
 use vocaris::server::log_lines::LogLines;
 
@@ -31,6 +31,8 @@ enum Command {
     Call(call::Call),
     /// The stand-in for the Gemini Live API alone.
     Gemini(gemini::Gemini),
+    /// Runs that were kept as JSON, side by side.
+    Show(show::Show),
     /// The scenarios that are built in; with a name, that scenario as a file.
     Scenarios {
         /// One of them.
@@ -46,6 +48,7 @@ fn main() -> ExitCode {
     let _ = rlimit::increase_nofile_limit(u64::MAX);
     let done = match Cli::parse().command {
         Command::Run(arguments) => run::run(arguments),
+        Command::Show(arguments) => show::show(&arguments),
         Command::Scenarios { name } => scenarios::print(name.as_deref()),
         Command::Call(arguments) => call::call(&arguments),
         Command::Gemini(arguments) => gemini::gemini(arguments),

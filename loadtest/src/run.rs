@@ -12,8 +12,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
-
 use crate::bookings;
 use crate::carrier::Carrier;
 use crate::carrier::fleet::{Fleet, Progress};
@@ -25,7 +23,9 @@ use crate::gemini::script::{Script, Speech};
 use crate::gemini::server::StandInConfig;
 use crate::harness::{Harness, HarnessConfig, HarnessError};
 use crate::judge::{self, Made};
+use crate::output::live::{Live, Standing};
 use crate::process;
+use crate::recording::usage::{Sample, Sampler};
 use crate::report::{Report, Usage};
 use crate::schedule::{Arrivals, MediaPlan};
 use crate::signal::CallerVoice;
@@ -130,13 +130,14 @@ pub fn run(settings: &RunSettings) -> Result<Report, HarnessError> {
     let calls = specs(settings, &harness, &lines, &media);
     let plans: Vec<_> = calls.iter().map(|call| Arc::clone(&call.media)).collect();
     let fleet = Fleet::start(harness.clock, calls, settings.threads)?;
-    let (records, mut problems) = watch(settings, &mut harness, fleet)?;
+    let (records, mut problems, samples) = watch(settings, &mut harness, fleet)?;
     settle(&harness);
     let cpu_after = [harness.relay.pid(), std::process::id()].map(process::cpu_us);
     let memory = process::memory_kib(harness.relay.pid());
 
     let seed = settings.seed;
     let last_words = harness.relay.last_words();
+    let relay_settings = std::mem::take(&mut harness.settings);
     let store = match settings.scenario.book > 0.0 {
         true => Some(bookings::stored(&harness.store)),
         false => None,
@@ -155,6 +156,8 @@ pub fn run(settings: &RunSettings) -> Result<Report, HarnessError> {
         .collect();
     let mut report = judge::judge(&made, &sessions, seed, LEAD);
     report.problems.splice(0..0, problems);
+    report.recording.series.set_usage(&samples);
+    report.recording.relay_settings = relay_settings;
     if let Some(stored) = store {
         let (of_bookings, wrong) = bookings::judge(&sessions, stored);
         report.bookings = Some(of_bookings);
@@ -196,39 +199,36 @@ fn watch(
     settings: &RunSettings,
     harness: &mut Harness,
     fleet: Fleet,
-) -> Result<(Vec<CallRecord>, Vec<String>), HarnessError> {
+) -> Result<(Vec<CallRecord>, Vec<String>, Vec<Sample>), HarnessError> {
     let mut problems = Vec::new();
     let ramp_ms = (settings.calls as f64 / settings.ramp * 1000.0) as u64;
-    let bar = progress_bar(ramp_ms + settings.seconds * 1000);
+    let mut live = Live::start((ramp_ms + settings.seconds * 1000) * MILLIS);
     let began = harness.clock.now();
+    let mut sampler = Sampler::start(began, harness.relay.pid());
     while !fleet.is_finished() {
         std::thread::sleep(Duration::from_millis(50));
-        bar.set_position((harness.clock.now() - began) / MILLIS);
-        bar.set_message(line(fleet.progress(), settings.calls));
+        let now = harness.clock.now();
+        sampler.look(now);
+        live.show(now - began, &standing(fleet.progress(), settings.calls, &sampler));
         if !harness.relay.is_alive() {
             problems.push(format!("the relay died:\n{}", harness.relay.last_words()));
             fleet.stop();
             break;
         }
     }
-    bar.finish_and_clear();
-    Ok((fleet.join()?, problems))
+    live.finish();
+    Ok((fleet.join()?, problems, sampler.finish()))
 }
 
-/// Visible on a terminal only.
-fn progress_bar(millis: u64) -> ProgressBar {
-    let bar = ProgressBar::new(millis);
-    if let Ok(style) = ProgressStyle::with_template("{elapsed_precise} [{bar:40}] {msg}") {
-        bar.set_style(style);
+fn standing(progress: &Progress, calls: usize, sampler: &Sampler) -> Standing {
+    Standing {
+        calls,
+        talking: progress.talking.load(Ordering::Relaxed),
+        ended: progress.ended.load(Ordering::Relaxed),
+        failed: progress.failed.load(Ordering::Relaxed),
+        relay_cores: sampler.relay_cores(),
+        late_max: progress.late_max.load(Ordering::Relaxed),
     }
-    bar
-}
-
-fn line(progress: &Progress, calls: usize) -> String {
-    let talking = progress.talking.load(Ordering::Relaxed);
-    let ended = progress.ended.load(Ordering::Relaxed);
-    let failed = progress.failed.load(Ordering::Relaxed);
-    format!("{talking} calls talking, {ended} of {calls} ended, {failed} failed")
 }
 
 /// Gives the relay time to close its sessions after the last call.

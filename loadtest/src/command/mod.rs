@@ -10,8 +10,10 @@ use std::path::Path;
 
 pub(crate) mod call;
 pub(crate) mod gemini;
+pub(crate) mod results;
 pub(crate) mod run;
 pub(crate) mod scenarios;
+pub(crate) mod show;
 
 /// Writes a file; an error names it.
 pub(crate) fn write(file: &Path, text: &str) -> Result<(), String> {

@@ -6,14 +6,16 @@
 //! Not here: the run itself (the library's `run`).
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::time::Instant;
 
 use clap::Args;
 use loadtest::carrier::mix::Mix;
 use loadtest::gemini::scenario::Demands;
+use loadtest::output::provenance::Provenance;
 use loadtest::run::{self, RunSettings};
 
-use super::{assignment, not_negative, positive, scenarios, write};
+use super::results::{self, ResultArgs};
+use super::{assignment, not_negative, positive, scenarios};
 
 /// The arguments of `run`.
 #[derive(Args)]
@@ -48,9 +50,8 @@ pub(crate) struct Run {
     /// Shows what the relay prints, on standard error.
     #[arg(long)]
     relay_log: bool,
-    /// Writes the report as JSON.
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    results: ResultArgs,
     /// What both sides do: the name of a built-in scenario, or a TOML file.
     #[arg(long, value_name = "NAME|FILE")]
     scenario: Option<String>,
@@ -97,6 +98,8 @@ pub(crate) fn run(arguments: Run) -> Result<bool, String> {
     if arguments.list_scenarios {
         return scenarios::print(None);
     }
+    arguments.results.check()?;
+    let (mut from, began) = (Provenance::now(), Instant::now());
     let program = std::env::current_exe().map_err(|error| error.to_string())?;
     let settings = RunSettings {
         program,
@@ -116,9 +119,9 @@ pub(crate) fn run(arguments: Run) -> Result<bool, String> {
     };
     let report = run::run(&settings).map_err(|error| error.to_string())?;
     println!("{report}");
-    if let Some(file) = &arguments.json {
-        let json = serde_json::to_string_pretty(&report).map_err(|error| error.to_string())?;
-        write(file, &json)?;
-    }
-    Ok(report.is_good())
+    from.took_s = began.elapsed().as_secs_f64();
+    from.load = results::arguments::<Run>();
+    let is_good = report.is_good();
+    arguments.results.write(from, report)?;
+    Ok(is_good)
 }

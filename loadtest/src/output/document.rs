@@ -173,7 +173,7 @@ mod tests {
     fn a_file_of_another_kind_or_schema_is_refused() {
         let other = document().to_json().replace("\"schema\": 1", "\"schema\": 2");
         assert!(matches!(Document::from_json(&other), Err(DocumentError::OtherSchema(2))));
-        for text in ["", "{}", "[1]", "{\"schema\": 1, \"report\": 3}"] {
+        for text in ["", "{}", "[]", "3", "{\"schema\": 1, \"report\": 3}"] {
             let read = Document::from_json(text);
             assert!(matches!(read, Err(DocumentError::NotADocument(_))), "{text}");
         }

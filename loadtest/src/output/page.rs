@@ -5,11 +5,13 @@
 //! Bounds:   [`RUNS_MAX`] runs; [`ALL_ROWS_MAX`] rows of single values.
 //! Not here: drawing (`plot`), what is written how (`markup`), which figures there are (`figures`).
 
+use std::fmt;
+
 use super::document::Document;
 use super::figures::{self, Figure, duration, grouped};
 use super::markup::Markup;
 use super::plot::{Stroke, ratio};
-use super::provenance::Setting;
+use crate::recording::settings::Setting;
 use crate::report::Percentiles;
 
 mod plots;
@@ -36,6 +38,19 @@ pub enum PageError {
         runs: usize,
     },
 }
+
+impl fmt::Display for PageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            PageError::NoRuns => f.write_str("a page needs a run"),
+            PageError::TooManyRuns { runs } => {
+                write!(f, "{runs} runs; a page has room for {RUNS_MAX}")
+            }
+        }
+    }
+}
+
+impl std::error::Error for PageError {}
 
 /// The page of these runs; the first is the one that others are compared with.
 pub fn page(runs: &[Document]) -> Result<String, PageError> {
@@ -86,7 +101,7 @@ fn heading(page: &mut Markup, runs: &[Document]) {
             page.leaf("h1", &[], &format!("Load test: {} runs", runs.len()));
             for (number, run) in runs.iter().enumerate() {
                 page.open("p", &[]);
-                page.open("span", &[("class", "legend"), ("style", "display:inline-flex")]);
+                page.open("span", &[("class", "who")]);
                 swatch(page, number, name_of(run));
                 page.close().text(" ");
                 verdict(page, run);
@@ -176,7 +191,7 @@ fn tiles(page: &mut Markup, run: &Document) {
     let expected = report.uplink.expected + report.downlink.expected;
     tiles.push((grouped(lost), format!("of {} samples lost", grouped(expected))));
     if let Some(relay) = &report.relay {
-        let cpu = format!("{:.0} \u{b5}s", relay.cpu_us_per_call_second);
+        let cpu = format!("{} \u{b5}s", figures::digits(relay.cpu_us_per_call_second));
         tiles.push((cpu, "relay CPU for a second of a call".into()));
         let peak = format!("{:.1} MiB", relay.rss_peak_kib as f64 / 1024.0);
         let idle = relay.rss_idle_kib as f64 / 1024.0;
@@ -253,7 +268,7 @@ fn latencies(page: &mut Markup, runs: &[Document]) {
     page.close();
     for (number, run) in runs.iter().enumerate() {
         if runs.len() > 1 {
-            page.open("h3", &[]).open("span", &[("class", "legend")]);
+            page.open("h3", &[]).open("span", &[("class", "who")]);
             swatch(page, number, name_of(run));
             page.close().close();
         }
@@ -323,12 +338,7 @@ fn course(page: &mut Markup, runs: &[Document]) {
         "A value every {row_s} s. Latencies are corrected, and count where the piece was planned."
     ));
     page.close();
-    let strokes = [
-        (Stroke::Thin, "p50"),
-        (Stroke::Solid, "p99; relay"),
-        (Stroke::Dots, "max"),
-        (Stroke::Dashed, "load test"),
-    ];
+    let strokes = [(Stroke::Thin, "p50"), (Stroke::Solid, "p99"), (Stroke::Dots, "max")];
     legend(page, runs, &strokes);
     page.open("div", &[("class", "plots")]);
     plots.iter().for_each(|plot| plot.draw(page));
@@ -346,7 +356,8 @@ fn provenance(page: &mut Markup, runs: &[Document]) {
     settings_table(page, runs, &load);
     page.close();
     page.open("details", &[]).leaf("summary", &[], "Settings of the relay");
-    let relay: Vec<_> = runs.iter().map(|run| run.provenance.relay.clone()).collect();
+    let relay: Vec<_> =
+        runs.iter().map(|run| run.report.recording.relay_settings.clone()).collect();
     settings_table(page, runs, &relay);
     page.close();
     page.open("details", &[]).leaf("summary", &[], "Bounds of the instrument");
@@ -434,3 +445,6 @@ fn everything(page: &mut Markup, runs: &[Document]) {
     }
     page.close();
 }
+
+#[cfg(test)]
+mod tests;

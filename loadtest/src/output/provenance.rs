@@ -1,29 +1,15 @@
-//! Where a report comes from: program, compiler, machine, time, arguments, settings of the relay.
+//! Where a report comes from: program, compiler, machine, time, arguments.
 //!
-//! In:       this process, `/proc`, and what the relay was started with.
+//! In:       this process and `/proc`.
 //! Out:      a [`Provenance`]; what is not known is empty.
 //! Bounds:   no secret is in it: a value whose name says that it is one is masked.
-//! Not here: what the run measured (`report`).
+//! Not here: what the run measured (`report`), the settings of the relay (`recording::settings`).
 
-use std::ffi::OsString;
 use std::fs;
 
 use serde::{Deserialize, Serialize};
-use vocaris::config::{MASK, Reading, example};
 
-/// Parts of a name that make its value a secret.
-const SECRET: [&str; 5] = ["key", "token", "secret", "password", "credential"];
-
-/// A name and its value.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Setting {
-    /// Its name.
-    pub name: String,
-    /// Its value, masked where it is a secret.
-    pub value: String,
-    /// Somebody has set it; else it is the default.
-    pub is_set: bool,
-}
+use crate::recording::settings::{Setting, masked};
 
 /// Where a report comes from.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -49,8 +35,6 @@ pub struct Provenance {
     pub command_line: Vec<String>,
     /// Every argument of the load test, given or by default.
     pub load: Vec<Setting>,
-    /// Every setting of the relay, given or by default.
-    pub relay: Vec<Setting>,
 }
 
 /// The machine of a run.
@@ -87,7 +71,6 @@ impl Provenance {
             machine: Machine::this(),
             command_line: masked_line(arguments),
             load: Vec::new(),
-            relay: Vec::new(),
         }
     }
 }
@@ -115,22 +98,6 @@ impl Machine {
     }
 }
 
-/// True if a value of this name is not to be shown.
-fn is_secret(name: &str) -> bool {
-    let name = name.to_lowercase();
-    SECRET.iter().any(|part| name.contains(part))
-}
-
-/// `value`, or what stands for it: all of it where `name` is a secret's, the right side of a
-/// NAME=VALUE where that NAME is.
-pub fn masked(name: &str, value: &str) -> String {
-    match value.split_once('=') {
-        _ if is_secret(name) => MASK.to_owned(),
-        Some((inner, _)) if is_secret(inner) => format!("{inner}={MASK}"),
-        _ => value.to_owned(),
-    }
-}
-
 /// A command line without its secrets and without the folder of its program.
 fn masked_line(arguments: impl Iterator<Item = String>) -> Vec<String> {
     let mut line: Vec<String> = Vec::new();
@@ -148,34 +115,6 @@ fn masked_line(arguments: impl Iterator<Item = String>) -> Vec<String> {
         line.push(shown);
     }
     line
-}
-
-/// Every setting of a relay that was started with these variables, read as the relay reads them.
-/// Where that fails, the variables themselves.
-pub fn relay_settings(environment: &[(String, OsString)]) -> Vec<Setting> {
-    let variables = environment.iter().map(|(name, value)| (name.into(), value.clone()));
-    let Ok(reading) = Reading::load(None, variables) else {
-        let set = environment.iter().map(|(name, value)| Setting {
-            name: name.clone(),
-            value: masked(name, &value.to_string_lossy()),
-            is_set: true,
-        });
-        return set.collect();
-    };
-    let account = reading.account;
-    let mut settings: Vec<Setting> = account
-        .settings
-        .iter()
-        .map(|it| Setting { name: it.key.clone(), value: it.value.clone(), is_set: true })
-        .collect();
-    for entry in example::entries().filter(|entry| entry.is_default) {
-        let name = format!("{}.{}", entry.table, entry.name);
-        if account.of(&name).is_none() {
-            settings.push(Setting { name, value: entry.value.to_owned(), is_set: false });
-        }
-    }
-    settings.sort_by(|a, b| (!a.is_set, &a.name).cmp(&(!b.is_set, &b.name)));
-    settings
 }
 
 #[cfg(test)]
@@ -212,31 +151,6 @@ mod tests {
                 "VOCARIS_SERVER_WORKERS=1",
             ]
         );
-    }
-
-    #[test]
-    fn a_relays_settings_are_told_whole_and_without_secrets() {
-        let variables = [
-            ("VOCARIS_GEMINI_API_KEY", "hush"),
-            ("TWILIO_AUTH_TOKEN", "hush"),
-            ("VOCARIS_SERVER_WORKERS", "3"),
-        ];
-        let environment = variables.map(|(name, value)| (name.to_string(), value.into()));
-        let settings = relay_settings(&environment);
-        let of = |name: &str| settings.iter().find(|it| it.name == name).unwrap();
-        assert_eq!((of("server.workers").value.as_str(), of("server.workers").is_set), ("3", true));
-        assert!(!of("server.drain_timeout").is_set);
-        assert!(settings.len() > 50, "{}", settings.len());
-        assert!(settings.iter().all(|it| !it.value.contains("hush")));
-    }
-
-    #[test]
-    fn variables_that_no_relay_understands_are_told_as_they_are() {
-        let variables = [("VOCARIS_NO_SUCH", "1"), ("VOCARIS_OTHER_SECRET", "hush")];
-        let environment = variables.map(|(name, value)| (name.to_string(), value.into()));
-        let settings = relay_settings(&environment);
-        assert_eq!(settings[0].value, "1");
-        assert_eq!(settings[1].value, MASK);
     }
 
     #[test]

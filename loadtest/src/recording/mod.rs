@@ -1,4 +1,5 @@
-//! What a run leaves besides counts: every latency in full, and the course of the run in rows.
+//! What a run leaves besides counts: every latency in full, the course of the
+//! run in rows, the settings of the relay.
 //!
 //! In:       records, after the run; samples of two processes, once a second during it.
 //! Out:      a [`Recording`], a part of the report.
@@ -9,12 +10,14 @@ use serde::{Deserialize, Serialize};
 
 pub mod distribution;
 pub mod series;
+pub mod settings;
 pub mod usage;
 
 use distribution::Distribution;
 use series::Series;
+use settings::Setting;
 
-/// The latencies in full, and the course of the run.
+/// The latencies in full, the course of the run, and the relay's settings.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Recording {
     /// Caller to model.
@@ -23,6 +26,9 @@ pub struct Recording {
     pub downlink: Distributions,
     /// The course of the run.
     pub series: Series,
+    /// Every setting of the relay, where it is known.
+    #[serde(default)]
+    pub relay_settings: Vec<Setting>,
 }
 
 /// The latencies of one direction.
