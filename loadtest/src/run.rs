@@ -25,7 +25,7 @@ use crate::harness::{Harness, HarnessConfig, HarnessError};
 use crate::judge::{self, Made};
 use crate::output::live::{Live, Standing};
 use crate::process;
-use crate::recording::usage::{Sample, Sampler};
+use crate::recording::usage::Sampler;
 use crate::report::{Report, Usage};
 use crate::schedule::{Arrivals, MediaPlan};
 use crate::signal::CallerVoice;
@@ -130,7 +130,8 @@ pub fn run(settings: &RunSettings) -> Result<Report, HarnessError> {
     let calls = specs(settings, &harness, &lines, &media);
     let plans: Vec<_> = calls.iter().map(|call| Arc::clone(&call.media)).collect();
     let fleet = Fleet::start(harness.clock, calls, settings.threads)?;
-    let (records, mut problems, samples) = watch(settings, &mut harness, fleet)?;
+    let mut sampler = Sampler::start(harness.clock.now(), harness.relay.pid());
+    let (records, mut problems) = watch(settings, &mut harness, fleet, &mut sampler)?;
     settle(&harness);
     let cpu_after = [harness.relay.pid(), std::process::id()].map(process::cpu_us);
     let memory = process::memory_kib(harness.relay.pid());
@@ -156,7 +157,7 @@ pub fn run(settings: &RunSettings) -> Result<Report, HarnessError> {
         .collect();
     let mut report = judge::judge(&made, &sessions, seed, LEAD);
     report.problems.splice(0..0, problems);
-    report.recording.series.set_usage(&samples);
+    report.recording.series.set_usage(&sampler.finish());
     report.recording.relay_settings = relay_settings;
     if let Some(stored) = store {
         let (of_bookings, wrong) = bookings::judge(&sessions, stored);
@@ -199,17 +200,17 @@ fn watch(
     settings: &RunSettings,
     harness: &mut Harness,
     fleet: Fleet,
-) -> Result<(Vec<CallRecord>, Vec<String>, Vec<Sample>), HarnessError> {
+    sampler: &mut Sampler,
+) -> Result<(Vec<CallRecord>, Vec<String>), HarnessError> {
     let mut problems = Vec::new();
     let ramp_ms = (settings.calls as f64 / settings.ramp * 1000.0) as u64;
     let mut live = Live::start((ramp_ms + settings.seconds * 1000) * MILLIS);
     let began = harness.clock.now();
-    let mut sampler = Sampler::start(began, harness.relay.pid());
     while !fleet.is_finished() {
         std::thread::sleep(Duration::from_millis(50));
         let now = harness.clock.now();
         sampler.look(now);
-        live.show(now - began, &standing(fleet.progress(), settings.calls, &sampler));
+        live.show(now - began, &standing(fleet.progress(), settings.calls, sampler));
         if !harness.relay.is_alive() {
             problems.push(format!("the relay died:\n{}", harness.relay.last_words()));
             fleet.stop();
@@ -217,7 +218,7 @@ fn watch(
         }
     }
     live.finish();
-    Ok((fleet.join()?, problems, sampler.finish()))
+    Ok((fleet.join()?, problems))
 }
 
 fn standing(progress: &Progress, calls: usize, sampler: &Sampler) -> Standing {

@@ -68,7 +68,7 @@ pub fn duration(nanos: f64) -> String {
 /// Three digits, or all of those before the point.
 pub fn digits(value: f64) -> String {
     match value.abs() {
-        v if v == 0.0 => "0".into(),
+        0.0 => "0".into(),
         v if v < 9.995 => format!("{value:.2}"),
         v if v < 99.95 => format!("{value:.1}"),
         _ => grouped_signed(value),

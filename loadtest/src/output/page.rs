@@ -301,7 +301,7 @@ fn percentile_table(page: &mut Markup, run: &Document) {
         page.open("tr", &[]).leaf("td", &[], &name).leaf("td", &[], &grouped(of.count));
         for (_, us, pieces) in figures::steps(of) {
             let known = of.count >= pieces;
-            page.leaf("td", &[], &known.then(|| duration(us * 1e3)).unwrap_or("\u{2013}".into()));
+            page.leaf("td", &[], &if known { duration(us * 1e3) } else { "\u{2013}".into() });
         }
         page.close();
     }

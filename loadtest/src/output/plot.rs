@@ -52,7 +52,7 @@ impl Axis {
         }
         let from = round_down(least);
         let to = round_up(most.max(from * 1.01));
-        let every = if (to / from).log10() > 3.2 { &[1.0][..] } else { &[1.0, 2.0, 5.0] };
+        let every = if (to / from).log10() > 4.4 { &[1.0][..] } else { &[1.0, 2.0, 5.0] };
         let ticks = decades(from, to)
             .flat_map(|decade| every.iter().map(move |step| decade * step))
             .filter(|&tick| tick >= from * 0.999 && tick <= to * 1.001)

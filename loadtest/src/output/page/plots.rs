@@ -18,9 +18,15 @@ use crate::report::LATENESS_NANOS_MAX;
 const MARKED: [(f64, &str); 6] =
     [(2.0, "p50"), (1e1, "p90"), (1e2, "p99"), (1e3, "p99.9"), (1e4, "p99.99"), (1e5, "p99.999")];
 
+/// One direction of a recording.
+type OfDirection = fn(&Recording) -> &Distributions;
+
+/// One figure of a row, in microseconds.
+type OfSlice = fn(&Slice) -> f64;
+
 /// Latency by percentile, a plot for each direction.
 pub(super) fn percentiles(runs: &[Document]) -> Vec<Plot> {
-    let of: [(&str, fn(&Recording) -> &Distributions); 2] = [
+    let of: [(&str, OfDirection); 2] = [
         ("Uplink: caller to model", |it| &it.uplink),
         ("Downlink: model to caller", |it| &it.downlink),
     ];
@@ -131,7 +137,7 @@ struct Course<'r> {
 impl Course<'_> {
     /// Median, 99 % and the longest, in every row; with the bound of the load's own lateness.
     fn of_slices(&self, title: &str, slice: fn(&Row) -> Option<Slice>, bound: Option<()>) -> Plot {
-        let kinds: [(&str, Stroke, fn(&Slice) -> f64); 3] = [
+        let kinds: [(&str, Stroke, OfSlice); 3] = [
             ("max", Stroke::Dots, |it| it.max_us),
             ("p50", Stroke::Thin, |it| it.p50_us),
             ("p99", Stroke::Solid, |it| it.p99_us),
