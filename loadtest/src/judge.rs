@@ -13,9 +13,7 @@ use crate::carrier::record::{CallRecord, Formats, Outcome};
 use crate::clock::{Nanos, SECONDS};
 use crate::gemini::record::{SessionRecord, Spoken};
 use crate::net::link::Closing;
-use crate::recording::distribution::Distribution;
-use crate::recording::series::{Series, Told};
-use crate::recording::{Distributions, Recording};
+use crate::recording::records;
 use crate::report::{CarrierReport, Percentiles, Report, SwapReport};
 use crate::schedule::MediaPlan;
 use crate::signal::{self, CallerVoice};
@@ -198,7 +196,8 @@ fn judge_calls(
     report.downlink.set_samples(&down);
     set_latencies(&mut report.uplink, &up_latency);
     set_latencies(&mut report.downlink, &down_latency);
-    report.recording = recording(calls, sessions_of, &up_latency, &down_latency);
+    let records = calls.iter().map(|call| &call.record);
+    report.recording = records::recording(records, sessions_of, &up_latency, &down_latency);
     report.barge_in = Percentiles::of(&barge_ins);
     report.swaps = swaps.report();
     for (carrier, of_carrier) in carriers {
@@ -316,52 +315,6 @@ fn set_latencies(direction: &mut crate::report::Direction, latencies: &Latencies
     direction.uncorrected = Percentiles::of(&latencies.uncorrected);
     direction.early = latencies.early;
     direction.paced = latencies.paced;
-}
-
-/// The latencies in full, and the course of the run.
-fn recording(
-    calls: &[Made],
-    sessions_of: &[Vec<&SessionRecord>],
-    up: &Latencies,
-    down: &Latencies,
-) -> Recording {
-    let began = calls.iter().map(|call| call.record.times.started).min().unwrap_or(0);
-    let frames = calls.iter().flat_map(|call| &call.record.sent);
-    let late_up: Vec<_> =
-        frames.map(|frame| (frame.planned, frame.sent.saturating_sub(frame.planned))).collect();
-    let spoken = sessions_of.iter().flatten().flat_map(|session| &session.spoken);
-    let chunks = spoken.filter_map(|spoken| match spoken {
-        Spoken::Turn(turn) => Some(&turn.chunks),
-        Spoken::Interrupted { .. } => None,
-    });
-    let late_down: Vec<_> = chunks
-        .flatten()
-        .map(|chunk| (chunk.planned, chunk.sent.saturating_sub(chunk.planned)))
-        .collect();
-    let times = calls.iter().map(|call| call.record.times);
-    let open = times.filter_map(|times| times.opened.zip(times.closed)).collect();
-    let pieces = |it: &Latencies| {
-        it.planned.iter().copied().zip(it.corrected.iter().copied()).collect::<Vec<_>>()
-    };
-    let distributions = |it: &Latencies, late: &[(Nanos, Nanos)]| Distributions {
-        corrected: Distribution::of(&it.corrected),
-        uncorrected: Distribution::of(&it.uncorrected),
-        own_lateness: Distribution::of(&late.iter().map(|&(_, late)| late).collect::<Vec<_>>()),
-    };
-    Recording {
-        uplink: distributions(up, &late_up),
-        downlink: distributions(down, &late_down),
-        series: Series::of(
-            began,
-            &Told {
-                open,
-                uplink: pieces(up),
-                downlink: pieces(down),
-                own_lateness: [late_up, late_down].concat(),
-            },
-        ),
-        ..Recording::default()
-    }
 }
 
 fn fault(direction: &str, call: &CallRecord, alignment: &Alignment) -> String {

@@ -18,7 +18,7 @@ fn loadtest(arguments: &[&str], files: &[(&str, &Path)]) -> Output {
 /// The total of an `.hgrm` file: of its last line, and of its remark.
 fn totals(file: &Path) -> [u64; 2] {
     let text = std::fs::read_to_string(file).unwrap();
-    let last = text.lines().filter(|line| !line.starts_with('#')).next_back().unwrap();
+    let last = text.lines().rfind(|line| !line.starts_with('#')).unwrap();
     let counted = last.split_whitespace().nth(2).unwrap().parse().unwrap();
     let (_, remark) = text.split_once("Total count    =").unwrap();
     let (remark, _) = remark.split_once(']').unwrap();

@@ -9,6 +9,7 @@
 use serde::{Deserialize, Serialize};
 
 pub mod distribution;
+pub mod records;
 pub mod series;
 pub mod settings;
 pub mod usage;
