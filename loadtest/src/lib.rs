@@ -13,8 +13,9 @@
 //! | [`net`] | non-blocking sockets, TLS, WebSocket, HTTP, the event loop |
 //! | [`carrier`], [`gemini`] | the two peers; strangers to each other |
 //! | [`relay`], [`process`] | the relay as a child process, and what it uses |
+//! | [`verify`], [`swaps`] | what was heard against what was said |
 //! | [`recording`] | every latency in full, and the course of a run in rows |
-//! | [`verify`], [`swaps`], [`bookings`], [`judge`], [`report`] | what was heard against what was said; verdict; figures |
+//! | [`bookings`], [`judge`], [`report`] | verdict; figures |
 //! | [`output`] | what a run leaves for people and machines: JSON, `.hgrm`, page, live line |
 //! | [`harness`], [`run`] | all of it together: for a test, and for the command line |
 
