@@ -74,10 +74,14 @@ pub(crate) fn write_page(file: &Path, runs: &[Document]) -> Result<(), String> {
 /// `A` are its arguments, which have been read before.
 pub(crate) fn arguments<A: Args>() -> Vec<Setting> {
     let command = A::augment_args(clap::Command::new("arguments"));
+    let arguments: Vec<String> =
+        command.get_arguments().map(|argument| argument.get_id().to_string()).collect();
     let Ok(matches) = command.try_get_matches_from(std::env::args_os().skip(1)) else {
         return Vec::new();
     };
-    let ids = matches.ids().filter_map(|id| Some((id.as_str(), matches.get_raw(id.as_str())?)));
+    // Besides arguments there are groups of them.
+    let ids = matches.ids().map(|id| id.as_str()).filter(|id| arguments.iter().any(|it| it == id));
+    let ids = ids.filter_map(|id| Some((id, matches.get_raw(id)?)));
     ids.map(|(name, values)| {
         let values = values.map(|value| masked(name, &value.to_string_lossy()));
         let given = matches.value_source(name) == Some(clap::parser::ValueSource::CommandLine);

@@ -36,10 +36,11 @@ pub struct Figure {
 }
 
 impl Figure {
-    /// How many times the value of `first` this one is; `None` where that says nothing.
+    /// How many times the value of `first` this one is; `None` where that says nothing, as it does
+    /// of counts.
     pub fn ratio_to(&self, first: &Figure) -> Option<f64> {
         let (value, first) = (self.value?, first.value?);
-        (first > 0.0).then_some(value / first)
+        (first > 0.0 && self.unit != Unit::Count).then_some(value / first)
     }
 }
 
@@ -237,7 +238,8 @@ mod tests {
 
     #[test]
     fn runs_are_compared_row_by_row() {
-        let (mut a, mut b) = (Report::default(), Report::default());
+        let mut a = Report { calls: 3, ..Report::default() };
+        let mut b = Report { calls: 4, ..Report::default() };
         a.own_cpu_us_per_call_second = 200.0;
         b.own_cpu_us_per_call_second = 300.0;
         let (a, b) = (of(&a), of(&b));

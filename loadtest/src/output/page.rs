@@ -404,7 +404,7 @@ fn settings_table(page: &mut Markup, runs: &[Document], of_runs: &[Vec<Setting>]
             names.push(&setting.name);
         }
     }
-    page.open("div", &[("class", "wide")]).open("table", &[]);
+    page.open("div", &[("class", "wide")]).open("table", &[("class", "settings")]);
     head_of_runs(page, "", runs);
     page.open("tbody", &[]);
     for name in names {

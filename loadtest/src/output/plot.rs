@@ -244,7 +244,7 @@ impl Plot {
             let x = self.right(*value);
             line(page, "grid", [&number(x), &t, &number(x), &b]);
             // A label that would touch the one before it is left out; its line stays.
-            let half = label.chars().count() as f64 * 3.1;
+            let half = label.chars().count() as f64 * 3.7;
             let middle = x.min(WIDTH - half);
             if middle - half > last {
                 let at = [
