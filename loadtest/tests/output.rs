@@ -34,12 +34,15 @@ fn a_run_leaves_json_hgrm_and_a_page_that_agree() {
         ["run", "--calls", "2", "--seconds", "3", "--turn-ms", "600", "--pause-ms", "300"];
     let secret = ["--relay-env", "VOCARIS_ADMIN_TOKEN=a-token-that-nobody-is-told"];
     let files: [(&str, &Path); 3] = [("--json", &json), ("--html", &html), ("--hgrm", &hgrm)];
-    let output = loadtest(&[&arguments[..], &secret].concat(), &files);
+    let demanded = ["--slo", "failed=0,uplink.p50<=60s"];
+    let output = loadtest(&[&arguments[..], &secret, &demanded].concat(), &files);
 
     let text = std::fs::read_to_string(&json).unwrap();
     assert!(!text.contains("a-token-that-nobody-is-told"));
     let run = Document::read(&json).unwrap();
-    assert_eq!(run.report.is_good(), output.status.success(), "{output:?}");
+    let proven = run.report.is_good() && !run.report.lacks_evidence();
+    assert_eq!(proven, output.status.success(), "{output:?}");
+    assert_eq!(run.report.slo.len(), 2);
     assert_eq!((run.name.as_str(), run.report.calls), ("first", 2));
     let recording = &run.report.recording;
     assert_eq!(recording.uplink.corrected.count(), run.report.uplink.corrected.count);

@@ -48,7 +48,12 @@ fn table(runs: &[Document]) -> String {
     }
     text += &format!("\n{:<38}", "verdict");
     for run in runs {
-        text += &format!(" {:>20}", if run.report.is_good() { "good" } else { "NOT GOOD" });
+        let verdict = match run.report.is_good() {
+            true if run.report.lacks_evidence() => "NO VERDICT",
+            true => "good",
+            false => "NOT GOOD",
+        };
+        text += &format!(" {verdict:>20}");
     }
     text.push('\n');
     for row in 0..figures.first().map_or(0, Vec::len) {

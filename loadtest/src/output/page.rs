@@ -13,6 +13,7 @@ use super::markup::Markup;
 use super::plot::{Stroke, ratio};
 use crate::recording::settings::Setting;
 use crate::report::Percentiles;
+use crate::slo::{Judged, Verdict};
 
 mod plots;
 
@@ -76,6 +77,7 @@ pub fn page(runs: &[Document]) -> Result<String, PageError> {
         [run] => tiles(&mut page, run),
         _ => comparison(&mut page, runs),
     }
+    demanded(&mut page, runs);
     latencies(&mut page, runs);
     course(&mut page, runs);
     provenance(&mut page, runs);
@@ -113,6 +115,7 @@ fn heading(page: &mut Markup, runs: &[Document]) {
 
 fn verdict(page: &mut Markup, run: &Document) {
     let (class, word) = match run.report.is_good() {
+        true if run.report.lacks_evidence() => ("verdict warn", "? no verdict"),
         true => ("verdict good", "\u{2713} good"),
         false => ("verdict bad", "\u{2717} not good"),
     };
@@ -237,6 +240,29 @@ fn comparison(page: &mut Markup, runs: &[Document]) {
         page.close();
     }
     page.close().close().close();
+}
+
+/// The bounds that were demanded, what was measured, and the verdicts.
+fn demanded(page: &mut Markup, runs: &[Document]) {
+    if runs.iter().all(|run| run.report.slo.is_empty()) {
+        return;
+    }
+    page.leaf("h2", &[], "What was demanded");
+    let rows: Vec<Vec<Setting>> = runs.iter().map(verdicts).collect();
+    settings_table(page, runs, &rows);
+}
+
+fn verdicts(run: &Document) -> Vec<Setting> {
+    let row = |judged: &Judged| {
+        let verdict = match judged.verdict {
+            Verdict::Kept => "\u{2713} kept",
+            Verdict::Broken => "\u{2717} broken",
+            Verdict::NotMeasured => "not measured",
+            Verdict::NotJudged => "not judged: the load itself was late",
+        };
+        setting(&judged.slo, &format!("{}  {verdict}", judged.measured))
+    };
+    run.report.slo.iter().map(row).collect()
 }
 
 fn head_of_runs(page: &mut Markup, corner: &str, runs: &[Document]) {

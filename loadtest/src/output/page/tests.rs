@@ -133,6 +133,20 @@ fn runs_beside_the_first_have_their_ratio_to_it() {
 }
 
 #[test]
+fn what_was_demanded_stands_with_its_verdict() {
+    let mut demanding = run("one");
+    demanding.report.slo.push(Judged {
+        slo: "uplink.p99<=1ms".into(),
+        value: Some(2_300.0),
+        measured: "2.3ms".into(),
+        verdict: Verdict::Broken,
+    });
+    let read = read(&page(&[demanding]).unwrap());
+    assert!(read.text.contains("uplink.p99<=1ms"));
+    assert!(read.text.contains("2.3ms  \u{2717} broken"), "{}", read.text);
+}
+
+#[test]
 fn a_run_that_measured_nothing_has_a_page_too() {
     let empty = Document::new(String::new(), Provenance::default(), Report::default());
     let read = read(&page(&[empty]).unwrap());
