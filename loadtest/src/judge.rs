@@ -16,6 +16,7 @@ use crate::gemini::record::{SessionRecord, Spoken};
 use crate::hold;
 use crate::load::most_at_once;
 use crate::net::link::Closing;
+use crate::recording::records;
 use crate::report::{CarrierReport, Percentiles, Report, SwapReport};
 use crate::schedule::MediaPlan;
 use crate::signal::{self, CallerVoice};
@@ -224,6 +225,8 @@ fn judge_parts(
     set_latencies(&mut report.downlink, &down_latency);
     let calls = parts.iter().filter(|part| part.nth == 0).map(|part| &part.made.record);
     report.held = hold::held(calls, &up_latency, &down_latency);
+    let streams = parts.iter().map(|part| &*part.record);
+    report.recording = records::recording(streams, sessions_of, &up_latency, &down_latency);
     report.barge_in = Percentiles::of(&barge_ins);
     report.swaps = swaps.report();
     for (carrier, of_carrier) in carriers {
