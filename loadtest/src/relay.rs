@@ -14,12 +14,14 @@ use std::ffi::OsString;
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Read};
 use std::net::SocketAddr;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use crate::cores::{self, Cores};
 use vocaris::config::Config;
 use vocaris::server::{self, log_lines::LogLines};
 
@@ -63,7 +65,7 @@ fn leave_with_parent() {
 }
 
 /// What a relay is started with.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct RelayConfig {
     /// The program: one that calls [`serve`] under [`SUBCOMMAND`].
     pub program: PathBuf,
@@ -71,6 +73,11 @@ pub struct RelayConfig {
     pub environment: Vec<(String, OsString)>,
     /// What the relay prints goes on to our standard error.
     pub echo: bool,
+    /// Its working directory, which must exist and outlives it; `None`: one of its own, away from
+    /// any configuration file of the directory we were called in, and removed with it.
+    pub directory: Option<PathBuf>,
+    /// The cores it is bound to from its first instruction on; `None`: those of this process.
+    pub cores: Option<Cores>,
 }
 
 /// A running relay. Dropping it kills it.
@@ -78,8 +85,8 @@ pub struct Relay {
     child: Child,
     address: SocketAddr,
     output: Arc<Mutex<VecDeque<String>>>,
-    /// Its working directory, removed at the end.
-    _directory: Directory,
+    /// Its working directory, where it has one of its own: removed at the end.
+    _directory: Option<Directory>,
 }
 
 /// Why there is no relay.
@@ -111,7 +118,14 @@ impl std::error::Error for RelayError {}
 impl Relay {
     /// Starts a relay and waits until it listens.
     pub fn start(config: &RelayConfig) -> Result<Relay, RelayError> {
-        let directory = Directory::new().map_err(RelayError::Start)?;
+        let (own, directory) = match &config.directory {
+            Some(directory) => (None, directory.clone()),
+            None => {
+                let own = Directory::new().map_err(RelayError::Start)?;
+                let path = own.path.clone();
+                (Some(own), path)
+            }
+        };
         let mut command = Command::new(&config.program);
         for (name, _) in std::env::vars_os() {
             let known = name.to_string_lossy();
@@ -124,12 +138,14 @@ impl Relay {
         command
             .arg(SUBCOMMAND)
             .envs(config.environment.iter().map(|(name, value)| (name, value)))
-            // Away from any configuration file of the directory we were called in.
-            .current_dir(&directory.path)
+            .current_dir(directory)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        let mut child = command.spawn().map_err(RelayError::Start)?;
+        // A group of its own: Ctrl-C is for this process, which then ends the relay in good order.
+        command.process_group(0);
+        let mut child = cores::starting_on(config.cores.as_ref(), || command.spawn())
+            .map_err(RelayError::Start)?;
         let output = Arc::default();
         let (sender, found) = channel();
         for pipe in [
@@ -143,7 +159,7 @@ impl Relay {
         }
         drop(sender);
         match wait_for_address(&found) {
-            Ok(address) => Ok(Relay { child, address, output, _directory: directory }),
+            Ok(address) => Ok(Relay { child, address, output, _directory: own }),
             Err(error) => {
                 // It may have ended by itself.
                 let _ = child.kill();
@@ -170,6 +186,13 @@ impl Relay {
     /// True while it has not ended.
     pub fn is_alive(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Kills it, as the kernel does where memory is short: no signal that it could handle.
+    pub fn kill(&mut self) {
+        // Without effect once it has ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 
     /// The last lines it printed.
@@ -204,9 +227,7 @@ impl Relay {
 
 impl Drop for Relay {
     fn drop(&mut self) {
-        // Without effect once it has ended.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.kill();
     }
 }
 
@@ -302,8 +323,7 @@ mod tests {
 
     #[test]
     fn a_program_that_ends_at_once_is_reported_with_its_last_words() {
-        let config =
-            RelayConfig { program: "/bin/ls".into(), environment: Vec::new(), echo: false };
+        let config = RelayConfig { program: "/bin/ls".into(), ..RelayConfig::default() };
         let Err(RelayError::Died(words)) = Relay::start(&config) else {
             panic!("ls does not listen")
         };

@@ -2,30 +2,26 @@
 //!
 //! In:       verdicts, latencies, counts.
 //! Out:      text and JSON; whether the run passed, and if not, why.
-//! Bounds:   histograms from [`LATENCY_NANOS_MIN`] to [`LATENCY_NANOS_MAX`], three digits.
+//! Bounds:   those of [`Distribution`] and of the recording.
 //! Not here: measuring (`verify`, `process`), deciding what to run (`run`).
 
 use std::collections::BTreeMap;
 use std::fmt;
 
-use hdrhistogram::Histogram;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::clock::{Nanos, SECONDS};
+use crate::clock::Nanos;
 use crate::gemini::scenario::Demands;
+use crate::recording::Recording;
+use crate::recording::distribution::Distribution;
+use crate::slo::{Judged, Verdict};
 use crate::verify::Alignment;
-
-/// The finest latency that is told apart.
-pub const LATENCY_NANOS_MIN: u64 = 1_000;
-
-/// The longest latency; a longer one counts as this.
-pub const LATENCY_NANOS_MAX: u64 = 600 * SECONDS;
 
 /// Lateness of a schedule whose p99.9 makes the latencies of a run worth nothing.
 pub const LATENESS_NANOS_MAX: Nanos = 1_000_000;
 
 /// Percentiles of a set of times, in microseconds.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct Percentiles {
     /// How many there were.
     pub count: u64,
@@ -37,6 +33,10 @@ pub struct Percentiles {
     pub p99_us: f64,
     /// 99.9 %.
     pub p999_us: f64,
+    /// 99.99 %.
+    pub p9999_us: f64,
+    /// 99.999 %.
+    pub p99999_us: f64,
     /// The longest.
     pub max_us: f64,
 }
@@ -44,12 +44,12 @@ pub struct Percentiles {
 impl Percentiles {
     /// The percentiles of `times`.
     pub fn of(times: &[Nanos]) -> Percentiles {
-        let mut histogram =
-            Histogram::<u64>::new_with_bounds(LATENCY_NANOS_MIN, LATENCY_NANOS_MAX, 3)
-                .expect("the bounds are a valid range");
-        for &time in times {
-            histogram.saturating_record(time);
-        }
+        Percentiles::read(&Distribution::of(times))
+    }
+
+    /// The percentiles of a distribution.
+    pub fn read(distribution: &Distribution) -> Percentiles {
+        let histogram = distribution.histogram();
         let at = |quantile| histogram.value_at_quantile(quantile) as f64 / 1e3;
         Percentiles {
             count: histogram.len(),
@@ -57,13 +57,15 @@ impl Percentiles {
             p90_us: at(0.9),
             p99_us: at(0.99),
             p999_us: at(0.999),
+            p9999_us: at(0.9999),
+            p99999_us: at(0.99999),
             max_us: histogram.max() as f64 / 1e3,
         }
     }
 }
 
 /// One direction of audio.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Direction {
     /// Samples expected at the other side.
     pub expected: u64,
@@ -79,6 +81,9 @@ pub struct Direction {
     pub voided: u64,
     /// Of the lost, those of calls whose connection to the model was broken on purpose.
     pub lost_at_faults: u64,
+    /// Of the foreign, those where audio was dropped in such calls: a filter blends what is before
+    /// the gap with what is behind it.
+    pub foreign_at_faults: u64,
     /// Latency from the planned time.
     pub corrected: Percentiles,
     /// Latency from the time of sending.
@@ -104,7 +109,7 @@ impl Direction {
 }
 
 /// The handovers from one connection of the model to the next.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct SwapReport {
     /// All of them.
     pub seen: u64,
@@ -157,7 +162,7 @@ impl SwapReport {
 }
 
 /// The calls of one carrier.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct CarrierReport {
     /// Calls made.
     pub calls: usize,
@@ -185,8 +190,35 @@ pub struct CarrierReport {
     pub downlink: Percentiles,
 }
 
+/// What became of calls whose stream died.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub struct ComebackReport {
+    /// Calls that lost a stream before they were over.
+    pub calls: usize,
+    /// Streams that died and were followed by another.
+    pub streams: usize,
+    /// Of these others, those on which the model was heard.
+    pub heard_again: usize,
+    /// Those whose first session was taken up by the handle of one before.
+    pub resumed: usize,
+    /// Those whose first session was a new one.
+    pub fresh: usize,
+    /// Those for which a session was asked to greet again.
+    pub greeted_again: usize,
+    /// Calls that no other stream was opened for, by the reason.
+    pub lost: BTreeMap<String, usize>,
+    /// What callers said while they had no stream, in milliseconds.
+    pub unsaid_ms: f64,
+    /// What was said on a stream at its end and the model did not hear, in milliseconds.
+    pub cut_ms: f64,
+    /// From the end of a stream to the open one.
+    pub reopened: Percentiles,
+    /// From the end of a stream until the model was heard on the next.
+    pub heard_after: Percentiles,
+}
+
 /// What the relay's process used.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct Usage {
     /// User and system time for each second of each call, in microseconds.
     pub cpu_us_per_call_second: f64,
@@ -196,8 +228,37 @@ pub struct Usage {
     pub rss_peak_kib: u64,
 }
 
+/// While all calls talked: after the last had begun and before the first had ended.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub struct Hold {
+    /// Calls that talked when it began.
+    pub calls: usize,
+    /// How long it was.
+    pub seconds: f64,
+    /// Cores that the relay used.
+    pub relay_cores: f64,
+    /// Cores that callers and stand-in used.
+    pub own_cores: f64,
+}
+
+impl Hold {
+    /// CPU of the relay for a second of a call, in microseconds.
+    pub fn cpu_us_per_call_second(&self) -> f64 {
+        self.relay_cores * 1e6 / self.calls.max(1) as f64
+    }
+}
+
+/// Latencies of what was planned while all calls talked.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub struct Held {
+    /// Caller to model, from the planned time.
+    pub uplink: Percentiles,
+    /// Model to caller, from the planned time.
+    pub downlink: Percentiles,
+}
+
 /// What became of the appointments that the model booked.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct BookingReport {
     /// Asked for.
     pub asked: u64,
@@ -209,15 +270,22 @@ pub struct BookingReport {
     pub unanswered: u64,
     /// Rows found on the relay's disk.
     pub stored: u64,
+    /// Confirmed to the model, and not on disk.
+    pub lost: u64,
+    /// On disk more than once.
+    pub doubled: u64,
 }
 
 /// The report of a run.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Report {
     /// Calls made.
     pub calls: usize,
     /// Calls that ended as planned.
     pub calls_good: usize,
+    /// The most that were under way at once.
+    pub most_at_once: usize,
     /// How the others ended, and how many did.
     pub failures: BTreeMap<String, usize>,
     /// Seconds of open streams, over all calls.
@@ -240,6 +308,8 @@ pub struct Report {
     pub interruptions_unanswered: u64,
     /// Handovers between connections of the model, where there were any.
     pub swaps: Option<SwapReport>,
+    /// Calls that lost a stream, where there were any.
+    pub comebacks: Option<ComebackReport>,
     /// Appointments, where some were booked.
     pub bookings: Option<BookingReport>,
     /// Marks sent back.
@@ -248,18 +318,39 @@ pub struct Report {
     pub underruns: u64,
     /// The relay's process.
     pub relay: Option<Usage>,
+    /// What was used while all calls talked, where that was long enough.
+    pub hold: Option<Hold>,
+    /// Latencies while all calls talked, where that was long enough.
+    pub held: Option<Held>,
+    /// What was demanded, and what came of it.
+    pub slo: Vec<Judged>,
     /// Callers and stand-in: CPU for each second of each call, in microseconds.
     pub own_cpu_us_per_call_second: f64,
     /// Everything that makes the run fail, worst first.
     pub problems: Vec<String>,
     /// What is to be known before believing the figures.
     pub remarks: Vec<String>,
+    /// The latencies in full, and the course of the run.
+    pub recording: Recording,
 }
 
 impl Report {
     /// True if nothing failed.
     pub fn is_good(&self) -> bool {
         self.problems.is_empty()
+    }
+
+    /// True if nothing failed, but a bound could not be judged because the load itself was late.
+    pub fn lacks_evidence(&self) -> bool {
+        self.is_good() && self.slo.iter().any(|judged| judged.verdict == Verdict::NotJudged)
+    }
+
+    /// Latencies up and down while all calls talked; over the whole run if they never did.
+    pub fn latencies(&self) -> (&Percentiles, &Percentiles) {
+        match &self.held {
+            Some(held) => (&held.uplink, &held.downlink),
+            None => (&self.uplink.corrected, &self.downlink.corrected),
+        }
     }
 
     /// Adds what the swaps do not meet.
@@ -278,7 +369,7 @@ impl Report {
             for (what, count) in [
                 ("lost", direction.lost - direction.lost_at_faults),
                 ("doubled", direction.doubled),
-                ("foreign", direction.foreign),
+                ("foreign", direction.foreign - direction.foreign_at_faults),
             ] {
                 if count > 0 {
                     self.problems.push(format!("{name}: {count} samples {what}"));
@@ -311,10 +402,11 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "calls        {} made, {} good, {:.0} call-seconds, \
+            "calls        {} made, {} good, {} at once, {:.0} call-seconds, \
              set up in p50 {:.1} ms max {:.1} ms",
             self.calls,
             self.calls_good,
+            self.most_at_once,
             self.call_seconds,
             self.setup.p50_us / 1e3,
             self.setup.max_us / 1e3
@@ -338,13 +430,17 @@ impl fmt::Display for Report {
         writeln!(f)?;
         writeln!(
             f,
-            "latency, us            {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}",
-            "pieces", "p50", "p90", "p99", "p99.9", "max"
+            "latency, us            {:>9} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}",
+            "pieces", "p50", "p90", "p99", "p99.9", "p99.99", "max"
         )?;
         for (name, direction) in [("uplink", &self.uplink), ("downlink", &self.downlink)] {
             row(f, &format!("{name} from plan"), &direction.corrected)?;
             row(f, &format!("{name} from send"), &direction.uncorrected)?;
             row(f, &format!("{name} own late"), &direction.own_lateness)?;
+        }
+        if let Some(held) = &self.held {
+            row(f, "uplink, all at once", &held.uplink)?;
+            row(f, "downlink, all at once", &held.downlink)?;
         }
         if self.barge_in.count > 0 {
             row(f, "interrupted to clear", &self.barge_in)?;
@@ -376,6 +472,9 @@ impl fmt::Display for Report {
                 swaps.void_model_ms
             )?;
         }
+        if let Some(comebacks) = &self.comebacks {
+            write!(f, "{comebacks}")?;
+        }
         if let Some(bookings) = &self.bookings {
             writeln!(
                 f,
@@ -402,13 +501,51 @@ impl fmt::Display for Report {
             "load test    {:.0} us CPU per call-second; {} marks returned, {} underruns",
             self.own_cpu_us_per_call_second, self.marks_returned, self.underruns
         )?;
+        if let Some(hold) = &self.hold {
+            writeln!(
+                f,
+                "all at once  {} calls for {:.0} s: relay {:.2} cores, load test {:.2} cores",
+                hold.calls, hold.seconds, hold.relay_cores, hold.own_cores
+            )?;
+        }
+        for judged in &self.slo {
+            writeln!(f, "slo          {judged}")?;
+        }
         for remark in &self.remarks {
             writeln!(f, "note         {remark}")?;
         }
         for problem in &self.problems {
             writeln!(f, "PROBLEM      {problem}")?;
         }
-        write!(f, "{}", if self.is_good() { "good" } else { "NOT GOOD" })
+        f.write_str(match self.is_good() {
+            true if self.lacks_evidence() => "NO VERDICT",
+            true => "good",
+            false => "NOT GOOD",
+        })
+    }
+}
+
+impl fmt::Display for ComebackReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        row(f, "stream lost to open", &self.reopened)?;
+        row(f, "stream lost to heard", &self.heard_after)?;
+        writeln!(
+            f,
+            "comebacks    {} calls lost a stream; {} streams followed: {} heard again, {} resumed, \
+             {} fresh, {} greeted again; {:.0} ms of callers unsaid, {:.0} ms cut",
+            self.calls,
+            self.streams,
+            self.heard_again,
+            self.resumed,
+            self.fresh,
+            self.greeted_again,
+            self.unsaid_ms,
+            self.cut_ms
+        )?;
+        for (reason, count) in &self.lost {
+            writeln!(f, "             {count} x not back: {reason}")?;
+        }
+        Ok(())
     }
 }
 
@@ -444,11 +581,20 @@ impl Report {
 }
 
 fn row(f: &mut fmt::Formatter<'_>, name: &str, p: &Percentiles) -> fmt::Result {
-    writeln!(
-        f,
-        "{name:<22} {:>9} {:>9.0} {:>9.0} {:>9.0} {:>9.0} {:>9.0}",
-        p.count, p.p50_us, p.p90_us, p.p99_us, p.p999_us, p.max_us
-    )
+    write!(f, "{name:<22} {:>9}", p.count)?;
+    // A percentile of fewer pieces than it takes would be the longest under another name.
+    for (us, pieces) in
+        [(p.p50_us, 1), (p.p90_us, 10), (p.p99_us, 100), (p.p999_us, 1000), (p.p9999_us, 10_000)]
+    {
+        match p.count >= pieces {
+            true => write!(f, " {us:>9.0}")?,
+            false => write!(f, " {:>9}", "-")?,
+        }
+    }
+    match p.count {
+        0 => writeln!(f, " {:>9}", "-"),
+        _ => writeln!(f, " {:>9.0}", p.max_us),
+    }
 }
 
 #[cfg(test)]
