@@ -78,7 +78,7 @@ mod tests {
         tick.rest(at(10_000));
         tick.note(4);
         assert_eq!(tick.rest(at(11_500)), None, "the tick is not over");
-        assert_eq!(tick.rest(at(12_300)), Some(Duration::from_micros(1_700)));
+        assert_eq!(tick.rest(at(12_000)), Some(TICK));
         tick.note(14);
         assert_eq!(tick.rest(at(14_010)), Some(Duration::from_micros(1_990)), "still");
         tick.note(3);
