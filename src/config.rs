@@ -205,6 +205,8 @@ pub struct Server {
     pub cores: Vec<usize>,
     /// Whether each media thread stays on one core.
     pub pin: bool,
+    /// How long events wait for others on a media thread that has many; zero: they do not.
+    pub tick: Duration,
     /// The kernels in use: the best this CPU has, no higher than this.
     pub kernels: Isa,
     /// The Unix socket at which a new process takes over from the one that runs.
@@ -365,6 +367,8 @@ pub struct Twilio {
     pub signature: SignatureMode,
     /// How far ahead of the caller's ear the carrier's buffer is kept filled.
     pub playout_lead: Duration,
+    /// How much leaves at a time while that buffer holds out.
+    pub playout_group: Duration,
     /// What a caller hears when the model cannot be had.
     pub fallback: String,
     /// What happens at capacity.

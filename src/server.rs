@@ -288,7 +288,7 @@ fn build_rooms(
         .collect::<io::Result<Vec<_>>>()
         .map_err(StartError::Thread)?
         .into_iter()
-        .map(|(worker, post)| (worker.with_bounds(bounds), post))
+        .map(|(worker, post)| (worker.with_bounds(bounds).with_tick(config.server.tick), post))
         .unzip();
     let (dial, dial_post) =
         Dial::new(config.clone(), clock, shared.clone()).map_err(StartError::Dial)?;
