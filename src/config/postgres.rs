@@ -88,16 +88,19 @@ impl Postgres {
     /// # Errors
     /// What is wrong, and what to write. It does not quote the URL.
     pub(super) fn parse(url: &str) -> Result<Postgres, String> {
-        const FORM: &str = "must be postgres://user@host/database, perhaps with :port and ?sslmode=";
+        const FORM: &str =
+            "must be postgres://user@host/database, perhaps with :port and ?sslmode=";
         let rest = url.strip_prefix("postgres://").or(url.strip_prefix("postgresql://"));
         let rest = rest.filter(|rest| !rest.contains(['#', '\0'])).ok_or(FORM)?;
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
         let (authority, database) = rest.split_once('/').ok_or(FORM)?;
         let (user, server) = authority.rsplit_once('@').ok_or(FORM)?;
         if user.contains(':') {
-            return Err("must hold no password: a URL is shown and logged. Set store.password_file, \
+            return Err(
+                "must hold no password: a URL is shown and logged. Set store.password_file, \
                         or the variable PGPASSWORD"
-                .to_owned());
+                    .to_owned(),
+            );
         }
         let (user, database) = (name(user, "user")?, name(database, "database")?);
         let (mut host, mut port) = match server {
@@ -142,16 +145,20 @@ fn tls(mode: Option<&str>, host: &PostgresHost) -> Result<bool, String> {
     match mode {
         None => Ok(!is_near),
         Some("disable") if is_near => Ok(false),
-        Some("disable") => Err("sslmode=disable is for a Unix socket or a loopback address: leave it \
+        Some("disable") => {
+            Err("sslmode=disable is for a Unix socket or a loopback address: leave it \
                                 out, and name the server's root in store.ca_file"
-            .to_owned()),
+                .to_owned())
+        }
         Some("require" | "verify-full") if is_socket => {
             Err("a Unix socket speaks no TLS: leave sslmode out".to_owned())
         }
         Some("require" | "verify-full") => Ok(true),
-        Some("allow" | "prefer") => Err("sslmode allow and prefer can be talked out of TLS: write \
+        Some("allow" | "prefer") => {
+            Err("sslmode allow and prefer can be talked out of TLS: write \
                                          require, or leave it out"
-            .to_owned()),
+                .to_owned())
+        }
         Some("verify-ca") => {
             Err("sslmode=verify-ca takes any host's certificate: write verify-full".to_owned())
         }

@@ -92,8 +92,7 @@ pub(super) fn read(settings: &mut Settings<'_>, is_demo: bool) -> Store {
             settings.fail(CA_FILE, "no TLS is spoken there: add ?sslmode=require to store.url");
         }
         // A variable of that name may be meant for other programs: what is written for us counts.
-        postgres.password =
-            file.map(Password::File).or(password).unwrap_or_default();
+        postgres.password = file.map(Password::File).or(password).unwrap_or_default();
         postgres.ca_file = ca_file;
     } else if has_url || !settings.is_written(URL) {
         for (key, is_set) in [(PASSWORD_FILE, file.is_some()), (CA_FILE, ca_file.is_some())] {
@@ -193,10 +192,8 @@ mod tests {
         let file = ("VOCARIS_STORE_PASSWORD_FILE", "/x");
         assert!(read(&[file]).unwrap_err().contains("postgres:// alone"));
         assert!(read(&[("PGPASSWORD", "for another program")]).is_ok());
-        let settings = [
-            ("VOCARIS_STORE_URL", "postgres://u@localhost/d"),
-            ("VOCARIS_STORE_CA_FILE", "/x"),
-        ];
+        let settings =
+            [("VOCARIS_STORE_URL", "postgres://u@localhost/d"), ("VOCARIS_STORE_CA_FILE", "/x")];
         assert!(read(&settings).unwrap_err().contains("no TLS is spoken"));
     }
 }

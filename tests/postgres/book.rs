@@ -36,8 +36,14 @@ fn what_was_booked_is_read_as_it_was_written() {
     on_each("written", |store| {
         let booked = book(store, place(100, 6, 1)).unwrap();
         assert_eq!((&*booked.service, &*booked.name), ("Visit", "Ana Über"));
-        assert_eq!((booked.note.as_deref(), booked.number.as_deref()), (Some("a note"), Some("+15550100")));
-        assert_eq!((booked.start_unix, booked.end_unix, booked.status), (30_000, 31_800, Status::Confirmed));
+        assert_eq!(
+            (booked.note.as_deref(), booked.number.as_deref()),
+            (Some("a note"), Some("+15550100"))
+        );
+        assert_eq!(
+            (booked.start_unix, booked.end_unix, booked.status),
+            (30_000, 31_800, Status::Confirmed)
+        );
         assert_eq!((booked.sequence, booked.created_unix, booked.changed_unix), (0, 7, 7));
         let ledger = store.ledger();
         assert_eq!(ledger.by_reference(&booked.reference).unwrap(), Some(booked.clone()));

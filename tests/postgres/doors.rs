@@ -72,7 +72,10 @@ fn a_wrong_database_a_role_without_rights_and_a_full_house_are_told_apart() {
 fn a_database_that_takes_no_changes_is_read_and_not_written() {
     let Some(server) = server() else { return };
     let database = filled(server);
-    server.sql(&database, &format!("ALTER DATABASE {database} SET default_transaction_read_only = on"));
+    server.sql(
+        &database,
+        &format!("ALTER DATABASE {database} SET default_transaction_read_only = on"),
+    );
     let mut store = Store::open(&store(&server.by_socket(&database)).url, Open::Existing).unwrap();
     assert_eq!(store.ledger().within(0..i64::MAX, 9).unwrap(), []);
     let written = store.transact(|ledger| ledger.keep_answer(0, "key", "{}"));
@@ -108,10 +111,11 @@ fn tls_is_spoken_with_the_server_whose_root_and_name_are_right_and_no_other() {
 }
 
 #[test]
-fn a_server_without_tls_is_not_talked_to_in_clear_and_another_program_is_no_server() {
+fn a_server_without_tls_is_not_talked_to_in_clear_and_one_out_of_turn_is_none() {
     for (answer, query, error) in [
         (&b"N"[..], "?sslmode=require", DatabaseError::NoTls),
-        (&b"HTTP/1.1 400 Bad Request\r\n\r\n"[..], "", DatabaseError::Protocol),
+        // Ready for queries, before anybody has said who they are.
+        (&b"Z\0\0\0\x05I"[..], "", DatabaseError::Protocol),
     ] {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();

@@ -96,8 +96,10 @@ fn owner() -> Option<(u32, u32)> {
     }
     let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
     let ids = |name: &str| {
-        let fields: Vec<&str> =
-            users.lines().map(|line| line.split(':').collect::<Vec<_>>()).find(|it| it[0] == name)?;
+        let fields: Vec<&str> = users
+            .lines()
+            .map(|line| line.split(':').collect::<Vec<_>>())
+            .find(|it| it[0] == name)?;
         Some((fields.get(2)?.parse().ok()?, fields.get(3)?.parse().ok()?))
     };
     ids("postgres").or_else(|| ids("nobody"))
@@ -111,8 +113,7 @@ impl Server {
 
     fn start(name: &str) -> Option<Server> {
         let (programs, owner) = (programs()?, owner());
-        let folder =
-            std::env::temp_dir().join(format!("vocaris-pg-{}-{name}", std::process::id()));
+        let folder = std::env::temp_dir().join(format!("vocaris-pg-{}-{name}", std::process::id()));
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder).unwrap();
         if let Some((user, group)) = owner {

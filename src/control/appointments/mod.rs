@@ -220,7 +220,8 @@ impl Appointments {
         // Ends when there is nothing left; each round is a transaction, so that nobody waits long.
         loop {
             let answers_before = now - ANSWERS_KEPT_SECONDS;
-            let count = self.store.transact(|ledger| ledger.forget(answers_before, ended_before))?;
+            let count =
+                self.store.transact(|ledger| ledger.forget(answers_before, ended_before))?;
             forgotten += count;
             if count < FORGET_BATCH {
                 return Ok(forgotten);

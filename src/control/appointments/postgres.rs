@@ -380,7 +380,8 @@ impl Ledger<'_> {
 
     /// See [`super::store::Ledger::first_answer`].
     pub fn first_answer(&self, key: &str) -> Result<Option<String>, StoreError> {
-        let rows = self.query("SELECT answer FROM answers WHERE key = $1", &[(&key, Type::TEXT)])?;
+        let rows =
+            self.query("SELECT answer FROM answers WHERE key = $1", &[(&key, Type::TEXT)])?;
         Ok(rows.first().map(|row| row.get(0)))
     }
 

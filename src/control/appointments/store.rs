@@ -12,8 +12,8 @@
 use std::ops::Range;
 use std::time::Duration;
 
-use super::{postgres, sqlite};
 pub use super::errors::StoreError;
+use super::{postgres, sqlite};
 use crate::config::StoreUrl;
 
 /// Letters and digits of references: 16 that are not mistaken for one another, and make no words.

@@ -66,10 +66,7 @@ impl TlsConfig {
         MakeRustlsConnect::new((*self.client).clone())
     }
 
-    fn with(
-        mut roots: RootCertStore,
-        ca_file: Option<&Path>,
-    ) -> Result<TlsConfig, TlsConfigError> {
+    fn with(mut roots: RootCertStore, ca_file: Option<&Path>) -> Result<TlsConfig, TlsConfigError> {
         if let Some(path) = ca_file {
             let unreadable = |why: &dyn fmt::Display| {
                 TlsConfigError::CaFile(format!("{}: {why}", path.display()))
