@@ -54,7 +54,7 @@ fn what_was_confirmed_before_a_kill_stands_once() {
     }
     let Some(server) = server() else { return };
     let seed = fastrand::u64(..);
-    say(&format!("seed {seed}"));
+    eprintln!("seed {seed}");
     let mut random = fastrand::Rng::with_seed(seed);
     let url = server.by_socket(&server.database());
     let mut told = BTreeMap::<String, String>::new();

@@ -9,7 +9,6 @@
 //! process, however that ends: a shell waits for the end of a pipe that only that process holds.
 
 use std::fs;
-use std::io::Write;
 use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
@@ -74,7 +73,7 @@ pub(crate) fn server() -> Option<&'static Server> {
 }
 
 fn skipped<T>() -> Option<T> {
-    println!("SKIPPED: no PostgreSQL");
+    eprintln!("SKIPPED: no PostgreSQL");
     None
 }
 
@@ -317,9 +316,4 @@ pub(crate) fn checkup(time: &str) -> Value {
 pub(crate) fn references(book: &Appointments) -> Vec<String> {
     let all = book.list(0..i64::MAX, 100_000).unwrap();
     all.into_iter().map(|booking| booking.reference).collect()
-}
-
-/// Says something that is shown where a test fails.
-pub(crate) fn say(what: &str) {
-    let _ = writeln!(std::io::stdout(), "{what}");
 }

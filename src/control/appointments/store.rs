@@ -144,7 +144,7 @@ pub enum Store {
     /// A file of this host.
     Sqlite(sqlite::Store),
     /// A database of several.
-    Postgres(postgres::Store),
+    Postgres(Box<postgres::Store>),
 }
 
 impl Store {
@@ -159,7 +159,7 @@ impl Store {
         match url {
             StoreUrl::Sqlite(path) => sqlite::Store::open(path, open).map(Store::Sqlite),
             StoreUrl::Postgres(settings) => {
-                postgres::Store::open(settings, open).map(Store::Postgres)
+                postgres::Store::open(settings, open).map(Box::new).map(Store::Postgres)
             }
         }
     }
