@@ -16,6 +16,7 @@ mod gemini;
 mod guard;
 mod models;
 mod nearest;
+mod postgres;
 mod reading;
 mod record;
 mod reload;
@@ -46,12 +47,13 @@ pub use models::{
     Compression, Greeting, ModelRules, Sensitivity, Temperature, Thinking, ThinkingLevel, Tuning,
     Vad,
 };
+pub use postgres::{Password, Postgres, PostgresHost};
 pub use reading::Reading;
 pub use record::{CONSENT_MAX_BYTES, RETENTION_DAYS_MAX, Recording, Transcripts};
 pub use reload::{Counts, ReloadRefused, Reloaded, Running, counts};
 use settings::Settings;
 pub use settings::SourceFile;
-pub use store::Store;
+pub use store::{Store, StoreUrl};
 pub use timers::Timers;
 pub use tools::{
     KeyRule, Tool, ToolBehavior, ToolKind, ToolScheduling, Transfer, Webhook, WebhookUrl,

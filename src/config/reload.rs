@@ -266,7 +266,7 @@ mod tests {
         assert_eq!(waiting, waiting_keys);
         assert_eq!((config.server.workers, config.limits.max_calls), (0, 7));
         assert_eq!(config.server.listen.port(), 8080);
-        assert_eq!(config.store.path.to_str(), Some("vocaris.db"));
+        assert_eq!(config.store.url.to_string(), "vocaris.db");
         assert!(!config.recording.enabled && config.recording.consent.is_some());
     }
 
