@@ -80,6 +80,8 @@ pub enum Opening {
         from: Option<String>,
         /// Who is called.
         to: Option<String>,
+        /// Whether our answer said that the journal may know of the call.
+        again: bool,
         /// The other parameters of the stream.
         custom: Vec<(String, String)>,
     },

@@ -24,9 +24,9 @@ use super::tools::{Tools, ToolsKept};
 use super::{Call, CallId, Ending, Legacy, Request};
 use crate::clock::Nanos;
 use crate::config::{Agent, Secret};
-use crate::limits::{HANDLE_BYTES_MAX, JOURNAL_EVERY, JOURNAL_SOON, RETURNS_MAX};
 #[cfg(doc)]
 use crate::limits::SNAPSHOT_RESULTS_BYTES_MAX;
+use crate::limits::{HANDLE_BYTES_MAX, JOURNAL_EVERY, JOURNAL_SOON, RETURNS_MAX};
 
 /// The form of a [`Snapshot`]. One of another form is not gone on with.
 const FORM: u32 = 1;
@@ -208,8 +208,9 @@ impl Call {
 
     /// Nobody has taken the entry: it is offered again when the next is due. That of an end is not.
     pub fn entry_lost(&mut self) {
+        let now = self.now;
         if let Some(diary) = &mut self.diary {
-            diary.written = None;
+            (diary.is_asked, diary.written, diary.written_at) = (false, None, now);
         }
     }
 
@@ -241,8 +242,11 @@ impl Call {
         if diary.end.is_some() {
             return Nanos::NEVER;
         }
-        let (now, Some(then)) = (self.marks(), diary.written) else {
-            return diary.written_at.plus(JOURNAL_SOON);
+        let (now, then) = match diary.written {
+            Some(then) => (self.marks(), then),
+            // The first, or one that nobody took.
+            None if diary.written_at == Nanos::ZERO => return self.now,
+            None => return diary.written_at.plus(JOURNAL_EVERY),
         };
         if now == then {
             return Nanos::NEVER;
@@ -281,8 +285,13 @@ mod tests {
 
     #[test]
     fn what_is_no_snapshot_or_one_of_another_form_is_told_apart() {
-        for garbage in ["", "{", "[]", "{\"form\":1}", "{\"form\":\"1\"}", "{\"form\":-1}", "null"] {
-            assert_eq!(Snapshot::read(garbage).unwrap_err(), SnapshotError::Unreadable, "{garbage}");
+        for garbage in ["", "{", "[]", "{\"form\":1}", "{\"form\":\"1\"}", "{\"form\":-1}", "null"]
+        {
+            assert_eq!(
+                Snapshot::read(garbage).unwrap_err(),
+                SnapshotError::Unreadable,
+                "{garbage}"
+            );
         }
         let other = Snapshot::read("{\"form\":2,\"whatever\":[]}");
         assert_eq!(other.unwrap_err(), SnapshotError::OtherForm);

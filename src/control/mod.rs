@@ -10,8 +10,10 @@
 
 pub mod appointments;
 pub mod certificates;
+pub mod conversations;
 pub mod journal;
 pub mod rounds;
+mod sqlite;
 mod strangers;
 pub mod tools;
 

@@ -80,7 +80,8 @@ impl Tools {
             newest_first.scan(fits, |fits, done| fits(&done).then(|| done.into())).collect();
         finished.reverse();
         let answer = |answer: Answer| {
-            let Answer { asker: Asker { id, batch, place }, name, response, is_change, .. } = answer;
+            let Answer { asker: Asker { id, batch, place }, name, response, is_change, .. } =
+                answer;
             AnswerKept { id, batch, place, name, response, is_change }
         };
         ToolsKept {

@@ -16,26 +16,24 @@
 //!
 //! The schema's version is `user_version`; newer ones are refused, older ones brought forward.
 
-use std::fs::OpenOptions;
-use std::io;
 use std::ops::Range;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::thread;
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
 
 pub use super::errors::StoreError;
+use crate::control::sqlite::Kind;
 
 /// How long another process's transaction is waited for. Then [`StoreError::Busy`].
 pub const BUSY_TIMEOUT: Duration = Duration::from_secs(3);
-/// Pause before the journal's mode is tried again: SQLite does not wait for that lock by itself.
-const MODE_RETRY: Duration = Duration::from_millis(20);
-/// "Voca": tells our files from those of other programs.
-const APPLICATION_ID: i32 = 0x566F_6361;
-/// The schema's version.
-const VERSION: i32 = 1;
+/// "Voca" tells our books from other files. A confirmed booking is on the disk.
+const BOOK: Kind = Kind {
+    application_id: 0x566F_6361,
+    versions: &[SCHEMA_1],
+    busy_timeout: BUSY_TIMEOUT,
+    synchronous: "FULL",
+};
 /// Letters and digits of references: 16 that are not mistaken for one another, and make no words.
 const REFERENCE_LETTERS: &[u8; 16] = b"CFHJKLMRTWXY3479";
 /// Characters of a reference: 2^20 of them.
@@ -242,24 +240,7 @@ impl Store {
     /// # Errors
     /// What is wrong with the file.
     pub fn open(path: &Path, open: Open) -> Result<Store, StoreError> {
-        let mut flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        if open == Open::OrCreate {
-            make(path)?;
-            flags |= OpenFlags::SQLITE_OPEN_CREATE;
-        }
-        let mut connection = Connection::open_with_flags(path, flags)?;
-        connection.busy_timeout(BUSY_TIMEOUT)?;
-        // SQLite falls back to reading only by itself.
-        if connection.is_readonly("main")? {
-            return Err(StoreError::ReadOnly);
-        }
-        check_owner(&connection)?;
-        write_ahead(&connection)?;
-        connection.pragma_update(None, "synchronous", "FULL")?;
-        connection.pragma_update(None, "foreign_keys", true)?;
-        // What is forgotten is overwritten, too.
-        connection.pragma_update(None, "secure_delete", true)?;
-        bring_forward(&mut connection)?;
+        let connection = BOOK.open(path, open)?;
         let sound: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
         if sound != "ok" {
             return Err(StoreError::Damaged);
@@ -300,65 +281,6 @@ impl Store {
     pub(super) fn connection(&self) -> &Connection {
         &self.connection
     }
-}
-
-/// Makes the file where there is none, for its owner alone. One that is there stays as it is.
-fn make(path: &Path) -> Result<(), StoreError> {
-    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
-        Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => {
-            Err(StoreError::ReadOnly)
-        }
-        Err(error) if error.kind() == io::ErrorKind::StorageFull => Err(StoreError::Full),
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(StoreError::CannotOpen),
-        Ok(_) | Err(_) => Ok(()),
-    }
-}
-
-/// Whether the file is new, or ours and not too new.
-fn check_owner(connection: &Connection) -> Result<(), StoreError> {
-    let value = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
-    let (owner, version) = (value("application_id")?, value("user_version")?);
-    let tables: i64 =
-        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
-    match (owner, tables) {
-        (0, 0) if version == 0 => Ok(()),
-        (APPLICATION_ID, _) if version > VERSION => {
-            Err(StoreError::TooNew { found: version, known: VERSION })
-        }
-        (APPLICATION_ID, _) => Ok(()),
-        _ => Err(StoreError::NotOurs),
-    }
-}
-
-/// Readers beside a writer, and a commit that is one write and one sync.
-fn write_ahead(connection: &Connection) -> Result<(), StoreError> {
-    let tries = BUSY_TIMEOUT.as_millis() / MODE_RETRY.as_millis();
-    for _ in 0..tries {
-        let mode = connection
-            .pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get::<_, String>(0));
-        match mode.map_err(StoreError::from) {
-            Ok(mode) if mode == "wal" => return Ok(()),
-            // A file system without shared memory, such as a network's.
-            Ok(_) => return Err(StoreError::Disk),
-            Err(StoreError::Busy) => thread::sleep(MODE_RETRY),
-            Err(error) => return Err(error),
-        }
-    }
-    Err(StoreError::Busy)
-}
-
-fn bring_forward(connection: &mut Connection) -> Result<(), StoreError> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    // Another process may have been faster.
-    let version: i32 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    match version {
-        0 => transaction.execute_batch(SCHEMA_1)?,
-        VERSION => return Ok(()),
-        found => return Err(StoreError::TooNew { found, known: VERSION }),
-    }
-    transaction.pragma_update(None, "user_version", VERSION)?;
-    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
-    Ok(transaction.commit()?)
 }
 
 /// The rows, inside a transaction or outside.
@@ -727,7 +649,7 @@ mod tests {
         let newer = file("newer.db");
         drop(Store::open(&newer, Open::OrCreate).unwrap());
         Connection::open(&newer).unwrap().pragma_update(None, "user_version", 99).unwrap();
-        assert_eq!(open(&newer), StoreError::TooNew { found: 99, known: VERSION });
+        assert_eq!(open(&newer), StoreError::TooNew { found: 99, known: 1 });
 
         let torn = file("torn.db");
         let mut store = Store::open(&torn, Open::OrCreate).unwrap();
