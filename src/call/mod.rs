@@ -569,6 +569,7 @@ impl Call {
             }
             _ => {}
         }
+        self.tell_journal();
     }
 
     /// When the model counts as dead, unless a byte comes from it: where something is due. Where

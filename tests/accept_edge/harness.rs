@@ -88,6 +88,7 @@ impl Relay {
             dial: to_dial.clone(),
             control: to_control,
             calendar: Some(to_calendar),
+            journal: None,
         };
         let thread = Some(std::thread::spawn(move || accept.run(neighbours)));
         Relay {
@@ -202,6 +203,7 @@ impl Relay {
             token: token.map(str::to_owned),
             from: None,
             to: to.map(str::to_owned),
+            again: false,
             custom: Vec::new(),
         };
         self.post_letter(AcceptLetter::Admit { call, id, opening });
