@@ -11,8 +11,8 @@ use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tungstenite::{Message, WebSocket};
 use vocaris::buf::SendBuf;
 use vocaris::call::{
-    Call, CallId, Door, Ending, Entry, Keep, LineFault, LineTerms, Opening, Report, Request, Revival,
-    Settings, Tally, Tape, ToolOrder, Workbench,
+    Call, CallId, Door, Ending, Entry, Keep, LineFault, LineTerms, Opening, Report, Request,
+    Revival, Settings, Tally, Tape, ToolOrder, Workbench,
 };
 use vocaris::clock::Nanos;
 use vocaris::config::{Agent, Timers};

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use vocaris::call::{CallId, Ending, Entry, Legacy, Revival, Snapshot, Standing};
-use vocaris::clock::Nanos;
+use vocaris::call::{Ending, Entry, Legacy, LineFault, Revival, Snapshot, Standing};
 use vocaris::config::Secret;
 use vocaris::limits::{JOURNAL_EVERY, JOURNAL_SOON};
 
@@ -64,6 +63,8 @@ fn another_process_resumes_the_session_and_greets_nobody_again() {
 #[test]
 fn where_the_handle_is_refused_a_fresh_session_is_told_what_the_caller_has_heard() {
     let mut stage = talking();
+    stage.phone.say(json!({"event": "mark", "mark": {"name": "g0:200"}}));
+    stage.settle();
     stage.agent.say(content("We have a taxi at six and another one at nine."));
     stage.agent.say(speech(&voice(96_000, 0)));
     stage.settle();
@@ -71,7 +72,7 @@ fn where_the_handle_is_refused_a_fresh_session_is_told_what_the_caller_has_heard
     stage.update("h2");
     stage.pass(200);
     let mut stage = back(legacy(&stage));
-    stage.refuse(vocaris::call::LineFault::closed(Some(1008), "session not found"));
+    stage.refuse(LineFault::closed(Some(1008), "session not found"));
     stage.pass(3_000);
     let Some(Revival::Fresh { summary }) = stage.redials.front().cloned() else {
         panic!("{:?}", stage.redials);
@@ -90,7 +91,9 @@ fn what_a_tool_has_done_is_not_done_again_by_another_process() {
     stage.redial_as(agent(""));
     stage.calls("f2", "order_taxi", at("nine"));
     assert!(stage.orders.is_empty(), "{:?}", stage.orders);
-    assert!(answers(&stage).iter().any(|answer| answer["response"].to_string().contains("ordered")));
+    assert!(
+        answers(&stage).iter().any(|answer| answer["response"].to_string().contains("ordered"))
+    );
 }
 
 #[test]
@@ -136,7 +139,7 @@ fn a_session_that_is_lost_with_its_process_is_told_of_what_was_done_in_words() {
     stage.replies(0, done("ordered"));
     stage.pass(200);
     let mut stage = back(legacy(&stage));
-    stage.refuse(vocaris::call::LineFault::closed(Some(1008), "session not found"));
+    stage.refuse(LineFault::closed(Some(1008), "session not found"));
     stage.pass(3_000);
     stage.redial_as(agent(""));
     assert!(words(&stage).iter().any(|word| word.contains("ordered")), "{:?}", words(&stage));
@@ -155,7 +158,10 @@ fn handles_that_come_all_the_time_are_written_no_more_often_than_said() {
     assert!(gaps.iter().all(|gap| *gap >= JOURNAL_SOON), "{gaps:?}");
     assert!((10..=21).contains(&(gaps.len() + 1)), "{}", gaps.len());
     let mut again = back(legacy(&stage));
-    assert_eq!(again.redials.pop_front(), Some(Revival::Resume { handle: Secret::new("n99".into()) }));
+    assert_eq!(
+        again.redials.pop_front(),
+        Some(Revival::Resume { handle: Secret::new("n99".into()) })
+    );
     let entries = stage.entries.len();
     stage.pass(10_000);
     assert_eq!(stage.entries.len(), entries, "nothing has changed");
@@ -198,8 +204,10 @@ fn a_lost_phone_is_told_from_a_goodbye() {
     stage.settle();
     let closed = last(stage);
     let ending = Ending::CallerHungUp;
-    assert!(matches!(closed.standing, Standing::Closed { ending: e, transfer: None } if e == ending));
-    assert_eq!((closed.conversation, closed.call_name.as_deref()), (CallId(closed.conversation.0), Some("CA1")));
+    assert!(
+        matches!(closed.standing, Standing::Closed { ending: e, transfer: None } if e == ending)
+    );
+    assert_eq!(closed.call_name.as_deref(), Some("CA1"));
 }
 
 #[test]
@@ -209,6 +217,6 @@ fn a_call_nobody_vouches_for_is_not_written() {
     stage.pass(5_000);
     stage.call.handle_phone_gone(stage.now);
     stage.settle();
+    assert_eq!(stage.ending, Some(Ending::PhoneLost));
     assert!(stage.entries.is_empty());
-    assert!(stage.now > Nanos::ZERO);
 }

@@ -44,6 +44,8 @@ impl Host {
         command.env("GEMINI_API_KEY", "k").env("VOCARIS_GEMINI_URL", &self.model.url);
         command.env("VOCARIS_JOURNAL_ENABLED", "true").env("VOCARIS_JOURNAL_FILE", &self.journal);
         command.env("VOCARIS_SERVER_TOKEN_SECRET", "a-secret-that-outlives-the-process");
+        // No session that no call has: each has its number.
+        command.env("VOCARIS_GEMINI_POOL", "0");
         command
     }
 
@@ -103,7 +105,7 @@ fn a_call_whose_relay_was_killed_goes_on_by_its_handle_with_what_its_tools_did()
     let host = Host::new("killed");
     let relay = host.start();
     let mut stream = call(&relay.address, "CA1");
-    let first = host.model.call_tool("f1", || drop(stream.speak()));
+    let first = host.model.call_tool("f1", &mut stream);
     assert!(first.to_string().contains("number seven"), "{first}");
     host.await_row("open", "number seven");
     host.await_row("open", "handle-0");
@@ -118,7 +120,7 @@ fn a_call_whose_relay_was_killed_goes_on_by_its_handle_with_what_its_tools_did()
     assert_eq!(host.model.told(0, "Greet the caller").len(), 1);
     assert_eq!(host.model.told(1, "Greet the caller").len(), 0);
     assert_eq!(host.model.told(1, "is back now").len(), 1);
-    let again = host.model.call_tool("f2", || drop(stream.speak()));
+    let again = host.model.call_tool("f2", &mut stream);
     assert_eq!(again["response"], first["response"]);
     assert_eq!(host.service.times(), 1, "a taxi was ordered twice");
     assert_eq!(figure(&relay.address, "vocaris_comebacks_total{outcome=\"recalled\"}"), 1.0);
@@ -199,7 +201,10 @@ fn an_entry_that_cannot_be_read_costs_its_call_the_conversation_and_nothing_else
     let twiml = after(&relay.address, "CA1");
     stream_again(&relay.address, "CA1", &twiml).hear().unwrap();
     assert_eq!(host.model.handles(), [None, None]);
-    assert_eq!(figure(&relay.address, "vocaris_journal_recalls_total{outcome=\"unreadable\"}"), 1.0);
+    assert_eq!(
+        figure(&relay.address, "vocaris_journal_recalls_total{outcome=\"unreadable\"}"),
+        1.0
+    );
 }
 
 #[test]
@@ -213,7 +218,7 @@ fn a_journal_that_takes_nothing_costs_entries_and_no_call() {
     until("an entry is refused", || {
         figure(&relay.address, "vocaris_journal_entries_total{outcome=\"refused\"}") > 0.0
     });
-    let answer = host.model.call_tool("f1", || drop(stream.speak()));
+    let answer = host.model.call_tool("f1", &mut stream);
     assert!(answer.to_string().contains("number seven"), "{answer}");
     journal.execute_batch("COMMIT").unwrap();
     host.await_row("open", "number seven");

@@ -5,11 +5,12 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tungstenite::{Message, WebSocket};
 
-use crate::harness::{PATIENCE, until};
+use crate::harness::{PATIENCE, Stream, until};
 
 /// A Gemini Live server: it speaks when it is spoken to in words.
 pub(crate) struct Model {
@@ -57,15 +58,16 @@ impl Model {
     /// What a session was told, other than audio, that has these words in it.
     pub(crate) fn told(&self, session: usize, words: &str) -> Vec<Value> {
         let told = self.known.told.lock().unwrap();
-        let of_it = told.iter().filter(|(of, text)| *of == session && text.to_string().contains(words));
+        let of_it =
+            told.iter().filter(|(of, text)| *of == session && text.to_string().contains(words));
         of_it.map(|(_, text)| text.clone()).collect()
     }
 
-    /// Has the model call a tool, as soon as it hears anything; then what it was answered.
-    pub(crate) fn call_tool(&self, id: &str, speak: impl FnMut()) -> Value {
+    /// Has the model call a tool, as soon as it hears anything of what `stream` says; then what it
+    /// was answered.
+    pub(crate) fn call_tool(&self, id: &str, stream: &mut Stream) -> Value {
         let call = json!({"id": id, "name": "order_taxi", "args": {"at": "nine"}});
         self.known.to_call.lock().unwrap().push(call);
-        let mut speak = speak;
         let answer = || {
             let told = self.known.told.lock().unwrap();
             told.iter().find_map(|(_, text)| {
@@ -74,7 +76,9 @@ impl Model {
             })
         };
         until("the tool's answer", || {
-            speak();
+            // At the pace of a phone.
+            thread::park_timeout(Duration::from_millis(20));
+            stream.speak().unwrap();
             answer().is_some()
         });
         answer().unwrap()
@@ -83,7 +87,8 @@ impl Model {
 
 fn session(socket: TcpStream, known: &Known) -> Result<(), tungstenite::Error> {
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
-    let mut socket = tungstenite::accept(socket).map_err(|_| tungstenite::Error::ConnectionClosed)?;
+    let mut socket =
+        tungstenite::accept(socket).map_err(|_| tungstenite::Error::ConnectionClosed)?;
     let setup = read(&mut socket)?;
     let number = {
         let mut setups = known.setups.lock().unwrap();
@@ -125,13 +130,13 @@ fn say(socket: &mut WebSocket<TcpStream>, message: &Value) -> Result<(), tungste
     socket.send(Message::text(message.to_string()))
 }
 
-/// 100 ms that rise and fall, as base64 of PCM16.
+/// A second that rises and falls, as base64 of PCM16.
 fn voice() -> String {
     let sample = |n: u32| {
         let n = f64::from(n);
         ((n * 0.07).sin() * (n * 0.002).sin() * 9_000.0) as i16
     };
-    let pcm: Vec<u8> = (0..2_400).flat_map(|n| sample(n).to_le_bytes()).collect();
+    let pcm: Vec<u8> = (0..24_000).flat_map(|n| sample(n).to_le_bytes()).collect();
     let mut text = Vec::new();
     vocaris::wire::base64::encode_append(&pcm, &mut text);
     String::from_utf8(text).unwrap()

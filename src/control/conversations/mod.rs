@@ -28,7 +28,7 @@ use std::time::Duration;
 use super::appointments::StoreError;
 use crate::call::{CallId, Entry, Snapshot, SnapshotError, Standing};
 use crate::clock::{Clock, Nanos, unix_seconds};
-use crate::config::Journal as Settings;
+use crate::config::{Journal as Settings, Secret};
 use crate::limits::{
     ENDINGS_KEPT, HANDLE_KEPT, JOURNAL_BATCH_EVERY, JOURNAL_BATCH_MAX, JOURNAL_WAITING_MAX,
     LEGACY_KEPT,
@@ -65,6 +65,7 @@ pub struct Conversations {
     /// In the order in which they came.
     order: VecDeque<CallId>,
     askers: Vec<Asker>,
+    ask_after: Nanos,
     write_after: Nanos,
     purge_after: Nanos,
     tell_after: Nanos,
@@ -99,6 +100,7 @@ impl Conversations {
             waiting: HashMap::new(),
             order: VecDeque::new(),
             askers: Vec::new(),
+            ask_after: Nanos::ZERO,
             write_after: Nanos::ZERO,
             purge_after: Nanos::ZERO,
             tell_after: Nanos::ZERO,
@@ -135,10 +137,7 @@ impl Conversations {
 
     fn next_due(&self) -> Nanos {
         let write = if self.order.is_empty() { Nanos::NEVER } else { self.write_after };
-        let ask = match self.askers.is_empty() {
-            true => Nanos::NEVER,
-            false => self.clock.now().plus(ASK_AGAIN),
-        };
+        let ask = if self.askers.is_empty() { Nanos::NEVER } else { self.ask_after };
         write.min(ask).min(self.purge_after)
     }
 
@@ -149,8 +148,11 @@ impl Conversations {
             self.write_after = now.plus(JOURNAL_BATCH_EVERY);
             self.write(accept);
         }
-        for Asker { ticket, whose, wish, until } in std::mem::take(&mut self.askers) {
-            self.answer(ticket, whose, wish, until, accept);
+        if !self.askers.is_empty() && now >= self.ask_after {
+            self.ask_after = now.plus(ASK_AGAIN);
+            for Asker { ticket, whose, wish, until } in std::mem::take(&mut self.askers) {
+                self.answer(ticket, whose, wish, until, accept);
+            }
         }
         if now >= self.purge_after {
             self.purge_after = now.plus(PURGE_EVERY);
@@ -249,7 +251,7 @@ impl Conversations {
             Ok(Found::Waits) => (Recalled::Waits, "waits"),
             Ok(Found::Kept { conversation, call_name, ends_unix, body }) => {
                 let left = Duration::from_secs(ends_unix.saturating_sub(unix_seconds()));
-                match Snapshot::read(&body) {
+                match Snapshot::read(body.reveal()) {
                     _ if left.is_zero() => (Recalled::Nothing, "too_long"),
                     Ok(snapshot) => {
                         let recall = Recall { conversation, call_name, left, snapshot };
@@ -292,5 +294,6 @@ fn row(entry: Entry, now_unix: u64) -> Row {
     };
     let kept_until_unix = now_unix.saturating_add(kept_for.as_secs());
     let ends_unix = now_unix.saturating_add(left.as_secs());
+    let body = Secret::new(body);
     Row { conversation, call_name, mark, kept_until_unix, ends_unix, body }
 }

@@ -12,7 +12,7 @@
 
 use super::sqlite::Sqlite;
 use crate::call::CallId;
-use crate::config::Journal as Settings;
+use crate::config::{Journal as Settings, Secret};
 use crate::control::appointments::StoreError;
 use crate::mail::Whose;
 
@@ -54,8 +54,8 @@ pub(super) struct Row {
     pub(super) kept_until_unix: u64,
     /// The conversation is as long as one may be.
     pub(super) ends_unix: u64,
-    /// JSON: what goes on, or what follows.
-    pub(super) body: String,
+    /// JSON: what goes on, or what follows. It holds a handle, and words.
+    pub(super) body: Secret,
 }
 
 /// What a store knows of a conversation.
@@ -75,7 +75,7 @@ pub(super) enum Found {
         conversation: CallId,
         call_name: Option<String>,
         ends_unix: u64,
-        body: String,
+        body: Secret,
     },
 }
 

@@ -17,6 +17,7 @@ use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use super::alive::Lives;
 use super::shelf::{Found, Mark, Row};
 use crate::call::CallId;
+use crate::config::Secret;
 use crate::control::appointments::{Open, StoreError};
 use crate::control::sqlite::Kind;
 use crate::limits::JOURNAL_FILE_BYTES_MAX;
@@ -104,7 +105,7 @@ impl Sqlite {
                     now_unix as i64,
                     row.kept_until_unix as i64,
                     row.ends_unix as i64,
-                    row.body,
+                    row.body.reveal(),
                 ])?;
                 written.push(changed == 1);
             }
@@ -141,7 +142,7 @@ impl Sqlite {
         transaction.commit()?;
         let Standing { call_name, ends_unix, body, .. } = standing;
         let ends_unix = u64::try_from(ends_unix).unwrap_or(0);
-        Ok(Found::Kept { conversation, call_name, ends_unix, body })
+        Ok(Found::Kept { conversation, call_name, ends_unix, body: Secret::new(body) })
     }
 
     pub(super) fn purge(&mut self, now_unix: u64) -> Result<usize, StoreError> {
@@ -220,7 +221,7 @@ mod tests {
             mark,
             kept_until_unix: NOW + 60,
             ends_unix: NOW + 600,
-            body: body.to_owned(),
+            body: Secret::new(body.to_owned()),
         }
     }
 
@@ -233,7 +234,7 @@ mod tests {
             conversation: CallId(id),
             call_name: Some(format!("CA{id}")),
             ends_unix: NOW + 600,
-            body: body.to_owned(),
+            body: Secret::new(body.to_owned()),
         }
     }
 
@@ -310,7 +311,7 @@ mod tests {
         shelf.write(NOW, &[&same(1, "old")]).unwrap();
         shelf.write(NOW + 1, &[&same(2, "new")]).unwrap();
         match shelf.claim(&call(1), NOW + 1) {
-            Ok(Found::Kept { body, .. }) => assert_eq!(body, "new"),
+            Ok(Found::Kept { body, .. }) => assert_eq!(body.reveal(), "new"),
             other => panic!("{other:?}"),
         }
     }
