@@ -32,6 +32,10 @@ use crate::wire::{form, twiml};
 /// follow it, so that two such tokens of one second are two.
 pub(super) const NO_CALL: &str = "no-call-";
 
+/// How long the caller of a call that was cut hears nothing before the next process is asked what
+/// follows: so long may a restart take. One that is not there by then costs the call.
+const RESTART_SECONDS: u32 = 3;
+
 /// Whether a caller who is led to our stream has been told what is said to him first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Heard {
@@ -145,13 +149,17 @@ impl Desk {
         }
     }
 
-    /// What a call gets that the relay stopped under: the other host, if there is one, or, where
-    /// this is the process that took over from the one that stopped, its own stream.
+    /// What a call gets that the relay stopped under: the other host, if there is one; where a
+    /// journal is kept, the process that comes next; or, where this is the process that took over
+    /// from the one that stopped, its own stream.
     fn take_up(&mut self, now: Nanos, fields: &Fields, proven: bool, origin: &Origin) -> String {
         if let Some(url) = &self.config.server.handover_url
             && self.is_draining()
         {
             return twiml::redirect(&handed_on(url));
+        }
+        if self.is_draining() && self.neighbours.journal.is_some() {
+            return twiml::redirect_later(RESTART_SECONDS, &origin.action());
         }
         let call_sid = form::value(fields, "CallSid").filter(|call_sid| !call_sid.is_empty());
         match self.welcome(now) {

@@ -187,6 +187,36 @@ fn a_call_that_lives_is_not_taken_and_of_two_processes_asked_at_once_one_goes_on
 }
 
 #[test]
+fn a_phone_lost_under_one_process_is_led_back_by_another() {
+    let host = Host::new("other");
+    let (one, two) = (host.start(), host.start());
+    drop(call(&one.address, "CA1"));
+    host.await_row("parted", "handle-0");
+    let twiml = after(&two.address, "CA1");
+    stream_again(&two.address, "CA1", &twiml).hear().unwrap();
+    assert_eq!(host.model.handles(), [None, Some("handle-0".to_owned())]);
+}
+
+#[test]
+fn a_call_that_is_cut_at_the_end_of_draining_goes_on_with_the_next_process() {
+    let host = Host::new("drained");
+    let mut command = host.command("127.0.0.1:0");
+    let relay = Relay::start(command.env("VOCARIS_SERVER_DRAIN_TIMEOUT", "0s"));
+    let mut stream = call(&relay.address, "CA1");
+    host.await_row("open", "handle-0");
+    relay.signal("-TERM");
+    assert_eq!(stream.closed(), "drained");
+    let twiml = after(&relay.address, "CA1");
+    let again = "<Redirect method=\"POST\">http://localhost/twilio/after</Redirect>";
+    assert!(twiml.contains("<Pause length=\"3\"/>") && twiml.contains(again), "{twiml}");
+    assert_eq!(relay.end().0, Some(0));
+    let relay = host.start();
+    let twiml = after(&relay.address, "CA1");
+    stream_again(&relay.address, "CA1", &twiml).hear().unwrap();
+    assert_eq!(host.model.handles(), [None, Some("handle-0".to_owned())]);
+}
+
+#[test]
 fn an_entry_that_cannot_be_read_costs_its_call_the_conversation_and_nothing_else() {
     let host = Host::new("garbage");
     let relay = host.start();

@@ -79,11 +79,14 @@ impl Relay {
     }
 }
 
-/// Nothing is left running, whatever a test came to.
+/// Nothing is left running, whatever a test came to; of one that failed the log is shown.
 impl Drop for Relay {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if let (true, Some(log)) = (std::thread::panicking(), self.log.take()) {
+            eprintln!("{}", log.join().unwrap_or_default());
+        }
     }
 }
 
@@ -223,7 +226,7 @@ impl Stream {
     /// Says 20 ms of silence.
     pub(crate) fn speak(&mut self) -> Result<(), String> {
         self.chunk += 1;
-        let payload = format!("{}=", "/".repeat(215));
+        let payload = format!("{}w==", "/".repeat(213));
         let media = format!(
             "{{\"event\":\"media\",\"sequenceNumber\":\"{}\",\"streamSid\":\"MZ\",\"media\":{{\
              \"track\":\"inbound\",\"chunk\":\"{}\",\"timestamp\":\"{}\",\"payload\":\"{payload}\"}}}}",
