@@ -268,10 +268,12 @@ impl Desk {
                 self.legacies.goes_on(conversation, id);
                 let facts = Arc::new(opening.facts());
                 self.tell_worker(call, WorkerLetter::GoOn { call, legacy, facts });
+                self.have_journalled(call, &opening);
             }
             // It had not begun, or somebody has ended it after all.
             None => {
                 self.shared.comebacks.count("nothing_left");
+                self.have_journalled(call, &opening);
                 self.order_line(call, id, &opening, None);
             }
         }

@@ -408,10 +408,6 @@ impl Desk {
                 self.shared.comebacks.count("unknown");
             }
         }
-        if self.neighbours.journal.is_some() && (vouched || call_sid.is_none()) {
-            let name = call_sid.map(str::to_owned);
-            self.tell_worker(call, WorkerLetter::Journal { call, name });
-        }
         if let Some(before) = before {
             self.go_on_with(before, Heir { call, id, opening: opening.clone() });
             return let_in.arrived_from;
@@ -425,7 +421,12 @@ impl Desk {
                 let heir = Heir { call, id, opening: opening.clone() };
                 self.recall(now, whose, heir, ahead);
             }
-            None => self.order_line(call, id, opening, ahead),
+            None => {
+                if vouched || call_sid.is_none() {
+                    self.have_journalled(call, opening);
+                }
+                self.order_line(call, id, opening, ahead);
+            }
         }
         let_in.arrived_from
     }

@@ -8,8 +8,8 @@
 //!
 //! In:       questions of carriers, streams and browsers that are let in, answers, time.
 //! Out:      letters to the journal; a conversation that goes on, or a first line that is ordered.
-//! Bounds:   [`RECALLS_WAITING_MAX`] that wait, each [`RECALL_TIMEOUT`]; then it is as if the journal
-//!           knew nothing.
+//! Bounds:   [`RECALLS_WAITING_MAX`] that wait, each [`RECALL_TIMEOUT`]; then it is as if the
+//!           journal knew nothing.
 //! Not here: conversations of this process (`accept::comeback`), the journal
 //!           (`control::conversations`).
 
@@ -20,11 +20,12 @@ use super::answer::Answer;
 use super::carrier::Known;
 use super::comeback::Heir;
 use super::desk::Desk;
+use super::names::name_of;
 use super::origin::Origin;
-use crate::call::CallId;
+use crate::call::{CallId, Opening};
 use crate::clock::{Nanos, unix_seconds};
 use crate::limits::{RECALL_TIMEOUT, RECALLS_WAITING_MAX};
-use crate::mail::{JournalLetter, Recall, Recalled, Sequel, Whose, Wish, WorkerLetter};
+use crate::mail::{CallKey, JournalLetter, Recall, Recalled, Sequel, Whose, Wish, WorkerLetter};
 use crate::wire::token::verify;
 
 /// How long a question outlives its connection's own deadline.
@@ -145,10 +146,26 @@ impl Desk {
         self.inherit(conversation, heir, Some(legacy));
     }
 
+    /// A call that is what it claims to be is journalled: once it is known which conversation it
+    /// has, else its call would have two.
+    pub(super) fn have_journalled(&self, call: CallKey, opening: &Opening) {
+        if self.neighbours.journal.is_none() {
+            return;
+        }
+        let name = match opening {
+            Opening::Twilio { carrier, call_sid, .. } => {
+                Some(name_of(*carrier, call_sid).into_owned())
+            }
+            Opening::Web { .. } | Opening::Fork { .. } => None,
+        };
+        self.tell_worker(call, WorkerLetter::Journal { call, name });
+    }
+
     fn begin_anew(&mut self, heir: &Heir, ahead: Option<&str>) {
         self.shared.comebacks.count("unknown");
         // One that has ended needs no line.
         if self.guests.key_of(heir.id).is_some() {
+            self.have_journalled(heir.call, &heir.opening);
             self.order_line(heir.call, heir.id, &heir.opening, ahead);
         }
     }

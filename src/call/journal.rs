@@ -2,8 +2,8 @@
 //! is gone without a word.
 //!
 //! In:       that somebody vouches for the call; what changes in it.
-//! Out:      [`Request::Journal`], then an [`Entry`]: the newest state, whole. Of a [`Snapshot`] that
-//!           was read back, a [`Legacy`].
+//! Out:      [`Request::Journal`], then an [`Entry`]: the newest state, whole. Of a [`Snapshot`]
+//!           that was read back, a [`Legacy`].
 //! Bounds:   one wish at a time; one entry in [`JOURNAL_EVERY`], for a handle or a tool in
 //!           [`JOURNAL_SOON`]; [`SNAPSHOT_RESULTS_BYTES_MAX`] of what tools have answered, and the
 //!           bounds of the memory and of a handle.

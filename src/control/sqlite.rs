@@ -7,7 +7,8 @@
 //! Not here: what stands in the file (`appointments::store`, `conversations::sqlite`).
 //!
 //! The schema's version is `user_version`, and goes forward only: what a version adds, an older
-//! program that runs beside it does not name and does not miss. Newer ones are refused at the start.
+//! program that runs beside it does not name and does not miss. Newer ones are refused at the
+//! start.
 
 use std::fs::OpenOptions;
 use std::io;

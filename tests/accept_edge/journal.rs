@@ -96,8 +96,10 @@ fn a_stream_that_our_answer_sent_claims_its_conversation_and_no_other_waits_for_
     let fresh = relay.get("/twilio/incoming?CallSid=CA1&From=1&To=2").body;
     let first = stream(&relay, &fresh, false);
     while !matches!(relay.dial_letter(), DialLetter::Dial { call, .. } if call == first) {}
-    let is_journalled = |letter| matches!(letter, WorkerLetter::Journal { call, name } if call == first && name.as_deref() == Some("CA1"));
-    assert!(is_journalled(relay.worker_letter(1)));
+    let WorkerLetter::Journal { call, name } = relay.worker_letter(1) else {
+        panic!("it is journalled")
+    };
+    assert_eq!((call, name.as_deref()), (first, Some("CA1")));
     assert_eq!(relay.journal.len_letters(), 0);
 }
 
@@ -112,9 +114,8 @@ fn a_stream_whose_conversation_cannot_be_claimed_begins_anew() {
         if is_answered {
             relay.post_letter(AcceptLetter::Recalled { ticket, recalled: Recalled::Nothing });
         }
-        while !matches!(relay.dial_letter(), DialLetter::Dial { call: dialled, .. } if dialled == call)
-        {
-        }
+        let is_its = |letter| matches!(letter, DialLetter::Dial { call: it, .. } if it == call);
+        while !is_its(relay.dial_letter()) {}
         until(|| relay.shared.comebacks.of("unknown") == 1);
     }
 }

@@ -8,7 +8,8 @@
 //!           of them in one transaction, one every [`JOURNAL_BATCH_EVERY`]; [`ASKERS_MAX`]
 //!           questions asked again every [`ASK_AGAIN`], for [`HELD_FOR`].
 //! Not here: what an entry holds (`call::journal`), who comes back (`accept::recall`), media: a
-//!           shelf that is slow, full or gone costs entries, which are counted, and no call anything.
+//!           shelf that is slow, full or gone costs entries, which are counted, and no call
+//!           anything.
 //!
 //! | file | what it holds |
 //! |---|---|

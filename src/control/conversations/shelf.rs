@@ -7,8 +7,8 @@
 //!
 //! Each row is held by the process that wrote it last. Another may only claim it: where its phone
 //! was lost and the holder said so, or where the holder is gone. So of several that ask at once one
-//! goes on, and a request that is played again takes nothing from a call that lives elsewhere. Whose
-//! row was claimed learns it at its next entry, which is not written.
+//! goes on, and a request that is played again takes nothing from a call that lives elsewhere.
+//! Whose row was claimed learns it at its next entry, which is not written.
 
 use super::sqlite::Sqlite;
 use crate::call::CallId;

@@ -6,8 +6,8 @@
 //! Not here: what a row means (`shelf`), which processes live (`alive`).
 //!
 //! `synchronous=NORMAL` in WAL mode: a commit is in the kernel when it returns, so it outlives the
-//! process, killed or not; a power cut takes what was committed since the last checkpoint, and never
-//! leaves the file torn. The calls of a host without power are gone anyway.
+//! process, killed or not; a power cut takes what was committed since the last checkpoint, and
+//! never leaves the file torn. The calls of a host without power are gone anyway.
 
 use std::path::Path;
 use std::time::Duration;
