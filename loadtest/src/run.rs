@@ -182,6 +182,7 @@ pub fn run(settings: &RunSettings) -> Result<Report, HarnessError> {
         seed: settings.seed,
         threads: settings.threads,
         scripts: settings.scripts(&plan),
+        order: settings.scenario.order(),
         ..StandInConfig::local(Script::listen())
     };
     let of_scenario =
@@ -201,6 +202,7 @@ pub fn run(settings: &RunSettings) -> Result<Report, HarnessError> {
         signed: true,
         carriers: carriers.into_iter().collect(),
         echo: settings.echo,
+        directory: None,
         relay_cores: settings.relay_cores.clone(),
     })?;
     let rss_idle_kib = process::memory_kib(harness.relay.pid()).map_or(0, |(now, _)| now);
@@ -224,7 +226,8 @@ pub fn run(settings: &RunSettings) -> Result<Report, HarnessError> {
         true => Some(bookings::stored(&harness.store)),
         false => None,
     };
-    let (sessions, ended) = harness.finish()?;
+    let (mut sessions, ended) = harness.finish()?;
+    settings.scenario.forgive(&mut sessions);
     if let Err(problem) = ended {
         // Where it died before its time, they are told already.
         problems.push(match died {
@@ -282,6 +285,8 @@ fn specs(
         CallSpec {
             starts_at: first + call.at,
             media: Arc::clone(media),
+            hangup: settings.scenario.caller.hangup,
+            endurance: settings.scenario.endurance(),
             ..harness.spec_on(*line, index, MediaPlan::steady(0))
         }
     });
@@ -348,7 +353,7 @@ fn line(progress: &Progress, calls: usize) -> String {
 }
 
 /// Gives the relay time to close its sessions after the last call.
-fn settle(harness: &Harness) {
+pub(crate) fn settle(harness: &Harness) {
     let deadline = std::time::Instant::now() + SETTLE_WAIT;
     while harness.stand_in.open.load(Ordering::Relaxed) > 0 && std::time::Instant::now() < deadline
     {
