@@ -14,6 +14,7 @@ mod errors;
 pub mod example;
 mod gemini;
 mod guard;
+mod journal;
 mod models;
 mod nearest;
 mod postgres;
@@ -43,6 +44,7 @@ pub use carriers::{AudioFormat, Carrier, CarrierTerms, Carriers, PUBLIC_KEY_BYTE
 pub use edge::{CERTIFICATES_MAX, CertificateFiles, ProxyProtocol, SIGNED_URLS_MAX};
 pub use errors::{ConfigError, ConfigErrors, Place};
 pub use guard::{Admin, LIST_MAX, Networks, SharedKey, TOKEN_LEAST_BYTES, Web};
+pub use journal::Journal;
 pub use models::{
     Compression, Greeting, ModelRules, Sensitivity, Temperature, Thinking, ThinkingLevel, Tuning,
     Vad,
@@ -90,6 +92,8 @@ pub struct Config {
     pub appointments: Appointments,
     /// Where they are kept.
     pub store: Store,
+    /// What is kept of conversations for the next process.
+    pub journal: Journal,
     /// What is written down of calls.
     pub transcripts: Transcripts,
     /// The recording of calls.
@@ -152,6 +156,7 @@ impl Config {
             appointments,
             store: store::read(settings, is_demo),
             agents: agents::read(settings, &gemini, &shelf, &timers),
+            journal: journal::read(settings),
             transcripts: record::transcripts(settings),
             recording: record::recording(settings),
             gemini,

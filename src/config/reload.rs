@@ -15,7 +15,7 @@ type Keep = fn(&mut Config, &Config);
 
 /// What only a start can change: a key, or a section with a dot behind it; and how the old value is
 /// kept.
-const AT_START: [(&str, Keep); 27] = [
+const AT_START: [(&str, Keep); 28] = [
     ("server.listen", |new, old| new.server.listen = old.server.listen),
     ("server.proxy_protocol", |new, old| new.server.proxy_protocol = old.server.proxy_protocol),
     // What the files hold is read again.
@@ -49,6 +49,7 @@ const AT_START: [(&str, Keep); 27] = [
         keep_appointments(new, old);
     }),
     ("store.", |new, old| new.store = old.store.clone()),
+    ("journal.", |new, old| new.journal = old.journal.clone()),
     ("transcripts.", |new, old| new.transcripts = old.transcripts.clone()),
     ("recording.", |new, old| {
         new.recording = super::Recording {

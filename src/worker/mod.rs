@@ -34,10 +34,10 @@ use crate::call::{
 };
 use crate::clock::{Clock, Nanos};
 use crate::config::Agent;
-use crate::limits::{LETTER_RETRY, LETTERS_PER_TURN, PHONE_SOCKET_BYTES};
+use crate::limits::{JOURNAL_LETTERS_MAX, LETTER_RETRY, LETTERS_PER_TURN, PHONE_SOCKET_BYTES};
 use crate::mail::{
-    AcceptLetter, CallKey, ControlLetter, DialLetter, Line, Load, Mailbox, NewCall, Postbox,
-    TapeLetter, ToolLetter, TranscriptLetter, WorkerLetter, mailbox,
+    AcceptLetter, CallKey, ControlLetter, DialLetter, JournalLetter, Line, Load, Mailbox, NewCall,
+    Postbox, TapeLetter, ToolLetter, TranscriptLetter, WorkerLetter, mailbox,
 };
 use crate::metrics::{Figures, Stage, slo};
 use crate::wire::gemini::CloseClass;
@@ -65,6 +65,8 @@ pub struct Neighbours {
     pub tapes: Option<Postbox<TapeLetter>>,
     /// Writes transcripts, if that is wanted.
     pub transcripts: Option<Postbox<TranscriptLetter>>,
+    /// Keeps the journal of conversations, if that is wanted.
+    pub journal: Option<Postbox<JournalLetter>>,
     /// Calls on each worker.
     pub load: Arc<Load>,
 }
@@ -281,6 +283,9 @@ impl Worker {
                 }
                 WorkerLetter::ReturnToken { call, token } => {
                     self.tell(now, call, |call| call.handle_return_token(token));
+                }
+                WorkerLetter::Journal { call, name } => {
+                    self.tell(now, call, |call| call.handle_journal(name));
                 }
                 WorkerLetter::GoOn { call, legacy, facts } => {
                     self.go_on(now, call, legacy, facts);
@@ -707,6 +712,10 @@ fn grant_one(
             record(slot, neighbours, figures);
             Ok(())
         }
+        Request::Journal => {
+            journal(slot, neighbours, figures);
+            Ok(())
+        }
         Request::RunTool(order) => {
             let (name, arguments) = (order.tool.name.clone(), order.arguments.clone());
             write_down(slot, neighbours, figures, || Report::ToolCalled { name, arguments });
@@ -784,6 +793,18 @@ fn write_down(
     let (at, after, report) = (slot.call.now(), slot.call.age(), report());
     let letter = TranscriptLetter::Event { id, class, at, after, agent, report };
     figures.transcript_lines_lost += u64::from(transcripts.post(letter).is_err());
+}
+
+/// Gives the call's state to the thread that keeps the journal, if it keeps up.
+fn journal(slot: &mut Slot, neighbours: &Neighbours, figures: &mut Figures) {
+    let Some(journal) = &neighbours.journal else { return };
+    let has_room = journal.len_letters() < JOURNAL_LETTERS_MAX;
+    let entry = if has_room { slot.call.take_entry() } else { None };
+    let letter = entry.map(JournalLetter::Entry);
+    if letter.is_none_or(|letter| journal.post(letter).is_err()) {
+        slot.call.entry_lost();
+        figures.journal_entries_lost += 1;
+    }
 }
 
 /// Gives the call's tape to the thread that records.

@@ -16,27 +16,25 @@
 //!
 //! The schema's version is `user_version`; newer ones are refused, older ones brought forward.
 
-use std::fs::OpenOptions;
-use std::io;
 use std::ops::Range;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::thread;
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
 
 use super::errors::StoreError;
 use super::store::{Booking, Coming, Open, Place, Shown, Status, Wish};
+use crate::control::sqlite::Kind;
 
 /// How long another process's transaction is waited for. Then [`StoreError::Busy`].
 const BUSY_TIMEOUT: Duration = Duration::from_secs(3);
-/// Pause before the journal's mode is tried again: SQLite does not wait for that lock by itself.
-const MODE_RETRY: Duration = Duration::from_millis(20);
-/// "Voca": tells our files from those of other programs.
-const APPLICATION_ID: i32 = 0x566F_6361;
-/// The schema's version.
-const VERSION: i32 = 1;
+/// "Voca" tells our books from other files. A confirmed booking is on the disk.
+const BOOK: Kind = Kind {
+    application_id: 0x566F_6361,
+    versions: &[SCHEMA_1],
+    busy_timeout: BUSY_TIMEOUT,
+    synchronous: "FULL",
+};
 /// From nothing to version 1. A booking of 12 hours with buffers of 12 hours takes 432 cells.
 const SCHEMA_1: &str = "
 CREATE TABLE bookings (
@@ -139,37 +137,7 @@ pub struct Store {
 impl Store {
     /// See [`super::store::Store::open`].
     pub fn open(path: &Path, open: Open) -> Result<Store, StoreError> {
-        if open == Open::ReadOnly {
-            return Store::open_to_read(path);
-        }
-        let mut flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        if open == Open::OrCreate {
-            make(path)?;
-            flags |= OpenFlags::SQLITE_OPEN_CREATE;
-        }
-        let mut connection = Connection::open_with_flags(path, flags)?;
-        connection.busy_timeout(BUSY_TIMEOUT)?;
-        // SQLite falls back to reading only by itself.
-        if connection.is_readonly("main")? {
-            return Err(StoreError::ReadOnly);
-        }
-        check_owner(&connection)?;
-        write_ahead(&connection)?;
-        connection.pragma_update(None, "synchronous", "FULL")?;
-        connection.pragma_update(None, "foreign_keys", true)?;
-        // What is forgotten is overwritten, too.
-        connection.pragma_update(None, "secure_delete", true)?;
-        bring_forward(&mut connection)?;
-        check_soundness(&connection)?;
-        Ok(Store { connection })
-    }
-
-    /// Opens the file as it is, and checks it.
-    fn open_to_read(path: &Path) -> Result<Store, StoreError> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(path, flags)?;
-        connection.busy_timeout(BUSY_TIMEOUT)?;
-        check_owner(&connection)?;
+        let connection = BOOK.open(path, open)?;
         check_soundness(&connection)?;
         Ok(Store { connection })
     }
@@ -209,68 +177,9 @@ impl Store {
     }
 }
 
-/// Makes the file where there is none, for its owner alone. One that is there stays as it is.
-fn make(path: &Path) -> Result<(), StoreError> {
-    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
-        Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => {
-            Err(StoreError::ReadOnly)
-        }
-        Err(error) if error.kind() == io::ErrorKind::StorageFull => Err(StoreError::Full),
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(StoreError::CannotOpen),
-        Ok(_) | Err(_) => Ok(()),
-    }
-}
-
-/// Whether the file is new, or ours and not too new.
-fn check_owner(connection: &Connection) -> Result<(), StoreError> {
-    let value = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
-    let (owner, version) = (value("application_id")?, value("user_version")?);
-    let tables: i64 =
-        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
-    match (owner, tables) {
-        (0, 0) if version == 0 => Ok(()),
-        (APPLICATION_ID, _) if version > VERSION => {
-            Err(StoreError::TooNew { found: version, known: VERSION })
-        }
-        (APPLICATION_ID, _) => Ok(()),
-        _ => Err(StoreError::NotOurs),
-    }
-}
-
 fn check_soundness(connection: &Connection) -> Result<(), StoreError> {
     let sound: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
     (sound == "ok").then_some(()).ok_or(StoreError::Damaged)
-}
-
-/// Readers beside a writer, and a commit that is one write and one sync.
-fn write_ahead(connection: &Connection) -> Result<(), StoreError> {
-    let tries = BUSY_TIMEOUT.as_millis() / MODE_RETRY.as_millis();
-    for _ in 0..tries {
-        let mode = connection
-            .pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get::<_, String>(0));
-        match mode.map_err(StoreError::from) {
-            Ok(mode) if mode == "wal" => return Ok(()),
-            // A file system without shared memory, such as a network's.
-            Ok(_) => return Err(StoreError::Disk),
-            Err(StoreError::Busy) => thread::sleep(MODE_RETRY),
-            Err(error) => return Err(error),
-        }
-    }
-    Err(StoreError::Busy)
-}
-
-fn bring_forward(connection: &mut Connection) -> Result<(), StoreError> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    // Another process may have been faster.
-    let version: i32 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    match version {
-        0 => transaction.execute_batch(SCHEMA_1)?,
-        VERSION => return Ok(()),
-        found => return Err(StoreError::TooNew { found, known: VERSION }),
-    }
-    transaction.pragma_update(None, "user_version", VERSION)?;
-    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
-    Ok(transaction.commit()?)
 }
 
 /// The rows, inside a transaction or outside.
@@ -636,7 +545,7 @@ mod tests {
         let newer = file("newer.db");
         drop(open(&newer, Open::OrCreate).unwrap());
         Connection::open(&newer).unwrap().pragma_update(None, "user_version", 99).unwrap();
-        assert_eq!(failed(&newer), StoreError::TooNew { found: 99, known: VERSION });
+        assert_eq!(failed(&newer), StoreError::TooNew { found: 99, known: 1 });
 
         let torn = file("torn.db");
         let mut store = open(&torn, Open::OrCreate).unwrap();
