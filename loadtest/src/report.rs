@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use crate::clock::{Nanos, SECONDS};
 use crate::gemini::scenario::Demands;
+use crate::judge::Judgement;
 use crate::verify::Alignment;
 
 /// The finest latency that is told apart.
@@ -214,6 +215,8 @@ pub struct BookingReport {
 /// The report of a run.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Report {
+    /// What decided whether the audio was good.
+    pub judged: Judgement,
     /// Calls made.
     pub calls: usize,
     /// Calls that ended as planned.
@@ -274,7 +277,8 @@ impl Report {
         if bad > 0 {
             self.problems.push(format!("{bad} of {} calls failed", self.calls));
         }
-        for (name, direction) in [("uplink", &self.uplink), ("downlink", &self.downlink)] {
+        let exact = [("uplink", &self.uplink), ("downlink", &self.downlink)];
+        for (name, direction) in exact.into_iter().filter(|_| self.judged == Judgement::Exact) {
             for (what, count) in [
                 ("lost", direction.lost - direction.lost_at_faults),
                 ("doubled", direction.doubled),

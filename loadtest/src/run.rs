@@ -24,7 +24,7 @@ use crate::gemini::scenario::{Demands, Scenario};
 use crate::gemini::script::{Script, Speech};
 use crate::gemini::server::StandInConfig;
 use crate::harness::{Harness, HarnessConfig, HarnessError};
-use crate::judge::{self, Made};
+use crate::judge::{self, Judgement, Made};
 use crate::process;
 use crate::report::{Report, Usage};
 use crate::schedule::{Arrivals, MediaPlan};
@@ -74,6 +74,8 @@ pub struct RunSettings {
     pub mix: Option<Mix>,
     /// What is demanded of swaps; where it says nothing, the scenario does.
     pub demands: Demands,
+    /// What decides whether the audio was good: by content for a relay with other filters.
+    pub judged: Judgement,
 }
 
 impl RunSettings {
@@ -153,7 +155,7 @@ pub fn run(settings: &RunSettings) -> Result<Report, HarnessError> {
             record,
         })
         .collect();
-    let mut report = judge::judge(&made, &sessions, seed, LEAD);
+    let mut report = judge::judge_by(settings.judged, &made, &sessions, seed, LEAD);
     report.problems.splice(0..0, problems);
     if let Some(stored) = store {
         let (of_bookings, wrong) = bookings::judge(&sessions, stored);
@@ -261,6 +263,7 @@ mod tests {
             scenario: Scenario::default(),
             mix: None,
             demands: Demands::default(),
+            judged: Judgement::Exact,
         };
         assert_eq!(settings.turns(), 5);
         settings.seconds = 4;

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use clap::Args;
 use loadtest::carrier::mix::Mix;
 use loadtest::gemini::scenario::Demands;
+use loadtest::judge::Judgement;
 use loadtest::run::{self, RunSettings};
 
 use super::{assignment, not_negative, positive, scenarios, write};
@@ -60,6 +61,9 @@ pub(crate) struct Run {
     /// Prints the names of the built-in scenarios, and ends.
     #[arg(long)]
     list_scenarios: bool,
+    /// Judges the audio by its content, not sample for sample: for a relay with other filters.
+    #[arg(long)]
+    by_content: bool,
     #[command(flatten)]
     demands: DemandArgs,
 }
@@ -113,6 +117,7 @@ pub(crate) fn run(arguments: Run) -> Result<bool, String> {
         scenario: scenarios::find(arguments.scenario.as_deref())?,
         mix: arguments.carrier,
         demands: arguments.demands.demands(),
+        judged: if arguments.by_content { Judgement::ByContent } else { Judgement::Exact },
     };
     let report = run::run(&settings).map_err(|error| error.to_string())?;
     println!("{report}");
