@@ -14,8 +14,9 @@ use crate::carrier::Carrier;
 use crate::carrier::record::{CallRecord, Formats, Outcome};
 use crate::clock::{Nanos, SECONDS};
 use crate::gemini::record::{SessionRecord, Spoken};
+use crate::listen::{self, Ear, Fidelity};
 use crate::net::link::Closing;
-use crate::report::{CarrierReport, Percentiles, Report, SwapReport};
+use crate::report::{CarrierReport, Direction, Percentiles, Report, SwapReport};
 use crate::schedule::MediaPlan;
 use crate::signal::{self, CallerVoice};
 use crate::swaps::{self, Cause, Swap};
@@ -38,18 +39,21 @@ pub enum Judgement {
     /// Every sample, against the offline conversion by Vocaris's own kernels: for Vocaris.
     #[default]
     Exact,
-    /// What the audio says, whatever filters it went through: for any relay. Counts of samples are
-    /// in the report, and are nobody's fault.
+    /// What the audio says, whatever filters it went through: for any relay. Latencies are those by
+    /// content. Counts of samples are in the report, and are nobody's fault.
     ByContent,
 }
 
 /// Judges a run sample for sample. `seed`: of the model's voices. `lead`: see
 /// [`verify::downlink_latency`].
 pub fn judge(calls: &[Made], sessions: &[SessionRecord], seed: u64, lead: Nanos) -> Report {
-    judge_by(Judgement::Exact, calls, sessions, seed, lead)
+    let mut report = Report { calls: calls.len(), ..Report::default() };
+    judge_all(calls, sessions, &pair(calls, sessions), seed, lead, &mut report);
+    report.judge();
+    report
 }
 
-/// Judges a run in the given way.
+/// Judges a run in the given way; the report has its fidelity in any case.
 pub fn judge_by(
     judged: Judgement,
     calls: &[Made],
@@ -58,12 +62,49 @@ pub fn judge_by(
     lead: Nanos,
 ) -> Report {
     let mut report = Report { calls: calls.len(), judged, ..Report::default() };
-    let sessions_of = pair(calls, sessions);
-    count_calls(calls, &sessions_of, &mut report);
-    count_complaints(sessions, &mut report);
-    judge_calls(calls, &sessions_of, seed, lead, &mut report);
+    let mut ear = Ear::new();
+    let sessions_of = match judged {
+        Judgement::Exact => pair(calls, sessions),
+        Judgement::ByContent => {
+            pair_by_handle(calls, sessions, listen::pair(&mut ear, calls, sessions))
+        }
+    };
+    judge_all(calls, sessions, &sessions_of, seed, lead, &mut report);
+    let ready: Vec<Vec<_>> = sessions_of.iter().map(|sessions| ready(sessions)).collect();
+    let fidelity = listen::hear(&mut ear, calls, &ready, seed, lead);
+    if judged == Judgement::ByContent {
+        set_heard(&mut report.uplink, &fidelity.uplink);
+        set_heard(&mut report.downlink, &fidelity.downlink);
+    }
+    report.fidelity = Some(fidelity);
     report.judge();
     report
+}
+
+fn judge_all(
+    calls: &[Made],
+    sessions: &[SessionRecord],
+    sessions_of: &[Vec<&SessionRecord>],
+    seed: u64,
+    lead: Nanos,
+    report: &mut Report,
+) {
+    count_calls(calls, sessions_of, report);
+    count_complaints(sessions, report);
+    judge_calls(calls, sessions_of, seed, lead, report);
+}
+
+/// Latencies by content where messages cannot be told by counting samples.
+fn set_heard(direction: &mut Direction, fidelity: &Fidelity) {
+    direction.corrected = fidelity.corrected;
+    direction.uncorrected = fidelity.uncorrected;
+    direction.early = fidelity.early;
+    direction.paced = fidelity.paced;
+}
+
+/// Those that took audio.
+fn ready<'s>(sessions: &[&'s SessionRecord]) -> Vec<&'s SessionRecord> {
+    sessions.iter().copied().filter(|it| it.ready_at.is_some()).collect()
 }
 
 /// The tools by which the model ends a call.
@@ -149,6 +190,16 @@ fn pair<'s>(calls: &[Made], sessions: &'s [SessionRecord]) -> Vec<Vec<&'s Sessio
             }
         }
     }
+    pair_by_handle(calls, sessions, call_of)
+}
+
+/// The sessions of each call, given the call that each heard: a session that heard nobody belongs to
+/// the call of the one it was taken up from.
+fn pair_by_handle<'s>(
+    calls: &[Made],
+    sessions: &'s [SessionRecord],
+    mut call_of: Vec<Option<usize>>,
+) -> Vec<Vec<&'s SessionRecord>> {
     let place_of: HashMap<usize, usize> =
         sessions.iter().enumerate().map(|(place, session)| (session.index, place)).collect();
     let mut in_order: Vec<usize> = (0..sessions.len()).collect();
@@ -178,7 +229,7 @@ fn judge_calls(
     let mut swaps = Swaps::default();
     let mut carriers: BTreeMap<Carrier, OfCarrier> = BTreeMap::new();
     for (call, sessions) in calls.iter().zip(sessions_of) {
-        let ready: Vec<_> = sessions.iter().copied().filter(|it| it.ready_at.is_some()).collect();
+        let ready = ready(sessions);
         let of_carrier = carriers.entry(call.record.carrier).or_default();
         of_carrier.count(&call.record);
         let mut latencies = Latencies::default();
@@ -333,7 +384,7 @@ impl Swaps {
     }
 }
 
-fn set_latencies(direction: &mut crate::report::Direction, latencies: &Latencies) {
+fn set_latencies(direction: &mut Direction, latencies: &Latencies) {
     direction.corrected = Percentiles::of(&latencies.corrected);
     direction.uncorrected = Percentiles::of(&latencies.uncorrected);
     direction.early = latencies.early;

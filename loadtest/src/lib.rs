@@ -3,7 +3,8 @@
 //!
 //! Both peers speak through tungstenite, serde_json and base64, never through the relay's own
 //! parsers: a mistake there cannot cancel out. What the relay must make of the audio is computed
-//! offline by the portable kernels of `dsp`, which are tested against ITU-T material on their own.
+//! offline by the portable kernels of `dsp`, which are tested against ITU-T material on their own;
+//! and listened to by content, as any other relay's is.
 //!
 //! The rooms, lowest first:
 //!
@@ -13,7 +14,7 @@
 //! | [`net`] | non-blocking sockets, TLS, WebSocket, HTTP, the event loop |
 //! | [`carrier`], [`gemini`] | the two peers; strangers to each other |
 //! | [`relay`], [`process`] | the relay as a child process, and what it uses |
-//! | [`verify`], [`swaps`], [`bookings`], [`judge`], [`report`] | what was heard against what was said; verdict; figures |
+//! | [`verify`], [`listen`], [`swaps`], [`bookings`], [`judge`], [`report`] | what was heard against what was said; verdict; figures |
 //! | [`harness`], [`run`] | all of it together: for a test, and for the command line |
 
 pub mod bookings;
@@ -23,6 +24,7 @@ pub mod format;
 pub mod gemini;
 pub mod harness;
 pub mod judge;
+pub mod listen;
 pub mod net;
 pub mod process;
 pub mod relay;

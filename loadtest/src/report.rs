@@ -14,6 +14,7 @@ use serde::Serialize;
 use crate::clock::{Nanos, SECONDS};
 use crate::gemini::scenario::Demands;
 use crate::judge::Judgement;
+use crate::listen::FidelityReport;
 use crate::verify::Alignment;
 
 /// The finest latency that is told apart.
@@ -231,6 +232,8 @@ pub struct Report {
     pub uplink: Direction,
     /// Model to caller.
     pub downlink: Direction,
+    /// What each side heard, by content; `None` where nobody listened.
+    pub fidelity: Option<FidelityReport>,
     /// What carriers would have objected to, by carrier and kind; at Twilio with its error code.
     pub violations: BTreeMap<String, usize>,
     /// The calls of each carrier.
@@ -288,6 +291,9 @@ impl Report {
                     self.problems.push(format!("{name}: {count} samples {what}"));
                 }
             }
+        }
+        if let Some(fidelity) = self.fidelity.iter().find(|_| self.judged == Judgement::ByContent) {
+            self.problems.extend(fidelity.problems());
         }
         if self.interruptions_unanswered > 0 {
             let count = self.interruptions_unanswered;
@@ -366,6 +372,9 @@ impl fmt::Display for Report {
             up.early, down.early, down.paced
         )?;
         writeln!(f)?;
+        if let Some(fidelity) = &self.fidelity {
+            writeln!(f, "{fidelity}")?;
+        }
         if let Some(swaps) = &self.swaps {
             writeln!(
                 f,
