@@ -18,8 +18,9 @@ use super::seams::{self, Account};
 use super::search::Search;
 use crate::clock::{MILLIS, Nanos};
 
-/// A message that is this old when another arrives was to be in it, or held back.
-const GRACE: Nanos = 2 * MILLIS;
+/// What was sent this long before a message arrives was to have been heard, or is held back: half a
+/// frame, so that the way there is not taken for holding.
+const GRACE: Nanos = 10 * MILLIS;
 
 /// How much of a piece must have been heard to say when, of all of it.
 const HEARD_SHARE: f64 = 0.5;

@@ -26,7 +26,7 @@
 //! joining of messages show in the same way.
 //!
 //! **Held.** Just before each message arrives: how much audio had been sent at least
-//! [`GRACE`](self) before, and was not heard yet. The median over the messages is what the relay
+//! half a frame, 10 ms, before, and was not heard yet. The median over the messages is what the relay
 //! holds: its filters' delay and its buffers, without the way there.
 
 use serde::Serialize;
@@ -43,6 +43,8 @@ mod said;
 mod seams;
 mod search;
 mod sum;
+#[cfg(test)]
+mod trials;
 
 pub use ear::{Ear, Heard, Hearing, Piece, PieceKind, Said};
 pub use pairing::pair;

@@ -168,7 +168,6 @@ impl Pair<'_> {
     fn measure(&self, at: usize, lag: f64) -> Option<(f64, f64)> {
         let block = &self.heard[at..at + BLOCK];
         let mut exact = lag;
-        let mut gain = 0.0;
         for _ in 0..4 {
             let mut sums = Sums::default();
             let from = at as f64 + exact;
@@ -176,8 +175,7 @@ impl Pair<'_> {
             self.kernel.read_with_slope(self.said, from, places, |place, said, slope| {
                 sums.add(block[place].into(), said.into(), slope.into());
             });
-            let (step, explained);
-            (gain, step, explained) = sums.solve()?;
+            let (gain, step, explained) = sums.solve()?;
             // On the way to its place a block explains less of itself.
             if explained < EXPLAINED / 4.0 || (exact + step - lag).abs() > STEP_MAX {
                 return None;
