@@ -44,6 +44,10 @@ pub enum Judgement {
     ByContent,
 }
 
+/// Calls that are listened to where every sample is compared as well: spread over the run. Where the
+/// content decides, all of them are.
+pub const LISTENED_MAX: usize = 100;
+
 /// Judges a run sample for sample. `seed`: of the model's voices. `lead`: see
 /// [`verify::downlink_latency`].
 pub fn judge(calls: &[Made], sessions: &[SessionRecord], seed: u64, lead: Nanos) -> Report {
@@ -71,7 +75,12 @@ pub fn judge_by(
     };
     judge_all(calls, sessions, &sessions_of, seed, lead, &mut report);
     let ready: Vec<Vec<_>> = sessions_of.iter().map(|sessions| ready(sessions)).collect();
-    let fidelity = listen::hear(&mut ear, calls, &ready, seed, lead);
+    let step = match judged {
+        Judgement::Exact => calls.len().div_ceil(LISTENED_MAX).max(1),
+        Judgement::ByContent => 1,
+    };
+    let listened = calls.iter().zip(ready.iter().map(Vec::as_slice)).step_by(step);
+    let fidelity = listen::hear(&mut ear, listened, seed, lead);
     if judged == Judgement::ByContent {
         set_heard(&mut report.uplink, &fidelity.uplink);
         set_heard(&mut report.downlink, &fidelity.downlink);

@@ -16,17 +16,16 @@ use crate::report::Percentiles;
 /// Samples at 8 kHz in a millisecond.
 const PER_MS: f64 = 8.0;
 
-/// Listens to every call. `sessions_of`: the sessions of each that were ready. `seed`: of the model's
-/// voices. `lead`: see [`crate::verify::downlink_latency`].
-pub fn hear(
+/// Listens to calls, each with its sessions that were ready. `seed`: of the model's voices. `lead`:
+/// see [`crate::verify::downlink_latency`].
+pub fn hear<'c>(
     ear: &mut Ear,
-    calls: &[Made],
-    sessions_of: &[Vec<&SessionRecord>],
+    calls: impl Iterator<Item = (&'c Made, &'c [&'c SessionRecord])>,
     seed: u64,
     lead: Nanos,
 ) -> FidelityReport {
     let (mut up, mut down) = (Sum::default(), Sum::default());
-    for (call, sessions) in calls.iter().zip(sessions_of) {
+    for (call, sessions) in calls {
         let broken = sessions.iter().any(|it| it.events.iter().any(|(_, event)| event.is_fatal()));
         let caller = said::by_caller(call, sessions);
         if !caller.pieces.is_empty() {
