@@ -40,7 +40,7 @@ pub enum Judgement {
     #[default]
     Exact,
     /// What the audio says, whatever filters it went through: for any relay. Latencies are those by
-    /// content. Counts of samples are in the report, and are nobody's fault.
+    /// content. Counts of samples say how far they were the same, and are nobody's fault.
     ByContent,
 }
 
@@ -242,7 +242,7 @@ fn judge_calls(
         let of_carrier = carriers.entry(call.record.carrier).or_default();
         of_carrier.count(&call.record);
         let mut latencies = Latencies::default();
-        let uplink = judge_uplink(call, &ready, &mut latencies);
+        let uplink = judge_uplink(call, &ready, report.judged, &mut latencies);
         up.add(&uplink);
         of_carrier.up.add(&uplink);
         of_carrier.up_latency.extend(&latencies.corrected);
@@ -326,7 +326,12 @@ impl OfCarrier {
     }
 }
 
-fn judge_uplink(call: &Made, sessions: &[&SessionRecord], latencies: &mut Latencies) -> Alignment {
+fn judge_uplink(
+    call: &Made,
+    sessions: &[&SessionRecord],
+    judged: Judgement,
+    latencies: &mut Latencies,
+) -> Alignment {
     let (heard, _) = verify::stitch(sessions);
     let rate = sessions.iter().map(|session| session.uplink.rate).max().unwrap_or(0);
     let mut expected = expected_uplink(call, if rate == 0 { 16_000 } else { rate });
@@ -334,11 +339,27 @@ fn judge_uplink(call: &Made, sessions: &[&SessionRecord], latencies: &mut Latenc
         // What the caller said after the end is nobody's loss.
         expected.truncate(heard.len());
     }
-    let alignment = align(&expected, &heard);
+    let alignment = match judged {
+        Judgement::Exact => align(&expected, &heard),
+        Judgement::ByContent => same_so_far(&expected, &heard),
+    };
     if alignment.is_whole() {
         latencies.add(verify::uplink_latency(&call.record, sessions));
     }
     alignment
+}
+
+/// How far both are the same: of other filters' samples nothing more can be said.
+fn same_so_far(expected: &[i16], heard: &[i16]) -> Alignment {
+    let matched = expected.iter().zip(heard).take_while(|(e, h)| e == h).count();
+    Alignment {
+        expected: expected.len() as u64,
+        matched: matched as u64,
+        lost: (expected.len() - matched) as u64,
+        foreign: (heard.len() - matched) as u64,
+        first_fault: (matched < expected.len().max(heard.len())).then_some(matched as u64),
+        ..Alignment::default()
+    }
 }
 
 /// The swaps of a run while they are counted.

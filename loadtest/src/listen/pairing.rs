@@ -19,8 +19,8 @@ const SAID_TICKS: usize = 48_000;
 /// How much of each session is listened to, in milliseconds.
 const HEARD_MS: usize = 2_000;
 
-/// Regions searched for one session in one call: all there are.
-const REGIONS: usize = 4;
+/// Regions searched for one session in one call: all there are, for three stretches.
+const REGIONS: usize = 12;
 
 /// The place in `calls` of the call that each session heard.
 pub fn pair(ear: &mut Ear, calls: &[Made], sessions: &[SessionRecord]) -> Vec<Option<usize>> {
@@ -37,7 +37,7 @@ pub fn pair(ear: &mut Ear, calls: &[Made], sessions: &[SessionRecord]) -> Vec<Op
                 let (pcm, rate) = beginning(&calls[call], 0..SAID_TICKS);
                 ear.band(&pcm, rate).band
             });
-            recognise(ear.search(), said, &heard, &mut { REGIONS }).is_some()
+            recognise(ear.search(), said, &heard, &mut { REGIONS })
         })
     };
     sessions.iter().map(&mut call_of).collect()

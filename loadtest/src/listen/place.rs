@@ -313,19 +313,20 @@ fn slope(points: &[Anchor], mean_at: f64, mean_lag: f64) -> f64 {
     if along > 0.0 { across / along } else { 0.0 }
 }
 
-/// The place in `said` of something heard within the first `len` samples of `heard`, and where;
-/// `None` if nobody there said it. `regions`: see [`Search::find`].
+/// True if the loudest stretch of some third of `heard` was said in `said`. `regions`: see
+/// [`Search::find`].
 pub(super) fn recognise(
     search: &mut Search,
     said: &[f32],
     heard: &[f32],
     regions: &mut usize,
-) -> Option<usize> {
-    let loud = heard.windows(STRETCH).step_by(STRETCH).map(mean_square);
-    let loudest = loud.enumerate().max_by(|left, right| left.1.total_cmp(&right.1));
-    let (place, power) = loudest?;
-    if power < QUIET {
-        return None;
-    }
-    search.find(said, &heard[place * STRETCH..], place * STRETCH, regions)
+) -> bool {
+    heard.chunks(heard.len().div_ceil(3).max(1)).any(|third| {
+        let powers = third.windows(STRETCH).step_by(STRETCH).map(mean_square).enumerate();
+        let loudest = powers.max_by(|left, right| left.1.total_cmp(&right.1));
+        loudest.is_some_and(|(place, power)| {
+            let stretch = &third[place * STRETCH..];
+            power >= QUIET && search.find(said, stretch, 0, regions).is_some()
+        })
+    })
 }
