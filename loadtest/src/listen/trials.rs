@@ -327,8 +327,17 @@ fn the_conversions_of_vocaris_hold_less_than_4_ms_both_ways() {
     let down: Vec<u8> =
         signal::downlink(&model.pcm, Format::PCMU).iter().map(|&it| it as u8).collect();
     let down = signal::linear(Format::PCMU, &down);
+    // What mu-law leaves of the best conversion there is: for this voice 37 to 38 dB.
+    let best = convert(&model.pcm, 24_000, 8_000, 0.0, 0.0, 1.0);
+    let mut code = vec![0; best.len()];
+    let kernels = dsp::kernels::Kernels::detect(dsp::kernels::Isa::Scalar);
+    kernels.mulaw_encode(&best, &mut code);
+    let best = heard(signal::linear(Format::PCMU, &code), 8_000, 0);
+    let bound = sinad(&Ear::new().listen(&model, &best));
     let mut held = 0.0;
-    for (said, pcm, rate, least) in [(&caller, up, 16_000, 75.0), (&model, down, 8_000, 36.0)] {
+    for (said, pcm, rate, least) in
+        [(&caller, up, 16_000, 75.0), (&model, down, 8_000, bound - 0.2)]
+    {
         let mut hearing = Ear::new().listen(said, &heard(pcm, rate, 0));
         assert_whole(&hearing, "Vocaris");
         assert!(sinad(&hearing) >= least, "{rate} Hz: {} dB", sinad(&hearing));
