@@ -14,7 +14,9 @@ use crate::carrier::Carrier;
 use crate::carrier::record::{CallRecord, Formats, Outcome};
 use crate::clock::{Nanos, SECONDS};
 use crate::gemini::record::{SessionRecord, Spoken};
+use crate::hold;
 use crate::listen::{self, Ear, Fidelity};
+use crate::load::most_at_once;
 use crate::net::link::Closing;
 use crate::report::{CarrierReport, Direction, Percentiles, Report, SwapReport};
 use crate::schedule::MediaPlan;
@@ -39,8 +41,8 @@ pub enum Judgement {
     /// Every sample, against the offline conversion by Vocaris's own kernels: for Vocaris.
     #[default]
     Exact,
-    /// What the audio says, whatever filters it went through: for any relay. Latencies are those by
-    /// content. Counts of samples say how far they were the same, and are nobody's fault.
+    /// What the audio says, whatever filters it went through: for any relay. Latencies and
+    /// counts are those by content, in samples at 8 kHz without silence.
     ByContent,
 }
 
@@ -80,10 +82,11 @@ pub fn judge_by(
         Judgement::ByContent => 1,
     };
     let listened = calls.iter().zip(ready.iter().map(Vec::as_slice)).step_by(step);
-    let fidelity = listen::hear(&mut ear, listened, seed, lead);
+    let (fidelity, [up, down]) = listen::hear(&mut ear, listened, seed, lead);
     if judged == Judgement::ByContent {
-        set_heard(&mut report.uplink, &fidelity.uplink);
-        set_heard(&mut report.downlink, &fidelity.downlink);
+        set_heard(&mut report.uplink, &fidelity.uplink, &up);
+        set_heard(&mut report.downlink, &fidelity.downlink, &down);
+        report.held = hold::held(calls.iter().map(|call| &call.record), &up, &down);
     }
     report.fidelity = Some(fidelity);
     report.judge();
@@ -103,12 +106,23 @@ fn judge_all(
     judge_calls(calls, sessions_of, seed, lead, report);
 }
 
-/// Latencies by content where messages cannot be told by counting samples.
-fn set_heard(direction: &mut Direction, fidelity: &Fidelity) {
-    direction.corrected = fidelity.corrected;
-    direction.uncorrected = fidelity.uncorrected;
-    direction.early = fidelity.early;
-    direction.paced = fidelity.paced;
+/// Counts and latencies by content: samples at 8 kHz, silence not counted.
+fn set_heard(direction: &mut Direction, fidelity: &Fidelity, latencies: &Latencies) {
+    let samples = |ms: f64| (ms * 8.0).round() as u64;
+    let lost_at_faults = samples(fidelity.lost_at_faults_ms);
+    let lost = samples(fidelity.gaps.ms) + lost_at_faults;
+    let edges = fidelity.early_ms + fidelity.head_ms + fidelity.tail_ms;
+    direction.set_samples(&Alignment {
+        expected: samples(fidelity.said_ms),
+        matched: samples(fidelity.said_ms - fidelity.void_ms - edges).saturating_sub(lost),
+        lost,
+        doubled: samples(fidelity.doubled.ms),
+        foreign: samples(fidelity.inserted.ms),
+        voided: samples(fidelity.void_ms),
+        first_fault: None,
+    });
+    direction.lost_at_faults = lost_at_faults;
+    set_latencies(direction, latencies);
 }
 
 /// Those that took audio.
@@ -121,6 +135,7 @@ const ENDING_TOOLS: [&str; 2] = ["end_call", "transfer_call"];
 
 fn count_calls(calls: &[Made], sessions_of: &[Vec<&SessionRecord>], report: &mut Report) {
     let mut setup = Vec::new();
+    let mut talks = Vec::new();
     let mut late = Vec::new();
     for (Made { record, .. }, sessions) in calls.iter().zip(sessions_of) {
         let mut tools = sessions.iter().flat_map(|session| &session.tools);
@@ -133,9 +148,10 @@ fn count_calls(calls: &[Made], sessions_of: &[Vec<&SessionRecord>], report: &mut
             Outcome::ClosedByRelay(Closing::Frame { code: 1000, .. }) if is_to_end => {
                 report.calls_good += 1;
             }
-            outcome => *report.failures.entry(format!("{outcome:?}")).or_default() += 1,
+            outcome => *report.failures.entry(outcome.to_string()).or_default() += 1,
         }
         if let (Some(opened), Some(closed)) = (record.times.opened, record.times.closed) {
+            talks.push((opened, closed));
             setup.push(opened - record.times.started);
             report.call_seconds += (closed - opened) as f64 / SECONDS as f64;
         }
@@ -155,6 +171,7 @@ fn count_calls(calls: &[Made], sessions_of: &[Vec<&SessionRecord>], report: &mut
         }
     }
     report.setup = Percentiles::of(&setup);
+    report.most_at_once = most_at_once(talks);
     report.uplink.own_lateness = Percentiles::of(&late);
 }
 
@@ -281,6 +298,7 @@ fn judge_calls(
     report.downlink.set_samples(&down);
     set_latencies(&mut report.uplink, &up_latency);
     set_latencies(&mut report.downlink, &down_latency);
+    report.held = hold::held(calls.iter().map(|call| &call.record), &up_latency, &down_latency);
     report.barge_in = Percentiles::of(&barge_ins);
     report.swaps = swaps.report();
     for (carrier, of_carrier) in carriers {
@@ -448,7 +466,7 @@ fn summarize(problems: &mut Vec<String>) {
 pub fn failures(calls: &[CallRecord]) -> BTreeMap<String, usize> {
     let mut failures = BTreeMap::new();
     for record in calls.iter().filter(|record| record.outcome != Outcome::HungUp) {
-        *failures.entry(format!("{:?}", record.outcome)).or_default() += 1;
+        *failures.entry(record.outcome.to_string()).or_default() += 1;
     }
     failures
 }

@@ -195,6 +195,8 @@ pub struct Latencies {
     pub corrected: Vec<Nanos>,
     /// From the time the audio was handed to the socket.
     pub uncorrected: Vec<Nanos>,
+    /// The planned time of each, in the same order.
+    pub planned: Vec<Nanos>,
     /// Pieces not counted, because the other side was not ready when they were planned.
     pub early: u64,
     /// Pieces not counted, because they came further ahead of real time than a relay passes on.
@@ -206,13 +208,16 @@ impl Latencies {
     pub fn add(&mut self, other: Latencies) {
         self.corrected.extend(other.corrected);
         self.uncorrected.extend(other.uncorrected);
+        self.planned.extend(other.planned);
         self.early += other.early;
         self.paced += other.paced;
     }
 
-    fn count(&mut self, planned: Nanos, sent: Nanos, heard: Nanos) {
+    /// Counts one piece.
+    pub(crate) fn count(&mut self, planned: Nanos, sent: Nanos, heard: Nanos) {
         self.corrected.push(heard.saturating_sub(planned));
         self.uncorrected.push(heard.saturating_sub(sent));
+        self.planned.push(planned);
     }
 }
 

@@ -17,6 +17,7 @@ use super::place::{Pair, Run};
 use super::seams::{self, Account};
 use super::search::Search;
 use crate::clock::{MILLIS, Nanos};
+use crate::verify::Latencies;
 
 /// What was sent this long before a message arrives was to have been heard, or is held back: half a
 /// frame, so that the way there is not taken for holding.
@@ -88,10 +89,8 @@ pub struct Hearing {
     pub(super) tail: f64,
     /// True if anything was found.
     pub(super) found: bool,
-    /// Latencies from plan and from sending.
-    pub(super) latencies: Vec<(Nanos, Nanos)>,
-    /// Pieces not counted: early, paced.
-    pub(super) uncounted: (u64, u64),
+    /// When its pieces were heard.
+    pub(super) latencies: Latencies,
     /// What was held before each message, in milliseconds.
     pub(super) held_ms: Vec<f64>,
 }
@@ -173,12 +172,12 @@ impl Hearing {
     fn time(&mut self, pieces: &[Piece], runs: &[Run], arrivals: &Arrivals) {
         for piece in pieces {
             match piece.kind {
-                PieceKind::Early => self.uncounted.0 += 1,
-                PieceKind::Paced => self.uncounted.1 += 1,
+                PieceKind::Early => self.latencies.early += 1,
+                PieceKind::Paced => self.latencies.paced += 1,
                 PieceKind::Counted => {
-                    let Some(heard) = heard_at(piece, runs, arrivals) else { continue };
-                    let since = |then: Nanos| heard.saturating_sub(then);
-                    self.latencies.push((since(piece.planned), since(piece.sent)));
+                    if let Some(heard) = heard_at(piece, runs, arrivals) {
+                        self.latencies.count(piece.planned, piece.sent, heard);
+                    }
                 }
             }
         }

@@ -1,7 +1,7 @@
 //! Adds up what the ear heard in all calls.
 //!
 //! In:       calls, each with its sessions in order.
-//! Out:      a [`FidelityReport`].
+//! Out:      a [`FidelityReport`], and the latency of every piece.
 //! Bounds:   those of the ear.
 //! Not here: one call (`ear`), what it means (`judge`).
 
@@ -12,18 +12,19 @@ use crate::clock::Nanos;
 use crate::gemini::record::SessionRecord;
 use crate::judge::Made;
 use crate::report::Percentiles;
+use crate::verify::Latencies;
 
 /// Samples at 8 kHz in a millisecond.
 const PER_MS: f64 = 8.0;
 
-/// Listens to calls, each with its sessions that were ready. `seed`: of the model's voices. `lead`:
-/// see [`crate::verify::downlink_latency`].
+/// Listens to calls, each with its sessions that were ready; up comes before down. `seed`: of the
+/// model's voices. `lead`: see [`crate::verify::downlink_latency`].
 pub fn hear<'c>(
     ear: &mut Ear,
     calls: impl Iterator<Item = (&'c Made, &'c [&'c SessionRecord])>,
     seed: u64,
     lead: Nanos,
-) -> FidelityReport {
+) -> (FidelityReport, [Latencies; 2]) {
     let (mut up, mut down) = (Sum::default(), Sum::default());
     for (call, sessions) in calls {
         let broken = sessions.iter().any(|it| it.events.iter().any(|(_, event)| event.is_fatal()));
@@ -36,17 +37,16 @@ pub fn hear<'c>(
             down.add(ear.listen(&model, &said::to_caller(&call.record)), false);
         }
     }
-    let [uplink, downlink] = [up.fidelity(), down.fidelity()];
+    let [(uplink, of_uplink), (downlink, of_downlink)] = [up.fidelity(), down.fidelity()];
     let held_ms = uplink.held_ms.zip(downlink.held_ms).map(|(up, down)| up + down);
-    FidelityReport { uplink, downlink, held_ms }
+    (FidelityReport { uplink, downlink, held_ms }, [of_uplink, of_downlink])
 }
 
 /// One direction while it is added up.
 #[derive(Default)]
 struct Sum {
     fidelity: Fidelity,
-    corrected: Vec<Nanos>,
-    uncorrected: Vec<Nanos>,
+    latencies: Latencies,
     held: Vec<f64>,
     gains: Vec<f64>,
     responses: Vec<f64>,
@@ -82,12 +82,7 @@ impl Sum {
         it.doubled += account.doubled;
         it.inserted += account.inserted;
         it.clicks += hearing.likeness.clicks;
-        it.early += hearing.uncounted.0;
-        it.paced += hearing.uncounted.1;
-        for (corrected, uncorrected) in &hearing.latencies {
-            self.corrected.push(*corrected);
-            self.uncorrected.push(*uncorrected);
-        }
+        self.latencies.add(hearing.latencies);
         self.held.extend(hearing.held_ms);
         self.drifts.extend(hearing.likeness.drift.map(|drift| drift * 1e6));
         let likeness = hearing.likeness;
@@ -102,15 +97,17 @@ impl Sum {
         }
     }
 
-    fn fidelity(mut self) -> Fidelity {
+    fn fidelity(mut self) -> (Fidelity, Latencies) {
         let any = self.signal > 0.0;
         let mean = |values: &[f64]| {
             (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
         };
         let furthest = |left: &f64, right: &f64| left.abs().total_cmp(&right.abs());
-        Fidelity {
-            corrected: Percentiles::of(&self.corrected),
-            uncorrected: Percentiles::of(&self.uncorrected),
+        let fidelity = Fidelity {
+            corrected: Percentiles::of(&self.latencies.corrected),
+            uncorrected: Percentiles::of(&self.latencies.uncorrected),
+            early: self.latencies.early,
+            paced: self.latencies.paced,
             held_ms: median(&mut self.held),
             gain_db: mean(&self.gains),
             sinad_db: any.then(|| decibels(self.signal, self.noise)),
@@ -120,7 +117,8 @@ impl Sum {
             drift_ppm: mean(&self.drifts),
             drift_ppm_max: self.drifts.iter().copied().max_by(furthest),
             ..self.fidelity
-        }
+        };
+        (fidelity, self.latencies)
     }
 }
 
