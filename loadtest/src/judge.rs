@@ -13,6 +13,7 @@ use serde::Serialize;
 use crate::carrier::Carrier;
 use crate::carrier::record::{CallRecord, Formats, Outcome};
 use crate::clock::{Nanos, SECONDS};
+use crate::comebacks::{self, Part};
 use crate::gemini::record::{SessionRecord, Spoken};
 use crate::hold;
 use crate::listen::{self, Ear, Fidelity};
@@ -25,6 +26,7 @@ use crate::swaps::{self, Cause, Swap};
 use crate::verify::{self, Alignment, Latencies, align};
 
 /// A call as it was to be and as it was.
+#[derive(Clone)]
 pub struct Made {
     /// What was to be said.
     pub media: Arc<MediaPlan>,
@@ -54,7 +56,8 @@ pub const LISTENED_MAX: usize = 100;
 /// [`verify::downlink_latency`].
 pub fn judge(calls: &[Made], sessions: &[SessionRecord], seed: u64, lead: Nanos) -> Report {
     let mut report = Report { calls: calls.len(), ..Report::default() };
-    judge_all(calls, sessions, &pair(calls, sessions), seed, lead, &mut report);
+    let parts = comebacks::parts(calls);
+    judge_all(calls, &parts, sessions, &pair(&parts, sessions), seed, lead, &mut report);
     report.judge();
     report
 }
@@ -69,19 +72,20 @@ pub fn judge_by(
 ) -> Report {
     let mut report = Report { calls: calls.len(), judged, ..Report::default() };
     let mut ear = Ear::new();
+    let parts = comebacks::parts(calls);
     let sessions_of = match judged {
-        Judgement::Exact => pair(calls, sessions),
+        Judgement::Exact => pair(&parts, sessions),
         Judgement::ByContent => {
-            pair_by_handle(calls, sessions, listen::pair(&mut ear, calls, sessions))
+            pair_by_handle(&parts, sessions, listen::pair(&mut ear, &parts, sessions))
         }
     };
-    judge_all(calls, sessions, &sessions_of, seed, lead, &mut report);
+    judge_all(calls, &parts, sessions, &sessions_of, seed, lead, &mut report);
     let ready: Vec<Vec<_>> = sessions_of.iter().map(|sessions| ready(sessions)).collect();
     let step = match judged {
-        Judgement::Exact => calls.len().div_ceil(LISTENED_MAX).max(1),
+        Judgement::Exact => parts.len().div_ceil(LISTENED_MAX).max(1),
         Judgement::ByContent => 1,
     };
-    let listened = calls.iter().zip(ready.iter().map(Vec::as_slice)).step_by(step);
+    let listened = parts.iter().zip(ready.iter().map(Vec::as_slice)).step_by(step);
     let (fidelity, [up, down]) = listen::hear(&mut ear, listened, seed, lead);
     if judged == Judgement::ByContent {
         set_heard(&mut report.uplink, &fidelity.uplink, &up);
@@ -95,15 +99,20 @@ pub fn judge_by(
 
 fn judge_all(
     calls: &[Made],
+    parts: &[Part<'_>],
     sessions: &[SessionRecord],
     sessions_of: &[Vec<&SessionRecord>],
     seed: u64,
     lead: Nanos,
     report: &mut Report,
 ) {
-    count_calls(calls, sessions_of, report);
+    count_calls(calls, &comebacks::of_calls(parts, sessions_of), report);
+    count_parts(parts, report);
     count_complaints(sessions, report);
-    judge_calls(calls, sessions_of, seed, lead, report);
+    judge_parts(parts, sessions_of, seed, lead, report);
+    let (of_comebacks, problems) = comebacks::judge(calls, parts, sessions_of);
+    report.comebacks = of_comebacks;
+    report.problems.extend(problems);
 }
 
 /// Counts and latencies by content: samples at 8 kHz, silence not counted.
@@ -122,6 +131,7 @@ fn set_heard(direction: &mut Direction, fidelity: &Fidelity, latencies: &Latenci
         first_fault: None,
     });
     direction.lost_at_faults = lost_at_faults;
+    direction.foreign_at_faults = 0;
     set_latencies(direction, latencies);
 }
 
@@ -130,13 +140,15 @@ fn ready<'s>(sessions: &[&'s SessionRecord]) -> Vec<&'s SessionRecord> {
     sessions.iter().copied().filter(|it| it.ready_at.is_some()).collect()
 }
 
+/// The most samples that a filter's memory makes foreign behind a gap: the taps of the longest, at
+/// 16 kHz.
+const BLENDED_SAMPLES_MAX: u64 = 64;
+
 /// The tools by which the model ends a call.
 const ENDING_TOOLS: [&str; 2] = ["end_call", "transfer_call"];
 
 fn count_calls(calls: &[Made], sessions_of: &[Vec<&SessionRecord>], report: &mut Report) {
     let mut setup = Vec::new();
-    let mut talks = Vec::new();
-    let mut late = Vec::new();
     for (Made { record, .. }, sessions) in calls.iter().zip(sessions_of) {
         let mut tools = sessions.iter().flat_map(|session| &session.tools);
         let is_to_end = tools.any(|asked| ENDING_TOOLS.contains(&&*asked.name));
@@ -148,11 +160,22 @@ fn count_calls(calls: &[Made], sessions_of: &[Vec<&SessionRecord>], report: &mut
             Outcome::ClosedByRelay(Closing::Frame { code: 1000, .. }) if is_to_end => {
                 report.calls_good += 1;
             }
+            Outcome::ClosedByRelay(Closing::Frame { code: 1000, .. }) if record.fell_silent => {
+                report.calls_good += 1;
+            }
             outcome => *report.failures.entry(outcome.to_string()).or_default() += 1,
         }
+        setup.extend(record.first_times().opened.map(|opened| opened - record.times.started));
+    }
+    report.setup = Percentiles::of(&setup);
+}
+
+fn count_parts(parts: &[Part<'_>], report: &mut Report) {
+    let mut late = Vec::new();
+    let mut talks = Vec::new();
+    for Part { record, .. } in parts {
         if let (Some(opened), Some(closed)) = (record.times.opened, record.times.closed) {
             talks.push((opened, closed));
-            setup.push(opened - record.times.started);
             report.call_seconds += (closed - opened) as f64 / SECONDS as f64;
         }
         for violation in &record.heard.violations {
@@ -170,7 +193,6 @@ fn count_calls(calls: &[Made], sessions_of: &[Vec<&SessionRecord>], report: &mut
             report.problems.push(format!("call {}: heard more than is kept", record.index));
         }
     }
-    report.setup = Percentiles::of(&setup);
     report.most_at_once = most_at_once(talks);
     report.uplink.own_lateness = Percentiles::of(&late);
 }
@@ -195,34 +217,34 @@ fn count_complaints(sessions: &[SessionRecord], report: &mut Report) {
 }
 
 /// What the model must hear of a call at `rate`.
-fn expected_uplink(call: &Made, rate: u32) -> Vec<i16> {
-    let format = call.record.formats.up;
-    let code = verify::spoken_code(&call.media, call.voice, call.record.sent.len(), format);
+fn expected_uplink(part: &Part<'_>, rate: u32) -> Vec<i16> {
+    let format = part.record.formats.up;
+    let code = verify::spoken_code_of(&part.made.media, part.made.voice, part.frames(), format);
     signal::uplink(format, &code, rate)
 }
 
-/// The sessions of each call, in order. A session belongs to the call whose voice it heard; one
-/// that heard nobody, to that of the session it was taken up from.
-fn pair<'s>(calls: &[Made], sessions: &'s [SessionRecord]) -> Vec<Vec<&'s SessionRecord>> {
+/// The sessions of each stream, in order. A session belongs to the call whose voice it heard; one
+/// that heard nobody, to that of the session it was taken up from; and to the stream that the call
+/// had, or asked for, when it began.
+fn pair<'s>(parts: &[Part<'_>], sessions: &'s [SessionRecord]) -> Vec<Vec<&'s SessionRecord>> {
     let mut call_of: Vec<Option<usize>> = vec![None; sessions.len()];
     let mut rates: Vec<u32> = sessions.iter().map(|session| session.uplink.rate).collect();
     rates.sort_unstable();
     rates.dedup();
     for rate in rates.into_iter().filter(|&rate| rate != 0) {
-        let expected: Vec<_> = calls.iter().map(|call| expected_uplink(call, rate)).collect();
+        let expected: Vec<_> = parts.iter().map(|part| expected_uplink(part, rate)).collect();
         for (place, call) in verify::pair(&expected, sessions).into_iter().enumerate() {
             if sessions[place].uplink.rate == rate {
                 call_of[place] = call;
             }
         }
     }
-    pair_by_handle(calls, sessions, call_of)
+    pair_by_handle(parts, sessions, call_of)
 }
 
-/// The sessions of each call, given the call that each heard: a session that heard nobody belongs to
-/// the call of the one it was taken up from.
+/// The sessions of each stream, given the one whose voice each heard, if any.
 fn pair_by_handle<'s>(
-    calls: &[Made],
+    parts: &[Part<'_>],
     sessions: &'s [SessionRecord],
     mut call_of: Vec<Option<usize>>,
 ) -> Vec<Vec<&'s SessionRecord>> {
@@ -230,20 +252,21 @@ fn pair_by_handle<'s>(
         sessions.iter().enumerate().map(|(place, session)| (session.index, place)).collect();
     let mut in_order: Vec<usize> = (0..sessions.len()).collect();
     in_order.sort_by_key(|&place| sessions[place].index);
-    let mut sessions_of = vec![Vec::new(); calls.len()];
+    let mut sessions_of = vec![Vec::new(); parts.len()];
     for place in in_order {
         let before = sessions[place].taken_up_from.and_then(|from| place_of.get(&from));
         call_of[place] = call_of[place].or_else(|| call_of[*before?]);
         if let Some(call) = call_of[place] {
-            sessions_of[call].push(&sessions[place]);
+            let part = comebacks::part_at(parts, call, sessions[place].accepted_at);
+            sessions_of[part].push(&sessions[place]);
         }
     }
     sessions_of
 }
 
-/// Judges every call against its sessions.
-fn judge_calls(
-    calls: &[Made],
+/// Judges every stream against its sessions.
+fn judge_parts(
+    parts: &[Part<'_>],
     sessions_of: &[Vec<&SessionRecord>],
     seed: u64,
     lead: Nanos,
@@ -254,10 +277,10 @@ fn judge_calls(
     let mut barge_ins = Vec::new();
     let mut swaps = Swaps::default();
     let mut carriers: BTreeMap<Carrier, OfCarrier> = BTreeMap::new();
-    for (call, sessions) in calls.iter().zip(sessions_of) {
+    for (call, sessions) in parts.iter().zip(sessions_of) {
         let ready = ready(sessions);
         let of_carrier = carriers.entry(call.record.carrier).or_default();
-        of_carrier.count(&call.record);
+        of_carrier.count(call);
         let mut latencies = Latencies::default();
         let uplink = judge_uplink(call, &ready, report.judged, &mut latencies);
         up.add(&uplink);
@@ -284,11 +307,12 @@ fn judge_calls(
         swaps.refused += (sessions.len() - ready.len()) as u64;
         swaps.void_model_ms +=
             downlink.cut_samples as f64 * 1000.0 / f64::from(call.record.formats.down.rate);
-        let broken = of_call.iter().any(|swap| swap.cause == Cause::Fault);
-        if broken {
+        let faults = of_call.iter().filter(|swap| swap.cause == Cause::Fault).count() as u64;
+        if faults > 0 {
             // What was on its way when the connection broke cannot be saved.
             swaps.lost_ms += uplink.lost as f64 / 16.0;
             report.uplink.lost_at_faults += uplink.lost;
+            report.uplink.foreign_at_faults += uplink.foreign.min(faults * BLENDED_SAMPLES_MAX);
         } else if !uplink.is_whole() && report.judged == Judgement::Exact {
             report.problems.push(fault("uplink", &call.record, &uplink));
         }
@@ -298,7 +322,8 @@ fn judge_calls(
     report.downlink.set_samples(&down);
     set_latencies(&mut report.uplink, &up_latency);
     set_latencies(&mut report.downlink, &down_latency);
-    report.held = hold::held(calls.iter().map(|call| &call.record), &up_latency, &down_latency);
+    let calls = parts.iter().filter(|part| part.nth == 0).map(|part| &part.made.record);
+    report.held = hold::held(calls, &up_latency, &down_latency);
     report.barge_in = Percentiles::of(&barge_ins);
     report.swaps = swaps.report();
     for (carrier, of_carrier) in carriers {
@@ -319,14 +344,16 @@ struct OfCarrier {
 }
 
 impl OfCarrier {
-    fn count(&mut self, record: &CallRecord) {
+    fn count(&mut self, part: &Part<'_>) {
+        let record = &part.record;
         let Formats { up, down } = record.formats;
-        self.report.calls += 1;
+        self.report.calls += usize::from(part.nth == 0);
         self.report.calls_hung_up += usize::from(record.outcome == Outcome::HungUp);
         self.report.violations += record.heard.violations.len();
         self.report.marks_returned += record.heard.marks_returned;
         *self.report.formats.entry(format!("{up} up, {down} down")).or_default() += 1;
-        self.setup.extend(record.times.opened.map(|opened| opened - record.times.started));
+        let setup = record.times.opened.filter(|_| part.nth == 0);
+        self.setup.extend(setup.map(|opened| opened - record.times.started));
     }
 
     fn report(self) -> CarrierReport {
@@ -345,7 +372,7 @@ impl OfCarrier {
 }
 
 fn judge_uplink(
-    call: &Made,
+    call: &Part<'_>,
     sessions: &[&SessionRecord],
     judged: Judgement,
     latencies: &mut Latencies,

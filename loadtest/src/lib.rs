@@ -15,15 +15,17 @@
 //! | [`net`] | non-blocking sockets, TLS, WebSocket, HTTP, the event loop |
 //! | [`carrier`], [`gemini`] | the two peers; strangers to each other |
 //! | [`relay`], [`process`] | the relay as a child process, and what it uses |
-//! | [`verify`], [`listen`], [`swaps`], [`bookings`], [`judge`], [`report`] | what was heard against what was said; verdict; figures |
+//! | [`verify`], [`listen`], [`swaps`], [`comebacks`], [`bookings`], [`judge`], [`report`] | what was heard against what was said; verdict; figures |
 //! | [`slo`], [`hold`] | bounds on a report, and their verdicts; what is used while all calls talk |
 //! | [`harness`], [`run`] | all of it together: for a test, and for the command line |
 //! | [`capacity`] | runs of more and more calls, up to the most that keep the bounds |
+//! | [`restart`] | calls of a relay that is killed in the middle |
 
 pub mod bookings;
 pub mod capacity;
 pub mod carrier;
 pub mod clock;
+pub mod comebacks;
 pub mod cores;
 pub mod format;
 pub mod gemini;
@@ -37,6 +39,7 @@ pub mod net;
 pub mod process;
 pub mod relay;
 pub mod report;
+pub mod restart;
 pub mod run;
 pub mod schedule;
 pub mod signal;

@@ -12,7 +12,7 @@ use clap::{Parser, Subcommand};
 
 mod command;
 
-use command::{Ending, call, capacity, gemini, run, scenarios};
+use command::{Ending, call, capacity, gemini, restart, run, scenarios};
 use loadtest::relay;
 use vocaris::server::log_lines::LogLines;
 
@@ -30,6 +30,8 @@ enum Command {
     Run(Box<run::Run>),
     /// The most calls that keep bounds: run after run on this machine.
     Capacity(Box<capacity::Capacity>),
+    /// A relay that is killed in the middle of its calls, and what becomes of them.
+    Restart(Box<restart::Restart>),
     /// Calls against any Twilio-compatible relay.
     Call(call::Call),
     /// The stand-in for the Gemini Live API alone.
@@ -50,6 +52,7 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Run(arguments) => run::run(*arguments),
         Command::Capacity(arguments) => capacity::capacity(*arguments),
+        Command::Restart(arguments) => restart::restart(*arguments).map(Ending::from),
         Command::Scenarios { name } => scenarios::print(name.as_deref()).map(Ending::from),
         Command::Call(arguments) => call::call(&arguments).map(Ending::from),
         Command::Gemini(arguments) => gemini::gemini(arguments).map(Ending::from),

@@ -65,7 +65,7 @@ fn leave_with_parent() {
 }
 
 /// What a relay is started with.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct RelayConfig {
     /// The program: one that calls [`serve`] under [`SUBCOMMAND`].
     pub program: PathBuf,
@@ -73,6 +73,9 @@ pub struct RelayConfig {
     pub environment: Vec<(String, OsString)>,
     /// What the relay prints goes on to our standard error.
     pub echo: bool,
+    /// Its working directory, which must exist and outlives it; `None`: one of its own, away from
+    /// any configuration file of the directory we were called in, and removed with it.
+    pub directory: Option<PathBuf>,
     /// The cores it is bound to from its first instruction on; `None`: those of this process.
     pub cores: Option<Cores>,
 }
@@ -82,8 +85,8 @@ pub struct Relay {
     child: Child,
     address: SocketAddr,
     output: Arc<Mutex<VecDeque<String>>>,
-    /// Its working directory, removed at the end.
-    _directory: Directory,
+    /// Its working directory, where it has one of its own: removed at the end.
+    _directory: Option<Directory>,
 }
 
 /// Why there is no relay.
@@ -115,7 +118,14 @@ impl std::error::Error for RelayError {}
 impl Relay {
     /// Starts a relay and waits until it listens.
     pub fn start(config: &RelayConfig) -> Result<Relay, RelayError> {
-        let directory = Directory::new().map_err(RelayError::Start)?;
+        let (own, directory) = match &config.directory {
+            Some(directory) => (None, directory.clone()),
+            None => {
+                let own = Directory::new().map_err(RelayError::Start)?;
+                let path = own.path.clone();
+                (Some(own), path)
+            }
+        };
         let mut command = Command::new(&config.program);
         for (name, _) in std::env::vars_os() {
             let known = name.to_string_lossy();
@@ -128,8 +138,7 @@ impl Relay {
         command
             .arg(SUBCOMMAND)
             .envs(config.environment.iter().map(|(name, value)| (name, value)))
-            // Away from any configuration file of the directory we were called in.
-            .current_dir(&directory.path)
+            .current_dir(directory)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
@@ -150,7 +159,7 @@ impl Relay {
         }
         drop(sender);
         match wait_for_address(&found) {
-            Ok(address) => Ok(Relay { child, address, output, _directory: directory }),
+            Ok(address) => Ok(Relay { child, address, output, _directory: own }),
             Err(error) => {
                 // It may have ended by itself.
                 let _ = child.kill();
@@ -177,6 +186,13 @@ impl Relay {
     /// True while it has not ended.
     pub fn is_alive(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Kills it, as the kernel does where memory is short: no signal that it could handle.
+    pub fn kill(&mut self) {
+        // Without effect once it has ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 
     /// The last lines it printed.
@@ -211,9 +227,7 @@ impl Relay {
 
 impl Drop for Relay {
     fn drop(&mut self) {
-        // Without effect once it has ended.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.kill();
     }
 }
 
@@ -309,12 +323,7 @@ mod tests {
 
     #[test]
     fn a_program_that_ends_at_once_is_reported_with_its_last_words() {
-        let config = RelayConfig {
-            program: "/bin/ls".into(),
-            environment: Vec::new(),
-            echo: false,
-            cores: None,
-        };
+        let config = RelayConfig { program: "/bin/ls".into(), ..RelayConfig::default() };
         let Err(RelayError::Died(words)) = Relay::start(&config) else {
             panic!("ls does not listen")
         };

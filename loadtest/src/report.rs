@@ -82,6 +82,9 @@ pub struct Direction {
     pub voided: u64,
     /// Of the lost, those of calls whose connection to the model was broken on purpose.
     pub lost_at_faults: u64,
+    /// Of the foreign, those where audio was dropped in such calls: a filter blends what is before
+    /// the gap with what is behind it.
+    pub foreign_at_faults: u64,
     /// Latency from the planned time.
     pub corrected: Percentiles,
     /// Latency from the time of sending.
@@ -188,6 +191,33 @@ pub struct CarrierReport {
     pub downlink: Percentiles,
 }
 
+/// What became of calls whose stream died.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct ComebackReport {
+    /// Calls that lost a stream before they were over.
+    pub calls: usize,
+    /// Streams that died and were followed by another.
+    pub streams: usize,
+    /// Of these others, those on which the model was heard.
+    pub heard_again: usize,
+    /// Those whose first session was taken up by the handle of one before.
+    pub resumed: usize,
+    /// Those whose first session was a new one.
+    pub fresh: usize,
+    /// Those for which a session was asked to greet again.
+    pub greeted_again: usize,
+    /// Calls that no other stream was opened for, by the reason.
+    pub lost: BTreeMap<String, usize>,
+    /// What callers said while they had no stream, in milliseconds.
+    pub unsaid_ms: f64,
+    /// What was said on a stream at its end and the model did not hear, in milliseconds.
+    pub cut_ms: f64,
+    /// From the end of a stream to the open one.
+    pub reopened: Percentiles,
+    /// From the end of a stream until the model was heard on the next.
+    pub heard_after: Percentiles,
+}
+
 /// What the relay's process used.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct Usage {
@@ -241,6 +271,10 @@ pub struct BookingReport {
     pub unanswered: u64,
     /// Rows found on the relay's disk.
     pub stored: u64,
+    /// Confirmed to the model, and not on disk.
+    pub lost: u64,
+    /// On disk more than once.
+    pub doubled: u64,
 }
 
 /// The report of a run.
@@ -278,6 +312,8 @@ pub struct Report {
     pub interruptions_unanswered: u64,
     /// Handovers between connections of the model, where there were any.
     pub swaps: Option<SwapReport>,
+    /// Calls that lost a stream, where there were any.
+    pub comebacks: Option<ComebackReport>,
     /// Appointments, where some were booked.
     pub bookings: Option<BookingReport>,
     /// Marks sent back.
@@ -336,7 +372,7 @@ impl Report {
             for (what, count) in [
                 ("lost", direction.lost - direction.lost_at_faults),
                 ("doubled", direction.doubled),
-                ("foreign", direction.foreign),
+                ("foreign", direction.foreign - direction.foreign_at_faults),
             ] {
                 if count > 0 {
                     self.problems.push(format!("{name}: {count} samples {what}"));
@@ -445,6 +481,9 @@ impl fmt::Display for Report {
                 swaps.void_model_ms
             )?;
         }
+        if let Some(comebacks) = &self.comebacks {
+            write!(f, "{comebacks}")?;
+        }
         if let Some(bookings) = &self.bookings {
             writeln!(
                 f,
@@ -492,6 +531,30 @@ impl fmt::Display for Report {
             true => "good",
             false => "NOT GOOD",
         })
+    }
+}
+
+impl fmt::Display for ComebackReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        row(f, "stream lost to open", &self.reopened)?;
+        row(f, "stream lost to heard", &self.heard_after)?;
+        writeln!(
+            f,
+            "comebacks    {} calls lost a stream; {} streams followed: {} heard again, {} resumed, \
+             {} fresh, {} greeted again; {:.0} ms of callers unsaid, {:.0} ms cut",
+            self.calls,
+            self.streams,
+            self.heard_again,
+            self.resumed,
+            self.fresh,
+            self.greeted_again,
+            self.unsaid_ms,
+            self.cut_ms
+        )?;
+        for (reason, count) in &self.lost {
+            writeln!(f, "             {count} x not back: {reason}")?;
+        }
+        Ok(())
     }
 }
 

@@ -95,6 +95,8 @@ pub struct RunSettings {
     pub demands: Demands,
     /// What decides whether the audio was good: by content for a relay with other filters.
     pub judged: Judgement,
+    /// The content is listened to even where samples are compared.
+    pub listen: bool,
     /// What is demanded of the report.
     pub slos: Vec<Slo>,
     /// p99.9 of the load's own lateness above which its times are no evidence, in microseconds.
@@ -184,6 +186,7 @@ pub fn run(settings: &RunSettings) -> Result<Report, HarnessError> {
         seed: settings.seed,
         threads: settings.threads,
         scripts: settings.scripts(&plan),
+        order: settings.scenario.order(),
         ..StandInConfig::local(Script::listen())
     };
     let of_scenario =
@@ -203,6 +206,7 @@ pub fn run(settings: &RunSettings) -> Result<Report, HarnessError> {
         signed: true,
         carriers: carriers.into_iter().collect(),
         echo: settings.echo,
+        directory: None,
         relay_cores: settings.relay_cores.clone(),
     })?;
     let rss_idle_kib = process::memory_kib(harness.relay.pid()).map_or(0, |(now, _)| now);
@@ -226,7 +230,8 @@ pub fn run(settings: &RunSettings) -> Result<Report, HarnessError> {
         true => Some(bookings::stored(&harness.store)),
         false => None,
     };
-    let (sessions, ended) = harness.finish()?;
+    let (mut sessions, ended) = harness.finish()?;
+    settings.scenario.forgive(&mut sessions);
     if let Err(problem) = ended {
         // Where it died before its time, they are told already.
         problems.push(match died {
@@ -245,7 +250,10 @@ pub fn run(settings: &RunSettings) -> Result<Report, HarnessError> {
             record,
         })
         .collect();
-    let mut report = judge::judge_by(settings.judged, &made, &sessions, seed, LEAD);
+    let mut report = match settings.judged {
+        Judgement::Exact if !settings.listen => judge::judge(&made, &sessions, seed, LEAD),
+        judged => judge::judge_by(judged, &made, &sessions, seed, LEAD),
+    };
     report.problems.splice(0..0, problems);
     if let Some(stored) = store {
         let (of_bookings, wrong) = bookings::judge(&sessions, stored);
@@ -284,6 +292,8 @@ fn specs(
         CallSpec {
             starts_at: first + call.at,
             media: Arc::clone(media),
+            hangup: settings.scenario.caller.hangup,
+            endurance: settings.scenario.endurance(),
             ..harness.spec_on(*line, index, MediaPlan::steady(0))
         }
     });
@@ -350,7 +360,7 @@ fn line(progress: &Progress, calls: usize) -> String {
 }
 
 /// Gives the relay time to close its sessions after the last call.
-fn settle(harness: &Harness) {
+pub(crate) fn settle(harness: &Harness) {
     let deadline = std::time::Instant::now() + SETTLE_WAIT;
     while harness.stand_in.open.load(Ordering::Relaxed) > 0 && std::time::Instant::now() < deadline
     {
@@ -381,6 +391,7 @@ mod tests {
             mix: None,
             demands: Demands::default(),
             judged: Judgement::Exact,
+            listen: false,
             slos: Vec::new(),
             own_lateness_max_us: 1e3,
             relay_cores: None,

@@ -6,6 +6,7 @@ mod support;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use loadtest::carrier::endurance::Endurance;
 use loadtest::carrier::fleet::Fleet;
 use loadtest::carrier::ids::Ids;
 use loadtest::carrier::mix::Line;
@@ -48,6 +49,7 @@ fn specs(clock: Clock, relay: SocketAddr, calls: usize, media: &Arc<MediaPlan>) 
             voice: CallerVoice::new(SEED, index),
             linger: 250 * MILLIS,
             hangup: Hangup::StopAndClose,
+            endurance: Endurance::default(),
         })
         .collect()
 }

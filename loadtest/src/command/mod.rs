@@ -13,6 +13,7 @@ pub(crate) mod call;
 pub(crate) mod capacity;
 pub(crate) mod gemini;
 pub(crate) mod load;
+pub(crate) mod restart;
 pub(crate) mod run;
 pub(crate) mod scenarios;
 

@@ -20,7 +20,7 @@ use super::capacity::Machine;
 use super::load::Load;
 use super::{Ending, assignment, not_negative, positive, scenarios, write};
 
-/// How long each call speaks, in seconds, where nothing is said.
+/// How long a call speaks, in seconds, where neither the command line nor the scenario says.
 const SECONDS: u32 = 20;
 
 /// The arguments of `run`.
@@ -111,11 +111,13 @@ pub(crate) fn run(arguments: Run) -> Result<Ending, String> {
     }
     arguments.machine.prepare()?;
     interrupt::watch().map_err(|error| error.to_string())?;
+    let scenario = scenarios::find(arguments.scenario.as_deref())?;
+    let seconds = arguments.load.seconds.or(scenario.seconds).unwrap_or(SECONDS);
     let program = std::env::current_exe().map_err(|error| error.to_string())?;
     let settings = RunSettings {
         program,
         calls: arguments.calls as usize,
-        seconds: arguments.load.seconds.unwrap_or(SECONDS).into(),
+        seconds: seconds.into(),
         lengths: arguments.load.length,
         ramp: arguments.load.ramp,
         arrivals: arguments.load.arrivals,
@@ -126,10 +128,11 @@ pub(crate) fn run(arguments: Run) -> Result<Ending, String> {
         seed: arguments.seed,
         environment: arguments.relay_env,
         echo: arguments.relay_log,
-        scenario: scenarios::find(arguments.scenario.as_deref())?,
+        scenario,
         mix: arguments.carrier,
         demands: arguments.demands.demands(),
         judged: if arguments.by_content { Judgement::ByContent } else { Judgement::Exact },
+        listen: true,
         slos: arguments.slo,
         own_lateness_max_us: arguments.machine.own_lateness_max * 1e3,
         relay_cores: arguments.machine.relay_cores,

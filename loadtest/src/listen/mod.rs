@@ -1,7 +1,7 @@
 //! The second ear: judges what each side heard by its content, whatever filters, gains, delays and
 //! buffers it went through. Works after a run, from the records, on any relay.
 //!
-//! In:       calls, each with its sessions.
+//! In:       the streams of calls, each with its sessions.
 //! Out:      a [`FidelityReport`]; for a run judged by content, pairs of calls and sessions.
 //! Bounds:   a direction of a call is looked at by itself. Both of a call of 20 s cost about 40 ms
 //!           of one core (optimised build, AMD EPYC Zen 4): 4 s for a hundred calls. One whose audio
@@ -66,7 +66,7 @@ pub struct Faults {
 /// What was heard of one direction, over all calls.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Fidelity {
-    /// Calls in which something was said.
+    /// Streams on which something was said: one a call, where none died.
     pub calls: usize,
     /// Of these, calls in which nothing of it was found.
     pub unheard: usize,

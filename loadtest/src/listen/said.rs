@@ -1,18 +1,16 @@
 //! From records to what the ear compares.
 //!
-//! In:       a call and its sessions.
+//! In:       a stream of a call, and its sessions.
 //! Out:      [`Said`] and [`Heard`], each way.
 //! Bounds:   those of the records.
 //! Not here: listening (`ear`).
-
-use std::ops::Range;
 
 use super::band::RATE;
 use super::ear::{Heard, Piece, PieceKind, Said};
 use crate::carrier::record::{CallRecord, Outcome};
 use crate::clock::{Nanos, SECONDS};
+use crate::comebacks::Part;
 use crate::gemini::record::{SessionRecord, Spoken};
-use crate::judge::Made;
 use crate::signal;
 use crate::verify;
 
@@ -22,17 +20,21 @@ const MODEL_SAMPLES: f64 = 3.0;
 /// The rate of the model's voice.
 const MODEL_RATE: u32 = 24_000;
 
-/// What the caller said, up to its last frame.
-pub(super) fn by_caller(call: &Made, sessions: &[&SessionRecord]) -> Said {
-    let record = &call.record;
+/// What the caller said on one stream, up to its last frame.
+pub(super) fn by_caller(part: &Part<'_>, sessions: &[&SessionRecord]) -> Said {
+    let record = &part.record;
     let format = record.formats.up;
-    let code = verify::spoken_code(&call.media, call.voice, record.sent.len(), format);
+    let (plan, frames) = (&part.made.media, part.frames());
+    let code = verify::spoken_code_of(plan, part.made.voice, frames.clone(), format);
     let pcm = signal::linear(format, &code);
     let served = verify::served(sessions);
-    let frames = call.media.frames().zip(&record.sent);
-    let pieces = frames.map(|(frame, sent)| Piece {
-        from: frame.clock_from as f64,
-        to: frame.clock_to() as f64,
+    // A stream after the first begins with its own first frame.
+    let first = plan.frames().nth(frames.start).filter(|_| frames.start > 0);
+    let origin = first.map_or(0, |frame| frame.clock_from);
+    let sent = plan.frames().skip(frames.start).zip(&record.sent);
+    let pieces = sent.map(|(frame, sent)| Piece {
+        from: (frame.clock_from - origin) as f64,
+        to: (frame.clock_to() - origin) as f64,
         planned: sent.planned,
         sent: sent.sent,
         kind: match served.iter().any(|&(from, to)| from <= sent.planned && sent.planned < to) {
@@ -120,11 +122,15 @@ pub(super) fn to_caller(call: &CallRecord) -> Heard {
     Heard { pcm, rate: format.rate, arrivals: call.heard.arrivals.clone() }
 }
 
-/// The beginning of what the caller said, as the band at 8 kHz is made from it.
-pub(super) fn beginning(call: &Made, ticks: Range<usize>) -> (Vec<i16>, u32) {
-    let format = call.record.formats.up;
-    let frames = call.media.frames().take_while(|frame| frame.clock_from < ticks.end as u64);
-    let count = frames.count().min(call.record.sent.len());
-    let code = verify::spoken_code(&call.media, call.voice, count, format);
+/// The first `ticks` of what the caller said on a stream, and their rate.
+pub(super) fn beginning(part: &Part<'_>, ticks: u64) -> (Vec<i16>, u32) {
+    let format = part.record.formats.up;
+    let frames = part.frames();
+    let plan = part.made.media.frames().skip(frames.start).take(frames.len());
+    let mut planned = plan.peekable();
+    let origin = planned.peek().map_or(0, |frame| frame.clock_from);
+    let count = planned.take_while(|frame| frame.clock_from < origin + ticks).count();
+    let frames = frames.start..frames.start + count;
+    let code = verify::spoken_code_of(&part.made.media, part.made.voice, frames, format);
     (signal::linear(format, &code), format.rate)
 }

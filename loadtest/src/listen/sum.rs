@@ -1,6 +1,6 @@
 //! Adds up what the ear heard in all calls.
 //!
-//! In:       calls, each with its sessions in order.
+//! In:       the streams of calls, each with its sessions in order.
 //! Out:      a [`FidelityReport`], and the latency of every piece.
 //! Bounds:   those of the ear.
 //! Not here: one call (`ear`), what it means (`judge`).
@@ -9,32 +9,32 @@ use super::ear::{Ear, Hearing};
 use super::said;
 use super::{Faults, Fidelity, FidelityReport};
 use crate::clock::Nanos;
+use crate::comebacks::Part;
 use crate::gemini::record::SessionRecord;
-use crate::judge::Made;
 use crate::report::Percentiles;
 use crate::verify::Latencies;
 
 /// Samples at 8 kHz in a millisecond.
 const PER_MS: f64 = 8.0;
 
-/// Listens to calls, each with its sessions that were ready; up comes before down. `seed`: of the
+/// Listens to streams, each with its sessions that were ready; up comes before down. `seed`: of the
 /// model's voices. `lead`: see [`crate::verify::downlink_latency`].
 pub fn hear<'c>(
     ear: &mut Ear,
-    calls: impl Iterator<Item = (&'c Made, &'c [&'c SessionRecord])>,
+    parts: impl Iterator<Item = (&'c Part<'c>, &'c [&'c SessionRecord])>,
     seed: u64,
     lead: Nanos,
 ) -> (FidelityReport, [Latencies; 2]) {
     let (mut up, mut down) = (Sum::default(), Sum::default());
-    for (call, sessions) in calls {
+    for (part, sessions) in parts {
         let broken = sessions.iter().any(|it| it.events.iter().any(|(_, event)| event.is_fatal()));
-        let caller = said::by_caller(call, sessions);
+        let caller = said::by_caller(part, sessions);
         if !caller.pieces.is_empty() {
             up.add(ear.listen(&caller, &said::to_model(sessions)), broken);
         }
-        let model = said::by_model(seed, &call.record, sessions, lead);
+        let model = said::by_model(seed, &part.record, sessions, lead);
         if !model.pieces.is_empty() {
-            down.add(ear.listen(&model, &said::to_caller(&call.record)), false);
+            down.add(ear.listen(&model, &said::to_caller(&part.record)), false);
         }
     }
     let [(uplink, of_uplink), (downlink, of_downlink)] = [up.fidelity(), down.fidelity()];
