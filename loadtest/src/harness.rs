@@ -27,6 +27,7 @@ use crate::cores::Cores;
 use crate::gemini::script::Script;
 use crate::gemini::server::{StandIn, StandInConfig};
 use crate::gemini::session::SessionRecord;
+use crate::recording::settings::{Setting, relay_settings};
 use crate::relay::{Directory, Relay, RelayConfig, RelayError};
 use crate::schedule::MediaPlan;
 use crate::signal::CallerVoice;
@@ -125,6 +126,8 @@ pub struct Harness {
     pub stand_in: StandIn,
     /// The relay.
     pub relay: Relay,
+    /// Every setting of the relay, secrets masked.
+    pub settings: Vec<Setting>,
     /// Where calls go.
     pub target: Arc<Target>,
     /// The seed of all voices.
@@ -170,6 +173,7 @@ impl Harness {
             environment.push(("VOCARIS_STORE_URL".into(), url.into()));
         }
         environment.extend(config.environment);
+        let settings = relay_settings(&environment);
         let relay_config = RelayConfig {
             program: config.program,
             environment,
@@ -183,6 +187,7 @@ impl Harness {
             clock,
             stand_in,
             relay,
+            settings,
             target,
             seed,
             relay_config,

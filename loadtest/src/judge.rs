@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::carrier::Carrier;
 use crate::carrier::record::{CallRecord, Formats, Outcome};
@@ -19,6 +19,7 @@ use crate::hold;
 use crate::listen::{self, Ear, Fidelity};
 use crate::load::most_at_once;
 use crate::net::link::Closing;
+use crate::recording::records;
 use crate::report::{CarrierReport, Direction, Percentiles, Report, SwapReport};
 use crate::schedule::MediaPlan;
 use crate::signal::{self, CallerVoice};
@@ -37,7 +38,7 @@ pub struct Made {
 }
 
 /// What decides whether the audio of a run was good.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Judgement {
     /// Every sample, against the offline conversion by Vocaris's own kernels: for Vocaris.
@@ -91,6 +92,8 @@ pub fn judge_by(
         set_heard(&mut report.uplink, &fidelity.uplink, &up);
         set_heard(&mut report.downlink, &fidelity.downlink, &down);
         report.held = hold::held(calls.iter().map(|call| &call.record), &up, &down);
+        let streams = parts.iter().map(|part| &*part.record);
+        report.recording = records::recording(streams, &sessions_of, &up, &down);
     }
     report.fidelity = Some(fidelity);
     report.judge();
@@ -324,6 +327,8 @@ fn judge_parts(
     set_latencies(&mut report.downlink, &down_latency);
     let calls = parts.iter().filter(|part| part.nth == 0).map(|part| &part.made.record);
     report.held = hold::held(calls, &up_latency, &down_latency);
+    let streams = parts.iter().map(|part| &*part.record);
+    report.recording = records::recording(streams, sessions_of, &up_latency, &down_latency);
     report.barge_in = Percentiles::of(&barge_ins);
     report.swaps = swaps.report();
     for (carrier, of_carrier) in carriers {

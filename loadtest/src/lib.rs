@@ -15,8 +15,11 @@
 //! | [`net`] | non-blocking sockets, TLS, WebSocket, HTTP, the event loop |
 //! | [`carrier`], [`gemini`] | the two peers; strangers to each other |
 //! | [`relay`], [`process`] | the relay as a child process, and what it uses |
-//! | [`verify`], [`listen`], [`swaps`], [`comebacks`], [`bookings`], [`judge`], [`report`] | what was heard against what was said; verdict; figures |
+//! | [`verify`], [`listen`], [`swaps`] | what was heard against what was said |
+//! | [`recording`] | every latency in full, and the course of a run in rows |
+//! | [`comebacks`], [`bookings`], [`judge`], [`report`] | verdict; figures |
 //! | [`slo`], [`hold`] | bounds on a report, and their verdicts; what is used while all calls talk |
+//! | [`output`] | what a run leaves for people and machines: JSON, `.hgrm`, page, live line |
 //! | [`harness`], [`run`] | all of it together: for a test, and for the command line |
 //! | [`capacity`] | runs of more and more calls, up to the most that keep the bounds |
 //! | [`restart`] | calls of a relay that is killed in the middle |
@@ -36,7 +39,9 @@ pub mod judge;
 pub mod listen;
 pub mod load;
 pub mod net;
+pub mod output;
 pub mod process;
+pub mod recording;
 pub mod relay;
 pub mod report;
 pub mod restart;

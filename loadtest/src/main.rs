@@ -12,7 +12,7 @@ use clap::{Parser, Subcommand};
 
 mod command;
 
-use command::{Ending, call, capacity, gemini, restart, run, scenarios};
+use command::{Ending, call, capacity, gemini, restart, run, scenarios, show};
 use loadtest::relay;
 use vocaris::server::log_lines::LogLines;
 
@@ -36,6 +36,8 @@ enum Command {
     Call(call::Call),
     /// The stand-in for the Gemini Live API alone.
     Gemini(gemini::Gemini),
+    /// Runs that were kept as JSON, side by side.
+    Show(show::Show),
     /// The scenarios that are built in; with a name, that scenario as a file.
     Scenarios {
         /// One of them.
@@ -53,6 +55,7 @@ fn main() -> ExitCode {
         Command::Run(arguments) => run::run(*arguments),
         Command::Capacity(arguments) => capacity::capacity(*arguments),
         Command::Restart(arguments) => restart::restart(*arguments).map(Ending::from),
+        Command::Show(arguments) => show::show(&arguments).map(Ending::from),
         Command::Scenarios { name } => scenarios::print(name.as_deref()).map(Ending::from),
         Command::Call(arguments) => call::call(&arguments).map(Ending::from),
         Command::Gemini(arguments) => gemini::gemini(arguments).map(Ending::from),

@@ -2,33 +2,28 @@
 //!
 //! In:       verdicts, latencies, counts.
 //! Out:      text and JSON; whether the run passed, and if not, why.
-//! Bounds:   histograms from [`LATENCY_NANOS_MIN`] to [`LATENCY_NANOS_MAX`], three digits.
+//! Bounds:   those of [`Distribution`] and of the recording.
 //! Not here: measuring (`verify`, `process`), deciding what to run (`run`).
 
 use std::collections::BTreeMap;
 use std::fmt;
 
-use hdrhistogram::Histogram;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::clock::{Nanos, SECONDS};
+use crate::clock::Nanos;
 use crate::gemini::scenario::Demands;
 use crate::judge::Judgement;
 use crate::listen::FidelityReport;
+use crate::recording::Recording;
+use crate::recording::distribution::Distribution;
 use crate::slo::{Judged, Verdict};
 use crate::verify::Alignment;
-
-/// The finest latency that is told apart.
-pub const LATENCY_NANOS_MIN: u64 = 1_000;
-
-/// The longest latency; a longer one counts as this.
-pub const LATENCY_NANOS_MAX: u64 = 600 * SECONDS;
 
 /// Lateness of a schedule whose p99.9 makes the latencies of a run worth nothing.
 pub const LATENESS_NANOS_MAX: Nanos = 1_000_000;
 
 /// Percentiles of a set of times, in microseconds.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct Percentiles {
     /// How many there were.
     pub count: u64,
@@ -40,6 +35,10 @@ pub struct Percentiles {
     pub p99_us: f64,
     /// 99.9 %.
     pub p999_us: f64,
+    /// 99.99 %.
+    pub p9999_us: f64,
+    /// 99.999 %.
+    pub p99999_us: f64,
     /// The longest.
     pub max_us: f64,
 }
@@ -47,12 +46,12 @@ pub struct Percentiles {
 impl Percentiles {
     /// The percentiles of `times`.
     pub fn of(times: &[Nanos]) -> Percentiles {
-        let mut histogram =
-            Histogram::<u64>::new_with_bounds(LATENCY_NANOS_MIN, LATENCY_NANOS_MAX, 3)
-                .expect("the bounds are a valid range");
-        for &time in times {
-            histogram.saturating_record(time);
-        }
+        Percentiles::read(&Distribution::of(times))
+    }
+
+    /// The percentiles of a distribution.
+    pub fn read(distribution: &Distribution) -> Percentiles {
+        let histogram = distribution.histogram();
         let at = |quantile| histogram.value_at_quantile(quantile) as f64 / 1e3;
         Percentiles {
             count: histogram.len(),
@@ -60,13 +59,15 @@ impl Percentiles {
             p90_us: at(0.9),
             p99_us: at(0.99),
             p999_us: at(0.999),
+            p9999_us: at(0.9999),
+            p99999_us: at(0.99999),
             max_us: histogram.max() as f64 / 1e3,
         }
     }
 }
 
 /// One direction of audio.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Direction {
     /// Samples expected at the other side.
     pub expected: u64,
@@ -110,7 +111,7 @@ impl Direction {
 }
 
 /// The handovers from one connection of the model to the next.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct SwapReport {
     /// All of them.
     pub seen: u64,
@@ -163,7 +164,7 @@ impl SwapReport {
 }
 
 /// The calls of one carrier.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct CarrierReport {
     /// Calls made.
     pub calls: usize,
@@ -192,7 +193,7 @@ pub struct CarrierReport {
 }
 
 /// What became of calls whose stream died.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct ComebackReport {
     /// Calls that lost a stream before they were over.
     pub calls: usize,
@@ -219,7 +220,7 @@ pub struct ComebackReport {
 }
 
 /// What the relay's process used.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct Usage {
     /// User and system time for each second of each call, in microseconds.
     pub cpu_us_per_call_second: f64,
@@ -230,7 +231,7 @@ pub struct Usage {
 }
 
 /// While all calls talked: after the last had begun and before the first had ended.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct Hold {
     /// Calls that talked when it began.
     pub calls: usize,
@@ -250,7 +251,7 @@ impl Hold {
 }
 
 /// Latencies of what was planned while all calls talked.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct Held {
     /// Caller to model, from the planned time.
     pub uplink: Percentiles,
@@ -259,7 +260,7 @@ pub struct Held {
 }
 
 /// What became of the appointments that the model booked.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct BookingReport {
     /// Asked for.
     pub asked: u64,
@@ -278,7 +279,8 @@ pub struct BookingReport {
 }
 
 /// The report of a run.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Report {
     /// What decided whether the audio was good.
     pub judged: Judgement,
@@ -334,6 +336,8 @@ pub struct Report {
     pub problems: Vec<String>,
     /// What is to be known before believing the figures.
     pub remarks: Vec<String>,
+    /// The latencies in full, and the course of the run.
+    pub recording: Recording,
 }
 
 impl Report {
@@ -436,8 +440,8 @@ impl fmt::Display for Report {
         writeln!(f)?;
         writeln!(
             f,
-            "latency, us            {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}",
-            "pieces", "p50", "p90", "p99", "p99.9", "max"
+            "latency, us            {:>9} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}",
+            "pieces", "p50", "p90", "p99", "p99.9", "p99.99", "max"
         )?;
         for (name, direction) in [("uplink", &self.uplink), ("downlink", &self.downlink)] {
             row(f, &format!("{name} from plan"), &direction.corrected)?;
@@ -590,11 +594,20 @@ impl Report {
 }
 
 fn row(f: &mut fmt::Formatter<'_>, name: &str, p: &Percentiles) -> fmt::Result {
-    writeln!(
-        f,
-        "{name:<22} {:>9} {:>9.0} {:>9.0} {:>9.0} {:>9.0} {:>9.0}",
-        p.count, p.p50_us, p.p90_us, p.p99_us, p.p999_us, p.max_us
-    )
+    write!(f, "{name:<22} {:>9}", p.count)?;
+    // A percentile of fewer pieces than it takes would be the longest under another name.
+    for (us, pieces) in
+        [(p.p50_us, 1), (p.p90_us, 10), (p.p99_us, 100), (p.p999_us, 1000), (p.p9999_us, 10_000)]
+    {
+        match p.count >= pieces {
+            true => write!(f, " {us:>9.0}")?,
+            false => write!(f, " {:>9}", "-")?,
+        }
+    }
+    match p.count {
+        0 => writeln!(f, " {:>9}", "-"),
+        _ => writeln!(f, " {:>9.0}", p.max_us),
+    }
 }
 
 #[cfg(test)]

@@ -12,8 +12,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
-
 use crate::bookings;
 use crate::carrier::Carrier;
 use crate::carrier::fleet::{Fleet, Progress};
@@ -29,7 +27,9 @@ use crate::hold::HoldMeter;
 use crate::interrupt;
 use crate::judge::{self, Judgement, Made};
 use crate::load::{Arrivals, LENGTH_STEP_MS, Lengths};
+use crate::output::live::{Live, Standing};
 use crate::process;
+use crate::recording::usage::Sampler;
 use crate::report::{Report, Usage};
 use crate::schedule::MediaPlan;
 use crate::signal::CallerVoice;
@@ -217,15 +217,17 @@ pub fn run(settings: &RunSettings) -> Result<Report, HarnessError> {
     let fleet = Fleet::start(harness.clock, calls, settings.threads)?;
     let talks = plan.iter().map(|call| (first + call.at, first + call.until()));
     let mut meter = HoldMeter::new(talks, harness.relay.pid());
+    let mut sampler = Sampler::start(harness.clock.now(), harness.relay.pid());
     let end = plan.iter().map(|call| call.until()).max().unwrap_or(0);
     let Watched { records, mut problems, died } =
-        watch(&mut harness, fleet, &mut meter, plan.len(), end)?;
+        watch(&mut harness, fleet, &mut meter, &mut sampler, plan.len(), end)?;
     settle(&harness);
     let cpu_after = [harness.relay.pid(), std::process::id()].map(process::cpu_us);
     let memory = process::memory_kib(harness.relay.pid());
 
     let seed = settings.seed;
     let last_words = harness.relay.last_words();
+    let relay_settings = std::mem::take(&mut harness.settings);
     let store = match settings.scenario.book > 0.0 {
         true => Some(bookings::stored(&harness.store)),
         false => None,
@@ -255,6 +257,8 @@ pub fn run(settings: &RunSettings) -> Result<Report, HarnessError> {
         judged => judge::judge_by(judged, &made, &sessions, seed, LEAD),
     };
     report.problems.splice(0..0, problems);
+    report.recording.series.set_usage(&sampler.finish());
+    report.recording.relay_settings = relay_settings;
     if let Some(stored) = store {
         let (of_bookings, wrong) = bookings::judge(&sessions, stored);
         report.bookings = Some(of_bookings);
@@ -314,19 +318,20 @@ fn watch(
     harness: &mut Harness,
     fleet: Fleet,
     meter: &mut HoldMeter,
+    sampler: &mut Sampler,
     calls: usize,
     end: Nanos,
 ) -> Result<Watched, HarnessError> {
     let mut problems = Vec::new();
     let mut died = false;
-    let bar = progress_bar(end / MILLIS);
+    let mut live = Live::start(end);
     let began = harness.clock.now();
     while !fleet.is_finished() {
         std::thread::sleep(Duration::from_millis(50));
         let now = harness.clock.now();
         meter.poll(now, fleet.progress().talking.load(Ordering::Relaxed));
-        bar.set_position((now - began) / MILLIS);
-        bar.set_message(line(fleet.progress(), calls));
+        sampler.look(now);
+        live.show(now - began, &standing(fleet.progress(), calls, sampler));
         if !harness.relay.is_alive() {
             died = true;
             problems.push(format!("the relay died:\n{}", harness.relay.last_words()));
@@ -339,24 +344,19 @@ fn watch(
             break;
         }
     }
-    bar.finish_and_clear();
+    live.finish();
     Ok(Watched { records: fleet.join()?, problems, died })
 }
 
-/// Visible on a terminal only.
-fn progress_bar(millis: u64) -> ProgressBar {
-    let bar = ProgressBar::new(millis);
-    if let Ok(style) = ProgressStyle::with_template("{elapsed_precise} [{bar:40}] {msg}") {
-        bar.set_style(style);
+fn standing(progress: &Progress, calls: usize, sampler: &Sampler) -> Standing {
+    Standing {
+        calls,
+        talking: progress.talking.load(Ordering::Relaxed),
+        ended: progress.ended.load(Ordering::Relaxed),
+        failed: progress.failed.load(Ordering::Relaxed),
+        relay_cores: sampler.relay_cores(),
+        late_max: progress.late_max.load(Ordering::Relaxed),
     }
-    bar
-}
-
-fn line(progress: &Progress, calls: usize) -> String {
-    let talking = progress.talking.load(Ordering::Relaxed);
-    let ended = progress.ended.load(Ordering::Relaxed);
-    let failed = progress.failed.load(Ordering::Relaxed);
-    format!("{talking} calls talking, {ended} of {calls} ended, {failed} failed")
 }
 
 /// Gives the relay time to close its sessions after the last call.

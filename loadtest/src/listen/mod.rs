@@ -29,7 +29,7 @@
 //! half a frame, 10 ms, before, and was not heard yet. The median over the messages is what the relay
 //! holds: its filters' delay and its buffers, without the way there.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::report::Percentiles;
 
@@ -55,7 +55,7 @@ pub use sum::hear;
 pub const EDGE_MS_MAX: f64 = 150.0;
 
 /// Faults of one kind.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Faults {
     /// How many.
     pub count: u64,
@@ -64,7 +64,8 @@ pub struct Faults {
 }
 
 /// What was heard of one direction, over all calls.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Fidelity {
     /// Streams on which something was said: one a call, where none died.
     pub calls: usize,
@@ -121,7 +122,8 @@ pub struct Fidelity {
 }
 
 /// What each side heard.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct FidelityReport {
     /// Caller to model.
     pub uplink: Fidelity,
