@@ -16,6 +16,7 @@ mod gemini;
 mod guard;
 mod models;
 mod nearest;
+mod postgres;
 mod reading;
 mod record;
 mod reload;
@@ -46,12 +47,13 @@ pub use models::{
     Compression, Greeting, ModelRules, Sensitivity, Temperature, Thinking, ThinkingLevel, Tuning,
     Vad,
 };
+pub use postgres::{Password, Postgres, PostgresHost};
 pub use reading::Reading;
 pub use record::{CONSENT_MAX_BYTES, RETENTION_DAYS_MAX, Recording, Transcripts};
 pub use reload::{Counts, ReloadRefused, Reloaded, Running, counts};
 use settings::Settings;
 pub use settings::SourceFile;
-pub use store::Store;
+pub use store::{Store, StoreUrl};
 pub use timers::Timers;
 pub use tools::{
     KeyRule, Tool, ToolBehavior, ToolKind, ToolScheduling, Transfer, Webhook, WebhookUrl,
@@ -205,6 +207,8 @@ pub struct Server {
     pub cores: Vec<usize>,
     /// Whether each media thread stays on one core.
     pub pin: bool,
+    /// How long events wait for others on a media thread that has many; zero: they do not.
+    pub tick: Duration,
     /// The kernels in use: the best this CPU has, no higher than this.
     pub kernels: Isa,
     /// The Unix socket at which a new process takes over from the one that runs.
@@ -365,6 +369,8 @@ pub struct Twilio {
     pub signature: SignatureMode,
     /// How far ahead of the caller's ear the carrier's buffer is kept filled.
     pub playout_lead: Duration,
+    /// How much leaves at a time while that buffer holds out.
+    pub playout_group: Duration,
     /// What a caller hears when the model cannot be had.
     pub fallback: String,
     /// What happens at capacity.

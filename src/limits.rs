@@ -7,6 +7,14 @@ use std::time::Duration;
 
 /// Frame length both ways, in milliseconds.
 pub const PTIME_MS: usize = 20;
+/// The same as a time.
+pub const PTIME: Duration = Duration::from_millis(PTIME_MS as u64);
+/// The most of the model's audio that may be set to leave at a time: what one turn moves.
+pub const PLAYOUT_GROUP_MAX: Duration = Duration::from_millis(300);
+/// The longest tick that may be set: so long events wait for others, where there are many.
+pub const TICK_MAX: Duration = Duration::from_millis(10);
+/// Events in a tick from which on they wait for each other.
+pub const TICK_EVENTS_MIN: u32 = 4;
 /// The longest lead that may be set: so far ahead of the caller's ear a phone is kept filled.
 pub const PLAYOUT_LEAD_MAX: Duration = Duration::from_secs(10);
 /// One frame of 8 kHz mu-law: one byte a sample.
@@ -292,6 +300,7 @@ const _: () = {
     assert!(AGENT_OUTPUT_MAX_BYTES >= FRAMES_PER_TURN * 1024);
     assert!(AGENT_BACKLOG_MAX_BYTES >= AGENT_OUTPUT_MAX_BYTES + TOOLS_AT_WORK_MAX * 8_000);
     assert!(REBUFFER_MS.is_multiple_of(PTIME_MS));
+    assert!(PLAYOUT_GROUP_MAX.as_millis() <= (FRAMES_PER_TURN * PTIME_MS) as u128);
     assert!(CLOSE_TIMEOUT.as_millis() < PHONE_CLOSE_TIMEOUT.as_millis());
     assert!(SPARES_MAX < DIALS_AT_ONCE);
 };

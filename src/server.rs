@@ -35,7 +35,7 @@ use dsp::kernels::Kernels;
 use crate::accept::{self, Accept, BindError, Estate};
 use crate::call;
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, StoreUrl};
 use crate::control::appointments::feed::Feed;
 use crate::control::appointments::{Appointments, StoreError};
 use crate::control::certificates::{self, Certificates};
@@ -109,8 +109,8 @@ pub enum StartError {
     },
     /// The appointment book cannot be had.
     Store {
-        /// Its file.
-        path: PathBuf,
+        /// Where it is.
+        url: StoreUrl,
         /// Why.
         error: StoreError,
     },
@@ -145,8 +145,8 @@ impl fmt::Display for StartError {
             StartError::Directory { directory, error } => {
                 write!(f, "cannot keep files in {}: {error}", directory.display())
             }
-            StartError::Store { path, error } => {
-                write!(f, "cannot use {} (store.url): {error}", path.display())
+            StartError::Store { url, error } => {
+                write!(f, "cannot use {url} (store.url): {error}")
             }
             StartError::TakeOver { path, error } => {
                 write!(f, "cannot take over at {} (server.takeover): {error}", path.display())
@@ -288,7 +288,7 @@ fn build_rooms(
         .collect::<io::Result<Vec<_>>>()
         .map_err(StartError::Thread)?
         .into_iter()
-        .map(|(worker, post)| (worker.with_bounds(bounds), post))
+        .map(|(worker, post)| (worker.with_bounds(bounds).with_tick(config.server.tick), post))
         .unzip();
     let (dial, dial_post) =
         Dial::new(config.clone(), clock, shared.clone()).map_err(StartError::Dial)?;
@@ -358,8 +358,8 @@ fn calendar(config: &Config) -> Result<Option<(Feed, Postbox<CalendarLetter>)>, 
         return Ok(None);
     }
     let book = Appointments::open(&config.appointments, &config.store);
-    let path = || config.store.path.clone();
-    let book = book.map_err(|error| StartError::Store { path: path(), error })?;
+    let url = || config.store.url.clone();
+    let book = book.map_err(|error| StartError::Store { url: url(), error })?;
     Ok(Some(Feed::new(book)))
 }
 
@@ -639,13 +639,13 @@ fn with_demo(mut config: Config) -> Result<(Config, Option<Demo>), StartError> {
     }
     let demo = demo::start().map_err(StartError::Demo)?;
     config.gemini.url = demo.url();
-    let is_taken = config.appointments.enabled;
+    let is_taken = config.appointments.enabled && config.store.path().is_some();
     let opened = is_taken.then(|| Appointments::open(&config.appointments, &config.store));
     let Some(Err(error)) = opened else { return Ok((config, Some(demo))) };
     // A demo starts wherever it is tried, also in a folder where nothing may be written.
     let path = std::env::temp_dir().join(format!("vocaris-demo-{}.db", std::process::id()));
-    let wanted = std::mem::replace(&mut config.store.path, path);
-    let (wanted, used) = (wanted.display(), config.store.path.display());
+    let wanted = std::mem::replace(&mut config.store.url, StoreUrl::Sqlite(path));
+    let used = &config.store.url;
     log::warn!("appointments are kept in {used}, for {wanted} cannot be used: {error}");
     Ok((config, Some(demo)))
 }

@@ -106,8 +106,8 @@ use crate::clock::Nanos;
 use crate::config::{Carrier, Config, Secret, SignatureMode, SwapOrder, Timers};
 use crate::limits::{
     AGENT_MESSAGE_MAX_BYTES, FRAMES_PER_TURN, JOIN_TIMEOUT, ODDITIES_MAX, PHONE_CLOSE_MAX_BYTES,
-    PHONE_CLOSE_TIMEOUT, PHONE_DEAD, PHONE_MESSAGE_MAX_BYTES, PHONE_PING, PTIME_MS, REQUESTS_MAX,
-    START_TIMEOUT,
+    PHONE_CLOSE_TIMEOUT, PHONE_DEAD, PHONE_MESSAGE_MAX_BYTES, PHONE_PING, PTIME, PTIME_MS,
+    REQUESTS_MAX, START_TIMEOUT,
 };
 use crate::wire::dialect::Dialect;
 use crate::wire::gemini::CloseClass;
@@ -118,6 +118,8 @@ use crate::wire::ws::{CloseCode, Endpoint, MessageReader, Role, Stage};
 pub struct Settings {
     /// How far ahead of the caller's ear the phone is kept filled.
     pub playout_lead: Duration,
+    /// How much of the model's audio leaves at a time while the phone's buffer holds out.
+    pub playout_group: Duration,
     /// The longest call.
     pub max_duration: Duration,
     /// Rate of the caller's audio on its way up, in Hz.
@@ -141,6 +143,7 @@ impl From<&Config> for Settings {
     fn from(config: &Config) -> Settings {
         Settings {
             playout_lead: config.twilio.playout_lead,
+            playout_group: config.twilio.playout_group,
             max_duration: config.limits.max_call_duration,
             uplink_rate_hz: config.gemini.uplink_rate,
             timers: Arc::clone(&config.timers),
@@ -162,6 +165,7 @@ impl Default for Settings {
     fn default() -> Settings {
         Settings {
             playout_lead: Duration::from_millis(300),
+            playout_group: PTIME,
             max_duration: Duration::from_secs(4 * 3_600),
             uplink_rate_hz: 16_000,
             timers: Arc::default(),

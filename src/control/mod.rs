@@ -10,6 +10,7 @@
 
 pub mod appointments;
 pub mod certificates;
+pub mod database;
 pub mod journal;
 pub mod rounds;
 mod strangers;

@@ -74,7 +74,7 @@ pub(super) fn standing(config: &Config) -> Vec<Problem> {
     }
     // A demo finds another place for its book.
     if config.appointments.enabled && !config.gemini.is_demo() {
-        problems.extend(store(&config.store.path));
+        problems.extend(config.store.path().and_then(store));
     }
     problems.extend(two_addresses(config));
     problems

@@ -10,7 +10,8 @@
 mod connection;
 mod slots;
 mod survey;
-mod timers;
+mod tick;
+pub mod timers;
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -23,6 +24,7 @@ use mio::{Events, Poll, Token, Waker};
 use connection::{Brought, Connection};
 use slots::Slots;
 use survey::Survey;
+use tick::Tick;
 use timers::{Entry, Timers};
 
 use crate::buf::{RecvBuf, SendBuf, Stamped};
@@ -104,6 +106,7 @@ pub struct Worker {
     mailbox: Mailbox<WorkerLetter>,
     slots: Slots<Slot>,
     timers: Timers,
+    tick: Tick,
     bench: Workbench,
     /// Reading room for connections that hold nothing unread.
     reading_room: RecvBuf,
@@ -151,6 +154,7 @@ impl Worker {
             mailbox,
             slots: Slots::new(),
             timers: Timers::new(),
+            tick: Tick::default(),
             bench: Workbench::new(kernels),
             reading_room: RecvBuf::new(),
             ciphertext: RecvBuf::new(),
@@ -173,6 +177,12 @@ impl Worker {
     #[must_use]
     pub fn with_bounds(self, bounds: slo::Bounds) -> Worker {
         Worker { bounds, ..self }
+    }
+
+    /// With events that wait `tick` for each other where there are many; zero: never.
+    #[must_use]
+    pub fn with_tick(self, tick: Duration) -> Worker {
+        Worker { tick: Tick::new(tick), ..self }
     }
 
     /// Runs until told to stop and the last call's goodbye has been said.
@@ -220,12 +230,20 @@ impl Worker {
         let timeout = if at_once {
             Some(Duration::ZERO)
         } else {
-            self.timers.next_due().map(|due| due.since(self.clock.now()))
+            let now = self.clock.now();
+            match self.tick.rest(now) {
+                Some(rest) => {
+                    std::thread::sleep(rest);
+                    Some(Duration::ZERO)
+                }
+                None => self.timers.next_due().map(|due| due.since(now)),
+            }
         };
         match self.poll.poll(&mut self.events, timeout) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => self.events.clear(),
             outcome => outcome?,
         }
+        self.tick.note(self.events.iter().count());
         std::mem::swap(&mut self.touched, &mut self.again);
         for event in &self.events {
             if event.token() == BELL {
