@@ -49,8 +49,8 @@ pub enum Judgement {
     ByContent,
 }
 
-/// Calls that are listened to where every sample is compared as well: spread over the run. Where the
-/// content decides, all of them are.
+/// Calls that are listened to where every sample is compared as well: spread over the run. Where
+/// the content decides, all of them are.
 pub const LISTENED_MAX: usize = 100;
 
 /// Judges a run sample for sample. `seed`: of the model's voices. `lead`: see

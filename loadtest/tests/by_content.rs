@@ -1,4 +1,5 @@
-//! Vocaris, judged both ways: sample for sample, and by what the audio says. Both judges must agree.
+//! Vocaris, judged both ways: sample for sample, and by what the audio says. Both judges must
+//! agree.
 
 use loadtest::clock::MILLIS;
 use loadtest::gemini::script::{Script, Speech, Step};

@@ -5,12 +5,12 @@
 //! Bounds:   transforms of 64 ms; stretches shorter than that are not judged.
 //! Not here: gaps (`seams`).
 //!
-//! What was said is read at the measured places and brought to the loudness heard; the difference is
-//! the residual. *SNR* is the power of the signal over that of the residual: one gain and one delay
-//! for all frequencies. *SINAD* lets each frequency have its own gain and phase, as a measurement
-//! with tones does: of the residual it leaves out what follows the signal in each bin of 15.6 Hz
-//! (the coherent part), and the bins' gains are the frequency response. Images above 4,600 Hz count
-//! as noise in both. Within 16 ms of a seam nothing is judged.
+//! What was said is read at the measured places and brought to the loudness heard; the difference
+//! is the residual. *SNR* is the power of the signal over that of the residual: one gain and one
+//! delay for all frequencies. *SINAD* lets each frequency have its own gain and phase, as a
+//! measurement with tones does: of the residual it leaves out what follows the signal in each bin
+//! of 15.6 Hz (the coherent part), and the bins' gains are the frequency response. Images above
+//! 4,600 Hz count as noise in both. Within 16 ms of a seam nothing is judged.
 //!
 //! A *click* is a peak of the residual of more than [`CLICK`] times its root mean square over the
 //! 60 ms around it, 2 ms to each side left out: what a single wrong sample leaves, and no filter,

@@ -4,8 +4,8 @@
 //! In:       the streams of calls, each with its sessions.
 //! Out:      a [`FidelityReport`]; for a run judged by content, pairs of calls and sessions.
 //! Bounds:   a direction of a call is looked at by itself. Both of a call of 20 s cost about 40 ms
-//!           of one core (optimised build, AMD EPYC Zen 4): 4 s for a hundred calls. One whose audio
-//!           cannot be found costs what its searches do (`place`).
+//!           of one core (optimised build, AMD EPYC Zen 4): 4 s for a hundred calls. One whose
+//!           audio cannot be found costs what its searches do (`place`).
 //! Not here: the comparison sample for sample (`verify`), the printing of the rest (`report`).
 //!
 //! **The rule of the signal.** Both voices are noise: every sample is a function of its speaker and
@@ -26,8 +26,8 @@
 //! joining of messages show in the same way.
 //!
 //! **Held.** Just before each message arrives: how much audio had been sent at least
-//! half a frame, 10 ms, before, and was not heard yet. The median over the messages is what the relay
-//! holds: its filters' delay and its buffers, without the way there.
+//! half a frame, 10 ms, before, and was not heard yet. The median over the messages is what the
+//! relay holds: its filters' delay and its buffers, without the way there.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,17 +1,17 @@
 //! Where in what was said each stretch of what was heard comes from.
 //!
 //! In:       both, as the band at 8 kHz.
-//! Out:      [`Run`]s in the order heard: stretches over which the place heard and the place said go
-//!           on together.
+//! Out:      [`Run`]s in the order heard: stretches over which the place heard and the place said
+//!           go on together.
 //! Bounds:   a block of 20 ms every 10 ms; at most [`REGIONS_MAX`] regions are searched, after that
 //!           what has lost its place stays without one.
 //! Not here: what lies between two runs (`seams`), how alike they are (`compare`).
 //!
-//! The voices are noise that depends on the position, so a stretch tells its place. A block is first
-//! tried where the block before it says; only where that fails is it looked for. Its place is then
-//! measured to a fraction of a sample: the step in place and gain that leaves the least of it
-//! unexplained (Gauss and Newton), a few times over. The lag of a run is a line fitted to its blocks
-//! around each of them, so a slow drift is followed.
+//! The voices are noise that depends on the position, so a stretch tells its place. A block is
+//! first tried where the block before it says; only where that fails is it looked for. Its place is
+//! then measured to a fraction of a sample: the step in place and gain that leaves the least of it
+//! unexplained (Gauss and Newton), a few times over. The lag of a run is a line fitted to its
+//! blocks around each of them, so a slow drift is followed.
 
 use std::ops::Range;
 

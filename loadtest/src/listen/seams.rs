@@ -1,19 +1,19 @@
 //! What lies between the runs: audio missing, doubled, put in between.
 //!
-//! In:       the runs of one direction of a call, in the order heard; what was said and heard; which
-//!           stretches of what was said may end early.
+//! In:       the runs of one direction of a call, in the order heard; what was said and heard;
+//!           which stretches of what was said may end early.
 //! Out:      an [`Account`].
 //! Bounds:   one step over the runs.
 //! Not here: finding the runs (`place`), noise and most clicks (`compare`).
 //!
-//! Between two runs the place heard goes on by a *hole*, and the place said by a *stretch*. A stretch
-//! without a hole is missing; one that goes back was heard twice; a hole without a stretch was put in
-//! between; both together are audio replaced by something else. How much, follows from the difference
-//! of the two lags and is exact; where, is exact to 2.5 ms. The filters blur a seam: a hole below
-//! [`BLUR`] is none. A doubling below 10 ms can look like something put in between.
+//! Between two runs the place heard goes on by a *hole*, and the place said by a *stretch*. A
+//! stretch without a hole is missing; one that goes back was heard twice; a hole without a stretch
+//! was put in between; both together are audio replaced by something else. How much, follows from
+//! the difference of the two lags and is exact; where, is exact to 2.5 ms. The filters blur a seam:
+//! a hole below [`BLUR`] is none. A doubling below 10 ms can look like something put in between.
 //!
-//! Silence is nobody's loss: only what is louder than [`VOICED`] counts, and between two turns, or in
-//! a pause of the caller, a relay may put in as much silence as it likes.
+//! Silence is nobody's loss: only what is louder than [`VOICED`] counts, and between two turns, or
+//! in a pause of the caller, a relay may put in as much silence as it likes.
 
 use std::ops::Range;
 
@@ -33,8 +33,8 @@ const SAME: f64 = 40.0;
 /// Voiced audio shorter than this is not counted, in samples: 2 ms.
 const LEAST: f64 = 16.0;
 
-/// Sound that nobody said, before the first run or behind the last, counts from here on, in samples:
-/// 40 ms.
+/// Sound that nobody said, before the first run or behind the last, counts from here on, in
+/// samples: 40 ms.
 const FOREIGN: usize = 320;
 
 /// What was heard of what was said, in samples at 8 kHz.

@@ -6,8 +6,8 @@
 //!           spectra of what was said are not kept.
 //! Not here: following what was found (`place`).
 //!
-//! The measure is the correlation coefficient. Two stretches of the voices' noise, 40 ms of 3.1 kHz,
-//! have one of 0.06 by chance; the largest by chance over ten minutes stays below 0.4.
+//! The measure is the correlation coefficient. Two stretches of the voices' noise, 40 ms of 3.1
+//! kHz, have one of 0.06 by chance; the largest by chance over ten minutes stays below 0.4.
 
 use std::sync::Arc;
 

@@ -59,8 +59,8 @@ struct Sum {
 }
 
 impl Sum {
-    /// `broken`: a connection of this call was ended on purpose, and what was on its way is nobody's
-    /// loss.
+    /// `broken`: a connection of this call was ended on purpose, and what was on its way is
+    /// nobody's loss.
     fn add(&mut self, hearing: Hearing, broken: bool) {
         let it = &mut self.fidelity;
         let account = &hearing.account;
