@@ -8,16 +8,19 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::carrier::Carrier;
 use crate::carrier::record::{CallRecord, Formats, Outcome};
 use crate::clock::{Nanos, SECONDS};
 use crate::comebacks::{self, Part};
 use crate::gemini::record::{SessionRecord, Spoken};
 use crate::hold;
+use crate::listen::{self, Ear, Fidelity};
 use crate::load::most_at_once;
 use crate::net::link::Closing;
 use crate::recording::records;
-use crate::report::{CarrierReport, Percentiles, Report, SwapReport};
+use crate::report::{CarrierReport, Direction, Percentiles, Report, SwapReport};
 use crate::schedule::MediaPlan;
 use crate::signal::{self, CallerVoice};
 use crate::swaps::{self, Cause, Swap};
@@ -34,20 +37,110 @@ pub struct Made {
     pub record: CallRecord,
 }
 
-/// Judges a run. `seed`: of the model's voices. `lead`: see [`verify::downlink_latency`].
+/// What decides whether the audio of a run was good.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Judgement {
+    /// Every sample, against the offline conversion by Vocaris's own kernels: for Vocaris.
+    #[default]
+    Exact,
+    /// What the audio says, whatever filters it went through: for any relay. Latencies and
+    /// counts are those by content, in samples at 8 kHz without silence.
+    ByContent,
+}
+
+/// Calls that are listened to where every sample is compared as well: spread over the run. Where
+/// the content decides, all of them are.
+pub const LISTENED_MAX: usize = 100;
+
+/// Judges a run sample for sample. `seed`: of the model's voices. `lead`: see
+/// [`verify::downlink_latency`].
 pub fn judge(calls: &[Made], sessions: &[SessionRecord], seed: u64, lead: Nanos) -> Report {
     let mut report = Report { calls: calls.len(), ..Report::default() };
     let parts = comebacks::parts(calls);
-    let sessions_of = pair(&parts, sessions);
-    count_calls(calls, &comebacks::of_calls(&parts, &sessions_of), &mut report);
-    count_parts(&parts, &mut report);
-    count_complaints(sessions, &mut report);
-    judge_parts(&parts, &sessions_of, seed, lead, &mut report);
-    let (of_comebacks, problems) = comebacks::judge(calls, &parts, &sessions_of);
-    report.comebacks = of_comebacks;
-    report.problems.extend(problems);
+    judge_all(calls, &parts, sessions, &pair(&parts, sessions), seed, lead, &mut report);
     report.judge();
     report
+}
+
+/// Judges a run in the given way; the report has its fidelity in any case.
+pub fn judge_by(
+    judged: Judgement,
+    calls: &[Made],
+    sessions: &[SessionRecord],
+    seed: u64,
+    lead: Nanos,
+) -> Report {
+    let mut report = Report { calls: calls.len(), judged, ..Report::default() };
+    let mut ear = Ear::new();
+    let parts = comebacks::parts(calls);
+    let sessions_of = match judged {
+        Judgement::Exact => pair(&parts, sessions),
+        Judgement::ByContent => {
+            pair_by_handle(&parts, sessions, listen::pair(&mut ear, &parts, sessions))
+        }
+    };
+    judge_all(calls, &parts, sessions, &sessions_of, seed, lead, &mut report);
+    let ready: Vec<Vec<_>> = sessions_of.iter().map(|sessions| ready(sessions)).collect();
+    let step = match judged {
+        Judgement::Exact => parts.len().div_ceil(LISTENED_MAX).max(1),
+        Judgement::ByContent => 1,
+    };
+    let listened = parts.iter().zip(ready.iter().map(Vec::as_slice)).step_by(step);
+    let (fidelity, [up, down]) = listen::hear(&mut ear, listened, seed, lead);
+    if judged == Judgement::ByContent {
+        set_heard(&mut report.uplink, &fidelity.uplink, &up);
+        set_heard(&mut report.downlink, &fidelity.downlink, &down);
+        report.held = hold::held(calls.iter().map(|call| &call.record), &up, &down);
+        let streams = parts.iter().map(|part| &*part.record);
+        report.recording = records::recording(streams, &sessions_of, &up, &down);
+    }
+    report.fidelity = Some(fidelity);
+    report.judge();
+    report
+}
+
+fn judge_all(
+    calls: &[Made],
+    parts: &[Part<'_>],
+    sessions: &[SessionRecord],
+    sessions_of: &[Vec<&SessionRecord>],
+    seed: u64,
+    lead: Nanos,
+    report: &mut Report,
+) {
+    count_calls(calls, &comebacks::of_calls(parts, sessions_of), report);
+    count_parts(parts, report);
+    count_complaints(sessions, report);
+    judge_parts(parts, sessions_of, seed, lead, report);
+    let (of_comebacks, problems) = comebacks::judge(calls, parts, sessions_of);
+    report.comebacks = of_comebacks;
+    report.problems.extend(problems);
+}
+
+/// Counts and latencies by content: samples at 8 kHz, silence not counted.
+fn set_heard(direction: &mut Direction, fidelity: &Fidelity, latencies: &Latencies) {
+    let samples = |ms: f64| (ms * 8.0).round() as u64;
+    let lost_at_faults = samples(fidelity.lost_at_faults_ms);
+    let lost = samples(fidelity.gaps.ms) + lost_at_faults;
+    let edges = fidelity.early_ms + fidelity.head_ms + fidelity.tail_ms;
+    direction.set_samples(&Alignment {
+        expected: samples(fidelity.said_ms),
+        matched: samples(fidelity.said_ms - fidelity.void_ms - edges).saturating_sub(lost),
+        lost,
+        doubled: samples(fidelity.doubled.ms),
+        foreign: samples(fidelity.inserted.ms),
+        voided: samples(fidelity.void_ms),
+        first_fault: None,
+    });
+    direction.lost_at_faults = lost_at_faults;
+    direction.foreign_at_faults = 0;
+    set_latencies(direction, latencies);
+}
+
+/// Those that took audio.
+fn ready<'s>(sessions: &[&'s SessionRecord]) -> Vec<&'s SessionRecord> {
+    sessions.iter().copied().filter(|it| it.ready_at.is_some()).collect()
 }
 
 /// The most samples that a filter's memory makes foreign behind a gap: the taps of the longest, at
@@ -149,6 +242,15 @@ fn pair<'s>(parts: &[Part<'_>], sessions: &'s [SessionRecord]) -> Vec<Vec<&'s Se
             }
         }
     }
+    pair_by_handle(parts, sessions, call_of)
+}
+
+/// The sessions of each stream, given the one whose voice each heard, if any.
+fn pair_by_handle<'s>(
+    parts: &[Part<'_>],
+    sessions: &'s [SessionRecord],
+    mut call_of: Vec<Option<usize>>,
+) -> Vec<Vec<&'s SessionRecord>> {
     let place_of: HashMap<usize, usize> =
         sessions.iter().enumerate().map(|(place, session)| (session.index, place)).collect();
     let mut in_order: Vec<usize> = (0..sessions.len()).collect();
@@ -179,11 +281,11 @@ fn judge_parts(
     let mut swaps = Swaps::default();
     let mut carriers: BTreeMap<Carrier, OfCarrier> = BTreeMap::new();
     for (call, sessions) in parts.iter().zip(sessions_of) {
-        let ready: Vec<_> = sessions.iter().copied().filter(|it| it.ready_at.is_some()).collect();
+        let ready = ready(sessions);
         let of_carrier = carriers.entry(call.record.carrier).or_default();
         of_carrier.count(call);
         let mut latencies = Latencies::default();
-        let uplink = judge_uplink(call, &ready, &mut latencies);
+        let uplink = judge_uplink(call, &ready, report.judged, &mut latencies);
         up.add(&uplink);
         of_carrier.up.add(&uplink);
         of_carrier.up_latency.extend(&latencies.corrected);
@@ -195,7 +297,7 @@ fn judge_parts(
             let latencies = verify::downlink_latency(&downlink, &ready, &call.record, lead);
             of_carrier.down_latency.extend(&latencies.corrected);
             down_latency.add(latencies);
-        } else {
+        } else if report.judged == Judgement::Exact {
             report.problems.push(fault("downlink", &call.record, &downlink.alignment));
         }
         for session in &ready {
@@ -214,7 +316,7 @@ fn judge_parts(
             swaps.lost_ms += uplink.lost as f64 / 16.0;
             report.uplink.lost_at_faults += uplink.lost;
             report.uplink.foreign_at_faults += uplink.foreign.min(faults * BLENDED_SAMPLES_MAX);
-        } else if !uplink.is_whole() {
+        } else if !uplink.is_whole() && report.judged == Judgement::Exact {
             report.problems.push(fault("uplink", &call.record, &uplink));
         }
         swaps.count(&of_call);
@@ -277,6 +379,7 @@ impl OfCarrier {
 fn judge_uplink(
     call: &Part<'_>,
     sessions: &[&SessionRecord],
+    judged: Judgement,
     latencies: &mut Latencies,
 ) -> Alignment {
     let (heard, _) = verify::stitch(sessions);
@@ -286,11 +389,27 @@ fn judge_uplink(
         // What the caller said after the end is nobody's loss.
         expected.truncate(heard.len());
     }
-    let alignment = align(&expected, &heard);
+    let alignment = match judged {
+        Judgement::Exact => align(&expected, &heard),
+        Judgement::ByContent => same_so_far(&expected, &heard),
+    };
     if alignment.is_whole() {
         latencies.add(verify::uplink_latency(&call.record, sessions));
     }
     alignment
+}
+
+/// How far both are the same: of other filters' samples nothing more can be said.
+fn same_so_far(expected: &[i16], heard: &[i16]) -> Alignment {
+    let matched = expected.iter().zip(heard).take_while(|(e, h)| e == h).count();
+    Alignment {
+        expected: expected.len() as u64,
+        matched: matched as u64,
+        lost: (expected.len() - matched) as u64,
+        foreign: (heard.len() - matched) as u64,
+        first_fault: (matched < expected.len().max(heard.len())).then_some(matched as u64),
+        ..Alignment::default()
+    }
 }
 
 /// The swaps of a run while they are counted.
@@ -345,7 +464,7 @@ impl Swaps {
     }
 }
 
-fn set_latencies(direction: &mut crate::report::Direction, latencies: &Latencies) {
+fn set_latencies(direction: &mut Direction, latencies: &Latencies) {
     direction.corrected = Percentiles::of(&latencies.corrected);
     direction.uncorrected = Percentiles::of(&latencies.uncorrected);
     direction.early = latencies.early;

@@ -3,7 +3,8 @@
 //!
 //! Both peers speak through tungstenite, serde_json and base64, never through the relay's own
 //! parsers: a mistake there cannot cancel out. What the relay must make of the audio is computed
-//! offline by the portable kernels of `dsp`, which are tested against ITU-T material on their own.
+//! offline by the portable kernels of `dsp`, which are tested against ITU-T material on their own;
+//! and listened to by content, as any other relay's is.
 //!
 //! The rooms, lowest first:
 //!
@@ -14,7 +15,7 @@
 //! | [`net`] | non-blocking sockets, TLS, WebSocket, HTTP, the event loop |
 //! | [`carrier`], [`gemini`] | the two peers; strangers to each other |
 //! | [`relay`], [`process`] | the relay as a child process, and what it uses |
-//! | [`verify`], [`swaps`] | what was heard against what was said |
+//! | [`verify`], [`listen`], [`swaps`] | what was heard against what was said |
 //! | [`recording`] | every latency in full, and the course of a run in rows |
 //! | [`comebacks`], [`bookings`], [`judge`], [`report`] | verdict; figures |
 //! | [`slo`], [`hold`] | bounds on a report, and their verdicts; what is used while all calls talk |
@@ -35,6 +36,7 @@ pub mod harness;
 pub mod hold;
 pub mod interrupt;
 pub mod judge;
+pub mod listen;
 pub mod load;
 pub mod net;
 pub mod output;

@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Nanos;
 use crate::gemini::scenario::Demands;
+use crate::judge::Judgement;
+use crate::listen::FidelityReport;
 use crate::recording::Recording;
 use crate::recording::distribution::Distribution;
 use crate::slo::{Judged, Verdict};
@@ -280,6 +282,8 @@ pub struct BookingReport {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Report {
+    /// What decided whether the audio was good.
+    pub judged: Judgement,
     /// Calls made.
     pub calls: usize,
     /// Calls that ended as planned.
@@ -296,6 +300,8 @@ pub struct Report {
     pub uplink: Direction,
     /// Model to caller.
     pub downlink: Direction,
+    /// What each side heard, by content; `None` where nobody listened.
+    pub fidelity: Option<FidelityReport>,
     /// What carriers would have objected to, by carrier and kind; at Twilio with its error code.
     pub violations: BTreeMap<String, usize>,
     /// The calls of each carrier.
@@ -365,7 +371,8 @@ impl Report {
         if bad > 0 {
             self.problems.push(format!("{bad} of {} calls failed", self.calls));
         }
-        for (name, direction) in [("uplink", &self.uplink), ("downlink", &self.downlink)] {
+        let exact = [("uplink", &self.uplink), ("downlink", &self.downlink)];
+        for (name, direction) in exact.into_iter().filter(|_| self.judged == Judgement::Exact) {
             for (what, count) in [
                 ("lost", direction.lost - direction.lost_at_faults),
                 ("doubled", direction.doubled),
@@ -375,6 +382,9 @@ impl Report {
                     self.problems.push(format!("{name}: {count} samples {what}"));
                 }
             }
+        }
+        if let Some(fidelity) = self.fidelity.iter().find(|_| self.judged == Judgement::ByContent) {
+            self.problems.extend(fidelity.problems());
         }
         if self.interruptions_unanswered > 0 {
             let count = self.interruptions_unanswered;
@@ -458,6 +468,9 @@ impl fmt::Display for Report {
             up.early, down.early, down.paced
         )?;
         writeln!(f)?;
+        if let Some(fidelity) = &self.fidelity {
+            writeln!(f, "{fidelity}")?;
+        }
         if let Some(swaps) = &self.swaps {
             writeln!(
                 f,

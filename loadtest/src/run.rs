@@ -25,7 +25,7 @@ use crate::gemini::server::StandInConfig;
 use crate::harness::{Harness, HarnessConfig, HarnessError};
 use crate::hold::HoldMeter;
 use crate::interrupt;
-use crate::judge::{self, Made};
+use crate::judge::{self, Judgement, Made};
 use crate::load::{Arrivals, LENGTH_STEP_MS, Lengths};
 use crate::output::live::{Live, Standing};
 use crate::process;
@@ -93,6 +93,10 @@ pub struct RunSettings {
     pub mix: Option<Mix>,
     /// What is demanded of swaps; where it says nothing, the scenario does.
     pub demands: Demands,
+    /// What decides whether the audio was good: by content for a relay with other filters.
+    pub judged: Judgement,
+    /// The content is listened to even where samples are compared.
+    pub listen: bool,
     /// What is demanded of the report.
     pub slos: Vec<Slo>,
     /// p99.9 of the load's own lateness above which its times are no evidence, in microseconds.
@@ -248,7 +252,10 @@ pub fn run(settings: &RunSettings) -> Result<Report, HarnessError> {
             record,
         })
         .collect();
-    let mut report = judge::judge(&made, &sessions, seed, LEAD);
+    let mut report = match settings.judged {
+        Judgement::Exact if !settings.listen => judge::judge(&made, &sessions, seed, LEAD),
+        judged => judge::judge_by(judged, &made, &sessions, seed, LEAD),
+    };
     report.problems.splice(0..0, problems);
     report.recording.series.set_usage(&sampler.finish());
     report.recording.relay_settings = relay_settings;
@@ -383,6 +390,8 @@ mod tests {
             scenario: Scenario::default(),
             mix: None,
             demands: Demands::default(),
+            judged: Judgement::Exact,
+            listen: false,
             slos: Vec::new(),
             own_lateness_max_us: 1e3,
             relay_cores: None,

@@ -227,7 +227,8 @@ impl Latencies {
         self.paced += other.paced;
     }
 
-    fn count(&mut self, planned: Nanos, sent: Nanos, heard: Nanos) {
+    /// Counts one piece.
+    pub(crate) fn count(&mut self, planned: Nanos, sent: Nanos, heard: Nanos) {
         self.corrected.push(heard.saturating_sub(planned));
         self.uncorrected.push(heard.saturating_sub(sent));
         self.planned.push(planned);
@@ -273,7 +274,7 @@ pub fn uplink_latency(call: &CallRecord, sessions: &[&SessionRecord]) -> Latenci
 }
 
 /// From when to when the model took audio: a session that was replaced did until its last piece.
-fn served(sessions: &[&SessionRecord]) -> Vec<(Nanos, Nanos)> {
+pub(crate) fn served(sessions: &[&SessionRecord]) -> Vec<(Nanos, Nanos)> {
     let last = sessions.len().saturating_sub(1);
     let until = |place: usize, session: &SessionRecord| match session.uplink.arrivals.last() {
         _ if place == last => Nanos::MAX,
@@ -315,7 +316,7 @@ pub fn turn_code(seed: u64, session: usize, turn: &Turn, format: Format) -> Vec<
     padded(signal::downlink(&turn_pcm(seed, session, turn), format), turn, format)
 }
 
-fn turn_pcm(seed: u64, session: usize, turn: &Turn) -> Vec<i16> {
+pub(crate) fn turn_pcm(seed: u64, session: usize, turn: &Turn) -> Vec<i16> {
     let mut pcm = vec![0; turn.said() as usize];
     ModelVoice::new(seed, session, turn.number, turn.samples).speak(0, &mut pcm);
     pcm
@@ -457,7 +458,7 @@ fn starts_alike(code: &[i16], heard: &[i16]) -> bool {
 
 /// True if the phone still had something to play when its stream ended: what the relay kept back
 /// for its time could not come any more; or if the stream died, with whatever was on its way.
-fn hung_up_on(call: &CallRecord) -> bool {
+pub(crate) fn hung_up_on(call: &CallRecord) -> bool {
     let died = matches!(call.closing, Some(Closing::Eof | Closing::Broken(_)));
     died || call.times.closed.is_some_and(|closed| left_to_play(call, closed) > 0)
 }

@@ -15,6 +15,7 @@ use loadtest::carrier::mix::Mix;
 use loadtest::cores::Cores;
 use loadtest::gemini::scenario::Demands;
 use loadtest::interrupt;
+use loadtest::judge::Judgement;
 use loadtest::load::Arrivals;
 use loadtest::run::RunSettings;
 use loadtest::slo::Slo;
@@ -134,6 +135,8 @@ pub(crate) fn capacity(arguments: Capacity) -> Result<Ending, String> {
         scenario: scenarios::find(arguments.scenario.as_deref())?,
         mix: arguments.carrier,
         demands: Demands::default(),
+        judged: Judgement::Exact,
+        listen: false,
         slos: arguments.slo,
         own_lateness_max_us: arguments.machine.own_lateness_max * 1e3,
         relay_cores: arguments.machine.relay_cores,

@@ -12,6 +12,7 @@ use clap::Args;
 use loadtest::carrier::mix::Mix;
 use loadtest::gemini::scenario::Demands;
 use loadtest::interrupt;
+use loadtest::judge::Judgement;
 use loadtest::output::provenance::Provenance;
 use loadtest::run::{self, RunSettings};
 use loadtest::slo::Slo;
@@ -64,6 +65,9 @@ pub(crate) struct Run {
     /// Prints the names of the built-in scenarios, and ends.
     #[arg(long)]
     list_scenarios: bool,
+    /// Judges the audio by its content, not sample for sample: for a relay with other filters.
+    #[arg(long)]
+    by_content: bool,
     #[command(flatten)]
     demands: DemandArgs,
     /// What must be kept, as uplink.p999<=20ms,lost=0,failed=0; see the README for the names.
@@ -130,6 +134,8 @@ pub(crate) fn run(arguments: Run) -> Result<Ending, String> {
         scenario,
         mix: arguments.carrier,
         demands: arguments.demands.demands(),
+        judged: if arguments.by_content { Judgement::ByContent } else { Judgement::Exact },
+        listen: true,
         slos: arguments.slo,
         own_lateness_max_us: arguments.machine.own_lateness_max * 1e3,
         relay_cores: arguments.machine.relay_cores,
