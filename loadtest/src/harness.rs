@@ -25,7 +25,7 @@ use crate::clock::{Clock, MILLIS};
 use crate::gemini::script::Script;
 use crate::gemini::server::{StandIn, StandInConfig};
 use crate::gemini::session::SessionRecord;
-use crate::relay::{Directory, Relay, RelayConfig, RelayError};
+use crate::relay::{Directory, Program, Relay, RelayConfig, RelayError};
 use crate::schedule::MediaPlan;
 use crate::signal::CallerVoice;
 
@@ -46,8 +46,8 @@ pub const TELNYX_SEED: [u8; 32] = *b"the load test signs with this ke";
 
 /// What a harness is made of.
 pub struct HarnessConfig {
-    /// A program that is a relay under the hidden subcommand.
-    pub program: PathBuf,
+    /// The relay.
+    pub program: Program,
     /// The stand-in.
     pub stand_in: StandInConfig,
     /// The relay's configuration file; empty: none.
@@ -64,7 +64,7 @@ pub struct HarnessConfig {
 
 impl HarnessConfig {
     /// One stand-in over TLS that follows `script` in every session; everything signed.
-    pub fn new(program: impl Into<PathBuf>, script: Script) -> HarnessConfig {
+    pub fn new(program: impl Into<Program>, script: Script) -> HarnessConfig {
         HarnessConfig {
             program: program.into(),
             stand_in: StandInConfig::local(script),
@@ -177,7 +177,7 @@ impl Harness {
             index,
             line,
             ids: Ids::of(line.carrier, self.seed, index),
-            from: format!("+1800{index:07}"),
+            from: caller_number(index),
             to: "+18005550100".to_string(),
             target: Arc::clone(&self.target),
             starts_at: self.clock.now(),
@@ -208,6 +208,11 @@ impl Harness {
         let relay = self.relay.stop();
         Ok((self.stand_in.stop()?, relay))
     }
+}
+
+/// The number that call `index` comes from; no other call of a run has it.
+pub fn caller_number(index: usize) -> String {
+    format!("+1800{index:07}")
 }
 
 /// What a carrier besides Twilio proves itself by, as a setting of the relay.

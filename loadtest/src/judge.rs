@@ -19,6 +19,7 @@ use crate::report::{CarrierReport, Percentiles, Report, SwapReport};
 use crate::schedule::MediaPlan;
 use crate::signal::{self, CallerVoice};
 use crate::swaps::{self, Cause, Swap};
+use crate::tally;
 use crate::verify::{self, Alignment, Latencies, align};
 
 /// A call as it was to be and as it was.
@@ -41,6 +42,8 @@ pub enum Judgement {
     /// What the audio says, whatever filters it went through: for any relay. Counts of samples are
     /// in the report, and are nobody's fault.
     ByContent,
+    /// How much audio came and when, never which: for a relay that passes no audio on.
+    ByCount,
 }
 
 /// Judges a run sample for sample. `seed`: of the model's voices. `lead`: see
@@ -57,6 +60,9 @@ pub fn judge_by(
     seed: u64,
     lead: Nanos,
 ) -> Report {
+    if judged == Judgement::ByCount {
+        return tally::judge(calls, sessions, lead);
+    }
     let mut report = Report { calls: calls.len(), judged, ..Report::default() };
     let sessions_of = pair(calls, sessions);
     count_calls(calls, &sessions_of, &mut report);
@@ -69,7 +75,7 @@ pub fn judge_by(
 /// The tools by which the model ends a call.
 const ENDING_TOOLS: [&str; 2] = ["end_call", "transfer_call"];
 
-fn count_calls(calls: &[Made], sessions_of: &[Vec<&SessionRecord>], report: &mut Report) {
+pub(crate) fn count_calls(calls: &[Made], sessions_of: &[Vec<&SessionRecord>], report: &mut Report) {
     let mut setup = Vec::new();
     let mut late = Vec::new();
     for (Made { record, .. }, sessions) in calls.iter().zip(sessions_of) {
@@ -108,7 +114,7 @@ fn count_calls(calls: &[Made], sessions_of: &[Vec<&SessionRecord>], report: &mut
     report.uplink.own_lateness = Percentiles::of(&late);
 }
 
-fn count_complaints(sessions: &[SessionRecord], report: &mut Report) {
+pub(crate) fn count_complaints(sessions: &[SessionRecord], report: &mut Report) {
     let mut late = Vec::new();
     for session in sessions {
         for complaint in &session.complaints {
@@ -333,14 +339,14 @@ impl Swaps {
     }
 }
 
-fn set_latencies(direction: &mut crate::report::Direction, latencies: &Latencies) {
+pub(crate) fn set_latencies(direction: &mut crate::report::Direction, latencies: &Latencies) {
     direction.corrected = Percentiles::of(&latencies.corrected);
     direction.uncorrected = Percentiles::of(&latencies.uncorrected);
     direction.early = latencies.early;
     direction.paced = latencies.paced;
 }
 
-fn fault(direction: &str, call: &CallRecord, alignment: &Alignment) -> String {
+pub(crate) fn fault(direction: &str, call: &CallRecord, alignment: &Alignment) -> String {
     format!(
         "{direction} of call {}: {} lost, {} doubled, {} foreign, first at sample {}",
         call.index,
@@ -355,7 +361,7 @@ fn fault(direction: &str, call: &CallRecord, alignment: &Alignment) -> String {
 const LISTED_MAX: usize = 10;
 
 /// Keeps the first problems of single calls and counts the rest.
-fn summarize(problems: &mut Vec<String>) {
+pub(crate) fn summarize(problems: &mut Vec<String>) {
     if problems.len() > LISTED_MAX {
         let more = problems.len() - LISTED_MAX;
         problems.truncate(LISTED_MAX);

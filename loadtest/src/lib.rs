@@ -13,12 +13,13 @@
 //! | [`net`] | non-blocking sockets, TLS, WebSocket, HTTP, the event loop |
 //! | [`carrier`], [`gemini`] | the two peers; strangers to each other |
 //! | [`relay`], [`process`] | the relay as a child process, and what it uses |
-//! | [`verify`], [`swaps`], [`bookings`], [`judge`], [`report`] | what was heard against what was said; verdict; figures |
-//! | [`harness`], [`run`] | all of it together: for a test, and for the command line |
+//! | [`verify`], [`swaps`], [`bookings`], [`judge`], [`tally`], [`report`] | what was heard against what was said; verdict; figures |
+//! | [`harness`], [`run`], [`compare`] | all of it together: for a test, for the command line, relay beside relay |
 
 pub mod bookings;
 pub mod carrier;
 pub mod clock;
+pub mod compare;
 pub mod format;
 pub mod gemini;
 pub mod harness;
@@ -31,4 +32,5 @@ pub mod run;
 pub mod schedule;
 pub mod signal;
 pub mod swaps;
+pub mod tally;
 pub mod verify;

@@ -11,7 +11,7 @@ use clap::{Parser, Subcommand};
 
 mod command;
 
-use command::{call, gemini, run, scenarios};
+use command::{call, compare, gemini, run, scenarios};
 use loadtest::relay;
 use vocaris::server::log_lines::LogLines;
 
@@ -27,6 +27,8 @@ struct Cli {
 enum Command {
     /// Stand-in, relay and calls on this machine, and one report.
     Run(run::Run),
+    /// The same load against several relays in turn, and one table.
+    Compare(compare::Compare),
     /// Calls against any Twilio-compatible relay.
     Call(call::Call),
     /// The stand-in for the Gemini Live API alone.
@@ -39,6 +41,9 @@ enum Command {
     /// The relay itself, as `run` starts it.
     #[command(name = relay::SUBCOMMAND, hide = true)]
     Relay,
+    /// The floor, as `run --relay null` starts it.
+    #[command(name = relay::null::SUBCOMMAND, hide = true)]
+    RelayNull,
 }
 
 fn main() -> ExitCode {
@@ -49,7 +54,9 @@ fn main() -> ExitCode {
         Command::Scenarios { name } => scenarios::print(name.as_deref()),
         Command::Call(arguments) => call::call(&arguments),
         Command::Gemini(arguments) => gemini::gemini(arguments),
+        Command::Compare(arguments) => compare::compare(arguments),
         Command::Relay => serve(),
+        Command::RelayNull => relay::null::serve().map(|()| true),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,

@@ -7,7 +7,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -26,6 +25,7 @@ use crate::gemini::server::StandInConfig;
 use crate::harness::{Harness, HarnessConfig, HarnessError};
 use crate::judge::{self, Judgement, Made};
 use crate::process;
+use crate::relay::Program;
 use crate::report::{Report, Usage};
 use crate::schedule::{Arrivals, MediaPlan};
 use crate::signal::CallerVoice;
@@ -46,8 +46,8 @@ const BOOKING_MARGIN_MS: u64 = 4000;
 /// What a run is.
 #[derive(Clone, Debug)]
 pub struct RunSettings {
-    /// The program that is a relay under the hidden subcommand: this one.
-    pub program: PathBuf,
+    /// The relay.
+    pub program: Program,
     /// Calls at once.
     pub calls: usize,
     /// How long each speaks.
@@ -76,6 +76,8 @@ pub struct RunSettings {
     pub demands: Demands,
     /// What decides whether the audio was good: by content for a relay with other filters.
     pub judged: Judgement,
+    /// The relay reaches the model without TLS.
+    pub plain_model: bool,
 }
 
 impl RunSettings {
@@ -106,6 +108,7 @@ pub fn run(settings: &RunSettings) -> Result<Report, HarnessError> {
         seed: settings.seed,
         threads: settings.threads,
         scripts: settings.scripts(),
+        tls: !settings.plain_model,
         ..StandInConfig::local(Script::listen())
     };
     let of_scenario =
@@ -249,7 +252,7 @@ mod tests {
     #[test]
     fn the_last_turn_is_over_before_the_caller_hangs_up() {
         let mut settings = RunSettings {
-            program: PathBuf::new(),
+            program: Program::from(""),
             calls: 1,
             seconds: 20,
             ramp: 1.0,
@@ -264,6 +267,7 @@ mod tests {
             mix: None,
             demands: Demands::default(),
             judged: Judgement::Exact,
+            plain_model: false,
         };
         assert_eq!(settings.turns(), 5);
         settings.seconds = 4;

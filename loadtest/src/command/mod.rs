@@ -9,6 +9,7 @@ use std::ffi::OsString;
 use std::path::Path;
 
 pub(crate) mod call;
+pub(crate) mod compare;
 pub(crate) mod gemini;
 pub(crate) mod run;
 pub(crate) mod scenarios;

@@ -12,6 +12,8 @@ use clap::Args;
 use loadtest::carrier::mix::Mix;
 use loadtest::gemini::scenario::Demands;
 use loadtest::judge::Judgement;
+use loadtest::relay::Program;
+use loadtest::relay::peer::{Peer, Workshop};
 use loadtest::run::{self, RunSettings};
 
 use super::{assignment, not_negative, positive, scenarios, write};
@@ -46,6 +48,14 @@ pub(crate) struct Run {
     /// A setting of the relay as NAME=VALUE, such as VOCARIS_SERVER_WORKERS=1.
     #[arg(long, value_name = "NAME=VALUE", value_parser = assignment)]
     relay_env: Vec<(String, OsString)>,
+    /// The relay: vocaris, null (the floor), null-plain (the same without TLS to the model), tokio,
+    /// node.
+    #[arg(long, value_name = "NAME", default_value = "vocaris")]
+    relay: Peer,
+    /// Another relay: a program and its arguments, cut at spaces; see the README for what it must
+    /// understand.
+    #[arg(long, value_name = "COMMAND", conflicts_with = "relay")]
+    relay_program: Option<String>,
     /// Shows what the relay prints, on standard error.
     #[arg(long)]
     relay_log: bool,
@@ -101,8 +111,15 @@ pub(crate) fn run(arguments: Run) -> Result<bool, String> {
     if arguments.list_scenarios {
         return scenarios::print(None);
     }
-    let program = std::env::current_exe().map_err(|error| error.to_string())?;
+    let program = match &arguments.relay_program {
+        None => arguments.relay.prepare(&Workshop::of_this_program(None)?)?,
+        Some(line) => Program::from_line(line).ok_or("--relay-program is empty")?,
+    };
     let settings = RunSettings {
+        judged: match arguments.by_content {
+            true if !program.is_floor() => Judgement::ByContent,
+            _ => program.kind.judged(),
+        },
         program,
         calls: arguments.calls as usize,
         seconds: arguments.seconds.into(),
@@ -117,7 +134,7 @@ pub(crate) fn run(arguments: Run) -> Result<bool, String> {
         scenario: scenarios::find(arguments.scenario.as_deref())?,
         mix: arguments.carrier,
         demands: arguments.demands.demands(),
-        judged: if arguments.by_content { Judgement::ByContent } else { Judgement::Exact },
+        plain_model: arguments.relay.wants_plain_model(),
     };
     let report = run::run(&settings).map_err(|error| error.to_string())?;
     println!("{report}");
