@@ -7,7 +7,10 @@
 
 use std::sync::Arc;
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyPair, KeyUsagePurpose,
+};
 use rustls::ServerConfig;
 use rustls::pki_types::PrivateKeyDer;
 
@@ -22,6 +25,7 @@ pub struct ServerTls {
 /// Makes an authority and a certificate for this machine.
 pub fn make() -> Result<ServerTls, rcgen::Error> {
     let mut authority = CertificateParams::new(Vec::new())?;
+    authority.distinguished_name = named("load test authority");
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     authority.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     let authority_key = KeyPair::generate()?;
@@ -30,7 +34,14 @@ pub fn make() -> Result<ServerTls, rcgen::Error> {
 
     let names = ["localhost", "127.0.0.1", "::1"].map(str::to_string);
     let key = KeyPair::generate()?;
-    let certificate = CertificateParams::new(names)?.signed_by(&key, &issuer)?;
+    let mut server = CertificateParams::new(names)?;
+    // Another name than the authority's: OpenSSL takes a certificate whose subject is its issuer
+    // for self-signed. And since Python 3.13 its clients want to be told which authority signed.
+    server.distinguished_name = named("load test stand-in");
+    server.use_authority_key_identifier_extension = true;
+    server.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+    server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    let certificate = server.signed_by(&key, &issuer)?;
     let config = ServerConfig::builder()
         .with_no_client_auth()
         .with_single_cert(
@@ -39,4 +50,10 @@ pub fn make() -> Result<ServerTls, rcgen::Error> {
         )
         .expect("a key and its own certificate fit");
     Ok(ServerTls { config: Arc::new(config), ca_pem })
+}
+
+fn named(name: &str) -> DistinguishedName {
+    let mut distinguished = DistinguishedName::new();
+    distinguished.push(DnType::CommonName, name);
+    distinguished
 }
