@@ -123,11 +123,7 @@ pub fn compare(settings: &CompareSettings, mut say: impl FnMut(&str)) -> Compari
             Ok(program) => {
                 let judged = settings.judgement(&program);
                 ready.push((peer, program));
-                comparison.relays.push(Row {
-                    name: peer.to_string(),
-                    judged,
-                    ..Row::default()
-                });
+                comparison.relays.push(Row { name: peer.to_string(), judged, ..Row::default() });
             }
             Err(reason) => {
                 say(&format!("{peer}: SKIPPED, {reason}"));
@@ -196,12 +192,8 @@ impl Row {
     }
 
     fn medians(&self) -> Option<Figures> {
-        let of_runs: Vec<_> = self
-            .reports
-            .iter()
-            .filter(|report| report.is_good())
-            .filter_map(Figures::of)
-            .collect();
+        let of_runs: Vec<_> =
+            self.reports.iter().filter(|report| report.is_good()).filter_map(Figures::of).collect();
         if of_runs.is_empty() {
             return None;
         }
@@ -282,8 +274,26 @@ impl fmt::Display for Comparison {
             f,
             "{:<11} {:>4} {:>7} {:>5} {:>7} {:>5} | {:>6} {:>7} {:>7} {:>5} {:>5} {:>5} \
              | {:>6} {:>7} {:>7} {:>5} {:>5} {:>5} | {:>6} {:>6}",
-            "relay", "runs", "us/c-s", "x", "KiB/c", "x", "up p50", "p99", "p99.9", "x", "x", "x",
-            "dn p50", "p99", "p99.9", "x", "x", "x", "load", "failed"
+            "relay",
+            "runs",
+            "us/c-s",
+            "x",
+            "KiB/c",
+            "x",
+            "up p50",
+            "p99",
+            "p99.9",
+            "x",
+            "x",
+            "x",
+            "dn p50",
+            "p99",
+            "p99.9",
+            "x",
+            "x",
+            "x",
+            "load",
+            "failed"
         )?;
         for row in &self.relays {
             row.fmt(f)?;
@@ -361,11 +371,8 @@ mod tests {
     /// A run in which the relay used so much.
     fn report(cpu: f64, p50_us: f64) -> Report {
         let mut report = Report { calls: 10, calls_good: 10, ..Report::default() };
-        report.relay = Some(Usage {
-            cpu_us_per_call_second: cpu,
-            rss_idle_kib: 1000,
-            rss_peak_kib: 1100,
-        });
+        report.relay =
+            Some(Usage { cpu_us_per_call_second: cpu, rss_idle_kib: 1000, rss_peak_kib: 1100 });
         report.uplink.corrected.p50_us = p50_us;
         report
     }

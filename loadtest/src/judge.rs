@@ -75,7 +75,11 @@ pub fn judge_by(
 /// The tools by which the model ends a call.
 const ENDING_TOOLS: [&str; 2] = ["end_call", "transfer_call"];
 
-pub(crate) fn count_calls(calls: &[Made], sessions_of: &[Vec<&SessionRecord>], report: &mut Report) {
+pub(crate) fn count_calls(
+    calls: &[Made],
+    sessions_of: &[Vec<&SessionRecord>],
+    report: &mut Report,
+) {
     let mut setup = Vec::new();
     let mut late = Vec::new();
     for (Made { record, .. }, sessions) in calls.iter().zip(sessions_of) {

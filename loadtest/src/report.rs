@@ -278,7 +278,8 @@ impl Report {
             self.problems.push(format!("{bad} of {} calls failed", self.calls));
         }
         let counted = [("uplink", &self.uplink), ("downlink", &self.downlink)];
-        for (name, direction) in counted.into_iter().filter(|_| self.judged != Judgement::ByContent) {
+        for (name, direction) in counted.into_iter().filter(|_| self.judged != Judgement::ByContent)
+        {
             for (what, count) in [
                 ("lost", direction.lost - direction.lost_at_faults),
                 ("doubled", direction.doubled),

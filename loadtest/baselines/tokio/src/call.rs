@@ -103,7 +103,9 @@ pub(crate) async fn run(mut phone: WebSocket, settings: Arc<Settings>) {
 
 /// Reads up to `start`: the stream's name and the caller's number.
 async fn greeted(phone: &mut WebSocket) -> Result<Option<(String, String)>, CallError> {
-    while let Some(message) = timeout(SETUP_WAIT, phone.next()).await.map_err(|_| CallError::Late)? {
+    while let Some(message) =
+        timeout(SETUP_WAIT, phone.next()).await.map_err(|_| CallError::Late)?
+    {
         let PhoneMessage::Text(text) = message? else { continue };
         let said: FromPhone<'_> = serde_json::from_str(&text)?;
         if let Some(start) = said.start {
@@ -197,7 +199,8 @@ async fn set_up(from: &str, settings: &Settings) -> Result<Model, CallError> {
     // `true`: without Nagle's algorithm.
     let dialled = connect_async_tls_with_config(request, Some(config), true, Some(tls)).await;
     let (mut model, _) = dialled?;
-    let text = format!("You are a friendly receptionist on the phone. The caller's number is {from}.");
+    let text =
+        format!("You are a friendly receptionist on the phone. The caller's number is {from}.");
     let setup = json!({ "setup": {
         "model": settings.model,
         "generationConfig": {

@@ -164,7 +164,11 @@ fn tls() -> Result<ClientConfig, String> {
 }
 
 /// The webhook: a call comes in.
-async fn incoming(State(settings): State<Arc<Settings>>, headers: HeaderMap, body: Bytes) -> Response {
+async fn incoming(
+    State(settings): State<Arc<Settings>>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
     let form: Vec<(String, String)> = form_urlencoded::parse(&body).into_owned().collect();
     if !settings.is_signed(&headers, &settings.url("/twilio/incoming", false), &form) {
         return StatusCode::FORBIDDEN.into_response();

@@ -101,9 +101,7 @@ pub(super) fn audio_in(payload: &[u8]) -> Option<usize> {
     let (head, tail) = MODEL_AUDIO;
     /// Tells audio from everything else the service says.
     const TELLING: std::ops::Range<usize> = 18..31;
-    if payload.len() < head.len() + tail.len()
-        || payload[TELLING] != head.as_bytes()[TELLING]
-    {
+    if payload.len() < head.len() + tail.len() || payload[TELLING] != head.as_bytes()[TELLING] {
         return None;
     }
     let base64 = payload.len() - head.len() - tail.len();
