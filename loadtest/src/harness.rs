@@ -210,9 +210,19 @@ impl Harness {
     }
 }
 
+/// How the number of every caller begins; the number of the call follows.
+const CALLERS: &str = "+1800";
+
 /// The number that call `index` comes from; no other call of a run has it.
 pub fn caller_number(index: usize) -> String {
-    format!("+1800{index:07}")
+    format!("{CALLERS}{index:07}")
+}
+
+/// The call whose number stands first in `text`.
+pub fn caller_in(text: &str) -> Option<usize> {
+    let (_, digits) = text.split_once(CALLERS)?;
+    let len = digits.bytes().take_while(u8::is_ascii_digit).count();
+    digits[..len].parse().ok()
 }
 
 /// What a carrier besides Twilio proves itself by, as a setting of the relay.
@@ -243,4 +253,19 @@ fn target(address: SocketAddr, signed: bool) -> Arc<Target> {
         },
         entry: Entry::Standard,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_is_known_by_the_number_it_comes_from() {
+        for index in [0, 1, 4711, 12_345_678] {
+            let text = format!("{{\"text\":\"The caller is {}.\"}}", caller_number(index));
+            assert_eq!(caller_in(&text), Some(index));
+        }
+        assert_eq!(caller_in("+1800."), None);
+        assert_eq!(caller_in("nobody"), None);
+    }
 }

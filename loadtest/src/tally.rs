@@ -11,10 +11,12 @@
 //! the delay inside a filter is not in it. A piece lost and another doubled would pass unseen; the
 //! report says so. Turns count as long as they are, without padding to whole frames.
 
+use std::collections::HashMap;
+
 use crate::carrier::record::{CallRecord, Outcome};
 use crate::clock::Nanos;
 use crate::gemini::record::{SessionRecord, Spoken};
-use crate::harness::caller_number;
+use crate::harness::caller_in;
 use crate::judge::{self, Judgement, Made};
 use crate::report::{Percentiles, Report};
 use crate::verify::{self, Alignment, Downlink, Latencies, Placed};
@@ -66,21 +68,19 @@ pub fn judge(calls: &[Made], sessions: &[SessionRecord], lead: Nanos) -> Report 
 
 /// The sessions of each call, in order: those whose setup names its caller's number.
 fn pair<'s>(calls: &[Made], sessions: &'s [SessionRecord]) -> Vec<Vec<&'s SessionRecord>> {
-    let setups: Vec<_> = sessions
-        .iter()
-        .filter_map(|session| Some((session, session.setup.as_ref()?.to_string())))
-        .collect();
-    let of_call = |call: &Made| {
-        let number = caller_number(call.record.index);
-        let mut found: Vec<_> = setups
-            .iter()
-            .filter(|(_, setup)| setup.contains(&number))
-            .map(|(session, _)| *session)
-            .collect();
+    let mut of_call: HashMap<usize, Vec<&SessionRecord>> = HashMap::new();
+    for session in sessions {
+        let setup = session.setup.as_ref().map(ToString::to_string);
+        if let Some(index) = setup.as_deref().and_then(caller_in) {
+            of_call.entry(index).or_default().push(session);
+        }
+    }
+    let sessions_of = |call: &Made| {
+        let mut found = of_call.remove(&call.record.index).unwrap_or_default();
         found.sort_by_key(|session| session.index);
         found
     };
-    calls.iter().map(of_call).collect()
+    calls.iter().map(sessions_of).collect()
 }
 
 /// As many samples as there should be, or too few, or too many.

@@ -70,7 +70,7 @@ fn leave_with_parent() {
 }
 
 /// What a relay is started with.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct RelayConfig {
     /// The program.
     pub program: Program,

@@ -11,8 +11,8 @@ use std::path::PathBuf;
 use super::{SUBCOMMAND, null};
 use crate::judge::Judgement;
 
-/// A relay to be started.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A relay to be started. By default none: it has no file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Program {
     /// Its file.
     pub file: PathBuf,
@@ -23,9 +23,10 @@ pub struct Program {
 }
 
 /// What a relay is, as far as the load test must know.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Kind {
     /// Vocaris: every sample it passes on is known beforehand.
+    #[default]
     Vocaris,
     /// The floor: moves messages of the right size, and no audio.
     Null,
