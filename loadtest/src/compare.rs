@@ -2,7 +2,8 @@
 //!
 //! In:       [`CompareSettings`]: the load, the relays, how many rounds.
 //! Out:      a [`Comparison`], as text or JSON.
-//! Bounds:   every run has its own; a relay that cannot be built or run is told and left out.
+//! Bounds:   every run has its own; a relay that cannot be built or run is told and left out; asked
+//!           to end (`interrupt`), it begins no further run.
 //! Not here: one run (`run`), the relays (`relay::peer`).
 //!
 //! The rounds are interleaved (A B C, A B C, ...), so that a machine that slows down or warms up
@@ -13,6 +14,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::interrupt;
 use crate::judge::Judgement;
 use crate::relay::Program;
 use crate::relay::peer::{Peer, Workshop};
@@ -133,6 +135,9 @@ pub fn compare(settings: &CompareSettings, mut say: impl FnMut(&str)) -> Compari
     }
     for round in 1..=comparison.rounds {
         for ((peer, program), row) in ready.iter().zip(&mut comparison.relays) {
+            if interrupt::is_asked() {
+                break;
+            }
             say(&format!("round {round} of {}: {peer}", settings.rounds));
             let run = RunSettings {
                 program: program.clone(),

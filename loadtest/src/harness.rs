@@ -22,6 +22,7 @@ use crate::carrier::record::{CallRecord, CallSpec, Hangup};
 use crate::carrier::signature;
 use crate::carrier::target::{Entry, Secrets, Target};
 use crate::clock::{Clock, MILLIS};
+use crate::cores::Cores;
 use crate::gemini::script::Script;
 use crate::gemini::server::{StandIn, StandInConfig};
 use crate::gemini::session::SessionRecord;
@@ -60,6 +61,8 @@ pub struct HarnessConfig {
     pub carriers: Vec<Carrier>,
     /// What the relay prints goes on to standard error.
     pub echo: bool,
+    /// The cores that the relay is bound to.
+    pub relay_cores: Option<Cores>,
 }
 
 impl HarnessConfig {
@@ -73,6 +76,7 @@ impl HarnessConfig {
             signed: true,
             carriers: Vec::new(),
             echo: false,
+            relay_cores: None,
         }
     }
 
@@ -160,7 +164,12 @@ impl Harness {
             environment.push(("VOCARIS_STORE_URL".into(), url.into()));
         }
         environment.extend(config.environment);
-        let relay = RelayConfig { program: config.program, environment, echo: config.echo };
+        let relay = RelayConfig {
+            program: config.program,
+            environment,
+            echo: config.echo,
+            cores: config.relay_cores,
+        };
         let relay = Relay::start(&relay).map_err(HarnessError::Relay)?;
         let target = target(relay.address(), config.signed);
         Ok(Harness { clock, stand_in, relay, target, seed, store, _directory: directory })

@@ -14,6 +14,8 @@ use crate::carrier::Carrier;
 use crate::carrier::record::{CallRecord, Formats, Outcome};
 use crate::clock::{Nanos, SECONDS};
 use crate::gemini::record::{SessionRecord, Spoken};
+use crate::hold;
+use crate::load::most_at_once;
 use crate::net::link::Closing;
 use crate::report::{CarrierReport, Percentiles, Report, SwapReport};
 use crate::schedule::MediaPlan;
@@ -81,6 +83,7 @@ pub(crate) fn count_calls(
     report: &mut Report,
 ) {
     let mut setup = Vec::new();
+    let mut talks = Vec::new();
     let mut late = Vec::new();
     for (Made { record, .. }, sessions) in calls.iter().zip(sessions_of) {
         let mut tools = sessions.iter().flat_map(|session| &session.tools);
@@ -93,9 +96,10 @@ pub(crate) fn count_calls(
             Outcome::ClosedByRelay(Closing::Frame { code: 1000, .. }) if is_to_end => {
                 report.calls_good += 1;
             }
-            outcome => *report.failures.entry(format!("{outcome:?}")).or_default() += 1,
+            outcome => *report.failures.entry(outcome.to_string()).or_default() += 1,
         }
         if let (Some(opened), Some(closed)) = (record.times.opened, record.times.closed) {
+            talks.push((opened, closed));
             setup.push(opened - record.times.started);
             report.call_seconds += (closed - opened) as f64 / SECONDS as f64;
         }
@@ -115,6 +119,7 @@ pub(crate) fn count_calls(
         }
     }
     report.setup = Percentiles::of(&setup);
+    report.most_at_once = most_at_once(talks);
     report.uplink.own_lateness = Percentiles::of(&late);
 }
 
@@ -231,6 +236,7 @@ fn judge_calls(
     report.downlink.set_samples(&down);
     set_latencies(&mut report.uplink, &up_latency);
     set_latencies(&mut report.downlink, &down_latency);
+    report.held = hold::held(calls.iter().map(|call| &call.record), &up_latency, &down_latency);
     report.barge_in = Percentiles::of(&barge_ins);
     report.swaps = swaps.report();
     for (carrier, of_carrier) in carriers {
@@ -377,7 +383,7 @@ pub(crate) fn summarize(problems: &mut Vec<String>) {
 pub fn failures(calls: &[CallRecord]) -> BTreeMap<String, usize> {
     let mut failures = BTreeMap::new();
     for record in calls.iter().filter(|record| record.outcome != Outcome::HungUp) {
-        *failures.entry(format!("{:?}", record.outcome)).or_default() += 1;
+        *failures.entry(record.outcome.to_string()).or_default() += 1;
     }
     failures
 }

@@ -10,20 +10,29 @@
 //! | room | what it is for |
 //! |---|---|
 //! | [`clock`], [`format`], [`schedule`], [`signal`] | times, forms of audio, planned times, audio |
+//! | [`load`], [`cores`], [`interrupt`] | when calls come, how long they last; cores; Ctrl-C |
 //! | [`net`] | non-blocking sockets, TLS, WebSocket, HTTP, the event loop |
 //! | [`carrier`], [`gemini`] | the two peers; strangers to each other |
 //! | [`relay`], [`process`] | the relay as a child process, and what it uses |
 //! | [`verify`], [`swaps`], [`bookings`], [`judge`], [`tally`], [`report`] | what was heard against what was said; verdict; figures |
-//! | [`harness`], [`run`], [`compare`] | all of it together: for a test, for the command line, relay beside relay |
+//! | [`slo`], [`hold`] | bounds on a report, and their verdicts; what is used while all calls talk |
+//! | [`harness`], [`run`] | all of it together: for a test, and for the command line |
+//! | [`capacity`] | runs of more and more calls, up to the most that keep the bounds |
+//! | [`compare`] | the same run of relay beside relay |
 
 pub mod bookings;
+pub mod capacity;
 pub mod carrier;
 pub mod clock;
 pub mod compare;
+pub mod cores;
 pub mod format;
 pub mod gemini;
 pub mod harness;
+pub mod hold;
+pub mod interrupt;
 pub mod judge;
+pub mod load;
 pub mod net;
 pub mod process;
 pub mod relay;
@@ -31,6 +40,7 @@ pub mod report;
 pub mod run;
 pub mod schedule;
 pub mod signal;
+pub mod slo;
 pub mod swaps;
 pub mod tally;
 pub mod verify;

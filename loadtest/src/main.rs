@@ -1,7 +1,8 @@
 //! The command line of the load test.
 //!
 //! In:       arguments.
-//! Out:      a report on standard output; exit code 0 good, 1 not good, 2 usage.
+//! Out:      a report on standard output; exit code 0 good, 1 not good, 2 usage, 3 no verdict:
+//!           nothing was wrong, but the load itself was too late for what was demanded.
 //! Bounds:   those of the run.
 //! Not here: what the subcommands take and do (`command`); everything else is the library half.
 
@@ -11,7 +12,7 @@ use clap::{Parser, Subcommand};
 
 mod command;
 
-use command::{call, compare, gemini, run, scenarios};
+use command::{Ending, call, capacity, compare, gemini, run, scenarios};
 use loadtest::relay;
 use vocaris::server::log_lines::LogLines;
 
@@ -26,9 +27,11 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Stand-in, relay and calls on this machine, and one report.
-    Run(run::Run),
+    Run(Box<run::Run>),
+    /// The most calls that keep bounds: run after run on this machine.
+    Capacity(Box<capacity::Capacity>),
     /// The same load against several relays in turn, and one table.
-    Compare(compare::Compare),
+    Compare(Box<compare::Compare>),
     /// Calls against any Twilio-compatible relay.
     Call(call::Call),
     /// The stand-in for the Gemini Live API alone.
@@ -50,17 +53,17 @@ fn main() -> ExitCode {
     // Two sockets a call; what cannot be raised shows when descriptors run out.
     let _ = rlimit::increase_nofile_limit(u64::MAX);
     let done = match Cli::parse().command {
-        Command::Run(arguments) => run::run(arguments),
-        Command::Scenarios { name } => scenarios::print(name.as_deref()),
-        Command::Call(arguments) => call::call(&arguments),
-        Command::Gemini(arguments) => gemini::gemini(arguments),
-        Command::Compare(arguments) => compare::compare(arguments),
-        Command::Relay => serve(),
-        Command::RelayNull => relay::null::serve().map(|()| true),
+        Command::Run(arguments) => run::run(*arguments),
+        Command::Capacity(arguments) => capacity::capacity(*arguments),
+        Command::Compare(arguments) => compare::compare(*arguments),
+        Command::Scenarios { name } => scenarios::print(name.as_deref()).map(Ending::from),
+        Command::Call(arguments) => call::call(&arguments).map(Ending::from),
+        Command::Gemini(arguments) => gemini::gemini(arguments).map(Ending::from),
+        Command::Relay => serve().map(Ending::from),
+        Command::RelayNull => relay::null::serve().map(|()| Ending::from(true)),
     };
     match done {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
+        Ok(ending) => ending.into(),
         Err(problem) => {
             eprintln!("loadtest: {problem}");
             ExitCode::FAILURE

@@ -29,6 +29,11 @@ pub fn memory_kib(pid: u32) -> Option<(u64, u64)> {
     Some((field(&status, "VmRSS:")?, field(&status, "VmHWM:")?))
 }
 
+/// Memory of this machine that is free for use without swapping, in KiB.
+pub fn available_kib() -> Option<u64> {
+    field(&fs::read_to_string("/proc/meminfo").ok()?, "MemAvailable:")
+}
+
 fn field(status: &str, name: &str) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix(name))?;
     line.trim().strip_suffix("kB")?.trim().parse().ok()
@@ -48,6 +53,7 @@ mod tests {
     fn this_process_uses_memory() {
         let (now, peak) = memory_kib(std::process::id()).unwrap();
         assert!(now > 0 && peak >= now);
+        assert!(available_kib().is_some_and(|free| free > 0));
         assert!(cpu_us(std::process::id()).is_some());
         assert_eq!(cpu_us(u32::MAX), None);
     }

@@ -14,6 +14,7 @@ use serde::Serialize;
 use crate::clock::{Nanos, SECONDS};
 use crate::gemini::scenario::Demands;
 use crate::judge::Judgement;
+use crate::slo::{Judged, Verdict};
 use crate::verify::Alignment;
 
 /// The finest latency that is told apart.
@@ -197,6 +198,35 @@ pub struct Usage {
     pub rss_peak_kib: u64,
 }
 
+/// While all calls talked: after the last had begun and before the first had ended.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Hold {
+    /// Calls that talked when it began.
+    pub calls: usize,
+    /// How long it was.
+    pub seconds: f64,
+    /// Cores that the relay used.
+    pub relay_cores: f64,
+    /// Cores that callers and stand-in used.
+    pub own_cores: f64,
+}
+
+impl Hold {
+    /// CPU of the relay for a second of a call, in microseconds.
+    pub fn cpu_us_per_call_second(&self) -> f64 {
+        self.relay_cores * 1e6 / self.calls.max(1) as f64
+    }
+}
+
+/// Latencies of what was planned while all calls talked.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Held {
+    /// Caller to model, from the planned time.
+    pub uplink: Percentiles,
+    /// Model to caller, from the planned time.
+    pub downlink: Percentiles,
+}
+
 /// What became of the appointments that the model booked.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub struct BookingReport {
@@ -221,6 +251,8 @@ pub struct Report {
     pub calls: usize,
     /// Calls that ended as planned.
     pub calls_good: usize,
+    /// The most that were under way at once.
+    pub most_at_once: usize,
     /// How the others ended, and how many did.
     pub failures: BTreeMap<String, usize>,
     /// Seconds of open streams, over all calls.
@@ -251,6 +283,12 @@ pub struct Report {
     pub underruns: u64,
     /// The relay's process.
     pub relay: Option<Usage>,
+    /// What was used while all calls talked, where that was long enough.
+    pub hold: Option<Hold>,
+    /// Latencies while all calls talked, where that was long enough.
+    pub held: Option<Held>,
+    /// What was demanded, and what came of it.
+    pub slo: Vec<Judged>,
     /// Callers and stand-in: CPU for each second of each call, in microseconds.
     pub own_cpu_us_per_call_second: f64,
     /// Everything that makes the run fail, worst first.
@@ -263,6 +301,19 @@ impl Report {
     /// True if nothing failed.
     pub fn is_good(&self) -> bool {
         self.problems.is_empty()
+    }
+
+    /// True if nothing failed, but a bound could not be judged because the load itself was late.
+    pub fn lacks_evidence(&self) -> bool {
+        self.is_good() && self.slo.iter().any(|judged| judged.verdict == Verdict::NotJudged)
+    }
+
+    /// Latencies up and down while all calls talked; over the whole run if they never did.
+    pub fn latencies(&self) -> (&Percentiles, &Percentiles) {
+        match &self.held {
+            Some(held) => (&held.uplink, &held.downlink),
+            None => (&self.uplink.corrected, &self.downlink.corrected),
+        }
     }
 
     /// Adds what the swaps do not meet.
@@ -316,10 +367,11 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "calls        {} made, {} good, {:.0} call-seconds, \
+            "calls        {} made, {} good, {} at once, {:.0} call-seconds, \
              set up in p50 {:.1} ms max {:.1} ms",
             self.calls,
             self.calls_good,
+            self.most_at_once,
             self.call_seconds,
             self.setup.p50_us / 1e3,
             self.setup.max_us / 1e3
@@ -350,6 +402,10 @@ impl fmt::Display for Report {
             row(f, &format!("{name} from plan"), &direction.corrected)?;
             row(f, &format!("{name} from send"), &direction.uncorrected)?;
             row(f, &format!("{name} own late"), &direction.own_lateness)?;
+        }
+        if let Some(held) = &self.held {
+            row(f, "uplink, all at once", &held.uplink)?;
+            row(f, "downlink, all at once", &held.downlink)?;
         }
         if self.barge_in.count > 0 {
             row(f, "interrupted to clear", &self.barge_in)?;
@@ -407,13 +463,27 @@ impl fmt::Display for Report {
             "load test    {:.0} us CPU per call-second; {} marks returned, {} underruns",
             self.own_cpu_us_per_call_second, self.marks_returned, self.underruns
         )?;
+        if let Some(hold) = &self.hold {
+            writeln!(
+                f,
+                "all at once  {} calls for {:.0} s: relay {:.2} cores, load test {:.2} cores",
+                hold.calls, hold.seconds, hold.relay_cores, hold.own_cores
+            )?;
+        }
+        for judged in &self.slo {
+            writeln!(f, "slo          {judged}")?;
+        }
         for remark in &self.remarks {
             writeln!(f, "note         {remark}")?;
         }
         for problem in &self.problems {
             writeln!(f, "PROBLEM      {problem}")?;
         }
-        write!(f, "{}", if self.is_good() { "good" } else { "NOT GOOD" })
+        f.write_str(match self.is_good() {
+            true if self.lacks_evidence() => "NO VERDICT",
+            true => "good",
+            false => "NOT GOOD",
+        })
     }
 }
 

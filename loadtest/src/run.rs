@@ -18,17 +18,22 @@ use crate::carrier::Carrier;
 use crate::carrier::fleet::{Fleet, Progress};
 use crate::carrier::mix::{Line, Mix};
 use crate::carrier::record::{CallRecord, CallSpec};
-use crate::clock::{MILLIS, Nanos, SECONDS};
+use crate::clock::{MILLIS, Nanos};
+use crate::cores::Cores;
 use crate::gemini::scenario::{Demands, Scenario};
 use crate::gemini::script::{Script, Speech};
 use crate::gemini::server::StandInConfig;
 use crate::harness::{Harness, HarnessConfig, HarnessError};
+use crate::hold::HoldMeter;
+use crate::interrupt;
 use crate::judge::{self, Judgement, Made};
+use crate::load::{Arrivals, LENGTH_STEP_MS, Lengths};
 use crate::process;
 use crate::relay::Program;
 use crate::report::{Report, Usage};
-use crate::schedule::{Arrivals, MediaPlan};
+use crate::schedule::MediaPlan;
 use crate::signal::CallerVoice;
+use crate::slo::{self, Slo};
 use crate::verify::LEAD;
 
 /// How long the model's sessions may stay open after the last call.
@@ -40,6 +45,15 @@ const LEAD_IN: Nanos = 200 * MILLIS;
 /// The last turn of the model is over so long before the caller hangs up.
 const LAST_TURN_MARGIN: Nanos = 1500 * MILLIS;
 
+/// A caller hangs up so long before the model would speak again, or halfway through its pause.
+const HANGUP_MARGIN_MS: u64 = 500;
+
+/// A shorter pause of the model is too short to hang up in for sure.
+const PAUSE_MS_MIN: u64 = 1000;
+
+/// From a caller's last frame to its hang-up, in milliseconds: see [`Harness::spec`].
+const LINGER_MS: u64 = 250;
+
 /// The last booking is asked for so long before the caller hangs up, in milliseconds.
 const BOOKING_MARGIN_MS: u64 = 4000;
 
@@ -48,12 +62,17 @@ const BOOKING_MARGIN_MS: u64 = 4000;
 pub struct RunSettings {
     /// The relay.
     pub program: Program,
-    /// Calls at once.
+    /// Calls to make.
     pub calls: usize,
-    /// How long each speaks.
+    /// How long each speaks, where `lengths` says nothing.
     pub seconds: u64,
-    /// Calls begun in a second.
+    /// How long each speaks. Lengths that differ are rounded to whole turns of the model, so that
+    /// nobody hangs up on a word, unless it pauses for less than a second.
+    pub lengths: Option<Lengths>,
+    /// Calls begun in a second: the base rate of `arrivals`.
     pub ramp: f64,
+    /// How calls arrive.
+    pub arrivals: Arrivals,
     /// How long the model speaks at a time.
     pub turn_ms: u64,
     /// How long it is silent between.
@@ -78,6 +97,28 @@ pub struct RunSettings {
     pub judged: Judgement,
     /// The relay reaches the model without TLS.
     pub plain_model: bool,
+    /// What is demanded of the report.
+    pub slos: Vec<Slo>,
+    /// p99.9 of the load's own lateness above which its times are no evidence, in microseconds.
+    pub own_lateness_max_us: f64,
+    /// The cores that the relay is bound to.
+    pub relay_cores: Option<Cores>,
+}
+
+/// A call as it is planned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Planned {
+    /// When it begins, from the first one.
+    at: Nanos,
+    /// How long it speaks, in milliseconds.
+    talk_ms: u64,
+}
+
+impl Planned {
+    /// When it has spoken.
+    fn until(self) -> Nanos {
+        self.at + self.talk_ms * MILLIS
+    }
 }
 
 impl RunSettings {
@@ -86,28 +127,65 @@ impl RunSettings {
         (self.turn_ms + self.pause_ms) * MILLIS
     }
 
-    /// The turns that are over before the caller hangs up.
-    fn turns(&self) -> usize {
-        let talk = self.seconds * SECONDS;
-        let room = (talk + self.pause_ms * MILLIS).saturating_sub(LAST_TURN_MARGIN);
+    /// All calls, in order of their beginning.
+    fn plan(&self) -> Vec<Planned> {
+        let times = self.arrivals.times(self.ramp, self.calls, self.seed);
+        let planned = times.into_iter().enumerate().map(|(index, at)| {
+            let talk_ms = match &self.lengths {
+                Some(lengths) => self.whole_turns(lengths.of(index, self.seed)),
+                None => self.seconds * 1000,
+            };
+            Planned { at, talk_ms }
+        });
+        planned.collect()
+    }
+
+    fn rounds_lengths(&self) -> bool {
+        let differ = self.lengths.as_ref().is_some_and(|lengths| !lengths.are_fixed());
+        differ && self.pause_ms >= PAUSE_MS_MIN
+    }
+
+    /// A length that ends in a pause of the model, as near as can be to `talk_ms`. The model counts
+    /// from its first word, which comes a little after the call has begun: the caller hangs up in
+    /// the last part of the pause.
+    fn whole_turns(&self, talk_ms: u64) -> u64 {
+        if !self.rounds_lengths() {
+            return talk_ms;
+        }
+        let period = self.turn_ms + self.pause_ms;
+        let before = HANGUP_MARGIN_MS.min(self.pause_ms / 2) + LINGER_MS;
+        let turns = ((talk_ms + before + period / 2) / period).max(1);
+        (turns * period - before) / LENGTH_STEP_MS * LENGTH_STEP_MS
+    }
+
+    /// The turns of a script, for calls of which the longest speaks for `talk_ms`: those that are
+    /// over before it hangs up.
+    fn turns(&self, talk_ms: u64) -> usize {
+        let talk = talk_ms * MILLIS;
+        // Rounded lengths end in a pause.
+        let margin = if self.rounds_lengths() { 0 } else { LAST_TURN_MARGIN };
+        let room = (talk + self.pause_ms * MILLIS).saturating_sub(margin);
         (room / self.turn_period().max(1)) as usize
     }
 
     /// The scripts of the model's sessions.
-    fn scripts(&self) -> Vec<Arc<Script>> {
+    fn scripts(&self, plan: &[Planned]) -> Vec<Arc<Script>> {
         let speech = Speech::at_speed(self.turn_ms, self.speed);
-        let scripts = self.scenario.scripts(self.turns(), &speech, self.pause_ms * MILLIS);
-        let talk_ms = self.seconds * 1000;
-        self.scenario.with_bookings(scripts, talk_ms.saturating_sub(BOOKING_MARGIN_MS))
+        let lengths = || plan.iter().map(|call| call.talk_ms);
+        let (shortest, longest) = (lengths().min().unwrap_or(0), lengths().max().unwrap_or(0));
+        let turns = self.turns(longest);
+        let scripts = self.scenario.scripts(turns, &speech, self.pause_ms * MILLIS);
+        self.scenario.with_bookings(scripts, shortest.saturating_sub(BOOKING_MARGIN_MS))
     }
 }
 
 /// Runs and judges.
 pub fn run(settings: &RunSettings) -> Result<Report, HarnessError> {
+    let plan = settings.plan();
     let stand_in = StandInConfig {
         seed: settings.seed,
         threads: settings.threads,
-        scripts: settings.scripts(),
+        scripts: settings.scripts(&plan),
         tls: !settings.plain_model,
         ..StandInConfig::local(Script::listen())
     };
@@ -128,14 +206,19 @@ pub fn run(settings: &RunSettings) -> Result<Report, HarnessError> {
         signed: true,
         carriers: carriers.into_iter().collect(),
         echo: settings.echo,
+        relay_cores: settings.relay_cores.clone(),
     })?;
     let rss_idle_kib = process::memory_kib(harness.relay.pid()).map_or(0, |(now, _)| now);
     let cpu_before = [harness.relay.pid(), std::process::id()].map(process::cpu_us);
-    let media = settings.scenario.media(settings.seconds * 1000);
-    let calls = specs(settings, &harness, &lines, &media);
+    let first = harness.clock.now() + LEAD_IN;
+    let calls = specs(settings, &harness, &lines, &plan, first);
     let plans: Vec<_> = calls.iter().map(|call| Arc::clone(&call.media)).collect();
     let fleet = Fleet::start(harness.clock, calls, settings.threads)?;
-    let (records, mut problems) = watch(settings, &mut harness, fleet)?;
+    let talks = plan.iter().map(|call| (first + call.at, first + call.until()));
+    let mut meter = HoldMeter::new(talks, harness.relay.pid());
+    let end = plan.iter().map(|call| call.until()).max().unwrap_or(0);
+    let Watched { records, mut problems, died } =
+        watch(&mut harness, fleet, &mut meter, plan.len(), end)?;
     settle(&harness);
     let cpu_after = [harness.relay.pid(), std::process::id()].map(process::cpu_us);
     let memory = process::memory_kib(harness.relay.pid());
@@ -148,7 +231,14 @@ pub fn run(settings: &RunSettings) -> Result<Report, HarnessError> {
     };
     let (sessions, ended) = harness.finish()?;
     if let Err(problem) = ended {
-        problems.push(format!("{problem}; its last words:\n{last_words}"));
+        // Where it died before its time, they are told already.
+        problems.push(match died {
+            true => problem,
+            false => format!("{problem}; its last words:\n{last_words}"),
+        });
+    }
+    if sessions.is_empty() {
+        problems.push("nobody dialled the stand-in: the relay never asked for a model".into());
     }
     let made: Vec<Made> = records
         .into_iter()
@@ -176,6 +266,8 @@ pub fn run(settings: &RunSettings) -> Result<Report, HarnessError> {
         rss_idle_kib,
         rss_peak_kib: peak,
     });
+    report.hold = meter.hold();
+    slo::apply(&settings.slos, &mut report, settings.own_lateness_max_us);
     Ok(report)
 }
 
@@ -183,41 +275,65 @@ fn specs(
     settings: &RunSettings,
     harness: &Harness,
     lines: &[Line],
-    media: &MediaPlan,
+    plan: &[Planned],
+    first: Nanos,
 ) -> Vec<CallSpec> {
-    let arrivals = Arrivals { first: harness.clock.now() + LEAD_IN, per_second: settings.ramp };
-    // One plan for all calls of a line.
-    let mut plans: BTreeMap<Line, Arc<MediaPlan>> = BTreeMap::new();
-    let calls = lines.iter().enumerate().map(|(index, line)| CallSpec {
-        starts_at: arrivals.at(index),
-        media: Arc::clone(plans.entry(*line).or_insert_with(|| Arc::new(line.plan(media)))),
-        ..harness.spec_on(*line, index, MediaPlan::steady(0))
+    // One plan for all calls of a line and a length.
+    let mut plans: BTreeMap<(Line, u64), Arc<MediaPlan>> = BTreeMap::new();
+    let calls = lines.iter().zip(plan).enumerate().map(|(index, (line, call))| {
+        let media = plans
+            .entry((*line, call.talk_ms))
+            .or_insert_with(|| Arc::new(line.plan(&settings.scenario.media(call.talk_ms))));
+        CallSpec {
+            starts_at: first + call.at,
+            media: Arc::clone(media),
+            ..harness.spec_on(*line, index, MediaPlan::steady(0))
+        }
     });
     calls.collect()
 }
 
-/// Waits for the end of the calls; if the relay dies, ends them.
+/// What became of the calls.
+struct Watched {
+    records: Vec<CallRecord>,
+    problems: Vec<String>,
+    /// The relay did not live to their end.
+    died: bool,
+}
+
+/// Waits for the end of the calls; if the relay dies, or a signal asks for it, ends them. `end`:
+/// when the last of them has spoken, from now.
 fn watch(
-    settings: &RunSettings,
     harness: &mut Harness,
     fleet: Fleet,
-) -> Result<(Vec<CallRecord>, Vec<String>), HarnessError> {
+    meter: &mut HoldMeter,
+    calls: usize,
+    end: Nanos,
+) -> Result<Watched, HarnessError> {
     let mut problems = Vec::new();
-    let ramp_ms = (settings.calls as f64 / settings.ramp * 1000.0) as u64;
-    let bar = progress_bar(ramp_ms + settings.seconds * 1000);
+    let mut died = false;
+    let bar = progress_bar(end / MILLIS);
     let began = harness.clock.now();
     while !fleet.is_finished() {
         std::thread::sleep(Duration::from_millis(50));
-        bar.set_position((harness.clock.now() - began) / MILLIS);
-        bar.set_message(line(fleet.progress(), settings.calls));
+        let now = harness.clock.now();
+        meter.poll(now, fleet.progress().talking.load(Ordering::Relaxed));
+        bar.set_position((now - began) / MILLIS);
+        bar.set_message(line(fleet.progress(), calls));
         if !harness.relay.is_alive() {
+            died = true;
             problems.push(format!("the relay died:\n{}", harness.relay.last_words()));
+            fleet.stop();
+            break;
+        }
+        if interrupt::is_asked() {
+            problems.push("stopped by a signal: the calls still under way were cut off".into());
             fleet.stop();
             break;
         }
     }
     bar.finish_and_clear();
-    Ok((fleet.join()?, problems))
+    Ok(Watched { records: fleet.join()?, problems, died })
 }
 
 /// Visible on a terminal only.
@@ -249,13 +365,14 @@ fn settle(harness: &Harness) {
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_last_turn_is_over_before_the_caller_hangs_up() {
-        let mut settings = RunSettings {
-            program: Program::from(""),
-            calls: 1,
-            seconds: 20,
-            ramp: 1.0,
+    fn settings(seconds: u64, lengths: Option<&str>) -> RunSettings {
+        RunSettings {
+            program: Program::default(),
+            calls: 200,
+            seconds,
+            lengths: lengths.map(|text| text.parse().unwrap()),
+            ramp: 10.0,
+            arrivals: Arrivals::default(),
             turn_ms: 2000,
             pause_ms: 2000,
             speed: 1.0,
@@ -268,11 +385,47 @@ mod tests {
             demands: Demands::default(),
             judged: Judgement::Exact,
             plain_model: false,
-        };
-        assert_eq!(settings.turns(), 5);
-        settings.seconds = 4;
-        assert_eq!(settings.turns(), 1);
-        settings.seconds = 1;
-        assert_eq!(settings.turns(), 0);
+            slos: Vec::new(),
+            own_lateness_max_us: 1e3,
+            relay_cores: None,
+        }
+    }
+
+    #[test]
+    fn the_last_turn_is_over_before_the_caller_hangs_up() {
+        for (seconds, turns) in [(20, 5), (4, 1), (1, 0)] {
+            let settings = settings(seconds, None);
+            assert_eq!(settings.turns(settings.plan()[0].talk_ms), turns, "{seconds} s");
+        }
+    }
+
+    #[test]
+    fn nobody_hangs_up_on_a_word_whatever_the_length() {
+        for text in ["exponential:30,3..120", "lognormal:20/1", "list:5=1,60=2"] {
+            for pause_ms in [1000, 2000, 5000] {
+                let settings = RunSettings { pause_ms, ..settings(20, Some(text)) };
+                let plan = settings.plan();
+                let period = 2000 + pause_ms;
+                for call in &plan {
+                    // In the model's own time, where its first word is at 0.
+                    let into = (call.talk_ms + LINGER_MS) % period;
+                    let earliest = 2000 + pause_ms / 2 - LENGTH_STEP_MS;
+                    assert!((earliest..period).contains(&into), "{text}: {call:?}");
+                }
+                let longest = plan.iter().map(|call| call.talk_ms).max().unwrap();
+                assert_eq!(settings.turns(longest) as u64, longest / period + 1, "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn lengths_are_rounded_and_not_shortened() {
+        let settings = settings(20, Some("exponential:60"));
+        let drawn = |call| settings.lengths.as_ref().unwrap().of(call, settings.seed) as f64;
+        let asked = (0..200).map(drawn).sum::<f64>();
+        let planned = settings.plan().iter().map(|call| call.talk_ms as f64).sum::<f64>();
+        assert!((planned / asked - 1.0).abs() < 0.03, "{planned} for {asked}");
+        let fixed = self::settings(20, Some("fixed:7.5"));
+        assert!(fixed.plan().iter().all(|call| call.talk_ms == 7500));
     }
 }

@@ -1,15 +1,15 @@
-//! When things are planned to happen: the arrival of calls, and every frame of a call.
+//! When every frame of a call is planned.
 //!
-//! In:       the shape of the load.
+//! In:       what a caller says, and when it pauses.
 //! Out:      absolute times, fixed before anything is sent, so that a slow relay cannot slow the
 //!           load down and hide its own latency (an open-loop schedule).
 //! Bounds:   a call ends with its plan; times are exact to the nanosecond.
-//! Not here: sending (`carrier::phone`), the audio (`signal`).
+//! Not here: the arrival of calls (`load`), sending (`carrier::phone`), the audio (`signal`).
 //!
 //! The media clock of a call begins at 0 with the first sample. A frame is planned for the moment
 //! its last sample has been spoken; a burst holds frames back and plans them together.
 
-use crate::clock::{MILLIS, Nanos, SECONDS};
+use crate::clock::{MILLIS, Nanos};
 use crate::signal::Pauses;
 
 /// The grid of both peers' schedules. Calls are spread evenly over it, and what falls on the same
@@ -31,28 +31,12 @@ pub const NANOS_PER_TICK: Nanos = 125_000;
 /// The smallest and largest frame Twilio-like peers were seen to send, in bytes of mu-law.
 pub const FRAME_BYTES: std::ops::RangeInclusive<usize> = 1..=999;
 
-/// Calls that arrive at a constant rate.
-#[derive(Clone, Copy, Debug)]
-pub struct Arrivals {
-    /// The time of the first.
-    pub first: Nanos,
-    /// Calls a second.
-    pub per_second: f64,
-}
-
-impl Arrivals {
-    /// When call `index` arrives.
-    pub fn at(&self, index: usize) -> Nanos {
-        self.first + (index as f64 / self.per_second * SECONDS as f64) as Nanos
-    }
-
-    /// The place of call `index` within the 20 ms of a frame, on the grid. Calls whose arrivals are
-    /// a multiple of 20 ms apart would otherwise all send in the same instant.
-    pub fn phase(index: usize) -> Nanos {
-        // Steps of the golden section fill the interval evenly for any number of calls.
-        let turn = (index as f64 * 0.618_033_988_749_895).fract();
-        (turn * (20 * MILLIS) as f64) as Nanos / TICK * TICK
-    }
+/// The place of call `index` within the 20 ms of a frame, on the grid. Calls whose arrivals are a
+/// multiple of 20 ms apart would otherwise all send in the same instant.
+pub fn phase(index: usize) -> Nanos {
+    // Steps of the golden section fill the interval evenly for any number of calls.
+    let turn = (index as f64 * 0.618_033_988_749_895).fract();
+    (turn * (20 * MILLIS) as f64) as Nanos / TICK * TICK
 }
 
 /// A hole in the caller's audio: nothing is sent, and `timestamp` jumps over it.
@@ -262,9 +246,9 @@ mod tests {
     #[test]
     fn calls_fill_the_frame_interval_evenly_and_lie_on_the_grid() {
         let mut calls_at = [0; 20];
-        for phase in (0..100).map(Arrivals::phase) {
-            assert_eq!(phase, on_grid(phase));
-            calls_at[(phase / TICK) as usize] += 1;
+        for at in (0..100).map(phase) {
+            assert_eq!(at, on_grid(at));
+            calls_at[(at / TICK) as usize] += 1;
         }
         assert!(calls_at.iter().all(|calls| (4..=6).contains(calls)), "{calls_at:?}");
     }

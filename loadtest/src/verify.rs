@@ -195,6 +195,8 @@ pub struct Latencies {
     pub corrected: Vec<Nanos>,
     /// From the time the audio was handed to the socket.
     pub uncorrected: Vec<Nanos>,
+    /// The planned time of each, in the same order.
+    pub planned: Vec<Nanos>,
     /// Pieces not counted, because the other side was not ready when they were planned.
     pub early: u64,
     /// Pieces not counted, because they came further ahead of real time than a relay passes on.
@@ -206,6 +208,7 @@ impl Latencies {
     pub fn add(&mut self, other: Latencies) {
         self.corrected.extend(other.corrected);
         self.uncorrected.extend(other.uncorrected);
+        self.planned.extend(other.planned);
         self.early += other.early;
         self.paced += other.paced;
     }
@@ -213,6 +216,7 @@ impl Latencies {
     fn count(&mut self, planned: Nanos, sent: Nanos, heard: Nanos) {
         self.corrected.push(heard.saturating_sub(planned));
         self.uncorrected.push(heard.saturating_sub(sent));
+        self.planned.push(planned);
     }
 }
 

@@ -9,6 +9,7 @@ use std::process::{Command, Output, Stdio};
 use loadtest::compare::{self, CompareSettings};
 use loadtest::gemini::scenario::{Demands, Scenario};
 use loadtest::judge::Judgement;
+use loadtest::load::Arrivals;
 use loadtest::relay::peer::{Peer, Workshop};
 use loadtest::relay::{Directory, Program, null};
 use loadtest::run::{self, RunSettings};
@@ -34,6 +35,11 @@ fn load(program: Program) -> RunSettings {
         mix: None,
         demands: Demands::default(),
         plain_model: false,
+        lengths: None,
+        arrivals: Arrivals::default(),
+        slos: Vec::new(),
+        own_lateness_max_us: 1e3,
+        relay_cores: None,
     }
 }
 
@@ -45,7 +51,7 @@ fn the_floor_moves_as_many_frames_as_came_with_tls_and_without() {
         assert!(report.is_good(), "{report}");
         assert_eq!(report.judged, Judgement::ByCount);
         assert_eq!(report.uplink.matched, 3 * 3000 * 16);
-        assert!(report.downlink.matched > 0 && report.downlink.matched % (3 * 4800) == 0);
+        assert!(report.downlink.matched > 0 && report.downlink.matched.is_multiple_of(3 * 4800));
         assert!(report.uplink.corrected.count > 0 && report.downlink.corrected.count > 0);
         assert!(report.remarks.iter().any(|remark| remark.contains("by count")), "{report}");
     }
@@ -57,7 +63,7 @@ fn what_is_whole_sample_for_sample_is_whole_by_count() {
     let report = run::run(&settings).unwrap();
     assert!(report.is_good(), "{report}");
     assert_eq!(report.uplink.matched, 3 * 3000 * 16);
-    assert!(report.downlink.matched > 0 && report.downlink.matched % (3 * 4800) == 0);
+    assert!(report.downlink.matched > 0 && report.downlink.matched.is_multiple_of(3 * 4800));
 }
 
 #[test]

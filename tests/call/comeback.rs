@@ -13,7 +13,7 @@ use vocaris::limits::RETURNS_MAX;
 use crate::harness::{Stage, media, settings, speech, terms, turn_complete, voice};
 use crate::tools::{agent, answers, at};
 use crate::traps::content;
-use crate::{downsampled, mulaw};
+use crate::mulaw;
 
 /// A call in the middle of a conversation, with a session that can be taken up again.
 fn talking() -> Stage {
@@ -71,12 +71,7 @@ fn a_caller_who_comes_back_goes_on_with_the_same_session_and_is_not_greeted_agai
     stage.pass(200);
     assert_eq!(stage.heard_by_model().len(), 10 * 320);
     assert_eq!((told(&stage, "greet\":1"), told(&stage, "is back now")), (0, 1));
-    let answer = voice(4_800, 0);
-    stage.agent.say(speech(&answer));
-    stage.agent.say(turn_complete());
-    stage.settle();
-    stage.pass(500);
-    assert!(stage.heard_by_caller().ends_with(&downsampled(&answer)));
+    stage.assert_is_listened_to();
     let swapped = stage.reports.iter().find_map(|report| match report {
         Report::Swapped { kind, cause, .. } => Some((*kind, *cause)),
         _ => None,
@@ -103,15 +98,7 @@ fn where_the_session_is_gone_a_fresh_one_is_told_what_was_said() {
 #[test]
 fn what_the_caller_had_not_heard_yet_the_next_session_does_not_count_as_said() {
     let mut stage = Stage::joined_as(agent(""));
-    stage.agent.say(content("We have a table at six and another one at nine."));
-    stage.agent.say(speech(&voice(96_000, 0)));
-    stage.agent.say(turn_complete());
-    stage.settle();
-    stage.pass(1_900);
-    for ms in (200..=2_000).step_by(200) {
-        stage.phone.say(json!({"event": "mark", "mark": {"name": format!("g0:{ms}")}}));
-    }
-    stage.settle();
+    stage.answers_and_is_half_heard();
     let stage = back(*lose_phone(&mut stage).expect("nobody has ended it"));
     let Some(Revival::Fresh { summary }) = stage.redials.front().cloned() else {
         panic!("{:?}", stage.redials);

@@ -6,6 +6,21 @@ use vocaris::call::{Afterwards, Ending, ToolOutcome, ToolReply};
 use crate::harness::{Stage, media, speech, start, turn_complete, voice};
 use crate::tools::{agent, answers, at, done, stage, words};
 
+/// The model says something, and that is its turn.
+fn says(stage: &mut Stage, samples: usize) {
+    stage.agent.say(speech(&voice(samples, 0)));
+    stage.agent.say(turn_complete());
+    stage.settle();
+}
+
+/// The model says something, and hangs up in the same turn.
+fn takes_leave(stage: &mut Stage, id: &str, samples: usize) {
+    stage.agent.say(speech(&voice(samples, 0)));
+    stage.calls(id, "end_call", json!({}));
+    stage.agent.say(turn_complete());
+    stage.settle();
+}
+
 #[test]
 fn the_agent_hangs_up_when_its_goodbye_has_been_heard_and_no_sooner() {
     let mut stage = stage();
@@ -62,10 +77,7 @@ fn a_model_that_hangs_up_without_a_word_or_never_ends_it_is_not_waited_for_for_e
 #[test]
 fn a_caller_who_goes_on_talking_is_not_hung_up_on() {
     let mut stage = stage();
-    stage.agent.say(speech(&voice(48_000, 0)));
-    stage.calls("a", "end_call", json!({}));
-    stage.agent.say(turn_complete());
-    stage.settle();
+    takes_leave(&mut stage, "a", 48_000);
     stage.caller_speaks(600);
     stage.agent.say(json!({"serverContent": {"interrupted": true}}));
     stage.settle();
@@ -73,34 +85,19 @@ fn a_caller_who_goes_on_talking_is_not_hung_up_on() {
     stage.returns_marks();
     stage.pass(3_000);
     assert_eq!(stage.ending, None);
-    stage.agent.say(speech(&voice(480, 0)));
-    stage.agent.say(turn_complete());
-    stage.settle();
+    says(&mut stage, 480);
     stage.pass(1_000);
     assert!(words(&stage)[0].contains("went on talking"), "{:?}", words(&stage));
-    stage.agent.say(speech(&voice(480, 0)));
-    stage.calls("b", "end_call", json!({}));
-    stage.agent.say(turn_complete());
-    stage.settle();
+    takes_leave(&mut stage, "b", 480);
     stage.pass(200);
     stage.returns_marks();
     assert_eq!(stage.ending, Some(Ending::AgentHungUp));
 }
 
-/// The model says something, and that is its turn.
-fn says(stage: &mut Stage, samples: usize) {
-    stage.agent.say(speech(&voice(samples, 0)));
-    stage.agent.say(turn_complete());
-    stage.settle();
-}
-
 #[test]
 fn a_caller_who_has_one_more_thing_after_the_last_word_is_not_hung_up_on() {
     let mut stage = stage();
-    stage.agent.say(speech(&voice(24_000, 0)));
-    stage.calls("a", "end_call", json!({}));
-    stage.agent.say(turn_complete());
-    stage.settle();
+    takes_leave(&mut stage, "a", 24_000);
     stage.pass(700);
     stage.caller_speaks(600);
     stage.returns_marks();
@@ -117,10 +114,7 @@ fn a_caller_who_has_one_more_thing_after_the_last_word_is_not_hung_up_on() {
 #[test]
 fn a_caller_who_says_goodbye_too_has_the_last_word() {
     let mut stage = stage();
-    stage.agent.say(speech(&voice(24_000, 0)));
-    stage.calls("a", "end_call", json!({}));
-    stage.agent.say(turn_complete());
-    stage.settle();
+    takes_leave(&mut stage, "a", 24_000);
     stage.pass(700);
     stage.caller_speaks(400);
     stage.returns_marks();
@@ -133,10 +127,7 @@ fn a_caller_who_says_goodbye_too_has_the_last_word() {
 #[test]
 fn a_caller_who_never_stops_talking_is_hung_up_on_in_the_end() {
     let mut stage = stage();
-    stage.agent.say(speech(&voice(480, 0)));
-    stage.calls("a", "end_call", json!({}));
-    stage.agent.say(turn_complete());
-    stage.settle();
+    takes_leave(&mut stage, "a", 480);
     // Words with breaths between them: what never pauses is noise.
     for _ in 0..31 {
         stage.caller_speaks(400);

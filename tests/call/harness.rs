@@ -368,6 +368,29 @@ impl Stage {
         let audio = texts.iter().filter_map(|text| text["realtimeInput"]["audio"]["data"].as_str());
         audio.flat_map(|data| samples(&decode64(data))).collect()
     }
+
+    /// The model answers with one sentence, and the caller has heard its first half.
+    pub(crate) fn answers_and_is_half_heard(&mut self) {
+        self.agent.say(crate::traps::content("We have a table at six and another one at nine."));
+        self.agent.say(speech(&voice(96_000, 0)));
+        self.agent.say(turn_complete());
+        self.settle();
+        self.pass(1_900);
+        for ms in (200..=2_000).step_by(200) {
+            self.phone.say(json!({"event": "mark", "mark": {"name": format!("g0:{ms}")}}));
+        }
+        self.settle();
+    }
+
+    /// What the model says on the connection that is up reaches the caller's ear.
+    pub(crate) fn assert_is_listened_to(&mut self) {
+        let answer = voice(4_800, 0);
+        self.agent.say(speech(&answer));
+        self.agent.say(turn_complete());
+        self.settle();
+        self.pass(500);
+        assert!(self.heard_by_caller().ends_with(&crate::downsampled(&answer)));
+    }
 }
 
 fn show(peer: &mut Peer, cut: usize, mut read: impl FnMut(&mut [u8]) -> usize) -> bool {

@@ -124,15 +124,13 @@ fn what_a_service_has_not_consumed_is_sent_again_when_its_session_is_resumed() {
     assert_eq!(stage.tally().lines.replayed_messages, 20);
 }
 
-/// Audio that had not left goes to whatever session comes next; words that had not are the old
-/// session's.
-#[test]
-fn of_what_had_not_left_a_fresh_session_is_sent_the_audio_alone() {
+/// A call whose model read nothing any more: caller's audio and the answer to a tool wait for it
+/// when its connection breaks.
+fn lost_while_deaf(said: &[u8]) -> Stage {
     let mut stage = Stage::opened_with(settings());
     stage.join_with(&transparent());
     stage.update("h");
     stage.agent.deaf = true;
-    let said: Vec<u8> = (0..20).flat_map(|_| mulaw(160)).collect();
     let (mut at, mut rest) = (0, said.chunks(160));
     frames(&mut stage, &mut at, 10, || rest.next().unwrap().to_vec());
     stage.agent.say(json!({"toolCall": {"functionCalls": [
@@ -140,6 +138,15 @@ fn of_what_had_not_left_a_fresh_session_is_sent_the_audio_alone() {
     stage.settle();
     frames(&mut stage, &mut at, 10, || rest.next().unwrap().to_vec());
     stage.lose_agent();
+    stage
+}
+
+/// Audio that had not left goes to whatever session comes next; words that had not are the old
+/// session's.
+#[test]
+fn of_what_had_not_left_a_fresh_session_is_sent_the_audio_alone() {
+    let said: Vec<u8> = (0..20).flat_map(|_| mulaw(160)).collect();
+    let mut stage = lost_while_deaf(&said);
     stage.refuse(LineFault::closed(Some(1008), ""));
     stage.pass(400);
     assert!(matches!(stage.redial_with(&transparent()), Revival::Fresh { .. }));
@@ -147,17 +154,7 @@ fn of_what_had_not_left_a_fresh_session_is_sent_the_audio_alone() {
     assert_eq!(stage.heard_by_model(), upsampled(&said));
     assert!(stage.agent.texts().iter().all(|text| text["toolResponse"].is_null()));
     // A session taken up again gets both, each once.
-    let mut stage = Stage::opened_with(settings());
-    stage.join_with(&transparent());
-    stage.update("h");
-    stage.agent.deaf = true;
-    let (mut at, mut rest) = (0, said.chunks(160));
-    frames(&mut stage, &mut at, 10, || rest.next().unwrap().to_vec());
-    stage.agent.say(json!({"toolCall": {"functionCalls": [
-        {"id": "f1", "name": "no_such_tool", "args": {}}]}}));
-    stage.settle();
-    frames(&mut stage, &mut at, 10, || rest.next().unwrap().to_vec());
-    stage.lose_agent();
+    let mut stage = lost_while_deaf(&said);
     stage.redial_with(&transparent());
     stage.pass(100);
     assert_eq!(stage.heard_by_model(), upsampled(&said));
@@ -168,15 +165,7 @@ fn of_what_had_not_left_a_fresh_session_is_sent_the_audio_alone() {
 #[test]
 fn an_answer_that_was_cut_short_is_told_to_a_fresh_session_as_far_as_it_was_heard() {
     let mut stage = Stage::joined();
-    stage.agent.say(content("We have a table at six and another one at nine."));
-    stage.agent.say(speech(&voice(96_000, 0)));
-    stage.agent.say(turn_complete());
-    stage.settle();
-    stage.pass(1_900);
-    for ms in (200..=2_000).step_by(200) {
-        stage.phone.say(json!({"event": "mark", "mark": {"name": format!("g0:{ms}")}}));
-    }
-    stage.settle();
+    stage.answers_and_is_half_heard();
     assert_the_next_line_knows_where_it_was_cut(&mut stage);
 }
 

@@ -739,17 +739,7 @@ fn a_tone_instead_of_speech_is_not_listened_to_for_ever() {
         _ => None,
     });
     assert_eq!(swapped, Some((Kind::Fresh, Cause::Tone)));
-    assert_is_listened_to(&mut stage);
-}
-
-/// What the model says on the connection that is up reaches the caller's ear.
-fn assert_is_listened_to(stage: &mut Stage) {
-    let answer = voice(4_800, 0);
-    stage.agent.say(speech(&answer));
-    stage.agent.say(turn_complete());
-    stage.settle();
-    stage.pass(500);
-    assert!(stage.heard_by_caller().ends_with(&downsampled(&answer)));
+    stage.assert_is_listened_to();
 }
 
 /// Trap 36: all of it in one go, and more of it than would be a second offence.
@@ -774,7 +764,7 @@ fn a_long_tone_that_comes_at_once_costs_one_line_and_not_the_call() {
     let tally = stage.tally();
     let dropped = tally.downlink.dropped[Dropped::Tone as usize];
     assert_eq!(dropped + tally.downlink.samples_out, 24_000 * 14);
-    assert_is_listened_to(&mut stage);
+    stage.assert_is_listened_to();
 }
 
 /// Trap 38.

@@ -14,7 +14,7 @@ use super::dialect::{Dialect, MarksAtClear, Order, Violation, Wire};
 use super::playout::{Playout, PlayoutCounts};
 use super::record::Formats;
 use crate::clock::{MILLIS, Nanos, SECONDS};
-use crate::schedule::{Arrivals, MediaPlan, PlannedFrame, TICKS_PER_MS, on_grid};
+use crate::schedule::{MediaPlan, PlannedFrame, TICKS_PER_MS, on_grid, phase};
 use crate::signal::CallerVoice;
 
 /// The most audio a phone remembers: an hour at 8 kHz.
@@ -128,7 +128,7 @@ impl Phone {
             sent: Vec::with_capacity(frames.len()),
             plan: frames,
             keys,
-            phase: Arrivals::phase(index),
+            phase: phase(index),
             passes_keys: true,
             next_frame: 0,
             disorder: if keeps_order { 0 } else { plan.disorder },

@@ -5,6 +5,7 @@
 //! Bounds:   those of the caller.
 //! Not here: making the call (`carrier::caller`), judging it (`verify`, `judge`).
 
+use std::fmt;
 use std::sync::Arc;
 
 use super::Carrier;
@@ -95,6 +96,35 @@ pub enum Outcome {
     ClosedByRelay(Closing),
     /// The call failed.
     Failed(Failure),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::Webhook(error) => write!(f, "webhook: {error}"),
+            Failure::WebhookStatus(status) => write!(f, "webhook: answered with status {status}"),
+            Failure::Markup(error) => write!(f, "webhook: its answer is none ({error:?})"),
+            Failure::NoStream(verbs) => {
+                write!(f, "webhook: its answer has no stream, but {}", verbs.join(", "))
+            }
+            Failure::Unresolved(host) => write!(f, "{host}: no address found"),
+            Failure::Handshake(error) => write!(f, "upgrade: {error}"),
+            Failure::Refused(status) => write!(f, "upgrade: refused with status {status}"),
+            Failure::BadUpgrade => write!(f, "upgrade: accepted in words that mean something else"),
+            Failure::Late(what) => write!(f, "{what}: too late"),
+            Failure::Stopped => write!(f, "cut off by the end of the run"),
+        }
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Outcome::HungUp => write!(f, "hung up as planned"),
+            Outcome::ClosedByRelay(closing) => write!(f, "ended by the relay: {closing}"),
+            Outcome::Failed(failure) => failure.fmt(f),
+        }
+    }
 }
 
 /// The request after the stream, and its answer.

@@ -5,8 +5,10 @@
 //! Bounds:   those of the calls.
 //! Not here: one call (`carrier`).
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use loadtest::carrier::fleet::Fleet;
@@ -15,12 +17,18 @@ use loadtest::carrier::mix::Line;
 use loadtest::carrier::record::{CallRecord, CallSpec, Hangup};
 use loadtest::carrier::target::{Entry, Secrets, Target, public_tls, resolve, split_url};
 use loadtest::clock::{Clock, MILLIS};
+use loadtest::interrupt;
 use loadtest::judge;
+use loadtest::load::Lengths;
 use loadtest::report::Percentiles;
-use loadtest::schedule::{Arrivals, Bursts, MediaPlan};
+use loadtest::schedule::{Bursts, MediaPlan};
 use loadtest::signal::CallerVoice;
 
-use super::{assignment, positive};
+use super::assignment;
+use super::load::Load;
+
+/// How long each call speaks, in seconds, where nothing is said.
+const SECONDS: u32 = 10;
 
 /// The arguments of `call`.
 #[derive(Args)]
@@ -31,12 +39,8 @@ pub(crate) struct Call {
     /// Calls to make.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     calls: u32,
-    /// How long each call speaks.
-    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=3600))]
-    seconds: u32,
-    /// Calls begun in a second.
-    #[arg(long, default_value_t = 50.0, value_parser = positive)]
-    ramp: f64,
+    #[command(flatten)]
+    load: Load,
     /// Who brings the calls, and in which format where the relay leaves that open.
     #[arg(long, value_name = "NAME[/FORMAT]", default_value = "twilio")]
     carrier: Line,
@@ -81,31 +85,36 @@ enum Leave {
 
 /// Makes the calls, and prints what they saw.
 pub(crate) fn call(arguments: &Call) -> Result<bool, String> {
+    interrupt::watch().map_err(|error| error.to_string())?;
     let clock = Clock::start();
     let target = Arc::new(target(arguments)?);
-    let mut media = MediaPlan::steady(u64::from(arguments.seconds) * 1000);
-    media.frame_bytes = arguments.frame_bytes.iter().map(|&len| len.into()).collect();
-    media.bursts = arguments.bursts.then_some(Bursts { every_ms: 1000, pause_ms: 233 });
-    if arguments.suppress_silence {
-        media = media.suppress_silence(1000, 400);
-    }
     let line = arguments.carrier;
-    let media = Arc::new(line.plan(&media));
-    let arrivals = Arrivals { first: clock.now(), per_second: arguments.ramp };
+    let load = &arguments.load;
     // Numbers that no earlier run has used: a relay takes a CallSid once.
     let run = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .map_or(0, |since| since.as_nanos() as u64);
-    let specs = (0..arguments.calls as usize)
-        .map(|index| CallSpec {
+    let seconds = u64::from(load.seconds.unwrap_or(SECONDS));
+    let lengths = load.length.clone().unwrap_or(Lengths::Fixed(seconds * 1000));
+    let times = load.arrivals.times(load.ramp, arguments.calls as usize, run);
+    let first = clock.now();
+    // One plan for all calls of a length.
+    let mut plans: BTreeMap<u64, Arc<MediaPlan>> = BTreeMap::new();
+    let specs = times
+        .into_iter()
+        .enumerate()
+        .map(|(index, at)| CallSpec {
             index,
             line,
             ids: Ids::of(line.carrier, run, index),
             from: format!("+1800{index:07}"),
             to: "+18005550100".to_string(),
             target: Arc::clone(&target),
-            starts_at: arrivals.at(index),
-            media: Arc::clone(&media),
+            starts_at: first + at,
+            media: {
+                let ms = lengths.of(index, run);
+                Arc::clone(plans.entry(ms).or_insert_with(|| Arc::new(media(arguments, ms))))
+            },
             voice: CallerVoice::new(run, index),
             linger: 250 * MILLIS,
             hangup: match arguments.hangup {
@@ -117,8 +126,27 @@ pub(crate) fn call(arguments: &Call) -> Result<bool, String> {
         })
         .collect();
     let fleet = Fleet::start(clock, specs, 1).map_err(|error| error.to_string())?;
+    while !fleet.is_finished() {
+        std::thread::sleep(Duration::from_millis(50));
+        if interrupt::is_asked() {
+            eprintln!("stopped by a signal: the calls still under way are cut off");
+            fleet.stop();
+            break;
+        }
+    }
     let records = fleet.join().map_err(|error| error.to_string())?;
     Ok(print_calls(&records))
+}
+
+/// What a call of so many milliseconds says.
+fn media(arguments: &Call, ms: u64) -> MediaPlan {
+    let mut media = MediaPlan::steady(ms);
+    media.frame_bytes = arguments.frame_bytes.iter().map(|&len| len.into()).collect();
+    media.bursts = arguments.bursts.then_some(Bursts { every_ms: 1000, pause_ms: 233 });
+    if arguments.suppress_silence {
+        media = media.suppress_silence(1000, 400);
+    }
+    arguments.carrier.plan(&media)
 }
 
 /// Prints what calls have seen; true if all was well.

@@ -11,12 +11,15 @@ use std::path::PathBuf;
 use clap::Args;
 use loadtest::compare::{self, CompareSettings, ROUNDS_MAX};
 use loadtest::gemini::scenario::{Demands, Scenario};
+use loadtest::interrupt;
 use loadtest::judge::Judgement;
+use loadtest::load::Arrivals;
 use loadtest::relay::Program;
 use loadtest::relay::peer::{Peer, Workshop};
 use loadtest::run::RunSettings;
 
-use super::{assignment, positive, write};
+use super::capacity::Machine;
+use super::{Ending, assignment, positive, write};
 
 /// The arguments of `compare`.
 #[derive(Args)]
@@ -55,15 +58,21 @@ pub(crate) struct Compare {
     /// Writes the comparison, with the report of every run, as JSON.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    #[command(flatten)]
+    machine: Machine,
 }
 
 /// Compares, and prints what came of it.
-pub(crate) fn compare(arguments: Compare) -> Result<bool, String> {
+pub(crate) fn compare(arguments: Compare) -> Result<Ending, String> {
+    arguments.machine.prepare()?;
+    interrupt::watch().map_err(|error| error.to_string())?;
     let workshop = Workshop::of_this_program(arguments.baselines)?;
     let load = RunSettings {
         program: Program::vocaris(&*workshop.own),
         calls: arguments.calls as usize,
         seconds: arguments.seconds.into(),
+        lengths: None,
+        arrivals: Arrivals::default(),
         ramp: arguments.ramp,
         turn_ms: 2000,
         pause_ms: 2000,
@@ -77,6 +86,9 @@ pub(crate) fn compare(arguments: Compare) -> Result<bool, String> {
         demands: Demands::default(),
         judged: Judgement::Exact,
         plain_model: false,
+        slos: Vec::new(),
+        own_lateness_max_us: arguments.machine.own_lateness_max * 1e3,
+        relay_cores: arguments.machine.relay_cores,
     };
     let settings = CompareSettings {
         load,
@@ -91,5 +103,5 @@ pub(crate) fn compare(arguments: Compare) -> Result<bool, String> {
         let json = serde_json::to_string_pretty(&comparison).map_err(|error| error.to_string())?;
         write(file, &json)?;
     }
-    Ok(comparison.is_good())
+    Ok(Ending::from(comparison.is_good()))
 }

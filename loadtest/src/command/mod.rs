@@ -7,12 +7,45 @@
 
 use std::ffi::OsString;
 use std::path::Path;
+use std::process::ExitCode;
 
 pub(crate) mod call;
+pub(crate) mod capacity;
 pub(crate) mod compare;
 pub(crate) mod gemini;
+pub(crate) mod load;
 pub(crate) mod run;
 pub(crate) mod scenarios;
+
+/// How a subcommand ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// All was well.
+    Good,
+    /// It was not.
+    NotGood,
+    /// Nothing was wrong, but the load itself was too late to prove it.
+    NoVerdict,
+}
+
+impl From<bool> for Ending {
+    fn from(good: bool) -> Ending {
+        if good { Ending::Good } else { Ending::NotGood }
+    }
+}
+
+impl From<Ending> for ExitCode {
+    fn from(ending: Ending) -> ExitCode {
+        match ending {
+            Ending::Good => ExitCode::SUCCESS,
+            Ending::NotGood => ExitCode::FAILURE,
+            Ending::NoVerdict => ExitCode::from(NO_VERDICT),
+        }
+    }
+}
+
+/// The exit code of [`Ending::NoVerdict`]: 2 is of wrong usage.
+const NO_VERDICT: u8 = 3;
 
 /// Writes a file; an error names it.
 pub(crate) fn write(file: &Path, text: &str) -> Result<(), String> {

@@ -11,25 +11,28 @@ use std::path::PathBuf;
 use clap::Args;
 use loadtest::carrier::mix::Mix;
 use loadtest::gemini::scenario::Demands;
+use loadtest::interrupt;
 use loadtest::judge::Judgement;
 use loadtest::relay::Program;
 use loadtest::relay::peer::{Peer, Workshop};
 use loadtest::run::{self, RunSettings};
+use loadtest::slo::Slo;
 
-use super::{assignment, not_negative, positive, scenarios, write};
+use super::capacity::Machine;
+use super::load::Load;
+use super::{Ending, assignment, not_negative, positive, scenarios, write};
+
+/// How long each call speaks, in seconds, where nothing is said.
+const SECONDS: u32 = 20;
 
 /// The arguments of `run`.
 #[derive(Args)]
 pub(crate) struct Run {
-    /// Calls at once.
+    /// Calls to make; with the default arrivals and lengths all of them at once.
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
     calls: u32,
-    /// How long each call speaks.
-    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=3600))]
-    seconds: u32,
-    /// Calls begun in a second.
-    #[arg(long, default_value_t = 50.0, value_parser = positive)]
-    ramp: f64,
+    #[command(flatten)]
+    load: Load,
     /// How long the model speaks at a time, in milliseconds.
     #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u32).range(20..))]
     turn_ms: u32,
@@ -76,6 +79,11 @@ pub(crate) struct Run {
     by_content: bool,
     #[command(flatten)]
     demands: DemandArgs,
+    /// What must be kept, as uplink.p999<=20ms,lost=0,failed=0; see the README for the names.
+    #[arg(long, value_name = "BOUNDS", value_delimiter = ',')]
+    slo: Vec<Slo>,
+    #[command(flatten)]
+    machine: Machine,
 }
 
 /// What is demanded of swaps; each goes before what the scenario says.
@@ -107,10 +115,12 @@ impl DemandArgs {
 }
 
 /// Runs, and prints what came of it.
-pub(crate) fn run(arguments: Run) -> Result<bool, String> {
+pub(crate) fn run(arguments: Run) -> Result<Ending, String> {
     if arguments.list_scenarios {
-        return scenarios::print(None);
+        return scenarios::print(None).map(Ending::from);
     }
+    arguments.machine.prepare()?;
+    interrupt::watch().map_err(|error| error.to_string())?;
     let program = match &arguments.relay_program {
         None => arguments.relay.prepare(&Workshop::of_this_program(None)?)?,
         Some(line) => Program::from_line(line).ok_or("--relay-program is empty")?,
@@ -122,8 +132,10 @@ pub(crate) fn run(arguments: Run) -> Result<bool, String> {
         },
         program,
         calls: arguments.calls as usize,
-        seconds: arguments.seconds.into(),
-        ramp: arguments.ramp,
+        seconds: arguments.load.seconds.unwrap_or(SECONDS).into(),
+        lengths: arguments.load.length,
+        ramp: arguments.load.ramp,
+        arrivals: arguments.load.arrivals,
         turn_ms: arguments.turn_ms.into(),
         pause_ms: arguments.pause_ms.into(),
         speed: arguments.speed,
@@ -135,6 +147,9 @@ pub(crate) fn run(arguments: Run) -> Result<bool, String> {
         mix: arguments.carrier,
         demands: arguments.demands.demands(),
         plain_model: arguments.relay.wants_plain_model(),
+        slos: arguments.slo,
+        own_lateness_max_us: arguments.machine.own_lateness_max * 1e3,
+        relay_cores: arguments.machine.relay_cores,
     };
     let report = run::run(&settings).map_err(|error| error.to_string())?;
     println!("{report}");
@@ -142,5 +157,8 @@ pub(crate) fn run(arguments: Run) -> Result<bool, String> {
         let json = serde_json::to_string_pretty(&report).map_err(|error| error.to_string())?;
         write(file, &json)?;
     }
-    Ok(report.is_good())
+    Ok(match report.lacks_evidence() {
+        true => Ending::NoVerdict,
+        false => Ending::from(report.is_good()),
+    })
 }

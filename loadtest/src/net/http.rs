@@ -6,6 +6,7 @@
 //! Bounds:   [`HEAD_BYTES_MAX`], [`BODY_BYTES_MAX`].
 //! Not here: deadlines (the owner's), redirects, keep-alive.
 
+use std::fmt;
 use std::io::{self, Read, Write};
 
 use tungstenite::handshake::client::Response as ResponseHead;
@@ -51,6 +52,17 @@ pub enum HttpError {
     Malformed,
     /// A head or body beyond its bound.
     TooLong,
+}
+
+impl fmt::Display for HttpError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            HttpError::Io(kind) => kind.fmt(f),
+            HttpError::Cut => write!(f, "the connection ended early"),
+            HttpError::Malformed => write!(f, "what came is not HTTP/1.1"),
+            HttpError::TooLong => write!(f, "what came is too long"),
+        }
+    }
 }
 
 impl From<io::Error> for HttpError {

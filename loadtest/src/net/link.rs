@@ -6,6 +6,7 @@
 //!           message is refused and the caller of [`Link::send`] decides what that means.
 //! Not here: the upgrade (`net::http`), what a message means.
 
+use std::fmt;
 use std::io::{self, Read, Write};
 
 use tungstenite::error::ProtocolError;
@@ -85,6 +86,18 @@ pub enum Closing {
     Broken(io::ErrorKind),
     /// The peer's bytes are not WebSocket.
     NotWebSocket(String),
+}
+
+impl fmt::Display for Closing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Closing::Frame { code, reason } if reason.is_empty() => write!(f, "close code {code}"),
+            Closing::Frame { code, reason } => write!(f, "close code {code}, {reason:?}"),
+            Closing::Eof => write!(f, "no close frame"),
+            Closing::Broken(kind) => kind.fmt(f),
+            Closing::NotWebSocket(why) => write!(f, "not WebSocket: {why}"),
+        }
+    }
 }
 
 /// Why a message was not sent.

@@ -15,12 +15,14 @@ use std::ffi::OsString;
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Read};
 use std::net::SocketAddr;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use crate::cores::{self, Cores};
 use vocaris::config::Config;
 use vocaris::server::{self, log_lines::LogLines};
 
@@ -79,6 +81,8 @@ pub struct RelayConfig {
     pub environment: Vec<(String, OsString)>,
     /// What the relay prints goes on to our standard error.
     pub echo: bool,
+    /// The cores it is bound to from its first instruction on; `None`: those of this process.
+    pub cores: Option<Cores>,
 }
 
 /// A running relay. Dropping it kills it.
@@ -141,7 +145,10 @@ impl Relay {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        let mut child = command.spawn().map_err(RelayError::Start)?;
+        // A group of its own: Ctrl-C is for this process, which then ends the relay in good order.
+        command.process_group(0);
+        let mut child = cores::starting_on(config.cores.as_ref(), || command.spawn())
+            .map_err(RelayError::Start)?;
         let output = Arc::default();
         let (sender, found) = channel();
         for pipe in [
@@ -314,13 +321,12 @@ mod tests {
 
     #[test]
     fn a_program_that_ends_at_once_is_reported_with_its_last_words() {
-        let program = Program::from("/bin/ls");
-        let config = RelayConfig { program, environment: Vec::new(), echo: false };
+        let config = RelayConfig { program: "/bin/ls".into(), ..RelayConfig::default() };
         let Err(RelayError::Died(words)) = Relay::start(&config) else {
             panic!("ls does not listen")
         };
         assert!(words.contains(SUBCOMMAND), "{words}");
-        let missing = RelayConfig { program: Program::from("/nonexistent"), ..config };
+        let missing = RelayConfig { program: "/nonexistent".into(), ..config };
         assert!(matches!(Relay::start(&missing), Err(RelayError::Start(_))));
     }
 }

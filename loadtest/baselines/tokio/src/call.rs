@@ -11,6 +11,7 @@
 //! comes, not paced, one message for each of the model's, and `interrupted` becomes `clear`. A mark
 //! follows each turn.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -63,6 +64,19 @@ enum CallError {
     TooEarly,
 }
 
+impl fmt::Display for CallError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CallError::Phone(error) => write!(f, "phone: {error}"),
+            CallError::Model(error) => write!(f, "model: {error}"),
+            CallError::Json(error) => write!(f, "a message is not as documented: {error}"),
+            CallError::Base64(error) => write!(f, "a payload is not base64: {error}"),
+            CallError::Late => write!(f, "the other side took too long"),
+            CallError::TooEarly => write!(f, "the caller said too much before the model was ready"),
+        }
+    }
+}
+
 impl From<axum::Error> for CallError {
     fn from(error: axum::Error) -> CallError {
         CallError::Phone(error)
@@ -95,7 +109,7 @@ pub(crate) async fn run(mut phone: WebSocket, settings: Arc<Settings>) {
         Err(error) => Err(error),
     };
     if let Err(error) = joined {
-        eprintln!("relay-tokio: {error:?}");
+        eprintln!("relay-tokio: {error}");
     }
     // Whoever has gone already cannot be said goodbye to.
     let _ = timeout(GOODBYE_WAIT, phone.send(PhoneMessage::Close(None))).await;

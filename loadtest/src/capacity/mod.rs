@@ -1,0 +1,367 @@
+//! How many calls a relay carries: runs of more and more calls, each held for a while, up to the
+//! most that keep the bounds.
+//!
+//! In:       a run as it is to be, apart from the number of its calls; [`Plan`].
+//! Out:      every [`Step`] as it ends; a [`CapacityReport`].
+//! Bounds:   [`search::STEPS_MAX`] runs; memory for the records of a run, see [`calls_that_fit`].
+//! Not here: which number is tried next (`capacity::search`), a run (`run`).
+//!
+//! Each step is a relay of its own, so none inherits memory, sessions or a backlog. All calls of a
+//! step talk at once for the hold: its latencies and its CPU are of that time. What is lost or
+//! fails counts from the first call to the last.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::clock::SECONDS;
+use crate::harness::HarnessError;
+use crate::interrupt;
+use crate::report::{Percentiles, Report};
+use crate::run::{self, RunSettings};
+use crate::slo::{self, Judged, Verdict};
+use crate::{hold, process};
+
+pub mod search;
+
+use search::{Answer, Next, Outcome, Range, Search};
+
+/// Memory that a call takes in the records and in their judging, whatever its length.
+const CALL_BYTES: u64 = 2 << 20;
+
+/// Memory that a second of a call takes there: audio heard, and what it is held against.
+const CALL_SECOND_BYTES: u64 = 100 << 10;
+
+/// What is searched, and how.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Numbers of calls, and when their search is over.
+    pub range: Range,
+    /// How long all calls of a step talk at once, in seconds.
+    pub hold: u64,
+}
+
+/// One run of a search.
+#[derive(Clone, Debug, Serialize)]
+pub struct Step {
+    /// Calls at once.
+    pub calls: usize,
+    /// Which run of this number it was, from 1 on.
+    pub attempt: usize,
+    /// What came of it.
+    pub outcome: Outcome,
+    /// Why it was not kept: bounds and problems, worst first.
+    pub reasons: Vec<String>,
+    /// The bounds and their values.
+    pub slo: Vec<Judged>,
+    /// Latency from the planned time, caller to model.
+    pub uplink: Percentiles,
+    /// Latency from the planned time, model to caller.
+    pub downlink: Percentiles,
+    /// From the start of a call to its open stream.
+    pub setup: Percentiles,
+    /// The relay's CPU for a second of a call in the hold, in microseconds.
+    pub cpu_us_per_call_second: Option<f64>,
+    /// Cores the relay used in the hold.
+    pub relay_cores: Option<f64>,
+    /// Cores that callers and stand-in used in the hold.
+    pub own_cores: Option<f64>,
+    /// p99.9 of the load's own lateness, in microseconds.
+    pub own_lateness_p999_us: f64,
+    /// The relay's peak of resident memory above idle, by call, in KiB.
+    pub rss_per_call_kib: Option<f64>,
+    /// Samples lost, both directions.
+    pub lost: u64,
+    /// Calls that failed.
+    pub failed: usize,
+}
+
+impl Step {
+    fn of(report: &Report, calls: usize, attempt: usize, own_lateness_max_us: f64) -> Step {
+        let outcome = match (slo::is_spoilt(report, own_lateness_max_us), report.is_good()) {
+            (true, _) => Outcome::Spoilt,
+            (false, true) => Outcome::Kept,
+            (false, false) => Outcome::Broken,
+        };
+        let late = slo::own_lateness_us(report);
+        let mut reasons = Vec::new();
+        if outcome == Outcome::Spoilt {
+            reasons.push(format!("the load itself was late: p99.9 {:.1} ms", late / 1e3));
+        }
+        reasons.extend(report.problems.iter().cloned());
+        let peak = |usage: crate::report::Usage| {
+            usage.rss_peak_kib.saturating_sub(usage.rss_idle_kib) as f64 / calls.max(1) as f64
+        };
+        Step {
+            calls,
+            attempt,
+            outcome,
+            reasons,
+            slo: report.slo.clone(),
+            uplink: *report.latencies().0,
+            downlink: *report.latencies().1,
+            setup: report.setup,
+            cpu_us_per_call_second: report.hold.map(|hold| hold.cpu_us_per_call_second()),
+            relay_cores: report.hold.map(|hold| hold.relay_cores),
+            own_cores: report.hold.map(|hold| hold.own_cores),
+            own_lateness_p999_us: late,
+            rss_per_call_kib: report.relay.map(peak),
+            lost: report.uplink.lost + report.downlink.lost,
+            failed: report.calls - report.calls_good,
+        }
+    }
+
+    /// What broke it, in a word each: the names of bounds, or else the first problem.
+    fn broken_by(&self) -> String {
+        let broken =
+            |judged: &&Judged| matches!(judged.verdict, Verdict::Broken | Verdict::NotMeasured);
+        let slos: Vec<_> = self.slo.iter().filter(broken).map(|it| it.slo.as_str()).collect();
+        match (slos.is_empty(), self.reasons.first()) {
+            (false, _) => slos.join(", "),
+            (true, Some(reason)) => reason.lines().next().unwrap_or_default().to_string(),
+            (true, None) => String::new(),
+        }
+    }
+}
+
+/// The names of what [`Step`] prints, aligned with it.
+pub const HEADINGS: &str = "  calls   up p50    p99  p99.9  down p50    p99  p99.9  CPU/call-s  \
+                            relay   own  own late   lost  failed  verdict\n               ms     \
+                            ms     ms        ms     ms     ms          us  cores cores        ms";
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:>7}  ", self.calls)?;
+        for (it, width) in [(&self.uplink, 7), (&self.downlink, 9)] {
+            let [p50, p99, p999] = [it.p50_us, it.p99_us, it.p999_us].map(|us| us / 1e3);
+            write!(f, "{p50:>width$.2} {p99:>6.1} {p999:>6.1} ")?;
+        }
+        let figure = |value: Option<f64>, digits: usize| {
+            value.map_or_else(|| "-".to_string(), |value| format!("{value:.digits$}"))
+        };
+        write!(
+            f,
+            "{:>11}  {:>5} {:>5}  {:>8.2}  {:>5}  {:>6}  ",
+            figure(self.cpu_us_per_call_second, 0),
+            figure(self.relay_cores, 2),
+            figure(self.own_cores, 2),
+            self.own_lateness_p999_us / 1e3,
+            self.lost,
+            self.failed
+        )?;
+        match self.outcome {
+            Outcome::Kept => write!(f, "kept"),
+            Outcome::Broken => write!(f, "BROKEN by {}", self.broken_by()),
+            Outcome::Spoilt => write!(f, "spoilt: the load itself was late"),
+        }
+    }
+}
+
+/// What a search has found.
+#[derive(Clone, Debug, Serialize)]
+pub struct CapacityReport {
+    /// The bounds.
+    pub slo: Vec<String>,
+    /// How long all calls of a step talked at once, in seconds.
+    pub hold_seconds: u64,
+    /// Calls begun in a second.
+    pub ramp: f64,
+    /// The seed of voices and arrivals.
+    pub seed: u64,
+    /// The relay's own settings.
+    pub relay_settings: Vec<(String, String)>,
+    /// The cores the relay was bound to.
+    pub relay_cores: Option<String>,
+    /// p99.9 of the load's own lateness above which a step is spoilt, in microseconds.
+    pub own_lateness_max_us: f64,
+    /// Every run, in order.
+    pub steps: Vec<Step>,
+    /// The end.
+    pub answer: Answer,
+    /// The end in a sentence.
+    pub text: String,
+}
+
+/// The most calls, up to `most`, whose records fit the memory that is free; `seconds` is how long
+/// each of so many speaks. `None` where the kernel does not say. More would have the machine swap,
+/// and measure that.
+pub fn calls_that_fit(most: usize, seconds: impl Fn(usize) -> u64) -> Option<usize> {
+    let free = process::available_kib()? << 10;
+    let need = |calls: usize| calls as u64 * (CALL_BYTES + seconds(calls) * CALL_SECOND_BYTES);
+    let (mut fits, mut too_many) = (0, most + 1);
+    while too_many - fits > 1 {
+        let middle = (fits + too_many) / 2;
+        if need(middle) <= free { fits = middle } else { too_many = middle }
+    }
+    Some(fits)
+}
+
+/// How long each call of a step speaks, in whole seconds: until the last has begun, has settled,
+/// and the hold is over.
+pub fn seconds_of(base: &RunSettings, plan: &Plan, calls: usize) -> u64 {
+    let last = base.arrivals.times(base.ramp, calls, base.seed).last().copied().unwrap_or(0);
+    (last + hold::SETTLE).div_ceil(SECONDS) + plan.hold
+}
+
+/// Searches. `base`: every step, apart from its calls and their length; `told` is shown each step
+/// as it ends.
+pub fn measure(
+    base: &RunSettings,
+    plan: &Plan,
+    told: &mut dyn FnMut(&Step),
+) -> Result<CapacityReport, HarnessError> {
+    let mut search = Search::new(plan.range);
+    let mut steps: Vec<Step> = Vec::new();
+    let answer = loop {
+        let calls = match search.next() {
+            Next::Try(calls) => calls,
+            Next::Done(answer) => break answer,
+        };
+        let settings = RunSettings {
+            calls,
+            seconds: seconds_of(base, plan, calls),
+            lengths: None,
+            ..base.clone()
+        };
+        let report = run::run(&settings)?;
+        if interrupt::is_asked() {
+            break search.stopped();
+        }
+        let attempt = 1 + steps.iter().filter(|step| step.calls == calls).count();
+        let step = Step::of(&report, calls, attempt, base.own_lateness_max_us);
+        search.note(calls, step.outcome);
+        told(&step);
+        steps.push(step);
+    };
+    let text = sentence(answer, &steps);
+    Ok(CapacityReport {
+        slo: base.slos.iter().map(ToString::to_string).collect(),
+        hold_seconds: plan.hold,
+        ramp: base.ramp,
+        seed: base.seed,
+        relay_settings: base
+            .environment
+            .iter()
+            .map(|(name, value)| (name.clone(), shown(name, &value.to_string_lossy())))
+            .collect(),
+        relay_cores: base.relay_cores.as_ref().map(ToString::to_string),
+        own_lateness_max_us: base.own_lateness_max_us,
+        steps,
+        answer,
+        text,
+    })
+}
+
+/// A setting as it may be shown: what proves somebody's identity may not.
+fn shown(name: &str, value: &str) -> String {
+    let is_secret = ["KEY", "TOKEN", "SECRET", "PASSWORD"].iter().any(|it| name.contains(it));
+    if is_secret { "***".to_string() } else { value.to_string() }
+}
+
+/// The answer as one says it, with what broke first.
+fn sentence(answer: Answer, steps: &[Step]) -> String {
+    let why = |calls: usize| {
+        let broken = |step: &&Step| step.calls == calls && step.outcome == Outcome::Broken;
+        steps.iter().rfind(broken).map_or_else(String::new, Step::broken_by)
+    };
+    match answer {
+        Answer::Largest { kept, broke } => {
+            format!("largest N that kept it: {kept} ({broke} broke {})", why(broke))
+        }
+        Answer::KeptAtLargest { kept } => {
+            format!("kept at the largest N tried: {kept}; the limit lies above")
+        }
+        Answer::NoneKept { broke } => {
+            format!("broken already at the smallest N tried: {broke} broke {}", why(broke))
+        }
+        Answer::GeneratorLimit { kept, spoilt } => format!(
+            "the generator, not the relay, was the limit at N={spoilt}: no verdict from there on; \
+             {}",
+            below(kept)
+        ),
+        Answer::OutOfSteps { kept, not_kept } => format!(
+            "no more than {} runs: {}, {}",
+            search::STEPS_MAX,
+            below(kept),
+            not_kept.map_or_else(|| "nothing broke it".to_string(), |n| format!("{n} did not"))
+        ),
+        Answer::Stopped { kept: None } => "stopped by a signal before anything was known".into(),
+        Answer::Stopped { kept } => format!("stopped by a signal: {}", below(kept)),
+    }
+}
+
+fn below(kept: Option<usize>) -> String {
+    kept.map_or_else(|| "none kept it below".to_string(), |calls| format!("{calls} kept it"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(late_us: f64, slo: &str) -> Report {
+        let mut report = Report { calls: 5, calls_good: 4, ..Report::default() };
+        report.uplink.own_lateness.p999_us = late_us;
+        slo::apply(&slo::read(slo).unwrap(), &mut report, 1e3);
+        report
+    }
+
+    #[test]
+    fn a_step_says_what_broke_it() {
+        let step = Step::of(&report(10.0, "failed=0,lost=0"), 5, 1, 1e3);
+        assert_eq!((step.outcome, step.failed), (Outcome::Broken, 1));
+        let line = step.to_string();
+        assert!(line.ends_with("BROKEN by failed=0"), "{line}");
+        let answer = Answer::Largest { kept: 4, broke: 5 };
+        assert_eq!(sentence(answer, &[step]), "largest N that kept it: 4 (5 broke failed=0)");
+    }
+
+    #[test]
+    fn every_end_of_a_search_is_told_in_a_sentence() {
+        for (answer, text) in [
+            (Answer::KeptAtLargest { kept: 9 }, "kept at the largest N tried: 9; the limit"),
+            (Answer::NoneKept { broke: 5 }, "broken already at the smallest N tried: 5 broke"),
+            (
+                Answer::GeneratorLimit { kept: Some(4), spoilt: 5 },
+                "the generator, not the relay, was the limit at N=5: no verdict from there on; 4 kept",
+            ),
+            (
+                Answer::OutOfSteps { kept: None, not_kept: Some(5) },
+                "no more than 60 runs: none kept",
+            ),
+            (Answer::Stopped { kept: Some(4) }, "stopped by a signal: 4 kept it"),
+            (Answer::Stopped { kept: None }, "stopped by a signal before anything was known"),
+        ] {
+            assert!(sentence(answer, &[]).starts_with(text), "{}", sentence(answer, &[]));
+        }
+    }
+
+    #[test]
+    fn a_step_whose_load_was_late_proves_nothing_either_way() {
+        for slo in ["lost=0", "failed=0"] {
+            let step = Step::of(&report(1001.0, slo), 5, 1, 1e3);
+            assert_eq!(step.outcome, Outcome::Spoilt, "{slo}");
+        }
+        assert_eq!(Step::of(&report(1001.0, "lost=0"), 5, 1, 2e3).outcome, Outcome::Kept);
+    }
+
+    #[test]
+    fn a_step_goes_under_its_headings() {
+        let line = Step::of(&report(0.0, "lost=0"), 5, 1, 1e3).to_string();
+        let first = HEADINGS.lines().next().unwrap();
+        assert_eq!(line.find("kept"), first.find("verdict"), "\n{HEADINGS}\n{line}");
+    }
+
+    #[test]
+    fn calls_fit_memory_only_up_to_a_number_that_falls_with_their_length() {
+        let short = calls_that_fit(1 << 20, |_| 10).unwrap();
+        let long = calls_that_fit(1 << 20, |_| 1000).unwrap();
+        assert!(short > long, "{short} {long}");
+        assert_eq!(calls_that_fit(1, |_| 0), Some(1), "no more than are asked for");
+    }
+
+    #[test]
+    fn secrets_of_the_relay_are_not_told() {
+        assert_eq!(shown("VOCARIS_ADMIN_TOKEN", "hunter2"), "***");
+        assert_eq!(shown("VOCARIS_SERVER_WORKERS", "1"), "1");
+    }
+}
