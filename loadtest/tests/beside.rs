@@ -121,7 +121,7 @@ fn a_program_that_is_no_relay_is_told_and_fails_the_run() {
     for (script, expected) in [
         (dies, "ended before it listened:\n  no key"),
         (vanishes, "PROBLEM"),
-        (unreachable, "2 x Failed(Webhook(Io(ConnectionRefused)))"),
+        (unreachable, "2 x webhook: connection refused"),
     ] {
         let output = run_against(directory.path(), script);
         let said = [&output.stdout[..], &output.stderr].concat();
