@@ -24,6 +24,11 @@ use crate::run::{self, RunSettings};
 /// The most rounds.
 pub const ROUNDS_MAX: usize = 100;
 
+/// What is said of a comparison by a program that was built without `--release`: what it holds
+/// itself is slower than it is, and what it builds is not.
+const UNOPTIMISED: &str = "null and vocaris are built without optimisation, the others with it: \
+                           their figures here say nothing; use --release";
+
 /// What is compared.
 pub struct CompareSettings {
     /// The load; its relay, its judge and its model's TLS are those of each relay.
@@ -51,6 +56,8 @@ pub struct Comparison {
     pub relays: Vec<Row>,
     /// The relays that did not, and why.
     pub skipped: Vec<Skipped>,
+    /// What is to be known before believing any of it.
+    pub remarks: Vec<String>,
 }
 
 /// A relay that did not run.
@@ -118,6 +125,9 @@ pub fn compare(settings: &CompareSettings, mut say: impl FnMut(&str)) -> Compari
         rounds: settings.rounds.min(ROUNDS_MAX),
         ..Comparison::default()
     };
+    if cfg!(debug_assertions) {
+        comparison.remarks.push(UNOPTIMISED.to_string());
+    }
     let mut ready: Vec<(Peer, Program)> = Vec::new();
     for &peer in &settings.relays {
         say(&format!("{peer}: getting ready"));
@@ -317,6 +327,9 @@ impl fmt::Display for Comparison {
                     told.push(remark);
                 }
             }
+        }
+        for remark in &self.remarks {
+            writeln!(f, "note         {remark}")?;
         }
         for Skipped { name, reason } in &self.skipped {
             writeln!(f, "SKIPPED      {name}: {reason}")?;
