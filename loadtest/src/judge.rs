@@ -74,6 +74,10 @@ pub fn judge_by(
     report
 }
 
+/// The most samples that a filter's memory makes foreign behind a gap: the taps of the longest, at
+/// 16 kHz.
+const BLENDED_SAMPLES_MAX: u64 = 64;
+
 /// The tools by which the model ends a call.
 const ENDING_TOOLS: [&str; 2] = ["end_call", "transfer_call"];
 
@@ -94,6 +98,9 @@ pub(crate) fn count_calls(
                 *report.failures.entry("was to be ended by the model".into()).or_default() += 1;
             }
             Outcome::ClosedByRelay(Closing::Frame { code: 1000, .. }) if is_to_end => {
+                report.calls_good += 1;
+            }
+            Outcome::ClosedByRelay(Closing::Frame { code: 1000, .. }) if record.fell_silent => {
                 report.calls_good += 1;
             }
             outcome => *report.failures.entry(outcome.to_string()).or_default() += 1,
@@ -222,11 +229,12 @@ fn judge_calls(
         swaps.refused += (sessions.len() - ready.len()) as u64;
         swaps.void_model_ms +=
             downlink.cut_samples as f64 * 1000.0 / f64::from(call.record.formats.down.rate);
-        let broken = of_call.iter().any(|swap| swap.cause == Cause::Fault);
-        if broken {
+        let faults = of_call.iter().filter(|swap| swap.cause == Cause::Fault).count() as u64;
+        if faults > 0 {
             // What was on its way when the connection broke cannot be saved.
             swaps.lost_ms += uplink.lost as f64 / 16.0;
             report.uplink.lost_at_faults += uplink.lost;
+            report.uplink.foreign_at_faults += uplink.foreign.min(faults * BLENDED_SAMPLES_MAX);
         } else if !uplink.is_whole() && report.judged == Judgement::Exact {
             report.problems.push(fault("uplink", &call.record, &uplink));
         }

@@ -81,6 +81,9 @@ pub struct Direction {
     pub voided: u64,
     /// Of the lost, those of calls whose connection to the model was broken on purpose.
     pub lost_at_faults: u64,
+    /// Of the foreign, those where audio was dropped in such calls: a filter blends what is before
+    /// the gap with what is behind it.
+    pub foreign_at_faults: u64,
     /// Latency from the planned time.
     pub corrected: Percentiles,
     /// Latency from the time of sending.
@@ -334,7 +337,7 @@ impl Report {
             for (what, count) in [
                 ("lost", direction.lost - direction.lost_at_faults),
                 ("doubled", direction.doubled),
-                ("foreign", direction.foreign),
+                ("foreign", direction.foreign - direction.foreign_at_faults),
             ] {
                 if count > 0 {
                     self.problems.push(format!("{name}: {count} samples {what}"));

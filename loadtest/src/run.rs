@@ -187,6 +187,7 @@ pub fn run(settings: &RunSettings) -> Result<Report, HarnessError> {
         threads: settings.threads,
         scripts: settings.scripts(&plan),
         tls: !settings.plain_model,
+        order: settings.scenario.order(),
         ..StandInConfig::local(Script::listen())
     };
     let of_scenario =
@@ -229,7 +230,8 @@ pub fn run(settings: &RunSettings) -> Result<Report, HarnessError> {
         true => Some(bookings::stored(&harness.store)),
         false => None,
     };
-    let (sessions, ended) = harness.finish()?;
+    let (mut sessions, ended) = harness.finish()?;
+    settings.scenario.forgive(&mut sessions);
     if let Err(problem) = ended {
         // Where it died before its time, they are told already.
         problems.push(match died {
@@ -287,6 +289,7 @@ fn specs(
         CallSpec {
             starts_at: first + call.at,
             media: Arc::clone(media),
+            hangup: settings.scenario.caller.hangup,
             ..harness.spec_on(*line, index, MediaPlan::steady(0))
         }
     });

@@ -9,6 +9,8 @@
 //! The media clock of a call begins at 0 with the first sample. A frame is planned for the moment
 //! its last sample has been spoken; a burst holds frames back and plans them together.
 
+use serde::Deserialize;
+
 use crate::clock::{MILLIS, Nanos};
 use crate::signal::Pauses;
 
@@ -49,7 +51,8 @@ pub struct Hole {
 }
 
 /// Frames held back and sent together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Bursts {
     /// From one pause to the next, in milliseconds.
     pub every_ms: u64,
@@ -77,6 +80,9 @@ pub struct MediaPlan {
     /// Of every so many frames the last leaves behind the one after it, where the carrier does not
     /// promise their order; 0: none does.
     pub disorder: u64,
+    /// Times in which nothing is read: when on the media clock and for how long, in milliseconds,
+    /// in order.
+    pub reads_nothing: Vec<(u64, u64)>,
 }
 
 impl MediaPlan {
@@ -91,6 +97,7 @@ impl MediaPlan {
             pauses: Pauses::default(),
             keys: Vec::new(),
             disorder: 0,
+            reads_nothing: Vec::new(),
         }
     }
 

@@ -13,11 +13,13 @@ use loadtest::gemini::conversation::Order;
 use loadtest::gemini::entrance::Entrance;
 use loadtest::gemini::protocol::Complaint;
 use loadtest::gemini::record::{Credential, Entry, Event, SessionRecord};
-use loadtest::gemini::scenario::Scenario;
+use loadtest::gemini::scenario::{BUILT_IN, Demands, Scenario};
 use loadtest::gemini::script::{Script, Speech};
 use loadtest::harness::{Harness, HarnessConfig};
 use loadtest::judge::{self, Made};
+use loadtest::load::Arrivals;
 use loadtest::report::Report;
+use loadtest::run::{self, RunSettings};
 use loadtest::verify::LEAD;
 
 /// Rows at once.
@@ -467,4 +469,58 @@ fn every_way_into_the_service_leads_to_a_conversation() {
             false => Err(format!("{:?}", outlook.sessions[0].entry)),
         }
     });
+}
+
+/// How long the calls of a scenario speak that does not say it itself.
+const BUILT_IN_SECONDS: u32 = 14;
+
+#[test]
+fn a_call_goes_through_every_built_in_scenario_and_its_demands_are_met() {
+    // The longest first. This test begins before the others of this file, by its name.
+    let mut scenarios = BUILT_IN;
+    scenarios.sort_by_key(|&(name, _)| name != "hangup-by-silence");
+    let next = AtomicUsize::new(0);
+    let wrong = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..AT_ONCE {
+            scope.spawn(|| {
+                while let Some(&(name, _)) = scenarios.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    if let Err(why) = run_built_in(name) {
+                        wrong.lock().unwrap().push(format!("{name}: {why}"));
+                    }
+                }
+            });
+        }
+    });
+    let wrong = wrong.into_inner().unwrap();
+    assert!(wrong.is_empty(), "{} scenarios:\n{}", wrong.len(), wrong.join("\n\n"));
+}
+
+/// Runs a scenario as its name on the command line does, with two calls.
+fn run_built_in(name: &str) -> Result<(), String> {
+    let scenario = Scenario::find(name)?;
+    let settings = RunSettings {
+        program: env!("CARGO_BIN_EXE_loadtest").into(),
+        calls: 2,
+        seconds: scenario.seconds.unwrap_or(BUILT_IN_SECONDS).into(),
+        lengths: None,
+        ramp: 50.0,
+        arrivals: Arrivals::default(),
+        turn_ms: 2000,
+        pause_ms: 2000,
+        speed: 1.0,
+        threads: 1,
+        seed: 1,
+        environment: vec![("VOCARIS_SERVER_WORKERS".into(), "1".into())],
+        echo: false,
+        scenario,
+        mix: None,
+        // How long a gap is heard is a figure of the machine, which has much to do here.
+        demands: Demands { max_gap_ms: Some(f64::MAX), ..Demands::default() },
+        slos: Vec::new(),
+        own_lateness_max_us: f64::MAX,
+        relay_cores: None,
+    };
+    let report = run::run(&settings).map_err(|error| error.to_string())?;
+    if report.is_good() { Ok(()) } else { Err(report.to_string()) }
 }

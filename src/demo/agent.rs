@@ -21,6 +21,7 @@ use super::ear::{Ear, Heard};
 use super::errand::{Act, Errand};
 use super::mouth::{Mouth, RATE_HZ, Utterance};
 use super::speech::{BACK, GREETING, Sentence};
+use super::spelling;
 use super::wish::Wish;
 use crate::clock::Nanos;
 use crate::wire::base64;
@@ -34,7 +35,7 @@ const TOKENS_PER_SECOND: u64 = 25;
 const SENTENCES_MAX: usize = 8;
 
 /// The fields of `setup`. An unknown one ends the session.
-const SETUP_FIELDS: [&str; 9] = [
+const SETUP_FIELDS: [&str; 11] = [
     "model",
     "generationConfig",
     "systemInstruction",
@@ -44,6 +45,8 @@ const SETUP_FIELDS: [&str; 9] = [
     "contextWindowCompression",
     "inputAudioTranscription",
     "outputAudioTranscription",
+    "proactivity",
+    "historyConfig",
 ];
 
 /// Why a session ends: the code of its close frame, and the reason.
@@ -180,8 +183,9 @@ impl Agent {
     }
 
     fn understand(&mut self, now: Nanos, message: &[u8]) -> Result<(), Goodbye> {
-        let message: Value = serde_json::from_slice(message)
+        let mut message: Value = serde_json::from_slice(message)
             .map_err(|_| invalid("Invalid JSON payload received."))?;
+        spelling::unify(&mut message);
         let message = message.as_object().ok_or_else(invalid_argument)?;
         let (kind, body) = only_entry(message).ok_or_else(invalid_argument)?;
         match (kind, self.session.is_some()) {

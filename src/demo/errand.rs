@@ -94,7 +94,11 @@ impl Errand {
         let lists = setup["tools"].as_array().into_iter().flatten();
         let declarations = lists.filter_map(|list| list["functionDeclarations"].as_array());
         let tools = declarations.flatten().filter_map(|declaration| {
-            Some((declaration["name"].as_str()?.to_owned(), declaration["parameters"].clone()))
+            // As a schema of the service's own, or as JSON Schema.
+            let parameters = ["parameters", "parametersJsonSchema"].map(|name| &declaration[name]);
+            let parameters = parameters.into_iter().find(|it| it.is_object());
+            let parameters = parameters.cloned().unwrap_or_default();
+            Some((declaration["name"].as_str()?.to_owned(), parameters))
         });
         Errand {
             today,

@@ -15,6 +15,7 @@
 //! | `errand` | which tools do it, and with what arguments |
 //! | `ear` | when the caller speaks, and what |
 //! | `mouth` | audio on its way, faster than it is heard |
+//! | `spelling` | the two spellings of a field's name |
 //! | `speech` | what it can say; `speech.ulaw` and `speech.txt`, made by `speech.sh` |
 
 mod agent;
@@ -22,6 +23,7 @@ mod ear;
 mod errand;
 mod mouth;
 mod speech;
+mod spelling;
 mod wish;
 
 use std::io::{self, ErrorKind};

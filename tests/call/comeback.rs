@@ -11,9 +11,9 @@ use vocaris::config::Secret;
 use vocaris::limits::RETURNS_MAX;
 
 use crate::harness::{Stage, media, settings, speech, terms, turn_complete, voice};
+use crate::mulaw;
 use crate::tools::{agent, answers, at};
 use crate::traps::content;
-use crate::mulaw;
 
 /// A call in the middle of a conversation, with a session that can be taken up again.
 fn talking() -> Stage {

@@ -6,6 +6,7 @@
 //!           [`SILENCE_WAIT`]; the talk ends with its plan.
 //! Not here: what is said on the stream (`carrier::phone`), many calls (`carrier::fleet`).
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -21,7 +22,7 @@ use super::record::{After, CallRecord, CallSpec, CallTimes, Failure, Formats, Ha
 use super::target::{Entry, split_url};
 use super::upgrade;
 use super::webhook::{self, Stage};
-use crate::clock::{Clock, Nanos, SECONDS};
+use crate::clock::{Clock, MILLIS, Nanos, SECONDS};
 use crate::format::Format;
 use crate::net::http::{Exchange, Response};
 use crate::net::link::{Closing, Link, Received, SendError};
@@ -55,6 +56,9 @@ pub struct Caller {
     answer: Option<Answer>,
     after: Option<After>,
     times: CallTimes,
+    /// Times in which nothing is read, from and to; known once the stream is open.
+    deaf: VecDeque<(Nanos, Nanos)>,
+    fell_silent: bool,
     closing: Option<Closing>,
     outcome: Option<Outcome>,
 }
@@ -104,6 +108,8 @@ impl Caller {
             answer: None,
             after: None,
             times: CallTimes::default(),
+            deaf: VecDeque::new(),
+            fell_silent: false,
             closing: None,
             outcome: None,
         }
@@ -121,7 +127,8 @@ impl Caller {
 
     /// When [`Caller::handle_timeout`] wants to be called next.
     pub fn next_timeout(&self) -> Option<Nanos> {
-        let phone = self.phone.next_timeout();
+        let hears_again = self.deaf.front().map(|&(_, to)| to);
+        let phone = [self.phone.next_timeout(), hears_again].into_iter().flatten().min();
         match &self.phase {
             Phase::Waiting => Some(self.spec.starts_at),
             Phase::Asking { deadline, .. } | Phase::Dialling { deadline, .. } => Some(*deadline),
@@ -139,9 +146,13 @@ impl Caller {
             Phase::Asking { .. } if self.outcome.is_some() => self.finish(),
             Phase::Asking { .. } => self.fail(Failure::Late("webhook")),
             Phase::Dialling { .. } => self.fail(Failure::Late("upgrade")),
-            Phase::Talking { .. } => self.talk(now),
             Phase::Lingering { until, .. } if *until <= now => self.leave(now),
-            Phase::Lingering { .. } => self.talk(now),
+            Phase::Talking { .. } | Phase::Lingering { .. } => {
+                self.talk(now);
+                if self.deaf.pop_front_if(|&mut (_, to)| to <= now).is_some() {
+                    self.listen(reactor);
+                }
+            }
             Phase::Leaving { .. } => self.fail(Failure::Late("close")),
             Phase::Done => {}
         }
@@ -191,6 +202,7 @@ impl Caller {
             carrier: self.spec.line.carrier,
             formats,
             outcome: self.outcome.unwrap_or(Outcome::Failed(Failure::Stopped)),
+            fell_silent: self.fell_silent,
             closing: self.closing,
             answer: self.answer,
             after: self.after,
@@ -304,6 +316,8 @@ impl Caller {
         }
         let now = self.clock.now();
         self.times.opened = Some(now);
+        let deaf = self.spec.media.reads_nothing.iter();
+        self.deaf = deaf.map(|&(at, ms)| (now + at * MILLIS, now + (at + ms) * MILLIS)).collect();
         if let Some(noun) = &self.noun {
             let line = self.spec.line;
             let own = line.format.unwrap_or(line.carrier.default_format());
@@ -370,11 +384,12 @@ impl Caller {
             else {
                 return;
             };
-            let Some(received) = link.receive() else {
+            let now = self.clock.now();
+            let is_deaf = self.deaf.front().is_some_and(|&(from, to)| from <= now && now < to);
+            let Some(received) = (if is_deaf { None } else { link.receive() }) else {
                 link.flush();
                 break;
             };
-            let now = self.clock.now();
             match received {
                 // What still comes after our goodbye is as strict as before, and is not heard.
                 Received::Text(text) => {
@@ -417,8 +432,10 @@ impl Caller {
             return;
         }
         self.outcome = Some(Outcome::ClosedByRelay(closing));
-        // A browser has nobody to ask; Plivo, Exotel and Vonage name nobody.
-        let action = self.noun.as_ref().and_then(|noun| noun.action.clone());
+        // A call whose caller has gone is over. A browser has nobody to ask; Plivo, Exotel and
+        // Vonage name nobody.
+        let noun = self.noun.as_ref().filter(|_| !self.fell_silent);
+        let action = noun.and_then(|noun| noun.action.clone());
         if let Some(url) = action {
             let absolute = split_url(&url);
             let path = absolute.map_or(url.as_str(), |(_, path)| path).to_string();
@@ -438,9 +455,16 @@ impl Caller {
             return;
         };
         let mut wait = CLOSE_WAIT;
+        // The end is heard in any case.
+        self.deaf.clear();
         match self.spec.hangup {
             Hangup::StopAndClose | Hangup::CloseOnly => link.close(1000, ""),
-            Hangup::Silence => wait = SILENCE_WAIT,
+            Hangup::Silence => {
+                self.fell_silent = true;
+                // Not even to pings.
+                link.hold_pongs();
+                wait = SILENCE_WAIT;
+            }
             Hangup::Reset => {
                 link.stream().reset_on_drop();
                 self.times.closed = Some(now);

@@ -8,6 +8,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use serde::Deserialize;
+
 use super::Carrier;
 use super::ids::Ids;
 use super::markup::{Answer, MarkupError};
@@ -23,11 +25,15 @@ use crate::schedule::MediaPlan;
 use crate::signal::CallerVoice;
 
 /// How a caller leaves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Hangup {
-    /// The carrier's last message where it has one, then the closing handshake.
+    /// The carrier's last message where it has one, then the closing handshake; in a file `"stop"`.
+    #[default]
+    #[serde(rename = "stop")]
     StopAndClose,
-    /// The closing handshake alone.
+    /// The closing handshake alone; in a file `"close"`.
+    #[serde(rename = "close")]
     CloseOnly,
     /// The connection is reset.
     Reset,
@@ -176,6 +182,8 @@ pub struct CallRecord {
     pub formats: Formats,
     /// How it ended.
     pub outcome: Outcome,
+    /// The caller fell silent, and left it to the relay to end the call.
+    pub fell_silent: bool,
     /// How the relay closed, where it did.
     pub closing: Option<Closing>,
     /// The answer of the webhook.
@@ -200,6 +208,7 @@ impl CallRecord {
             carrier: Carrier::Twilio,
             formats: Formats::default(),
             outcome: Outcome::HungUp,
+            fell_silent: false,
             closing: None,
             answer: None,
             after: None,

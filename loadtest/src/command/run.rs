@@ -22,7 +22,7 @@ use super::capacity::Machine;
 use super::load::Load;
 use super::{Ending, assignment, not_negative, positive, scenarios, write};
 
-/// How long each call speaks, in seconds, where nothing is said.
+/// How long a call speaks, in seconds, where neither the command line nor the scenario says.
 const SECONDS: u32 = 20;
 
 /// The arguments of `run`.
@@ -121,6 +121,8 @@ pub(crate) fn run(arguments: Run) -> Result<Ending, String> {
     }
     arguments.machine.prepare()?;
     interrupt::watch().map_err(|error| error.to_string())?;
+    let scenario = scenarios::find(arguments.scenario.as_deref())?;
+    let seconds = arguments.load.seconds.or(scenario.seconds).unwrap_or(SECONDS);
     let program = match &arguments.relay_program {
         None => arguments.relay.prepare(&Workshop::of_this_program(None)?)?,
         Some(line) => Program::from_line(line).ok_or("--relay-program is empty")?,
@@ -132,7 +134,7 @@ pub(crate) fn run(arguments: Run) -> Result<Ending, String> {
         },
         program,
         calls: arguments.calls as usize,
-        seconds: arguments.load.seconds.unwrap_or(SECONDS).into(),
+        seconds: seconds.into(),
         lengths: arguments.load.length,
         ramp: arguments.load.ramp,
         arrivals: arguments.load.arrivals,
@@ -143,7 +145,7 @@ pub(crate) fn run(arguments: Run) -> Result<Ending, String> {
         seed: arguments.seed,
         environment: arguments.relay_env,
         echo: arguments.relay_log,
-        scenario: scenarios::find(arguments.scenario.as_deref())?,
+        scenario,
         mix: arguments.carrier,
         demands: arguments.demands.demands(),
         plain_model: arguments.relay.wants_plain_model(),

@@ -11,7 +11,7 @@ use loadtest::gemini::scenario::{BUILT_IN, Scenario};
 pub(crate) fn print(name: Option<&str>) -> Result<bool, String> {
     for (built_in, text) in BUILT_IN {
         match name {
-            None => println!("{built_in:<20} {}", Scenario::read(text)?.about),
+            None => println!("{built_in:<26} {}", Scenario::read(text)?.about),
             Some(name) if name == built_in => {
                 print!("{text}");
                 return Ok(true);

@@ -120,7 +120,7 @@ pub fn turn_complete(dialect: &Dialect) -> String {
     let mut content = json!({ "turnComplete": true, "interactionStatus": "IDLE" });
     if dialect.unknown_enums {
         content["interactionStatus"] = json!("DAYDREAMING");
-        content["turnCompleteReason"] = json!(4711);
+        content["turnCompleteReason"] = json!("FORGOT_WHAT_IT_WAS");
     }
     json!({ "serverContent": content, "usageMetadata": usage(dialect) }).to_string()
 }

@@ -3,6 +3,10 @@
 //! In:       the text of one client message.
 //! Out:      a [`ClientMessage`], or the [`Complaint`] the service would close with.
 //! Bounds:   none of its own; the link bounds a message.
+//!
+//! The service takes names in both spellings of ProtoJSON, `realtimeInput` and `realtime_input`;
+//! google-genai mixes the two within a message. What is handed on is spelled the first way.
+//!
 //! Not here: their order (`gemini::session`), the messages of the service (`gemini::message`).
 
 use std::borrow::Cow;
@@ -75,10 +79,13 @@ pub enum ClientMessage {
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct Envelope<'a> {
     setup: Option<Value>,
-    #[serde(borrow)]
+    #[serde(borrow, alias = "realtime_input")]
     realtime_input: Option<RealtimeInput<'a>>,
+    #[serde(alias = "client_content")]
     client_content: Option<Value>,
+    #[serde(alias = "tool_response")]
     tool_response: Option<Value>,
+    #[serde(alias = "context_update")]
     context_update: Option<Value>,
 }
 
@@ -89,15 +96,18 @@ struct RealtimeInput<'a> {
     audio: Option<Blob<'a>>,
     #[serde(borrow)]
     text: Option<Cow<'a, str>>,
+    #[serde(alias = "audio_stream_end")]
     audio_stream_end: Option<bool>,
+    #[serde(alias = "activity_start")]
     activity_start: Option<Empty>,
+    #[serde(alias = "activity_end")]
     activity_end: Option<Empty>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct Blob<'a> {
-    #[serde(borrow)]
+    #[serde(borrow, alias = "mime_type")]
     mime_type: Cow<'a, str>,
     #[serde(borrow)]
     data: Cow<'a, str>,
@@ -121,7 +131,7 @@ pub fn read(text: &str) -> Result<ClientMessage, Complaint> {
             client_content: None,
             tool_response: None,
             context_update: None,
-        } => Ok(ClientMessage::Setup(setup)),
+        } => Ok(ClientMessage::Setup(in_camel_case(setup))),
         Envelope {
             setup: None,
             realtime_input: Some(input),
@@ -283,6 +293,7 @@ pub struct ToolResult {
     /// When the model is to speak of it.
     pub scheduling: Option<Scheduling>,
     /// More results of the same call follow.
+    #[serde(alias = "will_continue")]
     pub will_continue: Option<bool>,
 }
 
@@ -303,11 +314,42 @@ pub fn tool_results(response: Value) -> Result<Vec<ToolResult>, Complaint> {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields, rename_all = "camelCase")]
     struct Results {
+        #[serde(alias = "function_responses")]
         function_responses: Vec<ToolResult>,
     }
     serde_json::from_value::<Results>(response)
         .map(|results| results.function_responses)
         .map_err(|error| Complaint::Tool(error.to_string()))
+}
+
+/// The names of fields whose objects are data: what is inside is not a name of the protocol.
+const DATA_FIELDS: [&str; 3] = ["properties", "parametersJsonSchema", "responseJsonSchema"];
+
+/// A setup with every name of the protocol spelled as `realtimeInput` is.
+fn in_camel_case(value: Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let renamed = fields.into_iter().map(|(name, value)| {
+                let name = camel_case(&name);
+                let is_data = DATA_FIELDS.contains(&&*name);
+                (name, if is_data { value } else { in_camel_case(value) })
+            });
+            Value::Object(renamed.collect())
+        }
+        Value::Array(items) => items.into_iter().map(in_camel_case).collect(),
+        other => other,
+    }
+}
+
+fn camel_case(name: &str) -> String {
+    let mut words = name.split('_');
+    let mut camel = words.next().unwrap_or_default().to_string();
+    for word in words {
+        let mut letters = word.chars();
+        camel.extend(letters.next().map(|first| first.to_ascii_uppercase()));
+        camel.push_str(letters.as_str());
+    }
+    camel
 }
 
 /// A protobuf duration such as `9.5s`.
@@ -394,6 +436,31 @@ mod tests {
         ] {
             assert_eq!(message(data, mime).unwrap_err(), Complaint::Audio, "{data} {mime}");
         }
+    }
+
+    #[test]
+    fn both_spellings_of_a_name_are_one() {
+        let audio =
+            r#"{"realtime_input":{"audio":{"data":"+/8=","mime_type":"audio/pcm;rate=8000"}}}"#;
+        assert!(matches!(read(audio), Ok(ClientMessage::Audio { rate: 8000, .. })));
+        let end = r#"{"realtime_input": {"audioStreamEnd": true}}"#;
+        assert!(matches!(read(end), Ok(ClientMessage::AudioStreamEnd)));
+        let answer = r#"{"tool_response":{"functionResponses":[
+            {"will_continue":true,"id":"1","name":"a_b","response":{"free_times":[]}}]}}"#;
+        let Ok(ClientMessage::ToolResponse(response)) = read(answer) else { panic!("{answer}") };
+        let results = tool_results(response).unwrap();
+        assert!(results[0].response.contains_key("free_times"), "data keeps its names");
+        let setup = r#"{"setup":{"session_resumption":{},"realtimeInputConfig":
+            {"automatic_activity_detection":{}},"tools":[{"function_declarations":[{"name":"a_b",
+            "parameters":{"properties":{"free_time":{}}}}]}]}}"#;
+        let Ok(ClientMessage::Setup(setup)) = read(setup) else { panic!("{setup}") };
+        assert!(setup["sessionResumption"].is_object());
+        assert!(setup["realtimeInputConfig"]["automaticActivityDetection"].is_object());
+        let declaration = &setup["tools"][0]["functionDeclarations"][0];
+        assert_eq!(declaration["name"], "a_b");
+        assert!(declaration["parameters"]["properties"]["free_time"].is_object());
+        let twice = r#"{"realtime_input":{"text":"a"},"realtimeInput":{"text":"b"}}"#;
+        assert!(matches!(read(twice), Err(Complaint::Shape(_))));
     }
 
     #[test]

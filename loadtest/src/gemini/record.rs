@@ -162,6 +162,10 @@ pub enum Event {
     Cut,
     /// It went silent, and reads no more.
     Stalled,
+    /// It listens, and answers nothing more.
+    Stuck,
+    /// It sent what is no message.
+    Garbled,
 }
 
 impl Event {

@@ -11,11 +11,14 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::json;
 
+use super::conversation::Order;
+use super::record::SessionRecord;
 use super::script::{Fault, Invocation, Moment, Script, Speech, Step};
 use crate::bookings;
 use crate::carrier::mix::Mix;
+use crate::carrier::record::Hangup;
 use crate::clock::{MILLIS, Nanos};
-use crate::schedule::MediaPlan;
+use crate::schedule::{Bursts, FRAME_BYTES, MediaPlan};
 use crate::signal::Pauses;
 
 /// The longest scenario file.
@@ -31,6 +34,8 @@ pub struct Scenario {
     /// One line about it.
     #[serde(default)]
     pub about: String,
+    /// How long a call must speak for all of it to happen, in seconds; `None`: any length will do.
+    pub seconds: Option<u32>,
     /// What every connection of a conversation does. Without steps it converses.
     #[serde(default)]
     pub session: Script,
@@ -38,6 +43,12 @@ pub struct Scenario {
     /// `session`.
     #[serde(default)]
     pub connections: Vec<Script>,
+    /// Connections are counted over the whole run, not within a conversation.
+    #[serde(default)]
+    pub counts_all_connections: bool,
+    /// What the service is provoked to object to, by the names of the report, such as `Backlog`.
+    #[serde(default)]
+    pub objections: Vec<String>,
     /// The caller.
     #[serde(default)]
     pub caller: Caller,
@@ -73,6 +84,27 @@ pub struct Caller {
     /// Of every so many frames the last leaves behind the one after it, by carriers that promise
     /// no order; 0: none does.
     pub disorder: u64,
+    /// The lengths of frames in turn, in eighths of a millisecond (as mu-law, bytes); none: the
+    /// carrier's own.
+    pub frame_bytes: Vec<usize>,
+    /// Frames held back and sent together: `{ every_ms = 1000, pause_ms = 233 }`.
+    pub bursts: Option<Bursts>,
+    /// Silence that is not sent: `{ speech_ms = 1000, silence_ms = 400 }`.
+    pub suppress_silence: Option<Suppression>,
+    /// Times in which it reads nothing: when and for how long, in milliseconds.
+    pub reads_nothing: Vec<(u64, u64)>,
+    /// How it leaves: `"stop"`, `"close"`, `"reset"` or `"silence"`.
+    pub hangup: Hangup,
+}
+
+/// Silence that a carrier does not send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Suppression {
+    /// After so much speech, in milliseconds.
+    pub speech_ms: u64,
+    /// So much is not sent, and the `timestamp` jumps over it.
+    pub silence_ms: u64,
 }
 
 /// The most that is borne of swaps and recoveries; what is not set is not judged.
@@ -101,17 +133,49 @@ impl Demands {
     }
 }
 
-/// Scenarios that are built in: name and TOML.
-pub const BUILT_IN: [(&str, &str); 9] = [
+/// Scenarios that are built in: name and TOML, by what they are about: swaps, connections that
+/// fail, speech, tools, callers.
+pub const BUILT_IN: [(&str, &str); 40] = [
     ("rotations", include_str!("../../scenarios/rotations.toml")),
     ("rotations-at-random", include_str!("../../scenarios/rotations-at-random.toml")),
     ("forced-rotations", include_str!("../../scenarios/forced-rotations.toml")),
+    ("announced-then-quiet", include_str!("../../scenarios/announced-then-quiet.toml")),
+    ("rotation-during-a-tool", include_str!("../../scenarios/rotation-during-a-tool.toml")),
+    ("not-resumable", include_str!("../../scenarios/not-resumable.toml")),
+    ("handle-refused", include_str!("../../scenarios/handle-refused.toml")),
+    ("poisoned-resume", include_str!("../../scenarios/poisoned-resume.toml")),
+    ("backlog-refused", include_str!("../../scenarios/backlog-refused.toml")),
     ("faults", include_str!("../../scenarios/faults.toml")),
+    ("closes", include_str!("../../scenarios/closes.toml")),
+    ("garbage", include_str!("../../scenarios/garbage.toml")),
+    ("dead-line", include_str!("../../scenarios/dead-line.toml")),
+    ("silent-stall", include_str!("../../scenarios/silent-stall.toml")),
+    ("freeze-after-interruption", include_str!("../../scenarios/freeze-after-interruption.toml")),
+    ("phantom-interruption", include_str!("../../scenarios/phantom-interruption.toml")),
+    ("setup-unanswered", include_str!("../../scenarios/setup-unanswered.toml")),
+    ("refused-at-the-door", include_str!("../../scenarios/refused-at-the-door.toml")),
+    ("late-pongs", include_str!("../../scenarios/late-pongs.toml")),
     ("interruptions", include_str!("../../scenarios/interruptions.toml")),
+    ("interruptions-out-of-turn", include_str!("../../scenarios/interruptions-out-of-turn.toml")),
+    ("broken-off", include_str!("../../scenarios/broken-off.toml")),
+    ("speech-after-the-turn", include_str!("../../scenarios/speech-after-the-turn.toml")),
+    ("long-bursts", include_str!("../../scenarios/long-bursts.toml")),
+    ("slower-than-speech", include_str!("../../scenarios/slower-than-speech.toml")),
     ("liberties", include_str!("../../scenarios/liberties.toml")),
     ("bookings", include_str!("../../scenarios/bookings.toml")),
     ("endings", include_str!("../../scenarios/endings.toml")),
+    ("tools-without-ids", include_str!("../../scenarios/tools-without-ids.toml")),
+    ("tools-withdrawn", include_str!("../../scenarios/tools-withdrawn.toml")),
     ("keys", include_str!("../../scenarios/keys.toml")),
+    ("caller-bursts", include_str!("../../scenarios/caller-bursts.toml")),
+    ("caller-suppressed-silence", include_str!("../../scenarios/caller-suppressed-silence.toml")),
+    ("caller-odd-frames", include_str!("../../scenarios/caller-odd-frames.toml")),
+    ("caller-out-of-order", include_str!("../../scenarios/caller-out-of-order.toml")),
+    ("caller-before-the-model", include_str!("../../scenarios/caller-before-the-model.toml")),
+    ("caller-slow-reader", include_str!("../../scenarios/caller-slow-reader.toml")),
+    ("hangup-without-stop", include_str!("../../scenarios/hangup-without-stop.toml")),
+    ("hangup-by-reset", include_str!("../../scenarios/hangup-by-reset.toml")),
+    ("hangup-by-silence", include_str!("../../scenarios/hangup-by-silence.toml")),
 ];
 
 impl Scenario {
@@ -155,6 +219,18 @@ impl Scenario {
         filled.collect()
     }
 
+    /// What is counted to choose a script.
+    pub fn order(&self) -> Order {
+        if self.counts_all_connections { Order::OneCall } else { Order::ByConversation }
+    }
+
+    /// Forgets the objections that this scenario provokes.
+    pub fn forgive(&self, sessions: &mut [SessionRecord]) {
+        for session in sessions {
+            session.complaints.retain(|it| !self.objections.contains(&format!("{it:?}")));
+        }
+    }
+
     /// Scripts in which the model books, in [`Scenario::book`] of the conversations, once within
     /// the first `ms` milliseconds.
     pub fn with_bookings(&self, scripts: Vec<Arc<Script>>, ms: u64) -> Vec<Arc<Script>> {
@@ -181,7 +257,15 @@ impl Scenario {
     /// What a caller says who speaks for `ms` milliseconds.
     pub fn media(&self, ms: u64) -> MediaPlan {
         let mut plan = MediaPlan::steady(ms);
-        let Caller { talk_ms, quiet_ms, from_ms, ref keys, disorder } = self.caller;
+        let Caller { talk_ms, quiet_ms, from_ms, ref keys, disorder, .. } = self.caller;
+        if let Some(Suppression { speech_ms, silence_ms }) = self.caller.suppress_silence {
+            plan = plan.suppress_silence(speech_ms, silence_ms);
+        }
+        if !self.caller.frame_bytes.is_empty() {
+            plan.frame_bytes.clone_from(&self.caller.frame_bytes);
+        }
+        plan.bursts = self.caller.bursts;
+        plan.reads_nothing.clone_from(&self.caller.reads_nothing);
         plan.disorder = disorder;
         plan.pauses = Pauses { talk_ms, quiet_ms, from_ms };
         plan.keys.clone_from(keys);
@@ -210,15 +294,36 @@ impl Scenario {
                 return Err("the reason of a close has at most 123 bytes".into());
             }
         }
+        if self.seconds.is_some_and(|seconds| !(1..=3600).contains(&seconds)) {
+            return Err("seconds are from 1 to 3600".into());
+        }
         if !(0.0..=1.0).contains(&self.book) {
             return Err(format!("book {} is not between 0 and 1", self.book));
         }
-        let keys = &self.caller.keys;
+        self.caller.check()
+    }
+}
+
+impl Caller {
+    fn check(&self) -> Result<(), String> {
+        let Caller { keys, frame_bytes, reads_nothing, .. } = self;
         if !keys.iter().all(|(_, key)| "0123456789*#ABCD".contains(*key)) {
             return Err("a key is one of 0-9, *, #, A-D".into());
         }
         if !keys.is_sorted_by_key(|(at, _)| at) {
             return Err("keys are pressed in order".into());
+        }
+        if !frame_bytes.iter().all(|len| FRAME_BYTES.contains(len)) {
+            return Err(format!("frame_bytes are from {FRAME_BYTES:?}"));
+        }
+        if self.bursts.is_some_and(|it| it.pause_ms == 0 || it.pause_ms >= it.every_ms) {
+            return Err("a burst's pause_ms is above 0 and below every_ms".into());
+        }
+        if self.suppress_silence.is_some_and(|it| it.speech_ms == 0 || it.silence_ms == 0) {
+            return Err("suppress_silence needs speech_ms and silence_ms above 0".into());
+        }
+        if !reads_nothing.is_sorted_by(|before, next| before.0 + before.1 <= next.0) {
+            return Err("reads_nothing is in order, one time after the other".into());
         }
         Ok(())
     }
@@ -228,8 +333,11 @@ impl Default for Scenario {
     fn default() -> Scenario {
         Scenario {
             about: String::new(),
+            seconds: None,
             session: Script::listen(),
             connections: Vec::new(),
+            counts_all_connections: false,
+            objections: Vec::new(),
             caller: Caller::default(),
             carriers: Mix::default(),
             book: 0.0,
@@ -265,6 +373,11 @@ mod tests {
             talk_ms = 3000
             quiet_ms = 1000
             disorder = 7
+            frame_bytes = [1, 999]
+            bursts = { every_ms = 1000, pause_ms = 233 }
+            suppress_silence = { speech_ms = 5, silence_ms = 400 }
+            reads_nothing = [[1000, 500], [2000, 500]]
+            hangup = "silence"
             keys = [[500, "1"], [700, "#"]]
             [demands]
             max_gap_ms = 150.0
@@ -293,7 +406,7 @@ mod tests {
               { send_text = "{" },
               { send_binary = [255] },
               { send_bytes = [143, 0] },
-              "quiet", "stall",
+              "quiet", "stuck", "stall",
               { close = { code = 1011, reason = "Internal error encountered." } },
               "hangup", "reset",
             ]
@@ -313,8 +426,11 @@ mod tests {
         assert_eq!(scenario.connections[1].setup_after, None);
         let last = &scenario.connections[2];
         assert_eq!((last.setup_after, last.updates_every), (Some(400 * MILLIS), None));
-        assert_eq!(last.steps.len(), 20);
+        assert_eq!(last.steps.len(), 21);
         assert_eq!(last.faults[0].at, Moment::Between([1000, 4000]));
+        let media = scenario.media(10);
+        assert_eq!((media.frame_bytes.len(), media.holes.len()), (2, 1));
+        assert_eq!(scenario.caller.hangup, Hangup::Silence);
         assert_eq!(scenario.media(10).keys, [(500, '1'), (700, '#')]);
     }
 
@@ -330,6 +446,13 @@ mod tests {
             "[[session.faults]]\nat_ms = 1\ndoes = { pause_ms = 5 }",
             "[[session.faults]]\nat_ms = 1\ntimes = 2\ndoes = \"reset\"",
             "[[session.faults]]\nat_ms = 1\nshare = 2.0\ndoes = \"reset\"",
+            "seconds = 0",
+            "[caller]\nframe_bytes = [0]",
+            "[caller]\nframe_bytes = [1000]",
+            "[caller]\nbursts = { every_ms = 100, pause_ms = 100 }",
+            "[caller]\nsuppress_silence = { speech_ms = 0, silence_ms = 100 }",
+            "[caller]\nreads_nothing = [[100, 100], [150, 10]]",
+            "[caller]\nhangup = \"politely\"",
             "[caller]\nkeys = [[1, \"x\"]]",
             "[caller]\nkeys = [[2, \"1\"], [1, \"1\"]]",
         ] {

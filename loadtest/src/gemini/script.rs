@@ -208,6 +208,8 @@ pub enum Step {
     SendBytes(Vec<u8>),
     /// Sends no more updates; listens on.
     Quiet,
+    /// Nothing more comes of the steps: it listens, and its updates go on, but it answers nobody.
+    Stuck,
     /// Reads nothing more and sends nothing more.
     Stall,
     /// Closes with a code of its own choice.

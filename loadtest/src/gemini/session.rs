@@ -488,10 +488,23 @@ impl Session {
             }
             Step::ToolCall { calls, without_ids } => self.ask_tools(now, &calls, !without_ids),
             Step::CancelTools => self.cancel_tools(),
-            Step::SendText(text) => self.out.push_back(Output::Text(text)),
-            Step::SendBinary(bytes) => self.out.push_back(Output::Binary(bytes)),
-            Step::SendBytes(bytes) => self.out.push_back(Output::Bytes(bytes)),
+            Step::SendText(text) => {
+                self.note_garbage(now, text.as_bytes());
+                self.out.push_back(Output::Text(text));
+            }
+            Step::SendBinary(bytes) => {
+                self.note_garbage(now, &bytes);
+                self.out.push_back(Output::Binary(bytes));
+            }
+            Step::SendBytes(bytes) => {
+                self.record.events.push((now, Event::Garbled));
+                self.out.push_back(Output::Bytes(bytes));
+            }
             Step::Quiet => self.next_update = None,
+            Step::Stuck => {
+                self.record.events.push((now, Event::Stuck));
+                self.course.next_step = self.script.steps.len();
+            }
             Step::Stall => self.suffer(now, Event::Stalled, Output::Stall),
             Step::Close { code, reason } => {
                 self.suffer(now, Event::Closed(code), Output::Close { code, reason });
@@ -503,6 +516,13 @@ impl Session {
             | Step::AwaitTools { .. }
             | Step::Pause(_)
             | Step::Speak(_) => unreachable!("these steps take time: see `begin_step`"),
+        }
+    }
+
+    /// Notes a message that is not JSON: a client has no use for the connection after it.
+    fn note_garbage(&mut self, now: Nanos, message: &[u8]) {
+        if serde_json::from_slice::<serde::de::IgnoredAny>(message).is_err() {
+            self.record.events.push((now, Event::Garbled));
         }
     }
 
