@@ -28,7 +28,7 @@ use crate::gemini::script::Script;
 use crate::gemini::server::{StandIn, StandInConfig};
 use crate::gemini::session::SessionRecord;
 use crate::recording::settings::{Setting, relay_settings};
-use crate::relay::{Directory, Relay, RelayConfig, RelayError};
+use crate::relay::{Directory, Program, Relay, RelayConfig, RelayError};
 use crate::schedule::MediaPlan;
 use crate::signal::CallerVoice;
 
@@ -49,8 +49,8 @@ pub const TELNYX_SEED: [u8; 32] = *b"the load test signs with this ke";
 
 /// What a harness is made of.
 pub struct HarnessConfig {
-    /// A program that is a relay under the hidden subcommand.
-    pub program: PathBuf,
+    /// The relay.
+    pub program: Program,
     /// The stand-in.
     pub stand_in: StandInConfig,
     /// The relay's configuration file; empty: none.
@@ -71,7 +71,7 @@ pub struct HarnessConfig {
 
 impl HarnessConfig {
     /// One stand-in over TLS that follows `script` in every session; everything signed.
-    pub fn new(program: impl Into<PathBuf>, script: Script) -> HarnessConfig {
+    pub fn new(program: impl Into<Program>, script: Script) -> HarnessConfig {
         HarnessConfig {
             program: program.into(),
             stand_in: StandInConfig::local(script),
@@ -207,7 +207,7 @@ impl Harness {
             index,
             line,
             ids: Ids::of(line.carrier, self.seed, index),
-            from: format!("+1800{index:07}"),
+            from: caller_number(index),
             to: "+18005550100".to_string(),
             target: Arc::clone(&self.target),
             starts_at: self.clock.now(),
@@ -241,6 +241,21 @@ impl Harness {
     }
 }
 
+/// How the number of every caller begins; the number of the call follows.
+const CALLERS: &str = "+1800";
+
+/// The number that call `index` comes from; no other call of a run has it.
+pub fn caller_number(index: usize) -> String {
+    format!("{CALLERS}{index:07}")
+}
+
+/// The call whose number stands first in `text`.
+pub fn caller_in(text: &str) -> Option<usize> {
+    let (_, digits) = text.split_once(CALLERS)?;
+    let len = digits.bytes().take_while(u8::is_ascii_digit).count();
+    digits[..len].parse().ok()
+}
+
 /// What a carrier besides Twilio proves itself by, as a setting of the relay.
 fn proof_of(carrier: Carrier) -> Option<(String, OsString)> {
     let section = carrier.name().to_uppercase();
@@ -269,4 +284,19 @@ pub(crate) fn target(address: SocketAddr, signed: bool) -> Arc<Target> {
         },
         entry: Entry::Standard,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_is_known_by_the_number_it_comes_from() {
+        for index in [0, 1, 4711, 12_345_678] {
+            let text = format!("{{\"text\":\"The caller is {}.\"}}", caller_number(index));
+            assert_eq!(caller_in(&text), Some(index));
+        }
+        assert_eq!(caller_in("+1800."), None);
+        assert_eq!(caller_in("nobody"), None);
+    }
 }

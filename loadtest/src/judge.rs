@@ -24,6 +24,7 @@ use crate::report::{CarrierReport, Direction, Percentiles, Report, SwapReport};
 use crate::schedule::MediaPlan;
 use crate::signal::{self, CallerVoice};
 use crate::swaps::{self, Cause, Swap};
+use crate::tally;
 use crate::verify::{self, Alignment, Latencies, align};
 
 /// A call as it was to be and as it was.
@@ -47,6 +48,8 @@ pub enum Judgement {
     /// What the audio says, whatever filters it went through: for any relay. Latencies and
     /// counts are those by content, in samples at 8 kHz without silence.
     ByContent,
+    /// How much audio came and when, never which: for a relay that passes no audio on.
+    ByCount,
 }
 
 /// Calls that are listened to where every sample is compared as well: spread over the run. Where
@@ -71,11 +74,14 @@ pub fn judge_by(
     seed: u64,
     lead: Nanos,
 ) -> Report {
+    if judged == Judgement::ByCount {
+        return tally::judge(calls, sessions, lead);
+    }
     let mut report = Report { calls: calls.len(), judged, ..Report::default() };
     let mut ear = Ear::new();
     let parts = comebacks::parts(calls);
     let sessions_of = match judged {
-        Judgement::Exact => pair(&parts, sessions),
+        Judgement::Exact | Judgement::ByCount => pair(&parts, sessions),
         Judgement::ByContent => {
             pair_by_handle(&parts, sessions, listen::pair(&mut ear, &parts, sessions))
         }
@@ -83,7 +89,7 @@ pub fn judge_by(
     judge_all(calls, &parts, sessions, &sessions_of, seed, lead, &mut report);
     let ready: Vec<Vec<_>> = sessions_of.iter().map(|sessions| ready(sessions)).collect();
     let step = match judged {
-        Judgement::Exact => parts.len().div_ceil(LISTENED_MAX).max(1),
+        Judgement::Exact | Judgement::ByCount => parts.len().div_ceil(LISTENED_MAX).max(1),
         Judgement::ByContent => 1,
     };
     let listened = parts.iter().zip(ready.iter().map(Vec::as_slice)).step_by(step);
@@ -150,7 +156,11 @@ const BLENDED_SAMPLES_MAX: u64 = 64;
 /// The tools by which the model ends a call.
 const ENDING_TOOLS: [&str; 2] = ["end_call", "transfer_call"];
 
-fn count_calls(calls: &[Made], sessions_of: &[Vec<&SessionRecord>], report: &mut Report) {
+pub(crate) fn count_calls(
+    calls: &[Made],
+    sessions_of: &[Vec<&SessionRecord>],
+    report: &mut Report,
+) {
     let mut setup = Vec::new();
     for (Made { record, .. }, sessions) in calls.iter().zip(sessions_of) {
         let mut tools = sessions.iter().flat_map(|session| &session.tools);
@@ -200,7 +210,7 @@ fn count_parts(parts: &[Part<'_>], report: &mut Report) {
     report.uplink.own_lateness = Percentiles::of(&late);
 }
 
-fn count_complaints(sessions: &[SessionRecord], report: &mut Report) {
+pub(crate) fn count_complaints(sessions: &[SessionRecord], report: &mut Report) {
     let mut late = Vec::new();
     for session in sessions {
         for complaint in &session.complaints {
@@ -391,7 +401,7 @@ fn judge_uplink(
     }
     let alignment = match judged {
         Judgement::Exact => align(&expected, &heard),
-        Judgement::ByContent => same_so_far(&expected, &heard),
+        Judgement::ByContent | Judgement::ByCount => same_so_far(&expected, &heard),
     };
     if alignment.is_whole() {
         latencies.add(verify::uplink_latency(&call.record, sessions));
@@ -464,14 +474,14 @@ impl Swaps {
     }
 }
 
-fn set_latencies(direction: &mut Direction, latencies: &Latencies) {
+pub(crate) fn set_latencies(direction: &mut Direction, latencies: &Latencies) {
     direction.corrected = Percentiles::of(&latencies.corrected);
     direction.uncorrected = Percentiles::of(&latencies.uncorrected);
     direction.early = latencies.early;
     direction.paced = latencies.paced;
 }
 
-fn fault(direction: &str, call: &CallRecord, alignment: &Alignment) -> String {
+pub(crate) fn fault(direction: &str, call: &CallRecord, alignment: &Alignment) -> String {
     format!(
         "{direction} of call {}: {} lost, {} doubled, {} foreign, first at sample {}",
         call.index,
@@ -486,7 +496,7 @@ fn fault(direction: &str, call: &CallRecord, alignment: &Alignment) -> String {
 const LISTED_MAX: usize = 10;
 
 /// Keeps the first problems of single calls and counts the rest.
-fn summarize(problems: &mut Vec<String>) {
+pub(crate) fn summarize(problems: &mut Vec<String>) {
     if problems.len() > LISTED_MAX {
         let more = problems.len() - LISTED_MAX;
         problems.truncate(LISTED_MAX);

@@ -17,18 +17,20 @@
 //! | [`relay`], [`process`] | the relay as a child process, and what it uses |
 //! | [`verify`], [`listen`], [`swaps`] | what was heard against what was said |
 //! | [`recording`] | every latency in full, and the course of a run in rows |
-//! | [`comebacks`], [`bookings`], [`judge`], [`report`] | verdict; figures |
+//! | [`comebacks`], [`bookings`], [`judge`], [`tally`], [`report`] | verdict; figures |
 //! | [`slo`], [`hold`] | bounds on a report, and their verdicts; what is used while all calls talk |
 //! | [`output`] | what a run leaves for people and machines: JSON, `.hgrm`, page, live line |
 //! | [`harness`], [`run`] | all of it together: for a test, and for the command line |
 //! | [`capacity`] | runs of more and more calls, up to the most that keep the bounds |
 //! | [`restart`] | calls of a relay that is killed in the middle |
+//! | [`compare`] | the same run of relay beside relay |
 
 pub mod bookings;
 pub mod capacity;
 pub mod carrier;
 pub mod clock;
 pub mod comebacks;
+pub mod compare;
 pub mod cores;
 pub mod format;
 pub mod gemini;
@@ -50,4 +52,5 @@ pub mod schedule;
 pub mod signal;
 pub mod slo;
 pub mod swaps;
+pub mod tally;
 pub mod verify;

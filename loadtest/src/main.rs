@@ -12,7 +12,7 @@ use clap::{Parser, Subcommand};
 
 mod command;
 
-use command::{Ending, call, capacity, gemini, restart, run, scenarios, show};
+use command::{Ending, call, capacity, compare, gemini, restart, run, scenarios, show};
 use loadtest::relay;
 use vocaris::server::log_lines::LogLines;
 
@@ -32,6 +32,8 @@ enum Command {
     Capacity(Box<capacity::Capacity>),
     /// A relay that is killed in the middle of its calls, and what becomes of them.
     Restart(Box<restart::Restart>),
+    /// The same load against several relays in turn, and one table.
+    Compare(Box<compare::Compare>),
     /// Calls against any Twilio-compatible relay.
     Call(call::Call),
     /// The stand-in for the Gemini Live API alone.
@@ -46,6 +48,9 @@ enum Command {
     /// The relay itself, as `run` starts it.
     #[command(name = relay::SUBCOMMAND, hide = true)]
     Relay,
+    /// The floor, as `run --relay null` starts it.
+    #[command(name = relay::null::SUBCOMMAND, hide = true)]
+    RelayNull,
 }
 
 fn main() -> ExitCode {
@@ -56,10 +61,12 @@ fn main() -> ExitCode {
         Command::Capacity(arguments) => capacity::capacity(*arguments),
         Command::Restart(arguments) => restart::restart(*arguments).map(Ending::from),
         Command::Show(arguments) => show::show(&arguments).map(Ending::from),
+        Command::Compare(arguments) => compare::compare(*arguments),
         Command::Scenarios { name } => scenarios::print(name.as_deref()).map(Ending::from),
         Command::Call(arguments) => call::call(&arguments).map(Ending::from),
         Command::Gemini(arguments) => gemini::gemini(arguments).map(Ending::from),
         Command::Relay => serve().map(Ending::from),
+        Command::RelayNull => relay::null::serve().map(|()| Ending::from(true)),
     };
     match done {
         Ok(ending) => ending.into(),

@@ -371,8 +371,9 @@ impl Report {
         if bad > 0 {
             self.problems.push(format!("{bad} of {} calls failed", self.calls));
         }
-        let exact = [("uplink", &self.uplink), ("downlink", &self.downlink)];
-        for (name, direction) in exact.into_iter().filter(|_| self.judged == Judgement::Exact) {
+        let counted = [("uplink", &self.uplink), ("downlink", &self.downlink)];
+        for (name, direction) in counted.into_iter().filter(|_| self.judged != Judgement::ByContent)
+        {
             for (what, count) in [
                 ("lost", direction.lost - direction.lost_at_faults),
                 ("doubled", direction.doubled),

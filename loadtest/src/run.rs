@@ -7,7 +7,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -30,6 +29,7 @@ use crate::load::{Arrivals, LENGTH_STEP_MS, Lengths};
 use crate::output::live::{Live, Standing};
 use crate::process;
 use crate::recording::usage::Sampler;
+use crate::relay::Program;
 use crate::report::{Report, Usage};
 use crate::schedule::MediaPlan;
 use crate::signal::CallerVoice;
@@ -60,8 +60,8 @@ const BOOKING_MARGIN_MS: u64 = 4000;
 /// What a run is.
 #[derive(Clone, Debug)]
 pub struct RunSettings {
-    /// The program that is a relay under the hidden subcommand: this one.
-    pub program: PathBuf,
+    /// The relay.
+    pub program: Program,
     /// Calls to make.
     pub calls: usize,
     /// How long each speaks, where `lengths` says nothing.
@@ -97,6 +97,8 @@ pub struct RunSettings {
     pub judged: Judgement,
     /// The content is listened to even where samples are compared.
     pub listen: bool,
+    /// The relay reaches the model without TLS.
+    pub plain_model: bool,
     /// What is demanded of the report.
     pub slos: Vec<Slo>,
     /// p99.9 of the load's own lateness above which its times are no evidence, in microseconds.
@@ -186,6 +188,7 @@ pub fn run(settings: &RunSettings) -> Result<Report, HarnessError> {
         seed: settings.seed,
         threads: settings.threads,
         scripts: settings.scripts(&plan),
+        tls: !settings.plain_model,
         order: settings.scenario.order(),
         ..StandInConfig::local(Script::listen())
     };
@@ -374,7 +377,7 @@ mod tests {
 
     fn settings(seconds: u64, lengths: Option<&str>) -> RunSettings {
         RunSettings {
-            program: PathBuf::new(),
+            program: Program::default(),
             calls: 200,
             seconds,
             lengths: lengths.map(|text| text.parse().unwrap()),
@@ -392,6 +395,7 @@ mod tests {
             demands: Demands::default(),
             judged: Judgement::Exact,
             listen: false,
+            plain_model: false,
             slos: Vec::new(),
             own_lateness_max_us: 1e3,
             relay_cores: None,

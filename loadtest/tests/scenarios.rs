@@ -521,6 +521,7 @@ fn run_built_in(name: &str) -> Result<(), String> {
         listen: false,
         slos: Vec::new(),
         own_lateness_max_us: f64::MAX,
+        plain_model: false,
         relay_cores: None,
     };
     let report = run::run(&settings).map_err(|error| error.to_string())?;

@@ -119,7 +119,7 @@ pub(crate) fn capacity(arguments: Capacity) -> Result<Ending, String> {
     arguments.machine.prepare()?;
     interrupt::watch().map_err(|error| error.to_string())?;
     let base = RunSettings {
-        program: std::env::current_exe().map_err(|error| error.to_string())?,
+        program: std::env::current_exe().map_err(|error| error.to_string())?.into(),
         calls: 0,
         seconds: 0,
         lengths: None,
@@ -140,6 +140,7 @@ pub(crate) fn capacity(arguments: Capacity) -> Result<Ending, String> {
         slos: arguments.slo,
         own_lateness_max_us: arguments.machine.own_lateness_max * 1e3,
         relay_cores: arguments.machine.relay_cores,
+        plain_model: false,
     };
     let mut plan = Plan {
         range: Range {

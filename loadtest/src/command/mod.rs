@@ -11,6 +11,7 @@ use std::process::ExitCode;
 
 pub(crate) mod call;
 pub(crate) mod capacity;
+pub(crate) mod compare;
 pub(crate) mod gemini;
 pub(crate) mod load;
 pub(crate) mod restart;

@@ -14,6 +14,8 @@ use loadtest::gemini::scenario::Demands;
 use loadtest::interrupt;
 use loadtest::judge::Judgement;
 use loadtest::output::provenance::Provenance;
+use loadtest::relay::Program;
+use loadtest::relay::peer::{Peer, Workshop};
 use loadtest::run::{self, RunSettings};
 use loadtest::slo::Slo;
 
@@ -51,6 +53,14 @@ pub(crate) struct Run {
     /// A setting of the relay as NAME=VALUE, such as VOCARIS_SERVER_WORKERS=1.
     #[arg(long, value_name = "NAME=VALUE", value_parser = assignment)]
     relay_env: Vec<(String, OsString)>,
+    /// The relay: vocaris, null (the floor), null-plain (the same without TLS to the model), tokio,
+    /// node.
+    #[arg(long, value_name = "NAME", default_value = "vocaris")]
+    relay: Peer,
+    /// Another relay: a program and its arguments, cut at spaces; see the README for what it must
+    /// understand.
+    #[arg(long, value_name = "COMMAND", conflicts_with = "relay")]
+    relay_program: Option<String>,
     /// Shows what the relay prints, on standard error.
     #[arg(long)]
     relay_log: bool,
@@ -116,8 +126,15 @@ pub(crate) fn run(arguments: Run) -> Result<Ending, String> {
     let scenario = scenarios::find(arguments.scenario.as_deref())?;
     let seconds = arguments.load.seconds.or(scenario.seconds).unwrap_or(SECONDS);
     let (mut from, began) = (Provenance::now(), Instant::now());
-    let program = std::env::current_exe().map_err(|error| error.to_string())?;
+    let program = match &arguments.relay_program {
+        None => arguments.relay.prepare(&Workshop::of_this_program(None)?)?,
+        Some(line) => Program::from_line(line).ok_or("--relay-program is empty")?,
+    };
     let settings = RunSettings {
+        judged: match arguments.by_content {
+            true if !program.is_floor() => Judgement::ByContent,
+            _ => program.kind.judged(),
+        },
         program,
         calls: arguments.calls as usize,
         seconds: seconds.into(),
@@ -134,8 +151,8 @@ pub(crate) fn run(arguments: Run) -> Result<Ending, String> {
         scenario,
         mix: arguments.carrier,
         demands: arguments.demands.demands(),
-        judged: if arguments.by_content { Judgement::ByContent } else { Judgement::Exact },
         listen: true,
+        plain_model: arguments.relay.wants_plain_model(),
         slos: arguments.slo,
         own_lateness_max_us: arguments.machine.own_lateness_max * 1e3,
         relay_cores: arguments.machine.relay_cores,

@@ -71,7 +71,7 @@ impl Hosts {
             environment: environment(settings, &own[0].0, own[0].1),
             echo: settings.echo,
             directory: Some(own[0].0.clone()),
-            ..HarnessConfig::new(&settings.program, crate::gemini::script::Script::listen())
+            ..HarnessConfig::new(settings.program.clone(), crate::gemini::script::Script::listen())
         })?;
         let second = match own.get(1) {
             None => None,

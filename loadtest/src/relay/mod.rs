@@ -1,10 +1,11 @@
-//! The relay under test as a child process of this same program.
+//! The relay under test as a child process: Vocaris in this same program, or another.
 //!
-//! In:       the program to run and the settings it gets by environment.
+//! In:       the program to run ([`Program`]) and the settings it gets by environment.
 //! Out:      a running [`Relay`] with its address, its process id, its last words.
 //! Bounds:   [`START_WAIT`] until it listens, [`STOP_WAIT`] until it has drained; then it is
 //!           killed. [`LAST_LINES`] of what it printed are kept.
-//! Not here: what it is asked to do (`run`, `harness`).
+//! Not here: what it is asked to do (`run`, `harness`); the floor ([`null`]) and the honest peers
+//!           ([`peer`]) that can stand in its place.
 //!
 //! The child holds the read end of a pipe that only this process can write to. However this
 //! process ends, the pipe ends with it, and the child leaves: no orphan keeps a port.
@@ -33,6 +34,12 @@ pub const STOP_WAIT: Duration = Duration::from_secs(10);
 
 /// Lines of output kept for a report of failure.
 pub const LAST_LINES: usize = 40;
+
+pub mod null;
+pub mod peer;
+mod program;
+
+pub use program::{Kind, Program};
 
 /// What the relay prints, followed by its address, once it accepts connections.
 const LISTENING: &str = "listening on ";
@@ -67,9 +74,10 @@ fn leave_with_parent() {
 /// What a relay is started with.
 #[derive(Clone, Debug, Default)]
 pub struct RelayConfig {
-    /// The program: one that calls [`serve`] under [`SUBCOMMAND`].
-    pub program: PathBuf,
-    /// `VOCARIS_…` and other variables. Such variables of this process itself are not inherited.
+    /// The program.
+    pub program: Program,
+    /// `VOCARIS_…` and other variables, by the names Vocaris knows. Such variables of this process
+    /// itself are not inherited.
     pub environment: Vec<(String, OsString)>,
     /// What the relay prints goes on to our standard error.
     pub echo: bool,
@@ -126,18 +134,23 @@ impl Relay {
                 (Some(own), path)
             }
         };
-        let mut command = Command::new(&config.program);
+        let mut command = Command::new(&config.program.file);
         for (name, _) in std::env::vars_os() {
             let known = name.to_string_lossy();
             if known.starts_with("VOCARIS_")
+                || known.starts_with("RELAY_")
                 || matches!(&*known, "PORT" | "GEMINI_API_KEY" | "TWILIO_AUTH_TOKEN")
             {
                 command.env_remove(name);
             }
         }
         command
-            .arg(SUBCOMMAND)
-            .envs(config.environment.iter().map(|(name, value)| (name, value)))
+            .args(&config.program.arguments)
+            .envs(config.environment.iter().map(|(name, value)| {
+                let name = config.program.kind.variable(name);
+                (name.to_string(), value)
+            }))
+            // Away from any configuration file of the directory we were called in.
             .current_dir(directory)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -1,0 +1,108 @@
+//! `compare`: the same load against several relays.
+//!
+//! In:       its arguments.
+//! Out:      one table, printed and as a file; true if every run counts.
+//! Bounds:   those of the comparison.
+//! Not here: the comparison itself (the library's `compare`).
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::Args;
+use loadtest::compare::{self, CompareSettings, ROUNDS_MAX};
+use loadtest::gemini::scenario::{Demands, Scenario};
+use loadtest::interrupt;
+use loadtest::judge::Judgement;
+use loadtest::load::Arrivals;
+use loadtest::relay::Program;
+use loadtest::relay::peer::{Peer, Workshop};
+use loadtest::run::RunSettings;
+
+use super::capacity::Machine;
+use super::{Ending, assignment, positive, write};
+
+/// The arguments of `compare`.
+#[derive(Args)]
+pub(crate) struct Compare {
+    /// The relays: null, null-plain (no TLS to the model), vocaris, tokio, node.
+    #[arg(long, value_delimiter = ',', default_value = "null,vocaris,tokio,node")]
+    relays: Vec<Peer>,
+    /// How often each runs, in turn with the others.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=ROUNDS_MAX as i64))]
+    rounds: u8,
+    /// Calls at once.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+    calls: u32,
+    /// How long each call speaks.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=3600))]
+    seconds: u32,
+    /// Calls begun in a second.
+    #[arg(long, default_value_t = 50.0, value_parser = positive)]
+    ramp: f64,
+    /// Threads of the callers, and as many of the stand-in.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..))]
+    threads: u8,
+    /// The seed of every voice.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// A setting of every relay as NAME=VALUE: RELAY_THREADS=1 is tokio's,
+    /// VOCARIS_SERVER_WORKERS=1 Vocaris's.
+    #[arg(long, value_name = "NAME=VALUE", value_parser = assignment)]
+    relay_env: Vec<(String, OsString)>,
+    /// Judges tokio and node by the content of their audio, not only by its amount.
+    #[arg(long)]
+    by_content: bool,
+    /// Where the sources of tokio and node are; else those beside this program's own.
+    #[arg(long, value_name = "DIRECTORY")]
+    baselines: Option<PathBuf>,
+    /// Writes the comparison, with the report of every run, as JSON.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    #[command(flatten)]
+    machine: Machine,
+}
+
+/// Compares, and prints what came of it.
+pub(crate) fn compare(arguments: Compare) -> Result<Ending, String> {
+    arguments.machine.prepare()?;
+    interrupt::watch().map_err(|error| error.to_string())?;
+    let workshop = Workshop::of_this_program(arguments.baselines)?;
+    let load = RunSettings {
+        program: Program::vocaris(&*workshop.own),
+        calls: arguments.calls as usize,
+        seconds: arguments.seconds.into(),
+        lengths: None,
+        arrivals: Arrivals::default(),
+        ramp: arguments.ramp,
+        turn_ms: 2000,
+        pause_ms: 2000,
+        speed: 1.0,
+        threads: arguments.threads.into(),
+        seed: arguments.seed,
+        environment: arguments.relay_env,
+        echo: false,
+        scenario: Scenario::default(),
+        mix: None,
+        demands: Demands::default(),
+        judged: Judgement::Exact,
+        listen: true,
+        plain_model: false,
+        slos: Vec::new(),
+        own_lateness_max_us: arguments.machine.own_lateness_max * 1e3,
+        relay_cores: arguments.machine.relay_cores,
+    };
+    let settings = CompareSettings {
+        load,
+        relays: arguments.relays,
+        rounds: arguments.rounds.into(),
+        by_content: arguments.by_content,
+        workshop,
+    };
+    let comparison = compare::compare(&settings, |word| eprintln!("{word}"));
+    println!("{comparison}");
+    if let Some(file) = &arguments.json {
+        let json = serde_json::to_string_pretty(&comparison).map_err(|error| error.to_string())?;
+        write(file, &json)?;
+    }
+    Ok(Ending::from(comparison.is_good()))
+}

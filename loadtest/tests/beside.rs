@@ -1,0 +1,187 @@
+//! Other relays in Vocaris's place: the floor under load, several in turn, and programs that are no
+//! relay at all.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use loadtest::compare::{self, CompareSettings};
+use loadtest::gemini::scenario::{Demands, Scenario};
+use loadtest::judge::Judgement;
+use loadtest::load::Arrivals;
+use loadtest::relay::peer::{Peer, Workshop};
+use loadtest::relay::{Directory, Program, null};
+use loadtest::run::{self, RunSettings};
+
+const LOADTEST: &str = env!("CARGO_BIN_EXE_loadtest");
+
+/// A few short calls to `program`.
+fn load(program: Program) -> RunSettings {
+    RunSettings {
+        judged: program.kind.judged(),
+        program,
+        calls: 3,
+        seconds: 3,
+        ramp: 50.0,
+        turn_ms: 600,
+        pause_ms: 400,
+        speed: 1.0,
+        threads: 1,
+        seed: 1,
+        environment: Vec::new(),
+        echo: false,
+        scenario: Scenario::default(),
+        mix: None,
+        demands: Demands::default(),
+        plain_model: false,
+        listen: false,
+        lengths: None,
+        arrivals: Arrivals::default(),
+        slos: Vec::new(),
+        own_lateness_max_us: 1e3,
+        relay_cores: None,
+    }
+}
+
+#[test]
+fn the_floor_moves_as_many_frames_as_came_with_tls_and_without() {
+    for plain_model in [false, true] {
+        let settings = RunSettings { plain_model, ..load(Program::null(LOADTEST)) };
+        let report = run::run(&settings).unwrap();
+        assert!(report.is_good(), "{report}");
+        assert_eq!(report.judged, Judgement::ByCount);
+        assert_eq!(report.uplink.matched, 3 * 3000 * 16);
+        assert!(report.downlink.matched > 0 && report.downlink.matched.is_multiple_of(3 * 4800));
+        assert!(report.uplink.corrected.count > 0 && report.downlink.corrected.count > 0);
+        assert!(report.remarks.iter().any(|remark| remark.contains("by count")), "{report}");
+    }
+}
+
+#[test]
+fn what_is_whole_sample_for_sample_is_whole_by_count() {
+    let settings = RunSettings { judged: Judgement::ByCount, ..load(Program::vocaris(LOADTEST)) };
+    let report = run::run(&settings).unwrap();
+    assert!(report.is_good(), "{report}");
+    assert_eq!(report.uplink.matched, 3 * 3000 * 16);
+    assert!(report.downlink.matched > 0 && report.downlink.matched.is_multiple_of(3 * 4800));
+}
+
+#[test]
+fn two_relays_in_turn_come_out_in_one_table() {
+    let directory = Directory::new().unwrap();
+    let settings = CompareSettings {
+        load: load(Program::vocaris(LOADTEST)),
+        relays: vec![Peer::Null, Peer::Vocaris, Peer::Tokio],
+        rounds: 1,
+        by_content: false,
+        workshop: Workshop {
+            own: LOADTEST.into(),
+            sources: directory.path().join("nowhere"),
+            builds: directory.path().join("builds"),
+        },
+    };
+    let mut told = Vec::new();
+    let comparison = compare::compare(&settings, |word| told.push(word.to_string()));
+    assert!(comparison.is_good(), "{comparison}");
+    let names: Vec<&str> = comparison.relays.iter().map(|row| &*row.name).collect();
+    assert_eq!(names, ["null", "vocaris"]);
+    let vocaris = &comparison.relays[1];
+    assert_eq!((vocaris.judged, vocaris.usable), (Judgement::Exact, 1));
+    let ratios = vocaris.to_floor.unwrap();
+    assert!(ratios.cpu_us_per_call_second > 0.0 && ratios.uplink.p50 > 0.0, "{comparison}");
+    assert_eq!(comparison.skipped.len(), 1);
+    assert!(told.iter().any(|word| word.starts_with("tokio: SKIPPED, cargo build")), "{told:?}");
+    let json = serde_json::to_value(&comparison).unwrap();
+    assert_eq!(json["relays"][1]["judged"], "exact");
+    assert_eq!(json["skipped"][0]["name"], "tokio");
+}
+
+/// `run` against what a shell script does.
+fn run_against(directory: &Path, script: &str) -> Output {
+    let file = directory.join("relay.sh");
+    fs::write(&file, script).unwrap();
+    run_program(&format!("sh {}", file.display()))
+}
+
+fn run_program(line: &str) -> Output {
+    Command::new(LOADTEST)
+        .args(["run", "--calls", "2", "--seconds", "1", "--relay-program", line])
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn a_program_that_is_no_relay_is_told_and_fails_the_run() {
+    let directory = Directory::new().unwrap();
+    let dies = "echo 'no key' >&2; exit 7";
+    let vanishes = "echo listening on 127.0.0.1:1; sleep 0.2";
+    // Nothing listens on port 1; it stays until its standard input ends.
+    let unreachable = "echo listening on 127.0.0.1:1; trap 'exit 0' TERM; read -r _";
+    for (script, expected) in [
+        (dies, "ended before it listened:\n  no key"),
+        (vanishes, "PROBLEM"),
+        (unreachable, "2 x webhook: connection refused"),
+    ] {
+        let output = run_against(directory.path(), script);
+        let said = [&output.stdout[..], &output.stderr].concat();
+        let said = String::from_utf8_lossy(&said);
+        assert!(said.contains(expected), "{script}:\n{said}");
+        assert_eq!(output.status.code(), Some(1), "{script}:\n{said}");
+    }
+    for (line, expected) in [("/nonexistent/relay", "cannot be started"), (" ", "is empty")] {
+        let output = run_program(line);
+        let said = String::from_utf8_lossy(&output.stderr).to_string();
+        assert!(said.contains(expected), "{line}: {said}");
+        assert_eq!(output.status.code(), Some(1), "{line}");
+    }
+}
+
+#[test]
+fn the_floor_leaves_with_whoever_started_it() {
+    let mut child = Command::new(LOADTEST)
+        .arg(null::SUBCOMMAND)
+        .envs([
+            ("RELAY_LISTEN", "127.0.0.1:0"),
+            ("RELAY_PUBLIC_URL", "https://relay.test"),
+            ("RELAY_GEMINI_URL", "ws://127.0.0.1:9"),
+            ("RELAY_GEMINI_MODEL", "models/m"),
+            ("GEMINI_API_KEY", "k"),
+        ])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    assert!(line.starts_with("listening on 127.0.0.1:"), "{line}");
+    drop(child.stdin.take());
+    assert!(child.wait().unwrap().code().is_some(), "it ends by itself, not by a signal");
+}
+
+#[test]
+fn the_floor_says_which_setting_is_missing() {
+    let mut child = Command::new(LOADTEST)
+        .arg(null::SUBCOMMAND)
+        .env_clear()
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Held open: an end of it would be another reason to leave.
+    let stdin = child.stdin.take();
+    let output = child.wait_with_output().unwrap();
+    drop(stdin);
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stderr).to_string();
+    assert!(said.contains("RELAY_PUBLIC_URL is not set"), "{said}");
+}
+
+#[test]
+fn the_sources_of_the_peers_are_where_they_are_looked_for() {
+    let sources = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("baselines");
+    for file in ["tokio/Cargo.toml", "tokio/Cargo.lock", "node/package.json", "node/relay.mjs"] {
+        assert!(sources.join(file).is_file(), "{file}");
+    }
+}
