@@ -15,9 +15,12 @@ use std::collections::HashMap;
 
 use crate::carrier::record::{CallRecord, Outcome};
 use crate::clock::Nanos;
+use crate::comebacks;
 use crate::gemini::record::{SessionRecord, Spoken};
 use crate::harness::caller_in;
+use crate::hold;
 use crate::judge::{self, Judgement, Made};
+use crate::recording::records;
 use crate::report::{Percentiles, Report};
 use crate::verify::{self, Alignment, Downlink, Latencies, Placed};
 
@@ -29,6 +32,7 @@ pub fn judge(calls: &[Made], sessions: &[SessionRecord], lead: Nanos) -> Report 
     let mut report = Report { calls: calls.len(), judged: Judgement::ByCount, ..Report::default() };
     let sessions_of = pair(calls, sessions);
     judge::count_calls(calls, &sessions_of, &mut report);
+    judge::count_parts(&comebacks::parts(calls), &mut report);
     judge::count_complaints(sessions, &mut report);
     let (mut up, mut down) = (Alignment::default(), Alignment::default());
     let (mut up_latency, mut down_latency) = (Latencies::default(), Latencies::default());
@@ -59,6 +63,9 @@ pub fn judge(calls: &[Made], sessions: &[SessionRecord], lead: Nanos) -> Report 
     report.downlink.set_samples(&down);
     judge::set_latencies(&mut report.uplink, &up_latency);
     judge::set_latencies(&mut report.downlink, &down_latency);
+    let records = calls.iter().map(|call| &call.record);
+    report.held = hold::held(records.clone(), &up_latency, &down_latency);
+    report.recording = records::recording(records, &sessions_of, &up_latency, &down_latency);
     report.barge_in = Percentiles::of(&barge_ins);
     judge::summarize(&mut report.problems);
     report.remarks.push(REMARK.to_string());
