@@ -111,8 +111,8 @@ fn the_settings_for_fly_are_settings_of_the_relay() {
 fn the_settings_for_kubernetes_are_settings_of_the_relay() {
     let documents = YamlLoader::load_from_str(&read("kubernetes.yaml")).unwrap();
     let of_kind = |kind: &str| {
-        let mut found = documents.iter().filter(|document| document["kind"].as_str() == Some(kind));
-        found.next().unwrap_or_else(|| panic!("no {kind}"))
+        let found = documents.iter().find(|document| document["kind"].as_str() == Some(kind));
+        found.unwrap_or_else(|| panic!("no {kind}"))
     };
     let pod = &of_kind("StatefulSet")["spec"]["template"]["spec"];
     let relay = &pod["containers"][0];
@@ -148,6 +148,21 @@ fn the_settings_of_two_hosts_are_settings_of_the_relay() {
     let file = SourceFile { path: "vocaris.toml".into(), text };
     let config = Config::read(Some(&file), []).unwrap_or_else(|errors| panic!("{errors}"));
     assert!(config.journal.enabled);
+}
+
+#[test]
+fn haproxy_takes_the_settings_of_two_hosts() {
+    let Some(haproxy) = find("haproxy") else {
+        eprintln!("SKIPPED: no haproxy on the path");
+        return;
+    };
+    let mut command = Command::new(haproxy);
+    command.arg("-c").arg("-f").arg(folder().join("two-hosts/haproxy.cfg"));
+    for (port, variable) in ["FRONT_PORT", "HOST_1_PORT", "HOST_2_PORT"].into_iter().enumerate() {
+        command.env(variable, (8080 + port).to_string());
+    }
+    let checked = command.output().unwrap();
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
 }
 
 /// What a relay may still need once its calls are over: promised streams, the carriers' questions,
