@@ -150,6 +150,7 @@ pub fn compare(settings: &CompareSettings, mut say: impl FnMut(&str)) -> Compari
             }
             say(&format!("round {round} of {}: {peer}", settings.rounds));
             let run = RunSettings {
+                environment: peer.alike().chain(load.environment.iter().cloned()).collect(),
                 program: program.clone(),
                 judged: row.judged,
                 plain_model: peer.wants_plain_model(),
@@ -319,12 +320,13 @@ impl fmt::Display for Comparison {
             }
         }
         for row in &self.relays {
-            let remarks = row.reports.iter().flat_map(|report| &report.remarks);
-            let mut told: Vec<&String> = Vec::new();
-            for remark in remarks {
-                if !told.contains(&remark) {
+            // The figures in it differ from run to run; its first words do not.
+            let kind = |remark: &str| remark.split('(').next().unwrap_or_default().to_string();
+            let mut told = Vec::new();
+            for remark in row.reports.iter().flat_map(|report| &report.remarks) {
+                if !told.contains(&kind(remark)) {
                     writeln!(f, "note         {}: {remark}", row.name)?;
-                    told.push(remark);
+                    told.push(kind(remark));
                 }
             }
         }
