@@ -14,8 +14,10 @@ mod errors;
 pub mod example;
 mod gemini;
 mod guard;
+mod journal;
 mod models;
 mod nearest;
+mod postgres;
 mod reading;
 mod record;
 mod reload;
@@ -42,16 +44,18 @@ pub use carriers::{AudioFormat, Carrier, CarrierTerms, Carriers, PUBLIC_KEY_BYTE
 pub use edge::{CERTIFICATES_MAX, CertificateFiles, ProxyProtocol, SIGNED_URLS_MAX};
 pub use errors::{ConfigError, ConfigErrors, Place};
 pub use guard::{Admin, LIST_MAX, Networks, SharedKey, TOKEN_LEAST_BYTES, Web};
+pub use journal::Journal;
 pub use models::{
     Compression, Greeting, ModelRules, Sensitivity, Temperature, Thinking, ThinkingLevel, Tuning,
     Vad,
 };
+pub use postgres::{Password, Postgres, PostgresHost};
 pub use reading::Reading;
 pub use record::{CONSENT_MAX_BYTES, RETENTION_DAYS_MAX, Recording, Transcripts};
 pub use reload::{Counts, ReloadRefused, Reloaded, Running, counts};
 use settings::Settings;
 pub use settings::SourceFile;
-pub use store::Store;
+pub use store::{Store, StoreUrl};
 pub use timers::Timers;
 pub use tools::{
     KeyRule, Tool, ToolBehavior, ToolKind, ToolScheduling, Transfer, Webhook, WebhookUrl,
@@ -88,6 +92,8 @@ pub struct Config {
     pub appointments: Appointments,
     /// Where they are kept.
     pub store: Store,
+    /// What is kept of conversations for the next process.
+    pub journal: Journal,
     /// What is written down of calls.
     pub transcripts: Transcripts,
     /// The recording of calls.
@@ -150,6 +156,7 @@ impl Config {
             appointments,
             store: store::read(settings, is_demo),
             agents: agents::read(settings, &gemini, &shelf, &timers),
+            journal: journal::read(settings),
             transcripts: record::transcripts(settings),
             recording: record::recording(settings),
             gemini,
@@ -205,6 +212,8 @@ pub struct Server {
     pub cores: Vec<usize>,
     /// Whether each media thread stays on one core.
     pub pin: bool,
+    /// How long events wait for others on a media thread that has many; zero: they do not.
+    pub tick: Duration,
     /// The kernels in use: the best this CPU has, no higher than this.
     pub kernels: Isa,
     /// The Unix socket at which a new process takes over from the one that runs.
@@ -365,6 +374,8 @@ pub struct Twilio {
     pub signature: SignatureMode,
     /// How far ahead of the caller's ear the carrier's buffer is kept filled.
     pub playout_lead: Duration,
+    /// How much leaves at a time while that buffer holds out.
+    pub playout_group: Duration,
     /// What a caller hears when the model cannot be had.
     pub fallback: String,
     /// What happens at capacity.

@@ -7,6 +7,14 @@ use std::time::Duration;
 
 /// Frame length both ways, in milliseconds.
 pub const PTIME_MS: usize = 20;
+/// The same as a time.
+pub const PTIME: Duration = Duration::from_millis(PTIME_MS as u64);
+/// The most of the model's audio that may be set to leave at a time: what one turn moves.
+pub const PLAYOUT_GROUP_MAX: Duration = Duration::from_millis(300);
+/// The longest tick that may be set: so long events wait for others, where there are many.
+pub const TICK_MAX: Duration = Duration::from_millis(10);
+/// Events in a tick from which on they wait for each other.
+pub const TICK_EVENTS_MIN: u32 = 4;
 /// The longest lead that may be set: so far ahead of the caller's ear a phone is kept filled.
 pub const PLAYOUT_LEAD_MAX: Duration = Duration::from_secs(10);
 /// One frame of 8 kHz mu-law: one byte a sample.
@@ -255,6 +263,31 @@ pub const ENDINGS_KEPT: Duration = Duration::from_secs(120);
 pub const LEGACIES_MAX: usize = 4_096;
 /// How long a conversation is kept for its caller.
 pub const LEGACY_KEPT: Duration = Duration::from_secs(120);
+/// How often a call is journalled at most, where only words have come.
+pub const JOURNAL_EVERY: Duration = Duration::from_secs(1);
+/// The same where its session has another handle, or a tool was begun or has answered.
+pub const JOURNAL_SOON: Duration = Duration::from_millis(100);
+/// What tools were called with and have answered, in one entry of the journal. Of more the oldest are
+/// left out: what they did could be done again after a crash.
+pub const SNAPSHOT_RESULTS_BYTES_MAX: usize = 64 * 1024;
+/// Letters waiting for the journal's thread. A worker that finds as many offers the entry again later;
+/// that of an end is lost, and counted.
+pub const JOURNAL_LETTERS_MAX: usize = 1_024;
+/// Conversations whose newest entry waits to be written. Beyond them the entry of another is lost, and
+/// counted.
+pub const JOURNAL_WAITING_MAX: usize = 4_096;
+/// Entries in one transaction.
+pub const JOURNAL_BATCH_MAX: usize = 256;
+/// Between the beginnings of two transactions.
+pub const JOURNAL_BATCH_EVERY: Duration = Duration::from_millis(250);
+/// How large the journal's file may grow. At the bound entries are lost, and counted.
+pub const JOURNAL_FILE_BYTES_MAX: u64 = 1 << 30;
+/// How long the service lets a session be taken up again: so long an entry is kept.
+pub const HANDLE_KEPT: Duration = Duration::from_secs(2 * 3_600);
+/// How long the journal may take to say what it knows of a call. Then it is as if that were nothing.
+pub const RECALL_TIMEOUT: Duration = Duration::from_secs(1);
+/// Questions to the journal that wait for an answer. Another one is answered as if it knew nothing.
+pub const RECALLS_WAITING_MAX: usize = 1_024;
 /// Streams one conversation may go on with, one after the other. Afterwards it begins anew: a line
 /// that breaks as often as that is no line.
 pub const RETURNS_MAX: u32 = 16;
@@ -292,6 +325,7 @@ const _: () = {
     assert!(AGENT_OUTPUT_MAX_BYTES >= FRAMES_PER_TURN * 1024);
     assert!(AGENT_BACKLOG_MAX_BYTES >= AGENT_OUTPUT_MAX_BYTES + TOOLS_AT_WORK_MAX * 8_000);
     assert!(REBUFFER_MS.is_multiple_of(PTIME_MS));
+    assert!(PLAYOUT_GROUP_MAX.as_millis() <= (FRAMES_PER_TURN * PTIME_MS) as u128);
     assert!(CLOSE_TIMEOUT.as_millis() < PHONE_CLOSE_TIMEOUT.as_millis());
     assert!(SPARES_MAX < DIALS_AT_ONCE);
 };

@@ -14,8 +14,8 @@ use mio::Waker;
 use serde::{Deserialize, Serialize};
 
 use crate::call::{
-    CallId, Class, Door, Ending, Facts, Legacy, LineFault, LineTerms, Opening, Refusal, Report,
-    Revival, Settings, Tape, ToolOrder, ToolReply,
+    Afterwards, CallId, Class, Door, Ending, Entry, Facts, Legacy, LineFault, LineTerms, Opening,
+    Refusal, Report, Revival, Settings, Snapshot, Tape, ToolOrder, ToolReply,
 };
 use crate::clock::Nanos;
 use crate::config::{Agent, Config, Secret, Tool};
@@ -82,6 +82,13 @@ pub enum WorkerLetter {
         call: CallKey,
         /// The token.
         token: Secret,
+    },
+    /// Somebody vouches for the call: what another process must know of it is journalled.
+    Journal {
+        /// Which call.
+        call: CallKey,
+        /// What the carrier's call goes by.
+        name: Option<String>,
     },
     /// The call is let in, and goes on with a conversation that lost its phone.
     GoOn {
@@ -187,6 +194,18 @@ pub enum AcceptLetter {
         /// The feed.
         page: CalendarPage,
     },
+    /// What the journal knows.
+    Recalled {
+        /// The question's number.
+        ticket: u64,
+        /// The answer.
+        recalled: Recalled,
+    },
+    /// Another process goes on with a conversation of ours: the stream it has here is an orphan.
+    TakenElsewhere {
+        /// Which conversation.
+        conversation: CallId,
+    },
     /// The model closed the session of a call because a quota is used up.
     QuotaUsedUp,
     /// Calls that come from now on go by these settings.
@@ -249,6 +268,80 @@ pub enum Sequel {
     Dial(String),
     /// The relay stopped under the call: another process or host takes it up.
     Elsewhere,
+}
+
+impl Sequel {
+    /// What follows a call that ended so; `transfer`: the number its caller is put through to.
+    pub fn of(ending: Ending, transfer: Option<String>) -> Sequel {
+        match (transfer, ending.afterwards()) {
+            (Some(number), Afterwards::Hangup) => Sequel::Dial(number),
+            _ if ending == Ending::Drained => Sequel::Elsewhere,
+            (_, Afterwards::Fallback) => Sequel::Fallback,
+            (None, Afterwards::Hangup) => Sequel::Hangup,
+        }
+    }
+}
+
+/// To the journal's thread.
+#[derive(Debug)]
+pub enum JournalLetter {
+    /// The newest state of a conversation.
+    Entry(Box<Entry>),
+    /// What is known? An [`AcceptLetter::Recalled`] answers.
+    Ask {
+        /// The question's number.
+        ticket: u64,
+        /// Of whom.
+        whose: Whose,
+        /// What for.
+        wish: Wish,
+    },
+    /// Write what there is and stop.
+    Stop,
+}
+
+/// How a conversation is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// By what the carrier's call goes by.
+    Call(String),
+    /// By its own name.
+    Conversation(CallId),
+}
+
+/// What is asked of the journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// Whether somebody could go on with it; nothing is changed.
+    Look,
+    /// To go on with it here: nobody else does then.
+    Claim,
+}
+
+/// What the journal knows of a conversation.
+#[derive(Debug)]
+pub enum Recalled {
+    /// Nothing that anybody could go on with.
+    Nothing,
+    /// Somebody has ended it: this follows.
+    Over(Sequel),
+    /// A stream may go on with it.
+    Waits,
+    /// It is this process's from now on.
+    Kept(Box<Recall>),
+}
+
+/// A conversation that was claimed.
+#[derive(Debug)]
+pub struct Recall {
+    /// Its name.
+    pub conversation: CallId,
+    /// What the carrier's call goes by.
+    pub call_name: Option<String>,
+    /// How long it may still go on.
+    pub left: Duration,
+    /// What was kept of it.
+    pub snapshot: Snapshot,
 }
 
 /// To the dial thread.

@@ -132,7 +132,7 @@ fn book(what: Book, config: Option<&Path>) -> ExitCode {
             ExitCode::FAILURE
         }
         Err(error) => {
-            eprintln!("vocaris: {} (store.url): {error}", config.store.path.display());
+            eprintln!("vocaris: {} (store.url): {error}", config.store.url);
             ExitCode::FAILURE
         }
     }

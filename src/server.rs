@@ -35,18 +35,19 @@ use dsp::kernels::Kernels;
 use crate::accept::{self, Accept, BindError, Estate};
 use crate::call;
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, StoreUrl};
 use crate::control::appointments::feed::Feed;
 use crate::control::appointments::{Appointments, StoreError};
 use crate::control::certificates::{self, Certificates};
+use crate::control::conversations::Conversations;
 use crate::control::tools::Tools;
 use crate::control::{self, Control};
 use crate::demo::{self, Demo};
 use crate::dial::{Dial, DialError};
 use crate::limits::KEEP_ALIVE_TIMEOUT;
 use crate::mail::{
-    AcceptLetter, Bequest, CalendarLetter, ControlLetter, DialLetter, Load, Mailbox, Postbox,
-    TapeLetter, ToolLetter, TranscriptLetter, WorkerLetter,
+    AcceptLetter, Bequest, CalendarLetter, ControlLetter, DialLetter, JournalLetter, Load, Mailbox,
+    Postbox, TapeLetter, ToolLetter, TranscriptLetter, WorkerLetter,
 };
 use crate::metrics::{Build, Figures, Shared, slo};
 use crate::net::{TlsServer, TlsServerError};
@@ -76,7 +77,7 @@ const AFTERWARDS: Duration = Duration::from_secs(5);
 /// The thread that tells the process that has taken over.
 const HEIR: &str = "heir";
 /// The threads that write files of calls.
-const KEEPERS: [&str; 2] = ["recordings", "transcripts"];
+const KEEPERS: [&str; 3] = ["recordings", "transcripts", "journal"];
 /// How long a thread's full box is tried again when it is told to stop.
 const POST_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -109,6 +110,13 @@ pub enum StartError {
     },
     /// The appointment book cannot be had.
     Store {
+        /// Where it is.
+        url: StoreUrl,
+        /// Why.
+        error: StoreError,
+    },
+    /// The journal of conversations cannot be had.
+    Journal {
         /// Its file.
         path: PathBuf,
         /// Why.
@@ -145,8 +153,11 @@ impl fmt::Display for StartError {
             StartError::Directory { directory, error } => {
                 write!(f, "cannot keep files in {}: {error}", directory.display())
             }
-            StartError::Store { path, error } => {
-                write!(f, "cannot use {} (store.url): {error}", path.display())
+            StartError::Store { url, error } => {
+                write!(f, "cannot use {url} (store.url): {error}")
+            }
+            StartError::Journal { path, error } => {
+                write!(f, "cannot use {} (journal.file): {error}", path.display())
             }
             StartError::TakeOver { path, error } => {
                 write!(f, "cannot take over at {} (server.takeover): {error}", path.display())
@@ -248,6 +259,8 @@ struct Rooms {
     transcripts: Option<Transcripts>,
     /// `None` where no appointments are taken.
     calendar: Option<Feed>,
+    /// `None` where no journal is kept.
+    journal: Option<Conversations>,
 }
 
 /// Where each thread's letters are posted.
@@ -262,6 +275,7 @@ struct Posts {
     tapes: Option<Postbox<TapeLetter>>,
     transcripts: Option<Postbox<TranscriptLetter>>,
     calendar: Option<Postbox<CalendarLetter>>,
+    journal: Option<Postbox<JournalLetter>>,
 }
 
 fn build_rooms(
@@ -288,13 +302,14 @@ fn build_rooms(
         .collect::<io::Result<Vec<_>>>()
         .map_err(StartError::Thread)?
         .into_iter()
-        .map(|(worker, post)| (worker.with_bounds(bounds), post))
+        .map(|(worker, post)| (worker.with_bounds(bounds).with_tick(config.server.tick), post))
         .unzip();
     let (dial, dial_post) =
         Dial::new(config.clone(), clock, shared.clone()).map_err(StartError::Dial)?;
     let (calendar, calendar_post) = calendar(config)?.unzip();
     let (tapes, tapes_post) = build_recordings(config, clock, kernels, shared)?.unzip();
     let (transcripts, transcripts_post) = build_transcripts(config, clock, shared)?.unzip();
+    let (journal, journal_post) = build_journal(config, clock, shared)?.unzip();
     // Last: nobody comes to a door behind which something is missing.
     let (accept, accept_post) =
         Accept::take_over(config.clone(), clock, load.clone(), shared.clone(), estate).map_err(
@@ -305,7 +320,8 @@ fn build_rooms(
     let redact = config.log.redact_numbers;
     let (control, control_post) = Control::new(count, clock, shared.clone(), build, redact);
     let control = control.with_certificates(tls.map(|tls| Certificates::new(tls, shared.clone())));
-    let rooms = Rooms { accept, dial, workers, tools, control, tapes, transcripts, calendar };
+    let rooms =
+        Rooms { accept, dial, workers, tools, control, tapes, transcripts, calendar, journal };
     let posts = Posts {
         accept: accept_post,
         dial: dial_post,
@@ -315,6 +331,7 @@ fn build_rooms(
         tapes: tapes_post,
         transcripts: transcripts_post,
         calendar: calendar_post,
+        journal: journal_post,
     };
     Ok((rooms, posts))
 }
@@ -352,14 +369,26 @@ fn build_transcripts(
     transcripts.transpose().map_err(|error| StartError::Directory { directory: directory(), error })
 }
 
+/// The journal's room, where one is kept.
+fn build_journal(
+    config: &Config,
+    clock: Clock,
+    shared: &Arc<Shared>,
+) -> Result<Option<(Conversations, Postbox<JournalLetter>)>, StartError> {
+    let settings = &config.journal;
+    let journal = settings.enabled.then(|| Conversations::new(settings, clock, shared.clone()));
+    let path = || settings.path.clone();
+    journal.transpose().map_err(|error| StartError::Journal { path: path(), error })
+}
+
 /// The calendar's room, where appointments are taken.
 fn calendar(config: &Config) -> Result<Option<(Feed, Postbox<CalendarLetter>)>, StartError> {
     if !config.appointments.enabled {
         return Ok(None);
     }
     let book = Appointments::open(&config.appointments, &config.store);
-    let path = || config.store.path.clone();
-    let book = book.map_err(|error| StartError::Store { path: path(), error })?;
+    let url = || config.store.url.clone();
+    let book = book.map_err(|error| StartError::Store { url: url(), error })?;
     Ok(Some(Feed::new(book)))
 }
 
@@ -375,7 +404,8 @@ fn start_threads(
     let mut threads = Threads::new();
     let Plan { workers: placements, others } = plan;
     let (totals, figures) = bounded(1);
-    let Rooms { accept, dial, workers, tools, control, tapes, transcripts, calendar } = rooms;
+    let Rooms { accept, dial, workers, tools, control, tapes, transcripts, calendar, journal } =
+        rooms;
     if let Some(tapes) = tapes {
         start(&mut threads, "recordings", &others, move || tapes.run())?;
     }
@@ -385,6 +415,10 @@ fn start_threads(
     if let Some(calendar) = calendar {
         let accept = posts.accept.clone();
         start(&mut threads, "calendar", &others, move || calendar.run(&accept))?;
+    }
+    if let Some(journal) = journal {
+        let accept = posts.accept.clone();
+        start(&mut threads, "journal", &others, move || journal.run(&accept))?;
     }
     let neighbours = control::Neighbours {
         workers: posts.workers.clone(),
@@ -407,6 +441,7 @@ fn start_threads(
             control: posts.control.clone(),
             tapes: posts.tapes.clone(),
             transcripts: posts.transcripts.clone(),
+            journal: posts.journal.clone(),
             load: load.clone(),
         };
         let name = format!("worker-{number}");
@@ -419,6 +454,7 @@ fn start_threads(
         dial: posts.dial.clone(),
         control: posts.control.clone(),
         calendar: posts.calendar.clone(),
+        journal: posts.journal.clone(),
     };
     start(&mut threads, "accept", &others, move || accept.run(neighbours))?;
     Ok((threads, figures))
@@ -578,6 +614,9 @@ impl Running {
         }
         // With the inbound thread ends what the heir is told.
         self.wait_for(|name| ["accept", "tools", "calendar", HEIR].contains(&name))?;
+        if let Some(journal) = &self.posts.journal {
+            post(journal, JournalLetter::Stop);
+        }
         post(&self.posts.control, ControlLetter::Stop);
         self.wait_for(|name| KEEPERS.contains(&name) || name == "control")?;
         Ok(self.figures.try_recv().unwrap_or_default())
@@ -639,13 +678,13 @@ fn with_demo(mut config: Config) -> Result<(Config, Option<Demo>), StartError> {
     }
     let demo = demo::start().map_err(StartError::Demo)?;
     config.gemini.url = demo.url();
-    let is_taken = config.appointments.enabled;
+    let is_taken = config.appointments.enabled && config.store.path().is_some();
     let opened = is_taken.then(|| Appointments::open(&config.appointments, &config.store));
     let Some(Err(error)) = opened else { return Ok((config, Some(demo))) };
     // A demo starts wherever it is tried, also in a folder where nothing may be written.
     let path = std::env::temp_dir().join(format!("vocaris-demo-{}.db", std::process::id()));
-    let wanted = std::mem::replace(&mut config.store.path, path);
-    let (wanted, used) = (wanted.display(), config.store.path.display());
+    let wanted = std::mem::replace(&mut config.store.url, StoreUrl::Sqlite(path));
+    let used = &config.store.url;
     log::warn!("appointments are kept in {used}, for {wanted} cannot be used: {error}");
     Ok((config, Some(demo)))
 }

@@ -24,20 +24,32 @@ const ALTERNATIVES: [Alternative; 3] = [
             "gemini.token_command",
             "gemini.thinking_level",
             "agents.thinking_level",
+            "store.password",
+            "store.password_file",
+            "store.ca_file",
         ],
         instead: &[],
     },
     Alternative {
-        without: &["gemini.token_file", "gemini.url", "gemini.api_version"],
+        without: &["gemini.token_file", "gemini.url", "gemini.api_version", "store.password"],
         instead: &[
             ("gemini.flavor", "\"vertex\""),
+            ("store.url", "\"postgres://vocaris@db.example.org/vocaris\""),
             ("gemini.model", "\"models/gemini-4.0-extended-thinking\""),
             ("agents.model", "\"models/gemini-4.0-extended-thinking\""),
         ],
     },
     Alternative {
-        without: &["gemini.token_command", "gemini.thinking_level", "agents.thinking_level"],
-        instead: &[("gemini.flavor", "\"vertex\"")],
+        without: &[
+            "gemini.token_command",
+            "gemini.thinking_level",
+            "agents.thinking_level",
+            "store.password_file",
+        ],
+        instead: &[
+            ("gemini.flavor", "\"vertex\""),
+            ("store.url", "\"postgres://vocaris@db.example.org/vocaris\""),
+        ],
     },
 ];
 
@@ -151,6 +163,8 @@ fn no_secret_is_shown_however_wrong_it_is() {
     let masked = whole.settings.iter().filter(|setting| setting.value == MASK);
     let mut secrets: BTreeSet<String> = masked.map(|setting| setting.key.clone()).collect();
     secrets.insert("gemini.token_command".to_owned());
+    // Masked for what may stand in a URL; what is none is shown.
+    assert!(secrets.remove("store.url") && secrets.contains("store.password"));
     for known in ["gemini.api_key", "twilio.auth_token", "twilio.shared_keys.secret", "web.tokens"]
     {
         assert!(secrets.contains(known), "{known} is shown");

@@ -48,7 +48,7 @@ fn without_a_file_and_variables_everything_has_its_default() {
     assert_eq!(config.twilio.busy, Busy::Reject);
     assert!(config.twilio.fallback.contains("sorry"));
     assert!(config.web.enabled && config.log.redact_numbers);
-    assert_eq!(config.store.path, Path::new("vocaris-demo.db"));
+    assert_eq!(config.store.path(), Some(Path::new("vocaris-demo.db")));
     assert_eq!(config.store.retention_days, None);
     assert!(config.appointments.enabled, "a demo has a sample practice");
     let transcripts = &config.transcripts;
@@ -69,7 +69,9 @@ fn without_a_file_and_variables_everything_has_its_default() {
 
 #[test]
 fn a_demo_keeps_its_sample_bookings_out_of_the_book_of_a_real_setup() {
-    let path = |file: &str, variables: &[(&str, &str)]| read(file, variables).unwrap().store.path;
+    let path = |file: &str, variables: &[(&str, &str)]| {
+        read(file, variables).unwrap().store.path().unwrap().to_owned()
+    };
     assert_eq!(path("", &[]), Path::new("vocaris-demo.db"));
     assert_eq!(path("", &[("GEMINI_API_KEY", "k")]), Path::new("vocaris.db"));
     let written = "[store]\nurl = \"sqlite:own.db\"\n";
@@ -322,7 +324,7 @@ fn every_key_can_be_set_in_the_file() {
     assert_eq!(config.twilio.fallback, "Please call later.");
     assert_eq!(config.twilio.busy, Busy::Say("All lines are taken.".to_owned()));
     assert!(!config.web.enabled && !config.log.redact_numbers);
-    assert_eq!(config.store.path, Path::new("/var/lib/vocaris/book.db"));
+    assert_eq!(config.store.path(), Some(Path::new("/var/lib/vocaris/book.db")));
     assert_eq!(config.store.retention_days, Some(365));
     assert_eq!(config.appointments.zone_name(), "Asia/Kolkata");
     assert_eq!(config.appointments.services[0].capacity, 2);

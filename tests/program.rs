@@ -257,7 +257,7 @@ fn the_operator_lists_exports_and_cancels_beside_a_running_relay() {
 
     let relay = Relay::start(program().current_dir(&folder));
     assert_eq!(appointments(&["list"]), (Some(0), "no appointments\n".to_owned(), String::new()));
-    let store = Store { path: folder.join("vocaris-demo.db"), retention_days: None };
+    let store = Store::sqlite(folder.join("vocaris-demo.db"));
     let mut book = Appointments::open(&Practice::sample(), &store).unwrap();
     let caller = CallerFacts { call: "1".to_owned(), ..CallerFacts::default() };
     let mut ask = |tool: &str, arguments: serde_json::Value| {

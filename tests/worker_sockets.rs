@@ -48,6 +48,7 @@ impl Floor {
             control,
             tapes: None,
             transcripts: None,
+            journal: None,
             load: load.clone(),
         };
         Floor {

@@ -113,6 +113,7 @@ fn compare(asked: &[&Asked], stored: &Stored) -> (BookingReport, Vec<String>) {
     let is_known = |it: &String| confirmed.contains(it) || open.contains(it);
     let unasked: Vec<_> = stored.keys().filter(|it| !is_known(it)).collect();
     let twice: Vec<_> = stored.iter().filter(|&(_, &rows)| rows > 1).collect();
+    (report.lost, report.doubled) = (missing.len() as u64, twice.len() as u64);
     let mut problems = Vec::new();
     if let Some((first, rows)) = twice.first() {
         let count = twice.len();
@@ -196,8 +197,9 @@ mod tests {
         let once: Stored = [("a".to_string(), 1), ("b".to_string(), 1)].into();
         let (report, problems) = compare(&asks, &once);
         assert_eq!(problems, Vec::<String>::new());
-        let BookingReport { asked, confirmed, refused, unanswered, stored } = report;
+        let BookingReport { asked, confirmed, refused, unanswered, stored, lost, doubled } = report;
         assert_eq!((asked, confirmed, refused, unanswered, stored), (4, 3, 0, 1, 2));
+        assert_eq!((lost, doubled), (0, 0));
         let twice: Stored = [("a".to_string(), 2), ("b".to_string(), 1)].into();
         let (report, problems) = compare(&asks, &twice);
         assert_eq!((report.stored, problems.len()), (3, 1));

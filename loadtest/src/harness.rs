@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::carrier::Carrier;
+use crate::carrier::endurance::Endurance;
 use crate::carrier::fleet::Fleet;
 use crate::carrier::ids::Ids;
 use crate::carrier::mix::Line;
@@ -26,6 +27,7 @@ use crate::cores::Cores;
 use crate::gemini::script::Script;
 use crate::gemini::server::{StandIn, StandInConfig};
 use crate::gemini::session::SessionRecord;
+use crate::recording::settings::{Setting, relay_settings};
 use crate::relay::{Directory, Program, Relay, RelayConfig, RelayError};
 use crate::schedule::MediaPlan;
 use crate::signal::CallerVoice;
@@ -61,6 +63,8 @@ pub struct HarnessConfig {
     pub carriers: Vec<Carrier>,
     /// What the relay prints goes on to standard error.
     pub echo: bool,
+    /// The relay's working directory, where it is to outlive the relay.
+    pub directory: Option<PathBuf>,
     /// The cores that the relay is bound to.
     pub relay_cores: Option<Cores>,
 }
@@ -76,6 +80,7 @@ impl HarnessConfig {
             signed: true,
             carriers: Vec::new(),
             echo: false,
+            directory: None,
             relay_cores: None,
         }
     }
@@ -121,10 +126,14 @@ pub struct Harness {
     pub stand_in: StandIn,
     /// The relay.
     pub relay: Relay,
+    /// Every setting of the relay, secrets masked.
+    pub settings: Vec<Setting>,
     /// Where calls go.
     pub target: Arc<Target>,
     /// The seed of all voices.
     pub seed: u64,
+    /// What the relay was started with, to start it again.
+    pub relay_config: RelayConfig,
     /// The relay's SQLite file, if it keeps one. It goes with the harness.
     pub store: PathBuf,
     _directory: Directory,
@@ -164,15 +173,27 @@ impl Harness {
             environment.push(("VOCARIS_STORE_URL".into(), url.into()));
         }
         environment.extend(config.environment);
-        let relay = RelayConfig {
+        let settings = relay_settings(&environment);
+        let relay_config = RelayConfig {
             program: config.program,
             environment,
             echo: config.echo,
+            directory: config.directory,
             cores: config.relay_cores,
         };
-        let relay = Relay::start(&relay).map_err(HarnessError::Relay)?;
+        let relay = Relay::start(&relay_config).map_err(HarnessError::Relay)?;
         let target = target(relay.address(), config.signed);
-        Ok(Harness { clock, stand_in, relay, target, seed, store, _directory: directory })
+        Ok(Harness {
+            clock,
+            stand_in,
+            relay,
+            settings,
+            target,
+            seed,
+            relay_config,
+            store,
+            _directory: directory,
+        })
     }
 
     /// Call `index` by Twilio, to begin now: says `media`, then hangs up in good order.
@@ -194,6 +215,7 @@ impl Harness {
             voice: CallerVoice::new(self.seed, index),
             linger: 250 * MILLIS,
             hangup: Hangup::StopAndClose,
+            endurance: Endurance::default(),
         }
     }
 
@@ -248,7 +270,7 @@ fn proof_of(carrier: Carrier) -> Option<(String, OsString)> {
 }
 
 /// A relay at `address` that goes by its public name.
-fn target(address: SocketAddr, signed: bool) -> Arc<Target> {
+pub(crate) fn target(address: SocketAddr, signed: bool) -> Arc<Target> {
     Arc::new(Target {
         authority: address.to_string(),
         address,

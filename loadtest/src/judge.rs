@@ -8,16 +8,19 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::carrier::Carrier;
 use crate::carrier::record::{CallRecord, Formats, Outcome};
 use crate::clock::{Nanos, SECONDS};
+use crate::comebacks::{self, Part};
 use crate::gemini::record::{SessionRecord, Spoken};
 use crate::hold;
+use crate::listen::{self, Ear, Fidelity};
 use crate::load::most_at_once;
 use crate::net::link::Closing;
-use crate::report::{CarrierReport, Percentiles, Report, SwapReport};
+use crate::recording::records;
+use crate::report::{CarrierReport, Direction, Percentiles, Report, SwapReport};
 use crate::schedule::MediaPlan;
 use crate::signal::{self, CallerVoice};
 use crate::swaps::{self, Cause, Swap};
@@ -25,6 +28,7 @@ use crate::tally;
 use crate::verify::{self, Alignment, Latencies, align};
 
 /// A call as it was to be and as it was.
+#[derive(Clone)]
 pub struct Made {
     /// What was to be said.
     pub media: Arc<MediaPlan>,
@@ -35,26 +39,34 @@ pub struct Made {
 }
 
 /// What decides whether the audio of a run was good.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Judgement {
     /// Every sample, against the offline conversion by Vocaris's own kernels: for Vocaris.
     #[default]
     Exact,
-    /// What the audio says, whatever filters it went through: for any relay. Counts of samples are
-    /// in the report, and are nobody's fault.
+    /// What the audio says, whatever filters it went through: for any relay. Latencies and
+    /// counts are those by content, in samples at 8 kHz without silence.
     ByContent,
     /// How much audio came and when, never which: for a relay that passes no audio on.
     ByCount,
 }
 
+/// Calls that are listened to where every sample is compared as well: spread over the run. Where
+/// the content decides, all of them are.
+pub const LISTENED_MAX: usize = 100;
+
 /// Judges a run sample for sample. `seed`: of the model's voices. `lead`: see
 /// [`verify::downlink_latency`].
 pub fn judge(calls: &[Made], sessions: &[SessionRecord], seed: u64, lead: Nanos) -> Report {
-    judge_by(Judgement::Exact, calls, sessions, seed, lead)
+    let mut report = Report { calls: calls.len(), ..Report::default() };
+    let parts = comebacks::parts(calls);
+    judge_all(calls, &parts, sessions, &pair(&parts, sessions), seed, lead, &mut report);
+    report.judge();
+    report
 }
 
-/// Judges a run in the given way.
+/// Judges a run in the given way; the report has its fidelity in any case.
 pub fn judge_by(
     judged: Judgement,
     calls: &[Made],
@@ -66,12 +78,75 @@ pub fn judge_by(
         return tally::judge(calls, sessions, lead);
     }
     let mut report = Report { calls: calls.len(), judged, ..Report::default() };
-    let sessions_of = pair(calls, sessions);
-    count_calls(calls, &sessions_of, &mut report);
-    count_complaints(sessions, &mut report);
-    judge_calls(calls, &sessions_of, seed, lead, &mut report);
+    let mut ear = Ear::new();
+    let parts = comebacks::parts(calls);
+    let sessions_of = match judged {
+        Judgement::Exact | Judgement::ByCount => pair(&parts, sessions),
+        Judgement::ByContent => {
+            pair_by_handle(&parts, sessions, listen::pair(&mut ear, &parts, sessions))
+        }
+    };
+    judge_all(calls, &parts, sessions, &sessions_of, seed, lead, &mut report);
+    let ready: Vec<Vec<_>> = sessions_of.iter().map(|sessions| ready(sessions)).collect();
+    let step = match judged {
+        Judgement::Exact | Judgement::ByCount => parts.len().div_ceil(LISTENED_MAX).max(1),
+        Judgement::ByContent => 1,
+    };
+    let listened = parts.iter().zip(ready.iter().map(Vec::as_slice)).step_by(step);
+    let (fidelity, [up, down]) = listen::hear(&mut ear, listened, seed, lead);
+    if judged == Judgement::ByContent {
+        set_heard(&mut report.uplink, &fidelity.uplink, &up);
+        set_heard(&mut report.downlink, &fidelity.downlink, &down);
+        report.held = hold::held(calls.iter().map(|call| &call.record), &up, &down);
+        let streams = parts.iter().map(|part| &*part.record);
+        report.recording = records::recording(streams, &sessions_of, &up, &down);
+    }
+    report.fidelity = Some(fidelity);
     report.judge();
     report
+}
+
+fn judge_all(
+    calls: &[Made],
+    parts: &[Part<'_>],
+    sessions: &[SessionRecord],
+    sessions_of: &[Vec<&SessionRecord>],
+    seed: u64,
+    lead: Nanos,
+    report: &mut Report,
+) {
+    count_calls(calls, &comebacks::of_calls(parts, sessions_of), report);
+    count_parts(parts, report);
+    count_complaints(sessions, report);
+    judge_parts(parts, sessions_of, seed, lead, report);
+    let (of_comebacks, problems) = comebacks::judge(calls, parts, sessions_of);
+    report.comebacks = of_comebacks;
+    report.problems.extend(problems);
+}
+
+/// Counts and latencies by content: samples at 8 kHz, silence not counted.
+fn set_heard(direction: &mut Direction, fidelity: &Fidelity, latencies: &Latencies) {
+    let samples = |ms: f64| (ms * 8.0).round() as u64;
+    let lost_at_faults = samples(fidelity.lost_at_faults_ms);
+    let lost = samples(fidelity.gaps.ms) + lost_at_faults;
+    let edges = fidelity.early_ms + fidelity.head_ms + fidelity.tail_ms;
+    direction.set_samples(&Alignment {
+        expected: samples(fidelity.said_ms),
+        matched: samples(fidelity.said_ms - fidelity.void_ms - edges).saturating_sub(lost),
+        lost,
+        doubled: samples(fidelity.doubled.ms),
+        foreign: samples(fidelity.inserted.ms),
+        voided: samples(fidelity.void_ms),
+        first_fault: None,
+    });
+    direction.lost_at_faults = lost_at_faults;
+    direction.foreign_at_faults = 0;
+    set_latencies(direction, latencies);
+}
+
+/// Those that took audio.
+fn ready<'s>(sessions: &[&'s SessionRecord]) -> Vec<&'s SessionRecord> {
+    sessions.iter().copied().filter(|it| it.ready_at.is_some()).collect()
 }
 
 /// The most samples that a filter's memory makes foreign behind a gap: the taps of the longest, at
@@ -87,8 +162,6 @@ pub(crate) fn count_calls(
     report: &mut Report,
 ) {
     let mut setup = Vec::new();
-    let mut talks = Vec::new();
-    let mut late = Vec::new();
     for (Made { record, .. }, sessions) in calls.iter().zip(sessions_of) {
         let mut tools = sessions.iter().flat_map(|session| &session.tools);
         let is_to_end = tools.any(|asked| ENDING_TOOLS.contains(&&*asked.name));
@@ -105,9 +178,17 @@ pub(crate) fn count_calls(
             }
             outcome => *report.failures.entry(outcome.to_string()).or_default() += 1,
         }
+        setup.extend(record.first_times().opened.map(|opened| opened - record.times.started));
+    }
+    report.setup = Percentiles::of(&setup);
+}
+
+fn count_parts(parts: &[Part<'_>], report: &mut Report) {
+    let mut late = Vec::new();
+    let mut talks = Vec::new();
+    for Part { record, .. } in parts {
         if let (Some(opened), Some(closed)) = (record.times.opened, record.times.closed) {
             talks.push((opened, closed));
-            setup.push(opened - record.times.started);
             report.call_seconds += (closed - opened) as f64 / SECONDS as f64;
         }
         for violation in &record.heard.violations {
@@ -125,7 +206,6 @@ pub(crate) fn count_calls(
             report.problems.push(format!("call {}: heard more than is kept", record.index));
         }
     }
-    report.setup = Percentiles::of(&setup);
     report.most_at_once = most_at_once(talks);
     report.uplink.own_lateness = Percentiles::of(&late);
 }
@@ -150,45 +230,56 @@ pub(crate) fn count_complaints(sessions: &[SessionRecord], report: &mut Report) 
 }
 
 /// What the model must hear of a call at `rate`.
-fn expected_uplink(call: &Made, rate: u32) -> Vec<i16> {
-    let format = call.record.formats.up;
-    let code = verify::spoken_code(&call.media, call.voice, call.record.sent.len(), format);
+fn expected_uplink(part: &Part<'_>, rate: u32) -> Vec<i16> {
+    let format = part.record.formats.up;
+    let code = verify::spoken_code_of(&part.made.media, part.made.voice, part.frames(), format);
     signal::uplink(format, &code, rate)
 }
 
-/// The sessions of each call, in order. A session belongs to the call whose voice it heard; one
-/// that heard nobody, to that of the session it was taken up from.
-fn pair<'s>(calls: &[Made], sessions: &'s [SessionRecord]) -> Vec<Vec<&'s SessionRecord>> {
+/// The sessions of each stream, in order. A session belongs to the call whose voice it heard; one
+/// that heard nobody, to that of the session it was taken up from; and to the stream that the call
+/// had, or asked for, when it began.
+fn pair<'s>(parts: &[Part<'_>], sessions: &'s [SessionRecord]) -> Vec<Vec<&'s SessionRecord>> {
     let mut call_of: Vec<Option<usize>> = vec![None; sessions.len()];
     let mut rates: Vec<u32> = sessions.iter().map(|session| session.uplink.rate).collect();
     rates.sort_unstable();
     rates.dedup();
     for rate in rates.into_iter().filter(|&rate| rate != 0) {
-        let expected: Vec<_> = calls.iter().map(|call| expected_uplink(call, rate)).collect();
+        let expected: Vec<_> = parts.iter().map(|part| expected_uplink(part, rate)).collect();
         for (place, call) in verify::pair(&expected, sessions).into_iter().enumerate() {
             if sessions[place].uplink.rate == rate {
                 call_of[place] = call;
             }
         }
     }
+    pair_by_handle(parts, sessions, call_of)
+}
+
+/// The sessions of each stream, given the one whose voice each heard, if any.
+fn pair_by_handle<'s>(
+    parts: &[Part<'_>],
+    sessions: &'s [SessionRecord],
+    mut call_of: Vec<Option<usize>>,
+) -> Vec<Vec<&'s SessionRecord>> {
     let place_of: HashMap<usize, usize> =
         sessions.iter().enumerate().map(|(place, session)| (session.index, place)).collect();
     let mut in_order: Vec<usize> = (0..sessions.len()).collect();
     in_order.sort_by_key(|&place| sessions[place].index);
-    let mut sessions_of = vec![Vec::new(); calls.len()];
+    let mut sessions_of = vec![Vec::new(); parts.len()];
     for place in in_order {
         let before = sessions[place].taken_up_from.and_then(|from| place_of.get(&from));
         call_of[place] = call_of[place].or_else(|| call_of[*before?]);
         if let Some(call) = call_of[place] {
-            sessions_of[call].push(&sessions[place]);
+            let part = comebacks::part_at(parts, call, sessions[place].accepted_at);
+            sessions_of[part].push(&sessions[place]);
         }
     }
     sessions_of
 }
 
-/// Judges every call against its sessions.
-fn judge_calls(
-    calls: &[Made],
+/// Judges every stream against its sessions.
+fn judge_parts(
+    parts: &[Part<'_>],
     sessions_of: &[Vec<&SessionRecord>],
     seed: u64,
     lead: Nanos,
@@ -199,12 +290,12 @@ fn judge_calls(
     let mut barge_ins = Vec::new();
     let mut swaps = Swaps::default();
     let mut carriers: BTreeMap<Carrier, OfCarrier> = BTreeMap::new();
-    for (call, sessions) in calls.iter().zip(sessions_of) {
-        let ready: Vec<_> = sessions.iter().copied().filter(|it| it.ready_at.is_some()).collect();
+    for (call, sessions) in parts.iter().zip(sessions_of) {
+        let ready = ready(sessions);
         let of_carrier = carriers.entry(call.record.carrier).or_default();
-        of_carrier.count(&call.record);
+        of_carrier.count(call);
         let mut latencies = Latencies::default();
-        let uplink = judge_uplink(call, &ready, &mut latencies);
+        let uplink = judge_uplink(call, &ready, report.judged, &mut latencies);
         up.add(&uplink);
         of_carrier.up.add(&uplink);
         of_carrier.up_latency.extend(&latencies.corrected);
@@ -244,7 +335,10 @@ fn judge_calls(
     report.downlink.set_samples(&down);
     set_latencies(&mut report.uplink, &up_latency);
     set_latencies(&mut report.downlink, &down_latency);
-    report.held = hold::held(calls.iter().map(|call| &call.record), &up_latency, &down_latency);
+    let calls = parts.iter().filter(|part| part.nth == 0).map(|part| &part.made.record);
+    report.held = hold::held(calls, &up_latency, &down_latency);
+    let streams = parts.iter().map(|part| &*part.record);
+    report.recording = records::recording(streams, sessions_of, &up_latency, &down_latency);
     report.barge_in = Percentiles::of(&barge_ins);
     report.swaps = swaps.report();
     for (carrier, of_carrier) in carriers {
@@ -265,14 +359,16 @@ struct OfCarrier {
 }
 
 impl OfCarrier {
-    fn count(&mut self, record: &CallRecord) {
+    fn count(&mut self, part: &Part<'_>) {
+        let record = &part.record;
         let Formats { up, down } = record.formats;
-        self.report.calls += 1;
+        self.report.calls += usize::from(part.nth == 0);
         self.report.calls_hung_up += usize::from(record.outcome == Outcome::HungUp);
         self.report.violations += record.heard.violations.len();
         self.report.marks_returned += record.heard.marks_returned;
         *self.report.formats.entry(format!("{up} up, {down} down")).or_default() += 1;
-        self.setup.extend(record.times.opened.map(|opened| opened - record.times.started));
+        let setup = record.times.opened.filter(|_| part.nth == 0);
+        self.setup.extend(setup.map(|opened| opened - record.times.started));
     }
 
     fn report(self) -> CarrierReport {
@@ -290,7 +386,12 @@ impl OfCarrier {
     }
 }
 
-fn judge_uplink(call: &Made, sessions: &[&SessionRecord], latencies: &mut Latencies) -> Alignment {
+fn judge_uplink(
+    call: &Part<'_>,
+    sessions: &[&SessionRecord],
+    judged: Judgement,
+    latencies: &mut Latencies,
+) -> Alignment {
     let (heard, _) = verify::stitch(sessions);
     let rate = sessions.iter().map(|session| session.uplink.rate).max().unwrap_or(0);
     let mut expected = expected_uplink(call, if rate == 0 { 16_000 } else { rate });
@@ -298,11 +399,27 @@ fn judge_uplink(call: &Made, sessions: &[&SessionRecord], latencies: &mut Latenc
         // What the caller said after the end is nobody's loss.
         expected.truncate(heard.len());
     }
-    let alignment = align(&expected, &heard);
+    let alignment = match judged {
+        Judgement::Exact => align(&expected, &heard),
+        Judgement::ByContent | Judgement::ByCount => same_so_far(&expected, &heard),
+    };
     if alignment.is_whole() {
         latencies.add(verify::uplink_latency(&call.record, sessions));
     }
     alignment
+}
+
+/// How far both are the same: of other filters' samples nothing more can be said.
+fn same_so_far(expected: &[i16], heard: &[i16]) -> Alignment {
+    let matched = expected.iter().zip(heard).take_while(|(e, h)| e == h).count();
+    Alignment {
+        expected: expected.len() as u64,
+        matched: matched as u64,
+        lost: (expected.len() - matched) as u64,
+        foreign: (heard.len() - matched) as u64,
+        first_fault: (matched < expected.len().max(heard.len())).then_some(matched as u64),
+        ..Alignment::default()
+    }
 }
 
 /// The swaps of a run while they are counted.
@@ -357,7 +474,7 @@ impl Swaps {
     }
 }
 
-pub(crate) fn set_latencies(direction: &mut crate::report::Direction, latencies: &Latencies) {
+pub(crate) fn set_latencies(direction: &mut Direction, latencies: &Latencies) {
     direction.corrected = Percentiles::of(&latencies.corrected);
     direction.uncorrected = Percentiles::of(&latencies.uncorrected);
     direction.early = latencies.early;

@@ -3,7 +3,8 @@
 //!
 //! Both peers speak through tungstenite, serde_json and base64, never through the relay's own
 //! parsers: a mistake there cannot cancel out. What the relay must make of the audio is computed
-//! offline by the portable kernels of `dsp`, which are tested against ITU-T material on their own.
+//! offline by the portable kernels of `dsp`, which are tested against ITU-T material on their own;
+//! and listened to by content, as any other relay's is.
 //!
 //! The rooms, lowest first:
 //!
@@ -14,16 +15,21 @@
 //! | [`net`] | non-blocking sockets, TLS, WebSocket, HTTP, the event loop |
 //! | [`carrier`], [`gemini`] | the two peers; strangers to each other |
 //! | [`relay`], [`process`] | the relay as a child process, and what it uses |
-//! | [`verify`], [`swaps`], [`bookings`], [`judge`], [`tally`], [`report`] | what was heard against what was said; verdict; figures |
+//! | [`verify`], [`listen`], [`swaps`] | what was heard against what was said |
+//! | [`recording`] | every latency in full, and the course of a run in rows |
+//! | [`comebacks`], [`bookings`], [`judge`], [`tally`], [`report`] | verdict; figures |
 //! | [`slo`], [`hold`] | bounds on a report, and their verdicts; what is used while all calls talk |
+//! | [`output`] | what a run leaves for people and machines: JSON, `.hgrm`, page, live line |
 //! | [`harness`], [`run`] | all of it together: for a test, and for the command line |
 //! | [`capacity`] | runs of more and more calls, up to the most that keep the bounds |
+//! | [`restart`] | calls of a relay that is killed in the middle |
 //! | [`compare`] | the same run of relay beside relay |
 
 pub mod bookings;
 pub mod capacity;
 pub mod carrier;
 pub mod clock;
+pub mod comebacks;
 pub mod compare;
 pub mod cores;
 pub mod format;
@@ -32,11 +38,15 @@ pub mod harness;
 pub mod hold;
 pub mod interrupt;
 pub mod judge;
+pub mod listen;
 pub mod load;
 pub mod net;
+pub mod output;
 pub mod process;
+pub mod recording;
 pub mod relay;
 pub mod report;
+pub mod restart;
 pub mod run;
 pub mod schedule;
 pub mod signal;

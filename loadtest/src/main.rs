@@ -12,7 +12,7 @@ use clap::{Parser, Subcommand};
 
 mod command;
 
-use command::{Ending, call, capacity, compare, gemini, run, scenarios};
+use command::{Ending, call, capacity, compare, gemini, restart, run, scenarios, show};
 use loadtest::relay;
 use vocaris::server::log_lines::LogLines;
 
@@ -30,12 +30,16 @@ enum Command {
     Run(Box<run::Run>),
     /// The most calls that keep bounds: run after run on this machine.
     Capacity(Box<capacity::Capacity>),
+    /// A relay that is killed in the middle of its calls, and what becomes of them.
+    Restart(Box<restart::Restart>),
     /// The same load against several relays in turn, and one table.
     Compare(Box<compare::Compare>),
     /// Calls against any Twilio-compatible relay.
     Call(call::Call),
     /// The stand-in for the Gemini Live API alone.
     Gemini(gemini::Gemini),
+    /// Runs that were kept as JSON, side by side.
+    Show(show::Show),
     /// The scenarios that are built in; with a name, that scenario as a file.
     Scenarios {
         /// One of them.
@@ -55,6 +59,8 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Run(arguments) => run::run(*arguments),
         Command::Capacity(arguments) => capacity::capacity(*arguments),
+        Command::Restart(arguments) => restart::restart(*arguments).map(Ending::from),
+        Command::Show(arguments) => show::show(&arguments).map(Ending::from),
         Command::Compare(arguments) => compare::compare(*arguments),
         Command::Scenarios { name } => scenarios::print(name.as_deref()).map(Ending::from),
         Command::Call(arguments) => call::call(&arguments).map(Ending::from),

@@ -2,32 +2,28 @@
 //!
 //! In:       verdicts, latencies, counts.
 //! Out:      text and JSON; whether the run passed, and if not, why.
-//! Bounds:   histograms from [`LATENCY_NANOS_MIN`] to [`LATENCY_NANOS_MAX`], three digits.
+//! Bounds:   those of [`Distribution`] and of the recording.
 //! Not here: measuring (`verify`, `process`), deciding what to run (`run`).
 
 use std::collections::BTreeMap;
 use std::fmt;
 
-use hdrhistogram::Histogram;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::clock::{Nanos, SECONDS};
+use crate::clock::Nanos;
 use crate::gemini::scenario::Demands;
 use crate::judge::Judgement;
+use crate::listen::FidelityReport;
+use crate::recording::Recording;
+use crate::recording::distribution::Distribution;
 use crate::slo::{Judged, Verdict};
 use crate::verify::Alignment;
-
-/// The finest latency that is told apart.
-pub const LATENCY_NANOS_MIN: u64 = 1_000;
-
-/// The longest latency; a longer one counts as this.
-pub const LATENCY_NANOS_MAX: u64 = 600 * SECONDS;
 
 /// Lateness of a schedule whose p99.9 makes the latencies of a run worth nothing.
 pub const LATENESS_NANOS_MAX: Nanos = 1_000_000;
 
 /// Percentiles of a set of times, in microseconds.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct Percentiles {
     /// How many there were.
     pub count: u64,
@@ -39,6 +35,10 @@ pub struct Percentiles {
     pub p99_us: f64,
     /// 99.9 %.
     pub p999_us: f64,
+    /// 99.99 %.
+    pub p9999_us: f64,
+    /// 99.999 %.
+    pub p99999_us: f64,
     /// The longest.
     pub max_us: f64,
 }
@@ -46,12 +46,12 @@ pub struct Percentiles {
 impl Percentiles {
     /// The percentiles of `times`.
     pub fn of(times: &[Nanos]) -> Percentiles {
-        let mut histogram =
-            Histogram::<u64>::new_with_bounds(LATENCY_NANOS_MIN, LATENCY_NANOS_MAX, 3)
-                .expect("the bounds are a valid range");
-        for &time in times {
-            histogram.saturating_record(time);
-        }
+        Percentiles::read(&Distribution::of(times))
+    }
+
+    /// The percentiles of a distribution.
+    pub fn read(distribution: &Distribution) -> Percentiles {
+        let histogram = distribution.histogram();
         let at = |quantile| histogram.value_at_quantile(quantile) as f64 / 1e3;
         Percentiles {
             count: histogram.len(),
@@ -59,13 +59,15 @@ impl Percentiles {
             p90_us: at(0.9),
             p99_us: at(0.99),
             p999_us: at(0.999),
+            p9999_us: at(0.9999),
+            p99999_us: at(0.99999),
             max_us: histogram.max() as f64 / 1e3,
         }
     }
 }
 
 /// One direction of audio.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Direction {
     /// Samples expected at the other side.
     pub expected: u64,
@@ -109,7 +111,7 @@ impl Direction {
 }
 
 /// The handovers from one connection of the model to the next.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct SwapReport {
     /// All of them.
     pub seen: u64,
@@ -162,7 +164,7 @@ impl SwapReport {
 }
 
 /// The calls of one carrier.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct CarrierReport {
     /// Calls made.
     pub calls: usize,
@@ -190,8 +192,35 @@ pub struct CarrierReport {
     pub downlink: Percentiles,
 }
 
+/// What became of calls whose stream died.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub struct ComebackReport {
+    /// Calls that lost a stream before they were over.
+    pub calls: usize,
+    /// Streams that died and were followed by another.
+    pub streams: usize,
+    /// Of these others, those on which the model was heard.
+    pub heard_again: usize,
+    /// Those whose first session was taken up by the handle of one before.
+    pub resumed: usize,
+    /// Those whose first session was a new one.
+    pub fresh: usize,
+    /// Those for which a session was asked to greet again.
+    pub greeted_again: usize,
+    /// Calls that no other stream was opened for, by the reason.
+    pub lost: BTreeMap<String, usize>,
+    /// What callers said while they had no stream, in milliseconds.
+    pub unsaid_ms: f64,
+    /// What was said on a stream at its end and the model did not hear, in milliseconds.
+    pub cut_ms: f64,
+    /// From the end of a stream to the open one.
+    pub reopened: Percentiles,
+    /// From the end of a stream until the model was heard on the next.
+    pub heard_after: Percentiles,
+}
+
 /// What the relay's process used.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct Usage {
     /// User and system time for each second of each call, in microseconds.
     pub cpu_us_per_call_second: f64,
@@ -202,7 +231,7 @@ pub struct Usage {
 }
 
 /// While all calls talked: after the last had begun and before the first had ended.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct Hold {
     /// Calls that talked when it began.
     pub calls: usize,
@@ -222,7 +251,7 @@ impl Hold {
 }
 
 /// Latencies of what was planned while all calls talked.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct Held {
     /// Caller to model, from the planned time.
     pub uplink: Percentiles,
@@ -231,7 +260,7 @@ pub struct Held {
 }
 
 /// What became of the appointments that the model booked.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct BookingReport {
     /// Asked for.
     pub asked: u64,
@@ -243,10 +272,15 @@ pub struct BookingReport {
     pub unanswered: u64,
     /// Rows found on the relay's disk.
     pub stored: u64,
+    /// Confirmed to the model, and not on disk.
+    pub lost: u64,
+    /// On disk more than once.
+    pub doubled: u64,
 }
 
 /// The report of a run.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Report {
     /// What decided whether the audio was good.
     pub judged: Judgement,
@@ -266,6 +300,8 @@ pub struct Report {
     pub uplink: Direction,
     /// Model to caller.
     pub downlink: Direction,
+    /// What each side heard, by content; `None` where nobody listened.
+    pub fidelity: Option<FidelityReport>,
     /// What carriers would have objected to, by carrier and kind; at Twilio with its error code.
     pub violations: BTreeMap<String, usize>,
     /// The calls of each carrier.
@@ -278,6 +314,8 @@ pub struct Report {
     pub interruptions_unanswered: u64,
     /// Handovers between connections of the model, where there were any.
     pub swaps: Option<SwapReport>,
+    /// Calls that lost a stream, where there were any.
+    pub comebacks: Option<ComebackReport>,
     /// Appointments, where some were booked.
     pub bookings: Option<BookingReport>,
     /// Marks sent back.
@@ -298,6 +336,8 @@ pub struct Report {
     pub problems: Vec<String>,
     /// What is to be known before believing the figures.
     pub remarks: Vec<String>,
+    /// The latencies in full, and the course of the run.
+    pub recording: Recording,
 }
 
 impl Report {
@@ -343,6 +383,9 @@ impl Report {
                     self.problems.push(format!("{name}: {count} samples {what}"));
                 }
             }
+        }
+        if let Some(fidelity) = self.fidelity.iter().find(|_| self.judged == Judgement::ByContent) {
+            self.problems.extend(fidelity.problems());
         }
         if self.interruptions_unanswered > 0 {
             let count = self.interruptions_unanswered;
@@ -398,8 +441,8 @@ impl fmt::Display for Report {
         writeln!(f)?;
         writeln!(
             f,
-            "latency, us            {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}",
-            "pieces", "p50", "p90", "p99", "p99.9", "max"
+            "latency, us            {:>9} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}",
+            "pieces", "p50", "p90", "p99", "p99.9", "p99.99", "max"
         )?;
         for (name, direction) in [("uplink", &self.uplink), ("downlink", &self.downlink)] {
             row(f, &format!("{name} from plan"), &direction.corrected)?;
@@ -426,6 +469,9 @@ impl fmt::Display for Report {
             up.early, down.early, down.paced
         )?;
         writeln!(f)?;
+        if let Some(fidelity) = &self.fidelity {
+            writeln!(f, "{fidelity}")?;
+        }
         if let Some(swaps) = &self.swaps {
             writeln!(
                 f,
@@ -439,6 +485,9 @@ impl fmt::Display for Report {
                 swaps.lost_ms,
                 swaps.void_model_ms
             )?;
+        }
+        if let Some(comebacks) = &self.comebacks {
+            write!(f, "{comebacks}")?;
         }
         if let Some(bookings) = &self.bookings {
             writeln!(
@@ -490,6 +539,30 @@ impl fmt::Display for Report {
     }
 }
 
+impl fmt::Display for ComebackReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        row(f, "stream lost to open", &self.reopened)?;
+        row(f, "stream lost to heard", &self.heard_after)?;
+        writeln!(
+            f,
+            "comebacks    {} calls lost a stream; {} streams followed: {} heard again, {} resumed, \
+             {} fresh, {} greeted again; {:.0} ms of callers unsaid, {:.0} ms cut",
+            self.calls,
+            self.streams,
+            self.heard_again,
+            self.resumed,
+            self.fresh,
+            self.greeted_again,
+            self.unsaid_ms,
+            self.cut_ms
+        )?;
+        for (reason, count) in &self.lost {
+            writeln!(f, "             {count} x not back: {reason}")?;
+        }
+        Ok(())
+    }
+}
+
 impl Report {
     fn write_carriers(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
@@ -522,11 +595,20 @@ impl Report {
 }
 
 fn row(f: &mut fmt::Formatter<'_>, name: &str, p: &Percentiles) -> fmt::Result {
-    writeln!(
-        f,
-        "{name:<22} {:>9} {:>9.0} {:>9.0} {:>9.0} {:>9.0} {:>9.0}",
-        p.count, p.p50_us, p.p90_us, p.p99_us, p.p999_us, p.max_us
-    )
+    write!(f, "{name:<22} {:>9}", p.count)?;
+    // A percentile of fewer pieces than it takes would be the longest under another name.
+    for (us, pieces) in
+        [(p.p50_us, 1), (p.p90_us, 10), (p.p99_us, 100), (p.p999_us, 1000), (p.p9999_us, 10_000)]
+    {
+        match p.count >= pieces {
+            true => write!(f, " {us:>9.0}")?,
+            false => write!(f, " {:>9}", "-")?,
+        }
+    }
+    match p.count {
+        0 => writeln!(f, " {:>9}", "-"),
+        _ => writeln!(f, " {:>9.0}", p.max_us),
+    }
 }
 
 #[cfg(test)]

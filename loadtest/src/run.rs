@@ -11,8 +11,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressStyle};
-
 use crate::bookings;
 use crate::carrier::Carrier;
 use crate::carrier::fleet::{Fleet, Progress};
@@ -28,7 +26,9 @@ use crate::hold::HoldMeter;
 use crate::interrupt;
 use crate::judge::{self, Judgement, Made};
 use crate::load::{Arrivals, LENGTH_STEP_MS, Lengths};
+use crate::output::live::{Live, Standing};
 use crate::process;
+use crate::recording::usage::Sampler;
 use crate::relay::Program;
 use crate::report::{Report, Usage};
 use crate::schedule::MediaPlan;
@@ -95,6 +95,8 @@ pub struct RunSettings {
     pub demands: Demands,
     /// What decides whether the audio was good: by content for a relay with other filters.
     pub judged: Judgement,
+    /// The content is listened to even where samples are compared.
+    pub listen: bool,
     /// The relay reaches the model without TLS.
     pub plain_model: bool,
     /// What is demanded of the report.
@@ -207,6 +209,7 @@ pub fn run(settings: &RunSettings) -> Result<Report, HarnessError> {
         signed: true,
         carriers: carriers.into_iter().collect(),
         echo: settings.echo,
+        directory: None,
         relay_cores: settings.relay_cores.clone(),
     })?;
     let rss_idle_kib = process::memory_kib(harness.relay.pid()).map_or(0, |(now, _)| now);
@@ -217,15 +220,17 @@ pub fn run(settings: &RunSettings) -> Result<Report, HarnessError> {
     let fleet = Fleet::start(harness.clock, calls, settings.threads)?;
     let talks = plan.iter().map(|call| (first + call.at, first + call.until()));
     let mut meter = HoldMeter::new(talks, harness.relay.pid());
+    let mut sampler = Sampler::start(harness.clock.now(), harness.relay.pid());
     let end = plan.iter().map(|call| call.until()).max().unwrap_or(0);
     let Watched { records, mut problems, died } =
-        watch(&mut harness, fleet, &mut meter, plan.len(), end)?;
+        watch(&mut harness, fleet, &mut meter, &mut sampler, plan.len(), end)?;
     settle(&harness);
     let cpu_after = [harness.relay.pid(), std::process::id()].map(process::cpu_us);
     let memory = process::memory_kib(harness.relay.pid());
 
     let seed = settings.seed;
     let last_words = harness.relay.last_words();
+    let relay_settings = std::mem::take(&mut harness.settings);
     let store = match settings.scenario.book > 0.0 {
         true => Some(bookings::stored(&harness.store)),
         false => None,
@@ -250,8 +255,13 @@ pub fn run(settings: &RunSettings) -> Result<Report, HarnessError> {
             record,
         })
         .collect();
-    let mut report = judge::judge_by(settings.judged, &made, &sessions, seed, LEAD);
+    let mut report = match settings.judged {
+        Judgement::Exact if !settings.listen => judge::judge(&made, &sessions, seed, LEAD),
+        judged => judge::judge_by(judged, &made, &sessions, seed, LEAD),
+    };
     report.problems.splice(0..0, problems);
+    report.recording.series.set_usage(&sampler.finish());
+    report.recording.relay_settings = relay_settings;
     if let Some(stored) = store {
         let (of_bookings, wrong) = bookings::judge(&sessions, stored);
         report.bookings = Some(of_bookings);
@@ -290,6 +300,7 @@ fn specs(
             starts_at: first + call.at,
             media: Arc::clone(media),
             hangup: settings.scenario.caller.hangup,
+            endurance: settings.scenario.endurance(),
             ..harness.spec_on(*line, index, MediaPlan::steady(0))
         }
     });
@@ -310,19 +321,20 @@ fn watch(
     harness: &mut Harness,
     fleet: Fleet,
     meter: &mut HoldMeter,
+    sampler: &mut Sampler,
     calls: usize,
     end: Nanos,
 ) -> Result<Watched, HarnessError> {
     let mut problems = Vec::new();
     let mut died = false;
-    let bar = progress_bar(end / MILLIS);
+    let mut live = Live::start(end);
     let began = harness.clock.now();
     while !fleet.is_finished() {
         std::thread::sleep(Duration::from_millis(50));
         let now = harness.clock.now();
         meter.poll(now, fleet.progress().talking.load(Ordering::Relaxed));
-        bar.set_position((now - began) / MILLIS);
-        bar.set_message(line(fleet.progress(), calls));
+        sampler.look(now);
+        live.show(now - began, &standing(fleet.progress(), calls, sampler));
         if !harness.relay.is_alive() {
             died = true;
             problems.push(format!("the relay died:\n{}", harness.relay.last_words()));
@@ -335,28 +347,23 @@ fn watch(
             break;
         }
     }
-    bar.finish_and_clear();
+    live.finish();
     Ok(Watched { records: fleet.join()?, problems, died })
 }
 
-/// Visible on a terminal only.
-fn progress_bar(millis: u64) -> ProgressBar {
-    let bar = ProgressBar::new(millis);
-    if let Ok(style) = ProgressStyle::with_template("{elapsed_precise} [{bar:40}] {msg}") {
-        bar.set_style(style);
+fn standing(progress: &Progress, calls: usize, sampler: &Sampler) -> Standing {
+    Standing {
+        calls,
+        talking: progress.talking.load(Ordering::Relaxed),
+        ended: progress.ended.load(Ordering::Relaxed),
+        failed: progress.failed.load(Ordering::Relaxed),
+        relay_cores: sampler.relay_cores(),
+        late_max: progress.late_max.load(Ordering::Relaxed),
     }
-    bar
-}
-
-fn line(progress: &Progress, calls: usize) -> String {
-    let talking = progress.talking.load(Ordering::Relaxed);
-    let ended = progress.ended.load(Ordering::Relaxed);
-    let failed = progress.failed.load(Ordering::Relaxed);
-    format!("{talking} calls talking, {ended} of {calls} ended, {failed} failed")
 }
 
 /// Gives the relay time to close its sessions after the last call.
-fn settle(harness: &Harness) {
+pub(crate) fn settle(harness: &Harness) {
     let deadline = std::time::Instant::now() + SETTLE_WAIT;
     while harness.stand_in.open.load(Ordering::Relaxed) > 0 && std::time::Instant::now() < deadline
     {
@@ -387,6 +394,7 @@ mod tests {
             mix: None,
             demands: Demands::default(),
             judged: Judgement::Exact,
+            listen: false,
             plain_model: false,
             slos: Vec::new(),
             own_lateness_max_us: 1e3,

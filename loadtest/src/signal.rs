@@ -209,19 +209,18 @@ fn kernels() -> Kernels {
 /// At any other rate.
 pub fn uplink(format: Format, payload: &[u8], rate: u32) -> Vec<i16> {
     assert!(matches!(rate, 8_000 | 16_000), "the model hears 8 or 16 kHz");
-    let kernels = kernels();
-    let pcm = match format.coding {
-        Coding::Linear | Coding::Network => format.units(payload),
-        Coding::Mulaw | Coding::Alaw => {
-            let mut pcm = vec![0; payload.len()];
-            match format.coding {
-                Coding::Alaw => kernels.alaw_decode(payload, &mut pcm),
-                _ => kernels.mulaw_decode(payload, &mut pcm),
-            }
-            pcm
-        }
-    };
-    convert(&kernels, format.rate, rate, &pcm)
+    convert(&kernels(), format.rate, rate, &linear(format, payload))
+}
+
+/// The samples of a payload as linear PCM at its own rate.
+pub fn linear(format: Format, payload: &[u8]) -> Vec<i16> {
+    let mut pcm = vec![0; payload.len()];
+    match format.coding {
+        Coding::Linear | Coding::Network => return format.units(payload),
+        Coding::Mulaw => kernels().mulaw_decode(payload, &mut pcm),
+        Coding::Alaw => kernels().alaw_decode(payload, &mut pcm),
+    }
+    pcm
 }
 
 /// What the phone must hear of a turn at 24 kHz, as units of its format, without padding.

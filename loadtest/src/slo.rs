@@ -31,7 +31,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::report::{Percentiles, Report};
 
@@ -328,7 +328,7 @@ impl fmt::Display for Amount {
 }
 
 /// What came of a bound.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// The value is within it.
@@ -342,7 +342,7 @@ pub enum Verdict {
 }
 
 /// A bound, the value, and the verdict.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Judged {
     /// The bound, as text.
     pub slo: String,
@@ -433,6 +433,7 @@ mod tests {
             p99_us: 400.0,
             p999_us: 20_000.0,
             max_us: 20_001.0,
+            ..Percentiles::default()
         };
         report.setup = Percentiles { count: 10, p99_us: 2_000.0, ..Percentiles::default() };
         let usage = Usage { cpu_us_per_call_second: 600.0, rss_idle_kib: 1000, rss_peak_kib: 1512 };

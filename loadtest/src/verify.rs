@@ -12,6 +12,7 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
+use std::ops::Range;
 
 use crate::carrier::Carrier;
 use crate::carrier::playout::Playout;
@@ -20,6 +21,7 @@ use crate::clock::{MILLIS, Nanos, SECONDS};
 use crate::format::Format;
 use crate::gemini::record::{SessionRecord, Spoken, Turn};
 use crate::gemini::script::SAMPLES_PER_MS;
+use crate::net::link::Closing;
 use crate::schedule::MediaPlan;
 use crate::signal::{self, CallerVoice, ModelVoice};
 
@@ -155,11 +157,23 @@ fn resume<T: Copy + Eq + Hash>(
 /// The payload of the first `frames` frames of a plan on the media clock: speech, and silence in
 /// holes.
 pub fn spoken_code(plan: &MediaPlan, voice: CallerVoice, frames: usize, format: Format) -> Vec<u8> {
+    spoken_code_of(plan, voice, 0..frames, format)
+}
+
+/// The same of any frames: those of a stream of their own.
+pub fn spoken_code_of(
+    plan: &MediaPlan,
+    voice: CallerVoice,
+    frames: Range<usize>,
+    format: Format,
+) -> Vec<u8> {
     let voice = voice.pausing(plan.pauses);
     let samples_per_tick = format.rate as usize / 8_000;
     let mut code = Vec::new();
-    for frame in plan.frames().take(frames) {
-        let from = frame.clock_from as usize * samples_per_tick * format.sample_bytes();
+    let mut origin = if frames.start == 0 { Some(0) } else { None };
+    for frame in plan.frames().skip(frames.start).take(frames.len()) {
+        let clock_from = frame.clock_from - *origin.get_or_insert(frame.clock_from);
+        let from = clock_from as usize * samples_per_tick * format.sample_bytes();
         let hole = from.saturating_sub(code.len()) / format.sample_bytes();
         format.write(&vec![format.silence(); hole], &mut code);
         voice.speak_as(format, frame.spoken_from, frame.ticks, &mut code);
@@ -213,7 +227,8 @@ impl Latencies {
         self.paced += other.paced;
     }
 
-    fn count(&mut self, planned: Nanos, sent: Nanos, heard: Nanos) {
+    /// Counts one piece.
+    pub(crate) fn count(&mut self, planned: Nanos, sent: Nanos, heard: Nanos) {
         self.corrected.push(heard.saturating_sub(planned));
         self.uncorrected.push(heard.saturating_sub(sent));
         self.planned.push(planned);
@@ -259,7 +274,7 @@ pub fn uplink_latency(call: &CallRecord, sessions: &[&SessionRecord]) -> Latenci
 }
 
 /// From when to when the model took audio: a session that was replaced did until its last piece.
-fn served(sessions: &[&SessionRecord]) -> Vec<(Nanos, Nanos)> {
+pub(crate) fn served(sessions: &[&SessionRecord]) -> Vec<(Nanos, Nanos)> {
     let last = sessions.len().saturating_sub(1);
     let until = |place: usize, session: &SessionRecord| match session.uplink.arrivals.last() {
         _ if place == last => Nanos::MAX,
@@ -301,7 +316,7 @@ pub fn turn_code(seed: u64, session: usize, turn: &Turn, format: Format) -> Vec<
     padded(signal::downlink(&turn_pcm(seed, session, turn), format), turn, format)
 }
 
-fn turn_pcm(seed: u64, session: usize, turn: &Turn) -> Vec<i16> {
+pub(crate) fn turn_pcm(seed: u64, session: usize, turn: &Turn) -> Vec<i16> {
     let mut pcm = vec![0; turn.said() as usize];
     ModelVoice::new(seed, session, turn.number, turn.samples).speak(0, &mut pcm);
     pcm
@@ -442,9 +457,10 @@ fn starts_alike(code: &[i16], heard: &[i16]) -> bool {
 }
 
 /// True if the phone still had something to play when its stream ended: what the relay kept back
-/// for its time could not come any more.
-fn hung_up_on(call: &CallRecord) -> bool {
-    call.times.closed.is_some_and(|closed| left_to_play(call, closed) > 0)
+/// for its time could not come any more; or if the stream died, with whatever was on its way.
+pub(crate) fn hung_up_on(call: &CallRecord) -> bool {
+    let died = matches!(call.closing, Some(Closing::Eof | Closing::Broken(_)));
+    died || call.times.closed.is_some_and(|closed| left_to_play(call, closed) > 0)
 }
 
 /// When each chunk was heard whole by the phone. `lead`: how far ahead of real time a relay passes

@@ -35,6 +35,7 @@ fn load(program: Program) -> RunSettings {
         mix: None,
         demands: Demands::default(),
         plain_model: false,
+        listen: false,
         lengths: None,
         arrivals: Arrivals::default(),
         slos: Vec::new(),

@@ -6,15 +6,17 @@ mod support;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use loadtest::carrier::endurance::Endurance;
 use loadtest::carrier::fleet::Fleet;
 use loadtest::carrier::ids::Ids;
 use loadtest::carrier::mix::Line;
 use loadtest::carrier::record::{CallRecord, CallSpec, Failure, Hangup, Outcome};
 use loadtest::carrier::target::{Entry, Secrets, Target};
 use loadtest::clock::{Clock, MILLIS};
+use loadtest::gemini::record::SessionRecord;
 use loadtest::gemini::script::{Handshake, Script, Speech, Step};
 use loadtest::gemini::server::{StandIn, StandInConfig};
-use loadtest::judge::{self, Made};
+use loadtest::judge::{self, Judgement, Made};
 use loadtest::net::http::HttpError;
 use loadtest::net::link::Closing;
 use loadtest::report::Report;
@@ -47,12 +49,25 @@ fn specs(clock: Clock, relay: SocketAddr, calls: usize, media: &Arc<MediaPlan>) 
             voice: CallerVoice::new(SEED, index),
             linger: 250 * MILLIS,
             hangup: Hangup::StopAndClose,
+            endurance: Endurance::default(),
         })
         .collect()
 }
 
 /// Makes calls through a plain relay with `fault`, and judges them.
 fn run(fault: Fault, script: Script, calls: usize, media: MediaPlan) -> (Report, Vec<CallRecord>) {
+    let (made, sessions) = make(fault, script, calls, media);
+    let report = judge::judge(&made, &sessions, SEED, LEAD);
+    (report, made.into_iter().map(|made| made.record).collect())
+}
+
+/// Makes calls through a plain relay with `fault`.
+fn make(
+    fault: Fault,
+    script: Script,
+    calls: usize,
+    media: MediaPlan,
+) -> (Vec<Made>, Vec<SessionRecord>) {
     let clock = Clock::start();
     let config = StandInConfig { tls: false, seed: SEED, ..StandInConfig::local(script) };
     let stand_in = StandIn::start(clock, config).unwrap();
@@ -65,15 +80,12 @@ fn run(fault: Fault, script: Script, calls: usize, media: MediaPlan) -> (Report,
         let session = stand_in.next_record(std::time::Duration::from_secs(10));
         sessions.push(session.expect("every call leaves a session behind"));
     }
-    let made: Vec<Made> = records
-        .iter()
-        .map(|record| Made {
-            media: Arc::clone(&media),
-            voice: CallerVoice::new(SEED, record.index),
-            record: record.clone(),
-        })
-        .collect();
-    (judge::judge(&made, &sessions, SEED, LEAD), records)
+    let made = records.into_iter().map(|record| Made {
+        media: Arc::clone(&media),
+        voice: CallerVoice::new(SEED, record.index),
+        record,
+    });
+    (made.collect(), sessions)
 }
 
 fn conversation() -> Script {
@@ -195,5 +207,43 @@ fn a_relay_that_is_not_there_fails_every_call_at_once() {
     let refused = HttpError::Io(std::io::ErrorKind::ConnectionRefused);
     for record in records {
         assert_eq!(record.outcome, Outcome::Failed(Failure::Webhook(refused)));
+    }
+}
+
+/// Makes one call through a plain relay with `fault`; the verdicts sample for sample and by content.
+fn both_verdicts(fault: Fault) -> (Report, Report) {
+    let (made, sessions) = make(fault, conversation(), 1, MediaPlan::steady(2000));
+    let by = |judged| judge::judge_by(judged, &made, &sessions, SEED, LEAD);
+    (by(Judgement::Exact), by(Judgement::ByContent))
+}
+
+#[test]
+fn a_relay_with_other_filters_passes_by_content_and_by_nothing_else() {
+    let (exact, content) = both_verdicts(Fault::OtherFilters);
+    assert!(!exact.is_good());
+    assert!(content.is_good(), "{content}");
+    let fidelity = content.fidelity.as_ref().unwrap();
+    let [up, down] = [&fidelity.uplink, &fidelity.downlink];
+    assert!((5.0..30.0).contains(&up.sinad_db.unwrap()), "{content}");
+    assert!((5.0..40.0).contains(&down.sinad_db.unwrap()), "{content}");
+    assert!(content.uplink.corrected.count > 0 && content.downlink.corrected.count > 0);
+}
+
+#[test]
+fn the_second_ear_hears_what_is_lost_doubled_and_put_in() {
+    let (_, content) = both_verdicts(Fault::None);
+    assert!(content.is_good(), "{content}");
+    for fault in [Fault::LosesFrame, Fault::DoublesChunk, Fault::AddsSilence] {
+        let (exact, content) = both_verdicts(fault);
+        assert!(!exact.is_good() && !content.is_good(), "{fault:?}: {content}");
+        let fidelity = content.fidelity.as_ref().unwrap();
+        let (faults, ms) = match fault {
+            Fault::LosesFrame => (fidelity.uplink.gaps, 20.0),
+            Fault::DoublesChunk => (fidelity.downlink.doubled, 40.0),
+            _ => (fidelity.downlink.inserted, 20.0),
+        };
+        assert_eq!(faults.count, 1, "{fault:?}: {content}");
+        assert!((faults.ms - ms).abs() < 0.2, "{fault:?}: {faults:?}");
+        assert_eq!(content.problems.len(), 1, "{fault:?}: {content}");
     }
 }

@@ -16,7 +16,7 @@ use loadtest::gemini::record::{Credential, Entry, Event, SessionRecord};
 use loadtest::gemini::scenario::{BUILT_IN, Demands, Scenario};
 use loadtest::gemini::script::{Script, Speech};
 use loadtest::harness::{Harness, HarnessConfig};
-use loadtest::judge::{self, Made};
+use loadtest::judge::{self, Judgement, Made};
 use loadtest::load::Arrivals;
 use loadtest::report::Report;
 use loadtest::run::{self, RunSettings};
@@ -517,8 +517,11 @@ fn run_built_in(name: &str) -> Result<(), String> {
         mix: None,
         // How long a gap is heard is a figure of the machine, which has much to do here.
         demands: Demands { max_gap_ms: Some(f64::MAX), ..Demands::default() },
+        judged: Judgement::Exact,
+        listen: false,
         slos: Vec::new(),
         own_lateness_max_us: f64::MAX,
+        plain_model: false,
         relay_cores: None,
     };
     let report = run::run(&settings).map_err(|error| error.to_string())?;

@@ -12,14 +12,15 @@
 use std::fmt;
 
 use super::answer::Answer;
-use super::desk::Desk;
+use super::desk::{Desk, Outcome};
 use super::endings::CALL_SID_MAX_BYTES;
 use super::limiter::LeftOut;
 use super::names::MARK;
 use super::origin::{DIALLED, HANDED_ON, Origin, handed_on};
+use super::recall::Question;
 use super::request::Request;
 use super::routes::JSON;
-use crate::call::{Refusal, Told};
+use crate::call::{AGAIN, Refusal, Told};
 use crate::clock::Nanos;
 use crate::config::{Busy, SignatureMode};
 use crate::mail::Sequel;
@@ -31,13 +32,26 @@ use crate::wire::{form, twiml};
 /// follow it, so that two such tokens of one second are two.
 pub(super) const NO_CALL: &str = "no-call-";
 
+/// How long the caller of a call that was cut hears nothing before the next process is asked what
+/// follows: so long may a restart take. One that is not there by then costs the call.
+const RESTART_SECONDS: u32 = 3;
+
 /// Whether a caller who is led to our stream has been told what is said to him first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Heard {
     /// He has just called.
     Nothing,
     /// He comes back.
-    Before,
+    Before(Known),
+}
+
+/// Who knows of the conversation that a caller comes back to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Known {
+    /// This process, or nobody.
+    Here,
+    /// The journal, which the stream is to ask.
+    ToTheJournal,
 }
 
 /// Fields of a form, a query or a JSON object, decoded.
@@ -135,17 +149,23 @@ impl Desk {
         }
     }
 
-    /// What a call gets that the relay stopped under: the other host, if there is one, or, where
-    /// this is the process that took over from the one that stopped, its own stream.
+    /// What a call gets that the relay stopped under: the other host, if there is one; where a
+    /// journal is kept, the process that comes next; or, where this is the process that took over
+    /// from the one that stopped, its own stream.
     fn take_up(&mut self, now: Nanos, fields: &Fields, proven: bool, origin: &Origin) -> String {
         if let Some(url) = &self.config.server.handover_url
             && self.is_draining()
         {
             return twiml::redirect(&handed_on(url));
         }
+        if self.is_draining() && self.neighbours.journal.is_some() {
+            return twiml::redirect_later(RESTART_SECONDS, &origin.action());
+        }
         let call_sid = form::value(fields, "CallSid").filter(|call_sid| !call_sid.is_empty());
         match self.welcome(now) {
-            Ok(()) => self.connect(now, fields, proven, call_sid, origin, Heard::Before),
+            Ok(()) => {
+                self.connect(now, fields, proven, call_sid, origin, Heard::Before(Known::Here))
+            }
             Err(_) => twiml::say_and_hangup(&self.config.twilio.fallback, None),
         }
     }
@@ -205,6 +225,9 @@ impl Desk {
         for (name, field) in [("from", "From"), ("to", "To")] {
             parameters.extend(form::value(fields, field).map(|value| (name, value)));
         }
+        if heard == Heard::Before(Known::ToTheJournal) {
+            parameters.push((AGAIN, "1"));
+        }
         let says = self.config.recording.enabled && heard == Heard::Nothing;
         let tracks_url = origin.tracks_url();
         // A copy that says of no call whose it is could not be put beside it.
@@ -224,38 +247,86 @@ impl Desk {
     }
 
     /// What follows a closed stream, by the reason it was closed for.
-    pub(super) fn after(&mut self, now: Nanos, request: &Request, body: &[u8]) -> Answer {
+    pub(super) fn after(&mut self, now: Nanos, request: &Request, body: &[u8]) -> Outcome {
         let (fields, proven) = match self.signed_fields(now, request, body) {
             Ok(signed) => signed,
-            Err(answer) => return answer,
+            Err(answer) => return Outcome::Answer(answer),
         };
         let call_sid = form::value(&fields, "CallSid").unwrap_or_default();
         self.forget_ahead(call_sid);
         let is_dialled = request.query_has(DIALLED);
         let origin = self.origin(request);
+        let status = form::value(&fields, "CallStatus");
         if let (false, true, Some(origin)) =
-            (is_dialled, self.goes_on(now, call_sid, form::value(&fields, "CallStatus")), &origin)
+            (is_dialled, self.goes_on(now, call_sid, status), &origin)
         {
-            log::info!(
-                target: "twilio",
-                "event=webhook call_sid={} answer=stream_again",
-                Told(call_sid)
-            );
-            let (call_sid, heard) = (Some(call_sid), Heard::Before);
-            return Answer::twiml(self.connect(now, &fields, proven, call_sid, origin, heard));
+            let answer = self.lead_back(now, &fields, proven, call_sid, origin, Known::Here);
+            return Outcome::Answer(answer);
         }
+        let may_be_known = !is_dialled && self.may_be_journalled(now, call_sid, status);
         let sequel = match is_dialled {
             true => after_dialling(form::value(&fields, "DialCallStatus")),
+            false if may_be_known => {
+                let call_sid = call_sid.to_owned();
+                let question = Question { fields, proven, call_sid, origin };
+                return match self.look_up(now, question) {
+                    Ok(ticket) => Outcome::Recall { ticket },
+                    Err(Question { fields, proven, call_sid, origin }) => {
+                        let sequel = self.endings.afterwards(now, &call_sid);
+                        Outcome::Answer(self.follow(now, &fields, proven, sequel, origin))
+                    }
+                };
+            }
             false => self.endings.afterwards(now, call_sid),
         };
+        Outcome::Answer(self.follow(now, &fields, proven, sequel, origin))
+    }
+
+    /// The caller of a stream that was lost is led to another, which goes on with the conversation.
+    pub(super) fn lead_back(
+        &mut self,
+        now: Nanos,
+        fields: &Fields,
+        proven: bool,
+        call_sid: &str,
+        origin: &Origin,
+        known: Known,
+    ) -> Answer {
+        let shown = Told(call_sid);
+        log::info!(target: "twilio", "event=webhook call_sid={shown} answer=stream_again");
+        let heard = Heard::Before(known);
+        Answer::twiml(self.connect(now, fields, proven, Some(call_sid), origin, heard))
+    }
+
+    /// What a caller gets whose stream is over.
+    pub(super) fn follow(
+        &mut self,
+        now: Nanos,
+        fields: &Fields,
+        proven: bool,
+        sequel: Sequel,
+        origin: Option<Origin>,
+    ) -> Answer {
         Answer::twiml(match (sequel, origin) {
             (Sequel::Dial(number), Some(origin)) => twiml::dial(&number, &origin.dialled()),
-            (Sequel::Elsewhere, Some(origin)) => self.take_up(now, &fields, proven, &origin),
+            (Sequel::Elsewhere, Some(origin)) => self.take_up(now, fields, proven, &origin),
             (Sequel::Fallback | Sequel::Elsewhere, _) => {
                 twiml::say_and_hangup(&self.config.twilio.fallback, None)
             }
             (Sequel::Hangup | Sequel::Dial(_), _) => twiml::hangup(),
         })
+    }
+
+    /// Whether the journal is to be asked for a call: there is one, the carrier does not say that
+    /// the call is over, and nobody has ended it here.
+    fn may_be_journalled(&mut self, now: Nanos, call_sid: &str, status: Option<&str>) -> bool {
+        let is_over = status.is_some_and(|status| status != "in-progress");
+        let is_name = !call_sid.is_empty() && call_sid.len() <= CALL_SID_MAX_BYTES;
+        self.neighbours.journal.is_some()
+            && is_name
+            && !is_over
+            && !self.is_draining()
+            && !self.endings.has_ended(now, call_sid)
     }
 
     /// Whether the caller of a stream that has ended is led back to the conversation: nobody has

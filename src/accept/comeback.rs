@@ -236,6 +236,16 @@ impl Desk {
         }
     }
 
+    /// Another process goes on with the conversation: the stream it has here is an orphan.
+    pub(super) fn taken_elsewhere(&mut self, conversation: CallId) {
+        let stream = self.legacies.stream_of.get(&conversation).copied().unwrap_or(conversation);
+        self.legacies.take(conversation);
+        if let Some(call) = self.guests.key_of(stream) {
+            self.shared.comebacks.count("elsewhere");
+            self.tell_worker(call, WorkerLetter::Replaced { call });
+        }
+    }
+
     fn keep_for_caller(&mut self, now: Nanos, legacy: Box<Legacy>) {
         self.shared.comebacks.count("kept");
         let call_sid = legacy.call_sid().map(str::to_owned);
@@ -243,7 +253,12 @@ impl Desk {
         self.shared.comebacks.add("forgotten", forgotten);
     }
 
-    fn inherit(&mut self, conversation: CallId, heir: Heir, legacy: Option<Box<Legacy>>) {
+    pub(super) fn inherit(
+        &mut self,
+        conversation: CallId,
+        heir: Heir,
+        legacy: Option<Box<Legacy>>,
+    ) {
         let Heir { call, id, opening } = heir;
         let target = class_of(&opening).label();
         log::info!(target: target, "call={id} event=goes_on with={conversation}");
@@ -253,10 +268,12 @@ impl Desk {
                 self.legacies.goes_on(conversation, id);
                 let facts = Arc::new(opening.facts());
                 self.tell_worker(call, WorkerLetter::GoOn { call, legacy, facts });
+                self.have_journalled(call, &opening);
             }
             // It had not begun, or somebody has ended it after all.
             None => {
                 self.shared.comebacks.count("nothing_left");
+                self.have_journalled(call, &opening);
                 self.order_line(call, id, &opening, None);
             }
         }

@@ -40,7 +40,8 @@ use crate::clock::Nanos;
 use crate::limits::READ_BYTES_PER_TURN;
 use crate::limits::{
     ANSWER_TIMEOUT, BODY_MAX_BYTES, BODY_TIMEOUT, FIGURES_TIMEOUT, HEAD_TIMEOUT,
-    KEEP_ALIVE_TIMEOUT, PROXY_HEADER_TIMEOUT, REQUESTS_PER_CONNECTION, TLS_HANDSHAKE_TIMEOUT,
+    KEEP_ALIVE_TIMEOUT, PROXY_HEADER_TIMEOUT, RECALL_TIMEOUT, REQUESTS_PER_CONNECTION,
+    TLS_HANDSHAKE_TIMEOUT,
 };
 use crate::net::{Received, Stream, TlsServer, tls};
 use crate::wire::http::{
@@ -142,7 +143,8 @@ enum State {
     /// Some of a head has come.
     Head,
     Body(Box<Incoming>),
-    /// The control thread gathers the figures, or the calendar thread writes the feed.
+    /// The control thread gathers the figures, the calendar thread writes the feed, or the journal's
+    /// looks for a call.
     Figures {
         ticket: u64,
         terms: Terms,
@@ -436,6 +438,11 @@ impl Connection {
                 self.deadline = context.now.plus(context.deadlines.figures);
                 Step::On
             }
+            Outcome::Recall { ticket } => {
+                self.state = State::Figures { ticket, terms };
+                self.deadline = context.now.plus(RECALL_TIMEOUT);
+                Step::On
+            }
             Outcome::Upgrade { placed, response } => {
                 context.desk.shared.answers.count(status_label(101));
                 self.output.tail().extend_from_slice(&response);
@@ -586,8 +593,12 @@ impl Connection {
                 let answer = Answer::error(408, "the request did not arrive in time");
                 self.answer(context, &answer, Terms { keep_alive: false, head_only });
             }
-            State::Figures { .. } => {
-                self.handle_figures(context, |desk| desk.figures_answer(None));
+            State::Figures { ticket, .. } => {
+                let (now, ticket) = (context.now, *ticket);
+                self.handle_figures(context, |desk| {
+                    let recall = desk.recall_answer(now, ticket, None);
+                    recall.unwrap_or_else(|| desk.figures_answer(None))
+                });
             }
             _ => return Served::Over(End::TooSlow),
         }

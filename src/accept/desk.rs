@@ -26,6 +26,7 @@ use super::limiter::Limiters;
 use super::listeners::Keyring;
 use super::names::{bound_to, name_of, says_unproven};
 use super::page::Page;
+use super::recall::Recalls;
 use super::secrets::Bearer;
 use super::status::StatusPage;
 use crate::call::{
@@ -33,7 +34,7 @@ use crate::call::{
 };
 use crate::clock::{Nanos, unix_seconds};
 use crate::config::{Carrier, Config};
-use crate::mail::{Bequest, CallKey, DialLetter, Load, Postbox, WorkerLetter};
+use crate::mail::{Bequest, CallKey, DialLetter, Load, Postbox, Whose, WorkerLetter};
 use crate::metrics::Shared;
 use crate::wire::signature::SharedKey;
 use crate::wire::token::{TOKEN_TTL_SECONDS, TokenError, TokenKey, mint, verify};
@@ -47,6 +48,10 @@ pub(super) enum Outcome {
     Answer(Answer),
     /// An answer once the control or calendar thread has sent the page with this number.
     Figures {
+        ticket: u64,
+    },
+    /// An answer once the journal has said what it knows, or its time is up.
+    Recall {
         ticket: u64,
     },
     /// The 101; then the connection is a call.
@@ -130,6 +135,8 @@ pub(super) struct Desk {
     pub(super) return_key: TokenKey,
     /// Conversations that lost their phone.
     pub(super) legacies: Legacies,
+    /// Who waits for the journal.
+    pub(super) recalls: Recalls,
     /// Signs the tokens of copies of a call's tracks: neither opens the other's door.
     fork_key: TokenKey,
     pub(super) used_tokens: UsedTokens,
@@ -175,6 +182,7 @@ impl Desk {
             fork_key: token_key(&config, "tracks", &keys.forks),
             return_key: token_key(&config, "returns", &keys.returns),
             legacies: Legacies::default(),
+            recalls: Recalls::default(),
             used_tokens: UsedTokens::default(),
             successor: None,
             late: Late::new(config.limits.max_lateness, workers),
@@ -381,6 +389,14 @@ impl Desk {
             Some(call_sid) => self.before_of_call_sid(now, call_sid),
             None => before,
         };
+        let recall = match opening {
+            _ if before.is_some() || self.neighbours.journal.is_none() => None,
+            Opening::Web { resume: Some(token), .. } => self.whose_token(token),
+            Opening::Twilio { again: true, .. } => {
+                call_sid.filter(|_| vouched).map(|name| Whose::Call(name.to_owned()))
+            }
+            _ => None,
+        };
         let let_in = self.guests.let_in(now, id, call, call_sid, vouched, number);
         if let Some(call_sid) = call_sid {
             self.endings.forget(call_sid);
@@ -388,7 +404,7 @@ impl Desk {
         if let Opening::Web { resume, .. } = opening {
             let token = self.return_token(before.map_or(id, |before| before.conversation));
             self.tell_worker(call, WorkerLetter::ReturnToken { call, token });
-            if resume.is_some() && before.is_none() {
+            if resume.is_some() && before.is_none() && recall.is_none() {
                 self.shared.comebacks.count("unknown");
             }
         }
@@ -399,7 +415,19 @@ impl Desk {
         if let Some(older) = let_in.older {
             self.tell_worker(older, WorkerLetter::Replaced { call: older });
         }
-        self.order_line(call, id, opening, call_sid.filter(|_| vouched));
+        let ahead = call_sid.filter(|_| vouched);
+        match recall {
+            Some(whose) => {
+                let heir = Heir { call, id, opening: opening.clone() };
+                self.recall(now, whose, heir, ahead);
+            }
+            None => {
+                if vouched || call_sid.is_none() {
+                    self.have_journalled(call, opening);
+                }
+                self.order_line(call, id, opening, ahead);
+            }
+        }
         let_in.arrived_from
     }
 

@@ -8,7 +8,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use crate::call::{Afterwards, Ending};
+use crate::call::Ending;
 use crate::clock::Nanos;
 use crate::limits::{ENDINGS_KEPT, ENDINGS_MAX, SID_MAX_BYTES};
 use crate::mail::Sequel;
@@ -34,13 +34,15 @@ struct Kept {
     until: Nanos,
     /// Whether its caller waits for the carrier to ask us.
     owed: bool,
+    /// Whether somebody has ended it; else its webhook was answered, or its phone was lost.
+    has_ended: bool,
 }
 
 impl Endings {
     /// The webhook of a call was answered. Should its stream never be let in, it was our side that
     /// failed.
     pub(super) fn expect(&mut self, now: Nanos, call_sid: &str) {
-        self.insert(now, call_sid.to_owned(), Sequel::Fallback, false);
+        self.insert(now, call_sid.to_owned(), Sequel::Fallback, false, false);
     }
 
     /// The stream of a call was let in: only its own ending counts now.
@@ -57,20 +59,17 @@ impl Endings {
         ending: Ending,
         transfer: Option<String>,
     ) -> Sequel {
-        let sequel = match (transfer, ending.afterwards()) {
-            (Some(number), Afterwards::Hangup) => Sequel::Dial(number),
-            _ if ending == Ending::Drained => Sequel::Elsewhere,
-            (_, Afterwards::Fallback) => Sequel::Fallback,
-            (None, Afterwards::Hangup) => Sequel::Hangup,
-        };
+        let sequel = Sequel::of(ending, transfer);
         let owed = sequel != Sequel::Hangup;
-        self.insert(now, call_sid, sequel.clone(), owed);
+        self.insert(now, call_sid, sequel.clone(), owed, !ending.may_return());
         sequel
     }
 
     /// Keeps what the process before this one knew of a call.
     pub(super) fn inherit(&mut self, now: Nanos, call_sid: String, sequel: Sequel) {
-        self.insert(now, call_sid, sequel, false);
+        // A call whose phone was lost there is hung up, too, but may be known to the journal.
+        let has_ended = matches!(sequel, Sequel::Dial(_) | Sequel::Fallback);
+        self.insert(now, call_sid, sequel, false, has_ended);
     }
 
     /// What every known caller gets, by the carrier's name of the call.
@@ -90,7 +89,14 @@ impl Endings {
             .count()
     }
 
-    fn insert(&mut self, now: Nanos, call_sid: String, sequel: Sequel, owed: bool) {
+    fn insert(
+        &mut self,
+        now: Nanos,
+        call_sid: String,
+        sequel: Sequel,
+        owed: bool,
+        has_ended: bool,
+    ) {
         if call_sid.is_empty() || call_sid.len() > CALL_SID_MAX_BYTES {
             return;
         }
@@ -100,7 +106,13 @@ impl Endings {
         }
         let until = now.plus(ENDINGS_KEPT);
         self.oldest_first.push_back((until, call_sid.clone()));
-        self.by_call_sid.insert(call_sid, Kept { sequel, until, owed });
+        self.by_call_sid.insert(call_sid, Kept { sequel, until, owed, has_ended });
+    }
+
+    /// Whether it is known that somebody has ended the call: then nobody else need be asked.
+    pub(super) fn has_ended(&mut self, now: Nanos, call_sid: &str) -> bool {
+        self.forget_old(now);
+        self.by_call_sid.get(call_sid).is_some_and(|kept| kept.has_ended)
     }
 
     /// What the caller gets. The call stays known, for a carrier that asks twice. A call nobody

@@ -27,7 +27,7 @@ use crate::buf::RecvBuf;
 use crate::call::CallId;
 use crate::clock::{Clock, Nanos};
 use crate::limits::LETTERS_PER_TURN;
-use crate::mail::{AcceptLetter, Mailbox, NewCall, WorkerLetter};
+use crate::mail::{AcceptLetter, Mailbox, NewCall, Recalled, WorkerLetter};
 use crate::net::{Stream, TlsServer};
 
 /// Letters are waiting.
@@ -182,7 +182,7 @@ impl Inbound {
             return Some(Duration::ZERO);
         }
         let accept = if self.may_accept { self.accept_after } else { Nanos::NEVER };
-        match accept.min(self.expire_after) {
+        match accept.min(self.expire_after).min(self.desk.recalls.next_due()) {
             Nanos::NEVER => None,
             // The poll counts whole milliseconds: without one more it would wake too early.
             until => match until.since(self.clock.now()) {
@@ -217,6 +217,14 @@ impl Inbound {
                 }
                 AcceptLetter::Calendar { ticket, page } => {
                     self.hand_out(ticket, |desk| desk.calendar_answer(page));
+                }
+                AcceptLetter::Recalled { ticket, recalled } => {
+                    if let Some(recalled) = self.desk.recalled(ticket, recalled) {
+                        self.hand_out_recall(ticket, recalled);
+                    }
+                }
+                AcceptLetter::TakenElsewhere { conversation } => {
+                    self.desk.taken_elsewhere(conversation);
                 }
                 AcceptLetter::QuotaUsedUp => self.desk.shared.quota.used_up(self.now),
                 AcceptLetter::Settings(config) => {
@@ -441,8 +449,18 @@ impl Inbound {
         });
     }
 
+    /// The same with what the journal knows.
+    fn hand_out_recall(&mut self, ticket: u64, recalled: Recalled) {
+        let now = self.now;
+        self.hand_out(ticket, |desk| {
+            let answer = desk.recall_answer(now, ticket, Some(recalled));
+            answer.expect("its question waits")
+        });
+    }
+
     /// Sees to the connections whose deadline has passed.
     fn expire(&mut self) {
+        self.desk.expire_recalls(self.now);
         if self.now < self.expire_after {
             return;
         }

@@ -21,6 +21,7 @@
 //! | `names` | what calls and their tokens go by, whose name is whose |
 //! | `guests` | calls promised, arriving, let in |
 //! | `comeback` | callers whose connection was lost, and who come back |
+//! | `recall` | the same of another process, by the journal |
 //! | `secrets` | bearer tokens |
 //! | `client` | where a request comes from, behind proxies |
 //! | `admission`, `endings`, `origin` | who is let in, what follows a call, where we are reached |
@@ -65,6 +66,7 @@ mod listeners;
 mod names;
 mod origin;
 mod page;
+mod recall;
 mod request;
 mod routes;
 mod secrets;
@@ -85,8 +87,8 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::limits::YOUNG_CONNECTIONS_MAX;
 use crate::mail::{
-    AcceptLetter, CalendarLetter, ControlLetter, DialLetter, Load, Mailbox, Postbox, WorkerLetter,
-    mailbox,
+    AcceptLetter, CalendarLetter, ControlLetter, DialLetter, JournalLetter, Load, Mailbox, Postbox,
+    WorkerLetter, mailbox,
 };
 use crate::metrics::Shared;
 use crate::net::TlsServer;
@@ -139,6 +141,8 @@ pub struct Neighbours {
     pub control: Postbox<ControlLetter>,
     /// Writes the calendar feed; `None` where no appointments are taken.
     pub calendar: Option<Postbox<CalendarLetter>>,
+    /// Keeps the journal of conversations, if that is wanted.
+    pub journal: Option<Postbox<JournalLetter>>,
 }
 
 impl Accept {

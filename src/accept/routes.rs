@@ -267,7 +267,7 @@ impl Desk {
     ) -> Outcome {
         let answer = match route {
             Route::Incoming => self.incoming(now, request, body),
-            Route::After => self.after(now, request, body),
+            Route::After => return self.after(now, request, body),
             Route::StreamStatus => self.stream_status(now, request, body),
             Route::Carrier(carrier) => self.carrier_incoming(now, carrier, request, body),
             Route::CarrierAfter(carrier) => self.carrier_after(now, carrier, request, body),

@@ -107,6 +107,12 @@ impl Downlink {
         }
     }
 
+    /// The same with frames that leave for so long at a time while the phone's buffer holds out.
+    pub fn in_groups_of(self, group: Duration) -> Downlink {
+        let frames = (group.as_nanos() / FRAME.as_nanos()) as usize;
+        Downlink { playout: self.playout.in_groups_of(frames.min(FRAMES_PER_TURN)), ..self }
+    }
+
     /// The same for a phone that takes frames only so many at a time, one turn's share at most: the
     /// lead has room for them and for as much again as they may be late.
     ///
@@ -122,7 +128,8 @@ impl Downlink {
         // A ring full to the brim holds whole chunks.
         let queue_bytes = self.format.bytes_of_ms(queue.as_millis() as usize);
         let (producer, consumer) = ring(queue_bytes.next_multiple_of(chunk_bytes));
-        Downlink { producer, consumer, chunk_frames: frames, playout: Playout::new(lead), ..self }
+        let playout = Playout::new(lead).in_groups_of(frames);
+        Downlink { producer, consumer, chunk_frames: frames, playout, ..self }
     }
 
     fn chunk_bytes(&self) -> usize {
@@ -389,7 +396,7 @@ impl Downlink {
     pub fn next_due(&self) -> Nanos {
         match self.is_empty() {
             true => Nanos::NEVER,
-            false => self.playout.next_due(self.chunk_frames),
+            false => self.playout.next_due(),
         }
     }
 

@@ -2,7 +2,7 @@
 //! longer be sent is counted.
 //!
 //! In:       why it ends; sockets that are gone.
-//! Out:      close frames for both legs, [`Request::Ended`].
+//! Out:      close frames for both legs, a last entry of the journal, [`Request::Ended`].
 //! Bounds:   [`FAREWELL_TIMEOUT`] for the carrier to say that it has played everything.
 //! Not here: why calls end (`events`), goodbyes of the model (`farewell`).
 
@@ -106,6 +106,7 @@ impl Call {
                 barge_ins: self.tally.barge_ins,
             }));
         }
+        self.tell_journal_end(ending);
         self.requests.push_back(Request::Ended(ending));
     }
 

@@ -7,6 +7,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::facts::Facts;
 use super::session::{Cause, Kind};
 use crate::config::{Agent, Carrier, Secret, Tool};
@@ -78,6 +80,8 @@ pub enum Opening {
         from: Option<String>,
         /// Who is called.
         to: Option<String>,
+        /// Whether our answer said that the journal may know of the call.
+        again: bool,
         /// The other parameters of the stream.
         custom: Vec<(String, String)>,
     },
@@ -545,6 +549,8 @@ pub enum Request {
     Spare,
     /// To have its audio recorded: somebody takes its tape.
     Record,
+    /// To have its state journalled: somebody takes the entry.
+    Journal,
     /// To have a tool run, off the media path: [`super::Call::handle_tool_reply`] brings what came
     /// of it.
     RunTool(Box<ToolOrder>),
@@ -602,7 +608,8 @@ pub const TOOLS_BUSY: &str =
     "Too much is being done at the moment. Apologise to the caller and try again a little later.";
 
 /// How a tool went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ToolOutcome {
     /// It did what it was asked for.
     Done,

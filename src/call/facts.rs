@@ -9,7 +9,9 @@
 use crate::limits::{CUSTOM_FACTS_MAX, FACT_BYTES_MAX, FACT_NAME_BYTES_MAX};
 
 /// Parameters of a stream that are ours, or told apart from the rest.
-const OURS: [&str; 4] = ["source", "token", "from", "to"];
+const OURS: [&str; 5] = ["source", "token", "from", "to", AGAIN];
+/// The parameter of a stream that may go on with a conversation of another process.
+pub const AGAIN: &str = "vocaris_again";
 
 /// What carriers send instead of a number: ANONYMOUS, RESTRICTED, BLOCKED, UNKNOWN and UNAVAILABLE
 /// on a telephone's keys. The third is RESTRICTED as others are seen to write it.

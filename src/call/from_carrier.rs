@@ -14,7 +14,9 @@ use super::audio::Format;
 use super::reorder::Turn;
 use super::tap::Channel;
 use super::turns::Echo;
-use super::{Audio, Call, Class, Door, Dropped, Ending, Facts, Life, Oddity, Opening, Workbench};
+use super::{
+    AGAIN, Audio, Call, Class, Door, Dropped, Ending, Facts, Life, Oddity, Opening, Workbench,
+};
 use crate::config::Carrier;
 use crate::limits::SID_MAX_BYTES;
 use crate::wire::dialect::{Dialect, Outbound, Sign, TWILIO, recognise};
@@ -140,6 +142,7 @@ impl Call {
                 token: parameter("token"),
                 from,
                 to,
+                again: parameter(AGAIN).is_some(),
                 custom: Facts::new(None, None, custom).custom,
             },
         );

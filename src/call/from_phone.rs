@@ -123,7 +123,9 @@ impl Call {
         self.audio = Some(Audio {
             format: up,
             uplink: Uplink::new(up),
-            downlink: Downlink::new(down, lead, queue).in_chunks_of(chunk, lead, queue),
+            downlink: Downlink::new(down, lead, queue)
+                .in_groups_of(self.settings.playout_group)
+                .in_chunks_of(chunk, lead, queue),
         });
         self.opened_at = self.now;
         self.begin_tape(up, down);

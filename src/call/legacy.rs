@@ -36,13 +36,13 @@ pub struct Legacy {
     pub(super) tools: Tools,
     pub(super) has_spoken: bool,
     /// Streams it has had before the one that comes.
-    returns: u32,
+    pub(super) returns: u32,
     /// How long it may still go on.
-    left: Duration,
-    conversation: CallId,
+    pub(super) left: Duration,
+    pub(super) conversation: CallId,
     /// The carrier's name of the call.
-    call_sid: Option<String>,
-    agent: Arc<Agent>,
+    pub(super) call_sid: Option<String>,
+    pub(super) agent: Arc<Agent>,
 }
 
 impl Legacy {
@@ -88,11 +88,8 @@ impl Call {
     /// What is left of the conversation, for the stream that goes on with it: once, when the call
     /// has ended. `None` where it was ended by somebody, or had not begun.
     pub fn take_legacy(&mut self, ending: Ending) -> Option<Box<Legacy>> {
-        // Of the others nobody asks what follows.
-        let is_asked_for = self.is_followed || self.is_on_the_web();
-        let may_return =
-            ending.may_return() && is_asked_for && self.has_spoken && self.returns < RETURNS_MAX;
-        let agent = self.tools.agent().filter(|_| may_return && self.is_over())?.clone();
+        let may_return = self.leaves_legacy(ending) && self.is_over();
+        let agent = self.tools.agent().filter(|_| may_return)?.clone();
         Some(Box::new(Legacy {
             handle: self.session.take_handle(),
             memory: std::mem::take(&mut self.memory),
@@ -104,6 +101,14 @@ impl Call {
             call_sid: self.call_sid.clone(),
             agent,
         }))
+    }
+
+    /// Whether a call that ends so leaves anything to come back to.
+    pub(super) fn leaves_legacy(&self, ending: Ending) -> bool {
+        // Of the others nobody asks what follows.
+        let is_asked_for = self.is_followed || self.is_on_the_web();
+        let has_begun = self.has_spoken && self.tools.agent().is_some();
+        ending.may_return() && is_asked_for && has_begun && self.returns < RETURNS_MAX
     }
 
     /// The token with which the caller comes back; told once the call is up.

@@ -17,6 +17,8 @@
 
 use std::collections::VecDeque;
 
+use serde::{Deserialize, Serialize};
+
 use crate::clock::Nanos;
 use crate::limits::{MEMORY_BYTES_MAX, MEMORY_TURNS_MAX};
 use crate::wire::browser::Who;
@@ -38,9 +40,11 @@ pub(super) struct Memory {
     span: Option<Span>,
     /// What may come a second time, of the caller and of the model.
     again: [Option<Again>; 2],
+    /// How often turns have become whole, or been cut.
+    changes: u32,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Turn {
     who: Who,
     /// When its first words came.
@@ -59,6 +63,22 @@ struct Turn {
 struct Span {
     from_ms: u64,
     to_ms: u64,
+}
+
+/// One turn as far as it was heard, to be kept outside the process.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Spoken {
+    who: Side,
+    text: String,
+    cut: bool,
+}
+
+/// Whose turn it was.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Side {
+    Caller,
+    Agent,
 }
 
 /// One turn that nothing will be added to.
@@ -92,6 +112,7 @@ impl Memory {
 
     /// What the caller has typed: a turn of its own, and no repetition.
     pub(super) fn typed(&mut self, at: Nanos, text: &str) {
+        self.changes = self.changes.wrapping_add(1);
         if let Some(turn) = self.turns.back_mut().filter(|turn| turn.who == Who::Caller) {
             turn.whole = true;
         }
@@ -144,6 +165,7 @@ impl Memory {
         let span = self.span.take();
         let Some(turn) = self.turns.back_mut().filter(|turn| !turn.whole) else { return };
         turn.whole = true;
+        self.changes = self.changes.wrapping_add(1);
         if turn.who == Who::Agent {
             turn.span = span;
             if cut {
@@ -172,8 +194,49 @@ impl Memory {
                 turn.cut_to(heard_ms, of_ms);
                 turn.mark_cut();
                 self.bytes = self.bytes + turn.text.len() - before;
+                self.changes = self.changes.wrapping_add(1);
             }
         }
+    }
+
+    /// How often what was said has changed, other than by one more piece of a turn.
+    pub(super) fn changes(&self) -> u32 {
+        self.changes
+    }
+
+    /// The turns as they are if nothing more is heard than `heard_ms` of this generation.
+    pub(super) fn as_heard(&self, heard_ms: u64) -> Vec<Spoken> {
+        let turns = self.turns.clone();
+        let mut heard = Memory { turns, bytes: self.bytes, span: self.span, ..Memory::default() };
+        heard.interrupted(heard_ms);
+        let spoken = |turn: Turn| Spoken {
+            who: match turn.who {
+                Who::Caller => Side::Caller,
+                Who::Agent => Side::Agent,
+            },
+            text: turn.text,
+            cut: turn.cut,
+        };
+        heard.turns.into_iter().map(spoken).collect()
+    }
+
+    /// A memory of turns that were kept; none is told again.
+    pub(super) fn of(turns: Vec<Spoken>) -> Memory {
+        let mut memory = Memory::default();
+        for Spoken { who, text, cut } in turns {
+            let who = match who {
+                Side::Caller => Who::Caller,
+                Side::Agent => Who::Agent,
+            };
+            memory.bytes += text.len();
+            let turn = Turn { who, at: Nanos::ZERO, text, whole: true, cut, span: None };
+            memory.turns.push_back(turn);
+            while memory.bytes > MEMORY_BYTES_MAX || memory.turns.len() > MEMORY_TURNS_MAX {
+                memory.forget();
+            }
+        }
+        memory.told = memory.turns.len();
+        memory
     }
 
     /// The session has been taken up again: its last transcripts may come once more.

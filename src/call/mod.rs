@@ -22,6 +22,7 @@
 //! | `ending` | how a call comes to its end |
 //! | `farewell` | how the model hangs up, or puts the caller through |
 //! | `legacy` | how a conversation goes on after its phone was lost |
+//! | `journal` | what another process must know to do that |
 //! | `keys` | what the caller presses |
 //! | `from_phone`, `from_agent` | what each side says, and what follows |
 //! | `from_carrier`, `reorder` | the same of a carrier; its audio in the order it was spoken in |
@@ -48,6 +49,7 @@ mod from_agent;
 mod from_carrier;
 mod from_phone;
 mod hold;
+mod journal;
 mod keep;
 mod keys;
 mod legacy;
@@ -76,7 +78,8 @@ pub use events::{
     Afterwards, CallId, Class, Door, Ending, LineFault, LineTerms, Opening, Refusal, Report,
     Request, Revival, TOOLS_BUSY, ToolOrder, ToolOutcome, ToolReply, shown_digits,
 };
-pub use facts::{Facts, telling_number};
+pub use facts::{AGAIN, Facts, telling_number};
+pub use journal::{Entry, Snapshot, SnapshotError, Standing};
 pub use keep::Keep;
 pub use legacy::Legacy;
 pub use state::State;
@@ -91,6 +94,7 @@ use ear::Ear;
 use ending::lose;
 use farewell::Farewell;
 use hold::Hold;
+use journal::Diary;
 use keys::Keys;
 use memory::Memory;
 use phone::PhoneLeg;
@@ -106,8 +110,8 @@ use crate::clock::Nanos;
 use crate::config::{Carrier, Config, Secret, SignatureMode, SwapOrder, Timers};
 use crate::limits::{
     AGENT_MESSAGE_MAX_BYTES, FRAMES_PER_TURN, JOIN_TIMEOUT, ODDITIES_MAX, PHONE_CLOSE_MAX_BYTES,
-    PHONE_CLOSE_TIMEOUT, PHONE_DEAD, PHONE_MESSAGE_MAX_BYTES, PHONE_PING, PTIME_MS, REQUESTS_MAX,
-    START_TIMEOUT,
+    PHONE_CLOSE_TIMEOUT, PHONE_DEAD, PHONE_MESSAGE_MAX_BYTES, PHONE_PING, PTIME, PTIME_MS,
+    REQUESTS_MAX, START_TIMEOUT,
 };
 use crate::wire::dialect::Dialect;
 use crate::wire::gemini::CloseClass;
@@ -118,6 +122,8 @@ use crate::wire::ws::{CloseCode, Endpoint, MessageReader, Role, Stage};
 pub struct Settings {
     /// How far ahead of the caller's ear the phone is kept filled.
     pub playout_lead: Duration,
+    /// How much of the model's audio leaves at a time while the phone's buffer holds out.
+    pub playout_group: Duration,
     /// The longest call.
     pub max_duration: Duration,
     /// Rate of the caller's audio on its way up, in Hz.
@@ -141,6 +147,7 @@ impl From<&Config> for Settings {
     fn from(config: &Config) -> Settings {
         Settings {
             playout_lead: config.twilio.playout_lead,
+            playout_group: config.twilio.playout_group,
             max_duration: config.limits.max_call_duration,
             uplink_rate_hz: config.gemini.uplink_rate,
             timers: Arc::clone(&config.timers),
@@ -162,6 +169,7 @@ impl Default for Settings {
     fn default() -> Settings {
         Settings {
             playout_lead: Duration::from_millis(300),
+            playout_group: PTIME,
             max_duration: Duration::from_secs(4 * 3_600),
             uplink_rate_hz: 16_000,
             timers: Arc::default(),
@@ -258,6 +266,8 @@ pub struct Call {
     /// Streams that it has had before this one.
     returns: u32,
     return_token: Option<Secret>,
+    /// What the journal is owed; `None` where nobody keeps one of this call.
+    diary: Option<Box<Diary>>,
     /// Messages refused or passed over, of each leg.
     phone_oddities: u32,
     agent_oddities: u32,
@@ -382,6 +392,7 @@ impl Call {
             conversation: id,
             returns: 0,
             return_token: None,
+            diary: None,
             phone_oddities: 0,
             agent_oddities: 0,
             given_up: false,
@@ -562,6 +573,7 @@ impl Call {
             }
             _ => {}
         }
+        self.tell_journal();
     }
 
     /// When the model counts as dead, unless a byte comes from it: where something is due. Where
@@ -598,6 +610,7 @@ impl Call {
                 .min(self.agent_dead_at())
                 .min(self.line_due())
                 .min(self.errands_due())
+                .min(self.journal_due())
                 .min(playout)
                 .min(phone),
             Life::Listening { opened_at } => opened_at.plus(self.settings.max_duration).min(phone),
@@ -606,6 +619,7 @@ impl Call {
                 .min(self.session.next_due())
                 .min(self.agent_close_due())
                 .min(self.errands_due())
+                .min(self.journal_due())
                 .min(playout)
                 .min(phone),
             Life::Leaving { .. } => {
@@ -635,6 +649,7 @@ impl Call {
             self.end_if_played(ending);
         }
         self.tell_said(false);
+        self.tell_journal();
         more_up || more_down
     }
 

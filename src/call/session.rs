@@ -245,6 +245,8 @@ pub(super) struct Session {
     order: SwapOrder,
     /// The newest with which the session can be taken up again.
     handle: Option<Secret>,
+    /// How often another became the newest.
+    handles: u32,
     up_since: Nanos,
     /// Whether the last update of this connection said that the session can be taken up again.
     resumable: bool,
@@ -279,6 +281,7 @@ impl Session {
             timers,
             order,
             handle: None,
+            handles: 0,
             up_since: Nanos::ZERO,
             resumable: false,
             rotate_by: None,
@@ -310,6 +313,16 @@ impl Session {
             wait: Duration::ZERO,
             keeps_old: false,
         });
+    }
+
+    /// The newest handle.
+    pub(super) fn handle(&self) -> Option<&Secret> {
+        self.handle.as_ref()
+    }
+
+    /// How often another became the newest.
+    pub(super) fn handles(&self) -> u32 {
+        self.handles
     }
 
     /// The newest handle, for whoever goes on with the session.
@@ -351,6 +364,7 @@ impl Session {
             && self.handle.as_ref().is_none_or(|held| held.reveal() != handle)
         {
             self.handle = Some(Secret::new(handle.to_owned()));
+            self.handles = self.handles.wrapping_add(1);
         }
     }
 

@@ -21,15 +21,19 @@
 //! An id means nothing to a session that did not give it. What was called on a session that is
 //! lost reaches the next one in words.
 
+mod kept;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
 
+pub(super) use kept::ToolsKept;
+
 use super::session::Cause;
 use super::{Call, LegLife, Life, Oddity, Report, Request, ToolOrder, ToolOutcome, ToolReply};
-use super::{Class, Ending, TOOLS_BUSY};
+use super::{CallId, Class, Ending, TOOLS_BUSY};
 use crate::clock::Nanos;
 use crate::config::{Agent, Tool, ToolBehavior, ToolKind, ToolScheduling};
 use crate::limits::{
@@ -50,7 +54,7 @@ const NO_ANSWER: &str = "The tool did not answer in time, and whether it did wha
                          is not known. Tell the caller so.";
 
 /// The tools of one call.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Tools {
     /// Who answers; `None` before the first line.
     agent: Option<Arc<Agent>>,
@@ -68,10 +72,12 @@ pub(super) struct Tools {
     /// The number of the next order, of the next message with calls.
     next_ticket: u32,
     next_batch: u32,
+    /// How often anything of this has changed.
+    changes: u32,
 }
 
 /// One order.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Work {
     ticket: u32,
     tool: Arc<Tool>,
@@ -100,7 +106,7 @@ pub(super) struct Asker {
     place: u32,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Answer {
     asker: Asker,
     name: String,
@@ -111,7 +117,7 @@ struct Answer {
     is_change: bool,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Finished {
     tool: Arc<Tool>,
     arguments: String,
@@ -262,6 +268,7 @@ impl Tools {
 
     /// Keeps what came of an order.
     fn keep(&mut self, work: &Work, reply: &ToolReply) {
+        self.changed();
         let before = self.finished.iter().position(|done| done.is_of(&work.tool, &work.arguments));
         let before = before.and_then(|at| self.finished.remove(at));
         let mut ids = before.map_or(Vec::new(), |done| done.ids);
@@ -299,6 +306,7 @@ impl Tools {
             .iter()
             .position(|answer| answer.asker.id.is_some() || !is_open(answer.asker.batch))?;
         let first = self.answers.remove(ready).expect("just found");
+        self.changed();
         let mut together = vec![first];
         if together[0].asker.id.is_none() {
             let batch = together[0].asker.batch;
@@ -403,7 +411,8 @@ impl Call {
         let ticket = self.tools.next_ticket;
         self.tools.next_ticket = ticket.wrapping_add(1);
         let known = self.tools.key_of_failure(tool, &arguments);
-        let key = known.unwrap_or_else(|| format!("{}-{ticket}", self.id));
+        let key = known.unwrap_or_else(|| key_of(self.conversation, ticket, tool, &arguments));
+        self.tools.changed();
         self.phone.tell(&ToBrowser::Tool {
             id: ticket,
             name: &tool.name,
@@ -731,6 +740,18 @@ fn message_of(answers: &[Answer]) -> String {
         false => gemini::tool_output(&Value::String(response), share),
     });
     whole(&cut.collect::<Vec<_>>())
+}
+
+/// The key of a new order. It begins with the name of the conversation, so that it is the same on
+/// every stream; and it says what is ordered, so that a process that takes up a journal which does
+/// not know of an order yet gives the same to the same, and never the same to another.
+fn key_of(conversation: CallId, ticket: u32, tool: &Tool, arguments: &str) -> String {
+    // FNV-1a of 64 bits.
+    let bytes = tool.name.bytes().chain([0]).chain(arguments.bytes());
+    let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    format!("{conversation}-{ticket}-{hash:016x}")
 }
 
 /// Arguments written in one way: keys in order, no space. `None`: no JSON object, or too long.

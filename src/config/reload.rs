@@ -15,7 +15,7 @@ type Keep = fn(&mut Config, &Config);
 
 /// What only a start can change: a key, or a section with a dot behind it; and how the old value is
 /// kept.
-const AT_START: [(&str, Keep); 26] = [
+const AT_START: [(&str, Keep); 28] = [
     ("server.listen", |new, old| new.server.listen = old.server.listen),
     ("server.proxy_protocol", |new, old| new.server.proxy_protocol = old.server.proxy_protocol),
     // What the files hold is read again.
@@ -28,6 +28,7 @@ const AT_START: [(&str, Keep); 26] = [
     ("server.cores", |new, old| new.server.cores = old.server.cores.clone()),
     ("server.workers", |new, old| new.server.workers = old.server.workers),
     ("server.pin", |new, old| new.server.pin = old.server.pin),
+    ("server.tick", |new, old| new.server.tick = old.server.tick),
     ("server.kernels", |new, old| new.server.kernels = old.server.kernels),
     ("gemini.url", |new, old| new.gemini.url = old.gemini.url.clone()),
     ("gemini.api_version", |new, old| new.gemini.api_version = old.gemini.api_version.clone()),
@@ -48,6 +49,7 @@ const AT_START: [(&str, Keep); 26] = [
         keep_appointments(new, old);
     }),
     ("store.", |new, old| new.store = old.store.clone()),
+    ("journal.", |new, old| new.journal = old.journal.clone()),
     ("transcripts.", |new, old| new.transcripts = old.transcripts.clone()),
     ("recording.", |new, old| {
         new.recording = super::Recording {
@@ -59,7 +61,7 @@ const AT_START: [(&str, Keep); 26] = [
 ];
 
 /// What applies to new calls. `recording.consent` goes before its section.
-const TO_NEW_CALLS: [&str; 40] = [
+const TO_NEW_CALLS: [&str; 41] = [
     "server.public_url",
     "server.trusted_proxies",
     "server.drain_timeout",
@@ -86,6 +88,7 @@ const TO_NEW_CALLS: [&str; 40] = [
     "twilio.require_shared",
     "twilio.signature",
     "twilio.playout_lead",
+    "twilio.playout_group",
     "twilio.fallback",
     "twilio.busy",
     "twilio.signed_urls",
@@ -264,7 +267,7 @@ mod tests {
         assert_eq!(waiting, waiting_keys);
         assert_eq!((config.server.workers, config.limits.max_calls), (0, 7));
         assert_eq!(config.server.listen.port(), 8080);
-        assert_eq!(config.store.path.to_str(), Some("vocaris.db"));
+        assert_eq!(config.store.url.to_string(), "vocaris.db");
         assert!(!config.recording.enabled && config.recording.consent.is_some());
     }
 

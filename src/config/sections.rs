@@ -10,6 +10,7 @@ use dsp::kernels::Isa;
 
 use super::settings::{Key, Settings};
 use super::{Busy, Limits, Log, LogFormat, Server, SignatureMode, Twilio, edge, guard, values};
+use crate::limits::{PTIME, TICK_MAX};
 
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8080);
 const DEFAULT_DRAIN_TIMEOUT: Duration = Duration::from_secs(15 * 60);
@@ -58,6 +59,9 @@ pub(super) fn server(settings: &mut Settings<'_>) -> Server {
             .unwrap_or(0),
         cores: settings.read(Key::open("server", "cores"), values::cores).unwrap_or_default(),
         pin: settings.read(Key::open("server", "pin"), values::truth).unwrap_or(true),
+        tick: settings
+            .read(Key::open("server", "tick"), values::duration(Duration::ZERO..=TICK_MAX))
+            .unwrap_or_default(),
         kernels: settings
             .read(Key::open("server", "kernels"), values::kernels)
             .unwrap_or(Isa::HIGHEST),
@@ -102,6 +106,7 @@ pub(super) fn twilio(settings: &mut Settings<'_>) -> Twilio {
     const AUTH_TOKEN: Key = Key::secret("twilio", "auth_token", "TWILIO_AUTH_TOKEN");
     const SHARED_KEYS: Key = Key::guarded("twilio", "shared_keys");
     const SIGNATURE: Key = Key::open("twilio", "signature");
+    const PLAYOUT_GROUP: Key = Key::open("twilio", "playout_group");
     const REQUIRE_SHARED: Key = Key::open("twilio", "require_shared");
     let written = settings.is_written(AUTH_TOKEN) || settings.is_in_file(SHARED_KEYS);
     let auth_tokens = settings.read(AUTH_TOKEN, values::secrets).unwrap_or_default();
@@ -116,6 +121,13 @@ pub(super) fn twilio(settings: &mut Settings<'_>) -> Twilio {
     if checks && !has_secret && !written {
         settings.fail(SIGNATURE, "needs a token to check with: set TWILIO_AUTH_TOKEN");
     }
+    let playout_lead = settings
+        .read(Key::open("twilio", "playout_lead"), values::playout_lead)
+        .unwrap_or(DEFAULT_PLAYOUT_LEAD);
+    let playout_group = settings.read(PLAYOUT_GROUP, values::playout_group).unwrap_or(PTIME);
+    if playout_group > PTIME && 2 * playout_group > playout_lead {
+        settings.fail(PLAYOUT_GROUP, "must be at most half of twilio.playout_lead, or 20ms");
+    }
     let unless_set = if has_secret { SignatureMode::Require } else { SignatureMode::Off };
     Twilio {
         auth_tokens,
@@ -123,9 +135,8 @@ pub(super) fn twilio(settings: &mut Settings<'_>) -> Twilio {
         require_shared,
         signed_urls: edge::signed_urls(settings),
         signature: signature.unwrap_or(unless_set),
-        playout_lead: settings
-            .read(Key::open("twilio", "playout_lead"), values::playout_lead)
-            .unwrap_or(DEFAULT_PLAYOUT_LEAD),
+        playout_lead,
+        playout_group,
         fallback: settings
             .read(Key::open("twilio", "fallback"), values::sentence)
             .unwrap_or_else(|| DEFAULT_FALLBACK.to_owned()),

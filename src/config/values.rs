@@ -15,7 +15,7 @@ use toml::de::DeValue;
 use super::settings::Written;
 use super::{Busy, ModelUrl, Secret, SignatureMode, SwapOrder};
 
-use crate::limits::{PLAYOUT_LEAD_MAX, PTIME_MS, SENTENCE_MAX_BYTES};
+use crate::limits::{PLAYOUT_GROUP_MAX, PLAYOUT_LEAD_MAX, PTIME, PTIME_MS, SENTENCE_MAX_BYTES};
 
 /// The voices of the model's service, spelt as it spells them.
 pub const VOICES: [&str; 30] = [
@@ -190,9 +190,17 @@ pub(super) fn duration_of(
 
 /// The carrier's lead: whole frames, so that playout never has to cut one.
 pub(super) fn playout_lead(written: &Written<'_>) -> Result<Duration, String> {
-    let lead = duration(Duration::ZERO..=PLAYOUT_LEAD_MAX)(written)?;
-    match lead.as_millis().is_multiple_of(PTIME_MS as u128) {
-        true => Ok(lead),
+    duration(Duration::ZERO..=PLAYOUT_LEAD_MAX)(written).and_then(whole_frames)
+}
+
+/// How much leaves at a time: whole frames, as many as one turn moves.
+pub(super) fn playout_group(written: &Written<'_>) -> Result<Duration, String> {
+    duration(PTIME..=PLAYOUT_GROUP_MAX)(written).and_then(whole_frames)
+}
+
+fn whole_frames(length: Duration) -> Result<Duration, String> {
+    match length.as_millis().is_multiple_of(PTIME.as_millis()) {
+        true => Ok(length),
         false => Err(format!("must be a multiple of {PTIME_MS}ms: audio leaves in whole frames")),
     }
 }

@@ -10,8 +10,11 @@
 
 pub mod appointments;
 pub mod certificates;
+pub mod conversations;
+pub mod database;
 pub mod journal;
 pub mod rounds;
+mod sqlite;
 mod strangers;
 pub mod tools;
 

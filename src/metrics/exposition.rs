@@ -342,8 +342,30 @@ impl Page<'_> {
         }
     }
 
+    /// What outlives the process.
+    fn journal(&self, text: &mut Text) {
+        let journal = &self.shared.journal;
+        let name = "journal_entries_total";
+        let help = "Entries of the journal of conversations, by what became of them.";
+        text.family(name, Kind::Counter, help);
+        for (outcome, entries) in journal.entries.all() {
+            text.sample(name, &[("outcome", outcome)], entries);
+        }
+        text.sample(name, &[("outcome", "box_full")], self.totals.journal_entries_lost);
+        let name = "journal_recalls_total";
+        text.family(name, Kind::Counter, "Questions to the journal, by what it knew.");
+        for (outcome, recalls) in journal.recalls.all() {
+            text.sample(name, &[("outcome", outcome)], recalls);
+        }
+        let name = "journal_lag_seconds";
+        let help = "How long the oldest entry of the last batch had waited for the store.";
+        text.family(name, Kind::Gauge, help);
+        text.sample(name, &[], journal.lag_ms.load(Ordering::Relaxed) as f64 / 1e3);
+    }
+
     fn process(&self, text: &mut Text) {
         let process = &self.process;
+        self.journal(text);
         text.family("workers", Kind::Gauge, "Media threads.");
         text.sample("workers", &[], process.workers);
         self.room(text);

@@ -154,6 +154,8 @@ pub struct Figures {
     pub letters_lost: u64,
     /// Lines of transcripts lost because their thread's box was full.
     pub transcript_lines_lost: u64,
+    /// Entries of the journal that its thread had no room for.
+    pub journal_entries_lost: u64,
     /// Latency since the last hand-over.
     pub histograms: Histograms,
 }
@@ -182,6 +184,7 @@ impl Figures {
         self.note_high_water(other.high_water_ms);
         self.letters_lost += other.letters_lost;
         self.transcript_lines_lost += other.transcript_lines_lost;
+        self.journal_entries_lost += other.journal_entries_lost;
     }
 
     /// Counts one call that goes on, or its last moment.

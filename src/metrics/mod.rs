@@ -19,7 +19,7 @@ pub use lateness::Lateness;
 pub use process::{Build, Process};
 pub use quota::Quota;
 pub use record::{Discarded, Kept};
-pub use shared::{Labelled, Shared};
+pub use shared::{JournalCounts, Labelled, Shared};
 pub use tls::TlsCounts;
 pub use tools::{ToolCount, ToolCounts};
 pub use window::{Window, Windows};

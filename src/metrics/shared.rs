@@ -59,6 +59,22 @@ impl Signatures {
     }
 }
 
+/// What the journal of conversations counts.
+#[derive(Debug, Default)]
+pub struct JournalCounts {
+    /// Entries: `written`, `replaced` by a newer one before that, `superseded` by another process
+    /// that goes on with the conversation, `refused` by the store, to be tried again, `lost` for
+    /// want of room.
+    pub entries: Labelled,
+    /// Questions, by what the store knew: `nothing`, `waits`, `claimed`, `over`, `held` by another
+    /// process that lives, `too_long`, `unreadable`, `other_form`, `error`; and of those that did
+    /// not come in time, `late`, or were too many, `full`.
+    pub recalls: Labelled,
+    /// How long the oldest entry of the last batch had waited when the store had taken or refused
+    /// it, in milliseconds.
+    pub lag_ms: AtomicU64,
+}
+
 /// What the accept and dial threads count.
 #[derive(Debug, Default)]
 pub struct Shared {
@@ -74,10 +90,14 @@ pub struct Shared {
     pub signatures: Signatures,
     /// Calls not let in, by [`crate::call::Refusal::label`].
     pub refusals: Labelled,
-    /// Conversations whose phone was lost: `kept` for their callers, `taken_up` by them,
+    /// Conversations whose phone was lost: `kept` for their callers, `taken_up` by them from this
+    /// process's memory or, counted as `recalled` too, from the journal; `elsewhere`, by another
+    /// process, whose stream goes before ours;
     /// `nothing_left` or `unknown` where one came back to none, `forgotten` when their time was
     /// over.
     pub comebacks: Labelled,
+    /// The journal of conversations.
+    pub journal: JournalCounts,
     /// Upgrades, by what was told of the class: `twilio`, `web`, `unknown`.
     pub upgrades: Labelled,
     /// Lines: `ready`, `cancelled` by a call that ended first, and the faults by

@@ -3,7 +3,7 @@
 //! In:       a reading of the configuration, or its errors.
 //! Out:      the effective settings, secrets masked, each with where it came from; then findings, one
 //!           a line, each that is not good with what to do. No port is listened on, no file is made.
-//! Bounds:   [`SESSION_TIMEOUT`] for the one session with the model.
+//! Bounds:   [`SESSION_TIMEOUT`] for the one session with the model, [`STORE_TIMEOUT`] for the book.
 //! Not here: how the session is made (`dial::probe`).
 
 use std::fmt::Display;
@@ -21,10 +21,14 @@ use super::exposures::exposures;
 use super::preflight;
 use crate::accept::Sockets;
 use crate::config::{Config, ConfigErrors, Place, Reading, Setting, SignatureMode, example};
+use crate::control::appointments::{Appointments, Open, StoreError};
+use crate::control::database::DatabaseError;
 use crate::dial::{self, ProbeFault, Probed};
 
 /// How long the one session may take, from the look-up to the close.
 pub const SESSION_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long the book may take to be opened.
+pub const STORE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Where a key stands out of its default's way.
 const WHENCE_COLUMN: usize = 60;
 
@@ -82,6 +86,7 @@ fn all<W: Write>(reading: Reading, offline: bool, findings: &mut Findings<W>) ->
     sources(&reading, findings)?;
     machine(&reading.config, findings)?;
     files(&reading.config, findings)?;
+    store(&reading.config, findings)?;
     for exposure in exposures(&reading.config) {
         findings.add(Grade::Warning, exposure)?;
     }
@@ -141,7 +146,7 @@ fn effective(config: &Config, key: &str) -> Option<String> {
             SignatureMode::Off => "\"off\"".to_owned(),
         },
         "appointments.enabled" => config.appointments.enabled.to_string(),
-        "store.url" => format!("\"sqlite:{}\"", config.store.path.display()),
+        "store.url" => format!("\"sqlite:{}\"", config.store.url),
         _ => return None,
     })
 }
@@ -215,6 +220,39 @@ fn files<W: Write>(config: &Config, findings: &mut Findings<W>) -> io::Result<()
     match problems.is_empty() {
         true => findings.add(Grade::Good, "files, certificates and clock: usable"),
         false => Ok(()),
+    }
+}
+
+/// The book is opened as it is, and nothing in it can be changed by that.
+fn store<W: Write>(config: &Config, findings: &mut Findings<W>) -> io::Result<()> {
+    let url = &config.store.url;
+    if !config.appointments.enabled || config.store.path().is_some_and(|path| !path.exists()) {
+        return match config.appointments.enabled {
+            true => findings.add(Grade::Good, format!("store: {url} will be made")),
+            false => Ok(()),
+        };
+    }
+    let (answer, answered) = bounded(1);
+    let (practice, settings) = (config.appointments.clone(), config.store.clone());
+    // It is not joined: what hangs there ends with the process.
+    let spawned = thread::Builder::new().name("store".into()).spawn(move || {
+        let opened = Appointments::open_as(&practice, &settings, Open::ReadOnly);
+        let _ = answer.send(opened.map(drop));
+    });
+    if let Err(error) = spawned {
+        return findings.add(Grade::Error, format!("cannot start a thread: {error}"));
+    }
+    match answered.recv_timeout(STORE_TIMEOUT) {
+        Ok(Ok(())) => findings.add(Grade::Good, format!("store: {url} is sound and ours")),
+        Ok(Err(StoreError::Database(DatabaseError::NoSchema))) => {
+            findings.add(Grade::Good, format!("store: {url} answers; its tables will be made"))
+        }
+        Ok(Err(error)) => findings.add(Grade::Error, format!("store: {url} (store.url): {error}")),
+        Err(_) => {
+            let seconds = STORE_TIMEOUT.as_secs();
+            let what = format!("store: {url} (store.url) was not opened within {seconds} s");
+            findings.add(Grade::Error, what)
+        }
     }
 }
 

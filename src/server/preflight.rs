@@ -74,7 +74,11 @@ pub(super) fn standing(config: &Config) -> Vec<Problem> {
     }
     // A demo finds another place for its book.
     if config.appointments.enabled && !config.gemini.is_demo() {
-        problems.extend(store(&config.store.path));
+        let path = config.store.path();
+        problems.extend(path.and_then(|path| store("store.url", path)));
+    }
+    if config.journal.enabled {
+        problems.extend(store("journal.file", &config.journal.path));
     }
     problems.extend(two_addresses(config));
     problems
@@ -127,18 +131,18 @@ fn directory(key: &str, path: &Path) -> Option<Problem> {
 }
 
 /// A file in a directory that is there.
-fn store(path: &Path) -> Option<Problem> {
+fn store(key: &str, path: &Path) -> Option<Problem> {
     let shown = path.display();
     if path.is_dir() {
         return Some(Problem(format!(
-            "cannot use {shown} (store.url): it is a directory; name a file in it"
+            "cannot use {shown} ({key}): it is a directory; name a file in it"
         )));
     }
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty())?;
     (!folder.is_dir()).then(|| {
         let folder = folder.display();
         Problem(format!(
-            "cannot use {shown} (store.url): {folder} is no directory that is there; make it, or \
+            "cannot use {shown} ({key}): {folder} is no directory that is there; make it, or \
              name another"
         ))
     })

@@ -98,6 +98,14 @@ pub fn redirect(url: &str) -> String {
     document(&xml)
 }
 
+/// The same after so many seconds of silence.
+pub fn redirect_later(seconds: u32, url: &str) -> String {
+    let url = escape(url);
+    document(&format!(
+        "  <Pause length=\"{seconds}\"/>\n  <Redirect method=\"POST\">{url}</Redirect>\n"
+    ))
+}
+
 /// Hangs up.
 pub fn hangup() -> String {
     document("  <Hangup/>\n")

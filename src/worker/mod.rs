@@ -10,7 +10,8 @@
 mod connection;
 mod slots;
 mod survey;
-mod timers;
+mod tick;
+pub mod timers;
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -23,6 +24,7 @@ use mio::{Events, Poll, Token, Waker};
 use connection::{Brought, Connection};
 use slots::Slots;
 use survey::Survey;
+use tick::Tick;
 use timers::{Entry, Timers};
 
 use crate::buf::{RecvBuf, SendBuf, Stamped};
@@ -32,10 +34,10 @@ use crate::call::{
 };
 use crate::clock::{Clock, Nanos};
 use crate::config::Agent;
-use crate::limits::{LETTER_RETRY, LETTERS_PER_TURN, PHONE_SOCKET_BYTES};
+use crate::limits::{JOURNAL_LETTERS_MAX, LETTER_RETRY, LETTERS_PER_TURN, PHONE_SOCKET_BYTES};
 use crate::mail::{
-    AcceptLetter, CallKey, ControlLetter, DialLetter, Line, Load, Mailbox, NewCall, Postbox,
-    TapeLetter, ToolLetter, TranscriptLetter, WorkerLetter, mailbox,
+    AcceptLetter, CallKey, ControlLetter, DialLetter, JournalLetter, Line, Load, Mailbox, NewCall,
+    Postbox, TapeLetter, ToolLetter, TranscriptLetter, WorkerLetter, mailbox,
 };
 use crate::metrics::{Figures, Stage, slo};
 use crate::wire::gemini::CloseClass;
@@ -63,6 +65,8 @@ pub struct Neighbours {
     pub tapes: Option<Postbox<TapeLetter>>,
     /// Writes transcripts, if that is wanted.
     pub transcripts: Option<Postbox<TranscriptLetter>>,
+    /// Keeps the journal of conversations, if that is wanted.
+    pub journal: Option<Postbox<JournalLetter>>,
     /// Calls on each worker.
     pub load: Arc<Load>,
 }
@@ -104,6 +108,7 @@ pub struct Worker {
     mailbox: Mailbox<WorkerLetter>,
     slots: Slots<Slot>,
     timers: Timers,
+    tick: Tick,
     bench: Workbench,
     /// Reading room for connections that hold nothing unread.
     reading_room: RecvBuf,
@@ -151,6 +156,7 @@ impl Worker {
             mailbox,
             slots: Slots::new(),
             timers: Timers::new(),
+            tick: Tick::default(),
             bench: Workbench::new(kernels),
             reading_room: RecvBuf::new(),
             ciphertext: RecvBuf::new(),
@@ -173,6 +179,12 @@ impl Worker {
     #[must_use]
     pub fn with_bounds(self, bounds: slo::Bounds) -> Worker {
         Worker { bounds, ..self }
+    }
+
+    /// With events that wait `tick` for each other where there are many; zero: never.
+    #[must_use]
+    pub fn with_tick(self, tick: Duration) -> Worker {
+        Worker { tick: Tick::new(tick), ..self }
     }
 
     /// Runs until told to stop and the last call's goodbye has been said.
@@ -220,12 +232,20 @@ impl Worker {
         let timeout = if at_once {
             Some(Duration::ZERO)
         } else {
-            self.timers.next_due().map(|due| due.since(self.clock.now()))
+            let now = self.clock.now();
+            match self.tick.rest(now) {
+                Some(rest) => {
+                    std::thread::sleep(rest);
+                    Some(Duration::ZERO)
+                }
+                None => self.timers.next_due().map(|due| due.since(now)),
+            }
         };
         match self.poll.poll(&mut self.events, timeout) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => self.events.clear(),
             outcome => outcome?,
         }
+        self.tick.note(self.events.iter().count());
         std::mem::swap(&mut self.touched, &mut self.again);
         for event in &self.events {
             if event.token() == BELL {
@@ -263,6 +283,9 @@ impl Worker {
                 }
                 WorkerLetter::ReturnToken { call, token } => {
                     self.tell(now, call, |call| call.handle_return_token(token));
+                }
+                WorkerLetter::Journal { call, name } => {
+                    self.tell(now, call, |call| call.handle_journal(name));
                 }
                 WorkerLetter::GoOn { call, legacy, facts } => {
                     self.go_on(now, call, legacy, facts);
@@ -689,6 +712,10 @@ fn grant_one(
             record(slot, neighbours, figures);
             Ok(())
         }
+        Request::Journal => {
+            journal(slot, neighbours, figures);
+            Ok(())
+        }
         Request::RunTool(order) => {
             let (name, arguments) = (order.tool.name.clone(), order.arguments.clone());
             write_down(slot, neighbours, figures, || Report::ToolCalled { name, arguments });
@@ -766,6 +793,18 @@ fn write_down(
     let (at, after, report) = (slot.call.now(), slot.call.age(), report());
     let letter = TranscriptLetter::Event { id, class, at, after, agent, report };
     figures.transcript_lines_lost += u64::from(transcripts.post(letter).is_err());
+}
+
+/// Gives the call's state to the thread that keeps the journal, if it keeps up.
+fn journal(slot: &mut Slot, neighbours: &Neighbours, figures: &mut Figures) {
+    let Some(journal) = &neighbours.journal else { return };
+    let has_room = journal.len_letters() < JOURNAL_LETTERS_MAX;
+    let entry = if has_room { slot.call.take_entry() } else { None };
+    let letter = entry.map(JournalLetter::Entry);
+    if letter.is_none_or(|letter| journal.post(letter).is_err()) {
+        slot.call.entry_lost();
+        figures.journal_entries_lost += 1;
+    }
 }
 
 /// Gives the call's tape to the thread that records.

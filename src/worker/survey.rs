@@ -86,6 +86,7 @@ impl Survey {
         full.slo_missed = figures.slo_missed;
         full.letters_lost = figures.letters_lost;
         full.transcript_lines_lost = figures.transcript_lines_lost;
+        full.journal_entries_lost = figures.journal_entries_lost;
         full
     }
 }

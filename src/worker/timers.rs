@@ -17,7 +17,7 @@ const TICK_NS: u64 = 1_000_000;
 
 /// Whose timer it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Entry {
+pub struct Entry {
     /// The owner's slot.
     pub slot: usize,
     /// How often the slot had been used before.
@@ -28,7 +28,7 @@ pub(super) struct Entry {
 
 /// The wheel.
 #[derive(Debug)]
-pub(super) struct Timers {
+pub struct Timers {
     buckets: Box<[Vec<Entry>]>,
     /// One bit a bucket: whether it holds anything.
     occupied: [u64; TICKS / 64],
@@ -38,7 +38,7 @@ pub(super) struct Timers {
 
 impl Timers {
     /// An empty wheel.
-    pub(super) fn new() -> Timers {
+    pub fn new() -> Timers {
         Timers {
             buckets: (0..TICKS).map(|_| Vec::new()).collect(),
             occupied: [0; TICKS / 64],
@@ -47,7 +47,7 @@ impl Timers {
     }
 
     /// Puts an entry in. One that is due already comes up at the next tick.
-    pub(super) fn arm(&mut self, entry: Entry) {
+    pub fn arm(&mut self, entry: Entry) {
         let tick = entry.due.0.div_ceil(TICK_NS).max(self.done + 1);
         let bucket = tick as usize % TICKS;
         self.buckets[bucket].push(entry);
@@ -55,7 +55,7 @@ impl Timers {
     }
 
     /// The next moment at which an entry may be due; `None`: there is no entry.
-    pub(super) fn next_due(&self) -> Option<Nanos> {
+    pub fn next_due(&self) -> Option<Nanos> {
         let start = (self.done + 1) as usize % TICKS;
         let ahead = (0..TICKS / 64 + 1).find_map(|word| {
             let index = (start / 64 + word) % self.occupied.len();
@@ -70,7 +70,7 @@ impl Timers {
     }
 
     /// Moves every entry that is due at `now` to the end of `due`.
-    pub(super) fn expire(&mut self, now: Nanos, due: &mut Vec<Entry>) {
+    pub fn expire(&mut self, now: Nanos, due: &mut Vec<Entry>) {
         let target = now.0 / TICK_NS;
         let ticks = (target - self.done.min(target)).min(TICKS as u64);
         for tick in target - ticks + 1..=target {

@@ -356,6 +356,7 @@ fn a_number_has_only_so_many_calls_at_a_time() {
             token: None,
             from: Some(NUMBER.into()),
             to: None,
+            again: false,
             custom: Vec::new(),
         },
     });

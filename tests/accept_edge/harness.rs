@@ -12,8 +12,8 @@ use vocaris::call::{CallId, Ending, Opening};
 use vocaris::clock::Clock;
 use vocaris::config::{Agent, Carrier, Config, Secret, SignatureMode};
 use vocaris::mail::{
-    AcceptLetter, CalendarLetter, CallKey, ControlLetter, DialLetter, Load, Mailbox, Postbox,
-    WorkerLetter, mailbox_without_bell,
+    AcceptLetter, CalendarLetter, CallKey, ControlLetter, DialLetter, JournalLetter, Load, Mailbox,
+    Postbox, WorkerLetter, mailbox_without_bell,
 };
 use vocaris::metrics::Shared;
 use vocaris::net::TlsServer;
@@ -35,6 +35,7 @@ pub(crate) struct Relay {
     pub(crate) dial: Mailbox<DialLetter>,
     pub(crate) control: Mailbox<ControlLetter>,
     pub(crate) calendar: Mailbox<CalendarLetter>,
+    pub(crate) journal: Mailbox<JournalLetter>,
     pub(crate) load: Arc<Load>,
     pub(crate) shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
@@ -72,6 +73,7 @@ impl Relay {
         const WORKERS: usize = 2;
         let mut config = config();
         change(&mut config);
+        let has_journal = config.journal.enabled;
         let load = Arc::new(Load::new(WORKERS));
         let shared = Arc::new(Shared::default());
         let (accept, letters) =
@@ -83,11 +85,13 @@ impl Relay {
         let (to_dial, dial) = mailbox_without_bell();
         let (to_control, control) = mailbox_without_bell();
         let (to_calendar, calendar) = mailbox_without_bell();
+        let (to_journal, journal) = mailbox_without_bell();
         let neighbours = Neighbours {
             workers: to_workers.clone(),
             dial: to_dial.clone(),
             control: to_control,
             calendar: Some(to_calendar),
+            journal: has_journal.then_some(to_journal),
         };
         let thread = Some(std::thread::spawn(move || accept.run(neighbours)));
         Relay {
@@ -100,6 +104,7 @@ impl Relay {
             dial,
             control,
             calendar,
+            journal,
             load,
             shared,
             thread,
@@ -202,6 +207,7 @@ impl Relay {
             token: token.map(str::to_owned),
             from: None,
             to: to.map(str::to_owned),
+            again: false,
             custom: Vec::new(),
         };
         self.post_letter(AcceptLetter::Admit { call, id, opening });

@@ -8,6 +8,7 @@ mod guard;
 mod harness;
 mod hosts;
 mod http;
+mod journal;
 mod proxied;
 mod shedding;
 mod status;

@@ -638,6 +638,7 @@ fn a_session_is_ordered_with_the_webhooks_answer_and_asked_for_by_the_stream() {
         token: Some(token),
         from: Some("+18005550199".into()),
         to: Some("+18005550100".into()),
+        again: false,
         custom: Vec::new(),
     };
     relay.post_letter(AcceptLetter::Admit { call, id, opening });

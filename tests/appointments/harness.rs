@@ -51,7 +51,7 @@ pub(crate) fn file(name: &str) -> PathBuf {
 }
 
 pub(crate) fn store(path: PathBuf) -> Store {
-    Store { path, retention_days: None }
+    Store::sqlite(path)
 }
 
 /// The book of [`PRACTICE`], and the time.

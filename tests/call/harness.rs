@@ -11,8 +11,8 @@ use tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use tungstenite::{Message, WebSocket};
 use vocaris::buf::SendBuf;
 use vocaris::call::{
-    Call, CallId, Door, Ending, Keep, LineFault, LineTerms, Opening, Report, Request, Revival,
-    Settings, Tally, Tape, ToolOrder, Workbench,
+    Call, CallId, Door, Ending, Entry, Keep, LineFault, LineTerms, Opening, Report, Request,
+    Revival, Settings, Tally, Tape, ToolOrder, Workbench,
 };
 use vocaris::clock::Nanos;
 use vocaris::config::{Agent, Timers};
@@ -117,6 +117,8 @@ pub(crate) struct Stage {
     pub(crate) spares: usize,
     /// Tapes given away.
     pub(crate) tapes: Vec<Tape>,
+    /// Entries for the journal, and when each was wished for.
+    pub(crate) entries: Vec<(Nanos, Entry)>,
     pub(crate) bench: Workbench,
     pub(crate) now: Nanos,
     pub(crate) openings: Vec<Opening>,
@@ -186,6 +188,7 @@ impl Stage {
             redials: VecDeque::new(),
             spares: 0,
             tapes: Vec::new(),
+            entries: Vec::new(),
             bench: Workbench::new(Kernels::detect(Isa::Scalar)),
             now,
             openings: Vec::new(),
@@ -337,6 +340,9 @@ impl Stage {
                 Request::Admit(opening) => self.openings.push(opening),
                 Request::Spare => self.spares += 1,
                 Request::Redial(revival) => self.redials.push_back(revival),
+                Request::Journal => {
+                    self.entries.extend(self.call.take_entry().map(|entry| (self.now, *entry)));
+                }
                 Request::Record => self.tapes.extend(self.call.take_tape().map(|tape| *tape)),
                 Request::RunTool(order) => self.orders.push(*order),
                 Request::CancelTool { ticket } => self.cancelled.push(ticket),

@@ -6,6 +6,7 @@ mod comeback;
 mod farewell;
 mod goodbyes;
 mod harness;
+mod journal;
 mod keys;
 mod outliving;
 mod record;
@@ -236,6 +237,7 @@ fn a_call_asks_to_be_let_in_with_what_its_start_says() {
             token: Some("t1".into()),
             from: Some("+18005550199".into()),
             to: Some("+18005550100".into()),
+            again: false,
             custom: Vec::new(),
         }]
     );

@@ -79,11 +79,14 @@ impl Relay {
     }
 }
 
-/// Nothing is left running, whatever a test came to.
+/// Nothing is left running, whatever a test came to; of one that failed the log is shown.
 impl Drop for Relay {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if let (true, Some(log)) = (std::thread::panicking(), self.log.take()) {
+            eprintln!("{}", log.join().unwrap_or_default());
+        }
     }
 }
 
@@ -189,6 +192,18 @@ pub(crate) struct Stream {
 impl Stream {
     /// Opens the stream of a call whose webhook was answered with `token`.
     pub(crate) fn open(address: &str, call_sid: &str, token: &str) -> Result<Stream, String> {
+        Stream::open_with(address, call_sid, &[("token", token)])
+    }
+
+    /// The same with all the parameters that the webhook's answer gave.
+    pub(crate) fn open_with(
+        address: &str,
+        call_sid: &str,
+        parameters: &[(&str, &str)],
+    ) -> Result<Stream, String> {
+        let parameters: Vec<String> =
+            parameters.iter().map(|(name, value)| format!("\"{name}\":\"{value}\"")).collect();
+        let parameters = parameters.join(",");
         let socket = TcpStream::connect(address).map_err(|error| error.to_string())?;
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         let url = format!("ws://{address}/twilio/media");
@@ -199,7 +214,7 @@ impl Stream {
              \"start\":{{\"accountSid\":\"AC1\",\"streamSid\":\"MZ{call_sid}\",\
              \"callSid\":\"{call_sid}\",\"tracks\":[\"inbound\"],\"mediaFormat\":{{\
              \"encoding\":\"audio/x-mulaw\",\"sampleRate\":8000,\"channels\":1}},\
-             \"customParameters\":{{\"token\":\"{token}\"}}}}}}"
+             \"customParameters\":{{{parameters}}}}}}}"
         );
         let connected = "{\"event\":\"connected\",\"protocol\":\"Call\",\"version\":\"1.0.0\"}";
         for text in [connected.to_owned(), start] {
@@ -211,7 +226,7 @@ impl Stream {
     /// Says 20 ms of silence.
     pub(crate) fn speak(&mut self) -> Result<(), String> {
         self.chunk += 1;
-        let payload = format!("{}=", "/".repeat(215));
+        let payload = format!("{}w==", "/".repeat(213));
         let media = format!(
             "{{\"event\":\"media\",\"sequenceNumber\":\"{}\",\"streamSid\":\"MZ\",\"media\":{{\
              \"track\":\"inbound\",\"chunk\":\"{}\",\"timestamp\":\"{}\",\"payload\":\"{payload}\"}}}}",

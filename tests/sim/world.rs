@@ -14,11 +14,12 @@ use std::time::Duration;
 use dsp::kernels::{Isa, Kernels};
 use vocaris::call::session::Cause;
 use vocaris::call::{
-    Call, CallId, Class, Door, Dropped, Ending, LineTerms, Report, Request, Settings, ToolReply,
-    Workbench,
+    Call, CallId, Class, Door, Dropped, Ending, LineTerms, Report, Request, Settings, Snapshot,
+    Standing, ToolReply, Workbench,
 };
 use vocaris::clock::Nanos;
 use vocaris::config::{Agent, SwapOrder, Timers, Tool, ToolBehavior, ToolKind, ToolScheduling};
+use vocaris::limits::JOURNAL_SOON;
 use vocaris::wire::gemini::CloseClass;
 
 use fates::Fate;
@@ -35,6 +36,8 @@ use crate::silence::{self, Silence};
 
 /// Events of one call at most: a call with more of them has lost its way.
 const STEPS_MAX: u32 = 1_000_000;
+/// What the calls go by that are journalled.
+const JOURNALLED: &str = "CA1";
 /// Timers of one moment at most.
 const SPINS_MAX: u32 = 8;
 
@@ -147,6 +150,8 @@ pub(crate) struct World {
     pub(crate) silence: Silence,
     said_by_caller: u64,
     said_while_swapping: u64,
+    /// When an entry was last taken.
+    journalled_at: Nanos,
     pub(crate) saboteur: Saboteur,
     spins: u32,
     is_traced: bool,
@@ -230,8 +235,12 @@ impl World {
             swap,
             ..Settings::default()
         };
+        let mut call = Call::new(now, CallId(seed), door, settings, Some(seed));
+        if seed % 2 == 1 {
+            call.handle_journal(Some(JOURNALLED.to_owned()));
+        }
         World {
-            call: Call::new(now, CallId(seed), door, settings, Some(seed)),
+            call,
             bench: Workbench::new(Kernels::detect(Isa::Avx512)),
             truth,
             now,
@@ -268,6 +277,7 @@ impl World {
             silence: Silence::new(patience),
             said_by_caller: 0,
             said_while_swapping: 0,
+            journalled_at: Nanos::ZERO,
             watch: Watch::new(now, Duration::from_millis(lead_ms)),
             saboteur,
             spins: 0,
@@ -595,6 +605,7 @@ impl World {
                 self.admit();
             }
             Request::Redial(revival) => self.redial(&revival),
+            Request::Journal => self.journal(),
             Request::RunTool(order) => self.run_tool(&order),
             Request::CancelTool { .. } => self.dice.note(Fault::ToolTakenBack),
             Request::Ended(ending) if !self.saboteur.swallows_ending() => {
@@ -616,6 +627,26 @@ impl World {
             }
             _ => {}
         }
+    }
+
+    /// What is journalled can be read again, and says last how the call stands that has ended.
+    fn journal(&mut self) {
+        let entry = self.call.take_entry().expect("it was wished for");
+        assert_eq!(entry.call_name.as_deref(), Some(JOURNALLED));
+        assert_eq!(self.ending, None, "the end is told last");
+        match &entry.standing {
+            Standing::Open(snapshot) | Standing::Parted(snapshot) => {
+                let json = snapshot.to_json();
+                let again = Snapshot::read(&json).expect("it was written just now");
+                assert_eq!(again.to_json(), json);
+            }
+            Standing::Closed { .. } => assert!(self.call.is_over()),
+        }
+        let is_open = matches!(entry.standing, Standing::Open(_));
+        assert_eq!(is_open, !self.call.is_over());
+        let soon = self.journalled_at.plus(JOURNAL_SOON);
+        assert!(!is_open || self.journalled_at == Nanos::ZERO || self.now >= soon, "too often");
+        self.journalled_at = self.now;
     }
 
     /// Tells what happens, where the environment asks for it.

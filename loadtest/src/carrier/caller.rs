@@ -1,12 +1,15 @@
-//! One call over its sockets: webhook, markup, stream, hang-up, and what comes after the stream.
+//! One call over its sockets: webhook, markup, stream, hang-up, and what comes after the stream,
+//! which may be another stream.
 //!
 //! In:       a [`CallSpec`]; readiness and time from the thread that owns the call.
 //! Out:      a [`CallRecord`], whatever happens.
 //! Bounds:   every phase has a deadline: [`WEBHOOK_WAIT`], [`HANDSHAKE_WAIT`], [`CLOSE_WAIT`],
-//!           [`SILENCE_WAIT`]; the talk ends with its plan.
+//!           [`SILENCE_WAIT`]; the talk ends with its plan. Questions are repeated and streams
+//!           followed by others as often as the [`Endurance`](super::endurance::Endurance) says.
 //! Not here: what is said on the stream (`carrier::phone`), many calls (`carrier::fleet`).
 
 use std::collections::VecDeque;
+use std::io::ErrorKind;
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -16,20 +19,23 @@ use tungstenite::protocol::Role;
 
 use super::Carrier;
 use super::dialect::{Dialect, Violation, Wire};
+use super::endurance::{COMEBACKS_MAX, RETRIES_MAX};
 use super::markup::{self, Answer, MarkupError, StreamNoun};
-use super::phone::Phone;
-use super::record::{After, CallRecord, CallSpec, CallTimes, Failure, Formats, Hangup, Outcome};
+use super::phone::{Leftover, Phone};
+use super::record::{
+    After, CallRecord, CallSpec, CallTimes, Failure, Formats, Hangup, LostStream, Outcome,
+};
 use super::target::{Entry, split_url};
 use super::upgrade;
 use super::webhook::{self, Stage};
 use crate::clock::{Clock, MILLIS, Nanos, SECONDS};
 use crate::format::Format;
-use crate::net::http::{Exchange, Response};
+use crate::net::http::{Exchange, HttpError, Response};
 use crate::net::link::{Closing, Link, Received, SendError};
 use crate::net::reactor::Reactor;
 use crate::net::stream::Stream;
 
-/// How long a webhook may take, connecting included: Twilio's own limit.
+/// How long a webhook may take, connecting and repetitions included: Twilio's own limit.
 pub const WEBHOOK_WAIT: Nanos = 15 * SECONDS;
 
 /// How long the upgrade may take.
@@ -55,17 +61,50 @@ pub struct Caller {
     noun: Option<StreamNoun>,
     answer: Option<Answer>,
     after: Option<After>,
+    /// Why the question of what follows had no answer.
+    unanswered: Option<Failure>,
     times: CallTimes,
     /// Times in which nothing is read, from and to; known once the stream is open.
     deaf: VecDeque<(Nanos, Nanos)>,
     fell_silent: bool,
+    /// What the carrier is asking.
+    question: Question,
+    /// The streams that died and were followed by another.
+    lost: Vec<LostStream>,
+    /// When the connection is reset by the network, on the media clock; those to come.
+    resets: VecDeque<Nanos>,
     closing: Option<Closing>,
     outcome: Option<Outcome>,
+}
+
+/// What a carrier asks, as often as it must.
+#[derive(Clone, Default)]
+struct Question {
+    path: String,
+    /// What is signed.
+    url: String,
+    /// Repetitions so far.
+    repeated: u32,
+    /// When it must have been answered.
+    deadline: Nanos,
+    /// When it was first asked.
+    asked: Nanos,
+    /// The stream whose end it is about was left by the caller: no other follows.
+    is_last: bool,
+}
+
+/// What follows a pause of the carrier.
+#[derive(Clone, Copy)]
+enum Next {
+    Ask(Stage),
+    Dial,
 }
 
 enum Phase {
     /// Until the call begins.
     Waiting,
+    /// The carrier takes its time.
+    Pausing { until: Nanos, next: Next },
     /// The webhook, or the request after the stream.
     Asking { stream: Stream, exchange: Exchange, deadline: Nanos },
     /// The upgrade; `key` is ours.
@@ -88,7 +127,7 @@ impl Phase {
             Phase::Talking { link }
             | Phase::Lingering { link, .. }
             | Phase::Leaving { link, .. } => Some(link.stream()),
-            Phase::Waiting | Phase::Done => None,
+            Phase::Waiting | Phase::Pausing { .. } | Phase::Done => None,
         }
     }
 }
@@ -98,6 +137,7 @@ impl Caller {
     pub fn new(spec: CallSpec, slot: usize, clock: Clock) -> Caller {
         let dialect = Dialect::new(spec.line.carrier, spec.ids.clone(), &spec.from, &spec.to);
         let phone = Phone::new(spec.index, dialect, spec.voice, &spec.media);
+        let resets = spec.endurance.lost_at.iter().copied().collect();
         Caller {
             spec,
             slot,
@@ -107,9 +147,13 @@ impl Caller {
             noun: None,
             answer: None,
             after: None,
+            unanswered: None,
             times: CallTimes::default(),
             deaf: VecDeque::new(),
             fell_silent: false,
+            question: Question::default(),
+            lost: Vec::new(),
+            resets,
             closing: None,
             outcome: None,
         }
@@ -131,8 +175,9 @@ impl Caller {
         let phone = [self.phone.next_timeout(), hears_again].into_iter().flatten().min();
         match &self.phase {
             Phase::Waiting => Some(self.spec.starts_at),
+            Phase::Pausing { until, .. } => Some(*until),
             Phase::Asking { deadline, .. } | Phase::Dialling { deadline, .. } => Some(*deadline),
-            Phase::Talking { .. } => phone,
+            Phase::Talking { .. } => [phone, self.reset_at()].into_iter().flatten().min(),
             Phase::Lingering { until, .. } => Some(phone.map_or(*until, |at| at.min(*until))),
             Phase::Leaving { deadline, .. } => Some(*deadline),
             Phase::Done => None,
@@ -143,9 +188,13 @@ impl Caller {
     pub fn handle_timeout(&mut self, now: Nanos, reactor: &Reactor) {
         match &self.phase {
             Phase::Waiting => self.begin(now, reactor),
-            Phase::Asking { .. } if self.outcome.is_some() => self.finish(),
-            Phase::Asking { .. } => self.fail(Failure::Late("webhook")),
+            Phase::Pausing { next: Next::Ask(stage), .. } => self.ask(*stage, reactor),
+            Phase::Pausing { next: Next::Dial, .. } => self.dial(reactor),
+            Phase::Asking { .. } => self.unanswered(Failure::Late("webhook")),
             Phase::Dialling { .. } => self.fail(Failure::Late("upgrade")),
+            Phase::Talking { .. } if self.reset_at().is_some_and(|at| at <= now) => {
+                self.reset(now, reactor);
+            }
             Phase::Lingering { until, .. } if *until <= now => self.leave(now),
             Phase::Talking { .. } | Phase::Lingering { .. } => {
                 self.talk(now);
@@ -167,8 +216,7 @@ impl Caller {
             Phase::Asking { stream, exchange, .. } => match exchange.poll(stream) {
                 Ok(None) => {}
                 Ok(Some(response)) => self.answered(response, reactor),
-                Err(_) if self.outcome.is_some() => self.finish(),
-                Err(error) => self.fail(Failure::Webhook(error)),
+                Err(error) => self.unreached(error, reactor),
             },
             Phase::Dialling { stream, exchange, .. } => match exchange.poll(stream) {
                 Ok(None) => {}
@@ -182,7 +230,7 @@ impl Caller {
             Phase::Talking { .. } | Phase::Lingering { .. } | Phase::Leaving { .. } => {
                 self.listen(reactor);
             }
-            Phase::Waiting | Phase::Done => {}
+            Phase::Waiting | Phase::Pausing { .. } | Phase::Done => {}
         }
     }
 
@@ -196,7 +244,7 @@ impl Caller {
 
     /// What happened.
     pub fn into_record(self) -> CallRecord {
-        let (formats, sent, heard, playout) = self.phone.into_record();
+        let Leftover { formats, first_frame, sent, heard, playout } = self.phone.into_record();
         CallRecord {
             index: self.spec.index,
             carrier: self.spec.line.carrier,
@@ -206,7 +254,10 @@ impl Caller {
             closing: self.closing,
             answer: self.answer,
             after: self.after,
+            unanswered: self.unanswered,
+            lost: self.lost,
             times: self.times,
+            first_frame,
             sent,
             heard,
             playout,
@@ -218,7 +269,8 @@ impl Caller {
         let target = Arc::clone(&self.spec.target);
         if let Some(path) = target.webhook(self.spec.line.carrier) {
             let url = target.signed_url(&path);
-            return self.ask(&path, &url, Stage::Incoming, reactor);
+            self.question = Question { path, url, ..Question::default() };
+            return self.ask(Stage::Incoming, reactor);
         }
         let origin = target.stream_origin();
         self.noun = Some(match &target.entry {
@@ -231,16 +283,54 @@ impl Caller {
         self.dial(reactor);
     }
 
-    /// Asks `path` what to do, signed for `url`.
-    fn ask(&mut self, path: &str, url: &str, stage: Stage, reactor: &Reactor) {
+    /// Asks the question there is.
+    fn ask(&mut self, stage: Stage, reactor: &Reactor) {
+        let now = self.clock.now();
+        if self.question.repeated == 0 {
+            (self.question.asked, self.question.deadline) = (now, now + WEBHOOK_WAIT);
+        }
+        let Question { path, url, deadline, .. } = &self.question;
         let request = webhook::request(&self.spec, stage, path, url);
-        let stream = match self.spec.target.connect(reactor, self.slot) {
-            Ok(stream) => stream,
-            Err(_) if self.outcome.is_some() => return self.finish(),
-            Err(error) => return self.fail(Failure::Webhook(error)),
-        };
-        let deadline = self.clock.now() + WEBHOOK_WAIT;
-        self.phase = Phase::Asking { stream, exchange: Exchange::new(request), deadline };
+        match self.spec.target.connect(reactor, self.slot) {
+            Ok(stream) => {
+                let exchange = Exchange::new(request);
+                self.phase = Phase::Asking { stream, exchange, deadline: *deadline };
+            }
+            Err(error) => self.unreached(error, reactor),
+        }
+    }
+
+    /// Nobody was there to be asked, or to answer: the question is repeated, or stays open.
+    fn unreached(&mut self, error: HttpError, reactor: &Reactor) {
+        let Question { repeated, deadline, .. } = self.question;
+        let until = self.clock.now() + self.spec.endurance.retry_after;
+        if repeated == self.spec.endurance.retries.min(RETRIES_MAX) || until >= deadline {
+            return self.unanswered(Failure::Webhook(error));
+        }
+        self.question.repeated += 1;
+        let stage = if self.outcome.is_some() { Stage::After } else { Stage::Incoming };
+        self.pause(until, Next::Ask(stage), reactor);
+    }
+
+    /// No answer has come. The call is over; after a stream, as that has ended.
+    fn unanswered(&mut self, failure: Failure) {
+        if self.outcome.is_none() {
+            return self.fail(failure);
+        }
+        self.unanswered = Some(failure);
+        self.finish();
+    }
+
+    /// Goes on at `until`; at once where that has come.
+    fn pause(&mut self, until: Nanos, next: Next, reactor: &Reactor) {
+        if until > self.clock.now() {
+            self.phase = Phase::Pausing { until, next };
+            return;
+        }
+        match next {
+            Next::Ask(stage) => self.ask(stage, reactor),
+            Next::Dial => self.dial(reactor),
+        }
     }
 
     /// An answer has come: at the beginning, or after the stream.
@@ -250,9 +340,19 @@ impl Caller {
         let kind = response.header("content-type");
         let answer = markup::read(self.spec.line.carrier, kind, &text, insecure);
         if self.outcome.is_some() {
+            let noun = answer.as_ref().ok().and_then(|answer| answer.stream.clone());
             self.after = Some(After { status: response.status, answer });
-            return self.finish();
+            let comebacks = self.spec.endurance.comebacks.min(COMEBACKS_MAX) as usize;
+            if noun.is_none()
+                || response.status != 200
+                || self.question.is_last
+                || self.lost.len() >= comebacks
+            {
+                return self.finish();
+            }
+            return self.come_back(noun, reactor);
         }
+        self.times.asked = Some(self.question.asked);
         self.times.answered = Some(self.clock.now());
         if response.status != 200 {
             return self.fail(Failure::WebhookStatus(response.status));
@@ -267,6 +367,24 @@ impl Caller {
             None => self.fail(Failure::NoStream(answer.verbs.clone())),
         }
         self.answer = Some(answer);
+    }
+
+    /// The call goes on with another stream.
+    fn come_back(&mut self, noun: Option<StreamNoun>, reactor: &Reactor) {
+        let ids = self.spec.ids.with_stream(self.lost.len() as u32 + 1);
+        let Leftover { formats, first_frame, sent, heard, playout } = self.phone.renew(ids);
+        let now = self.clock.now();
+        let before = CallTimes {
+            asked: Some(self.question.asked),
+            answered: Some(now),
+            started: self.times.started,
+            ..CallTimes::default()
+        };
+        let times = std::mem::replace(&mut self.times, before);
+        let closing = self.closing.take().unwrap_or(Closing::Eof);
+        self.lost.push(LostStream { formats, times, closing, first_frame, sent, heard, playout });
+        (self.outcome, self.noun) = (None, noun);
+        self.pause(now + self.spec.endurance.dial_after, Next::Dial, reactor);
     }
 
     /// Asks for the upgrade, in the words of the carrier's client.
@@ -427,6 +545,7 @@ impl Caller {
         self.closing = Some(closing.clone());
         let left = matches!(self.phase, Phase::Leaving { .. });
         self.phase = Phase::Done;
+        self.phone.lose();
         if left && self.spec.hangup != Hangup::Silence {
             self.outcome = Some(Outcome::HungUp);
             return;
@@ -439,9 +558,25 @@ impl Caller {
         if let Some(url) = action {
             let absolute = split_url(&url);
             let path = absolute.map_or(url.as_str(), |(_, path)| path).to_string();
-            let signed = if absolute.is_some() { url } else { self.spec.target.signed_url(&path) };
-            self.ask(&path, &signed, Stage::After, reactor);
+            let url = if absolute.is_some() { url } else { self.spec.target.signed_url(&path) };
+            self.question = Question { path, url, is_last: left, ..Question::default() };
+            let until = now + self.spec.endurance.ask_after;
+            self.pause(until, Next::Ask(Stage::After), reactor);
         }
+    }
+
+    /// When the network resets the connection next.
+    fn reset_at(&self) -> Option<Nanos> {
+        Some(self.phone.began()? + self.resets.front()?)
+    }
+
+    /// The network resets the connection of the caller, who knows nothing of it and talks on.
+    fn reset(&mut self, now: Nanos, reactor: &Reactor) {
+        self.resets.pop_front();
+        if let Phase::Talking { mut link } = std::mem::replace(&mut self.phase, Phase::Done) {
+            link.stream().reset_on_drop();
+        }
+        self.closed(Closing::Broken(ErrorKind::ConnectionReset), now, reactor);
     }
 
     /// The caller hangs up, in its own way.

@@ -7,7 +7,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
@@ -15,7 +15,7 @@ use mio::Waker;
 
 use super::caller::Caller;
 use super::record::{CallRecord, CallSpec, Outcome};
-use crate::clock::Clock;
+use crate::clock::{Clock, Nanos};
 use crate::net::reactor::{Reactor, Ready, Timers};
 
 /// How far a fleet has come, for whoever watches.
@@ -27,6 +27,8 @@ pub struct Progress {
     pub ended: AtomicUsize,
     /// Those of them that failed.
     pub failed: AtomicUsize,
+    /// How long after its time the latest timer was served, in nanoseconds.
+    pub late_max: AtomicU64,
 }
 
 /// Calls being made.
@@ -135,6 +137,7 @@ impl Driver {
             }
             // Due frames first: their lateness is the schedule's, their latency the relay's.
             let now = self.clock.now();
+            self.note_lateness(now, timers.next());
             while let Some(slot) = timers.pop_due(now) {
                 if let Some(call) = &mut calls[slot] {
                     self.step(call, |call, reactor| call.handle_timeout(now, reactor));
@@ -151,6 +154,14 @@ impl Driver {
             }
         }
         Ok(())
+    }
+
+    /// `due`: the earliest timer. Once a wake-up, not once a frame.
+    fn note_lateness(&self, now: Nanos, due: Option<Nanos>) {
+        let late = due.map_or(0, |due| now.saturating_sub(due));
+        if late > self.progress.late_max.load(Ordering::Relaxed) {
+            self.progress.late_max.fetch_max(late, Ordering::Relaxed);
+        }
     }
 
     fn step(&self, call: &mut Caller, act: impl FnOnce(&mut Caller, &Reactor)) {

@@ -51,6 +51,23 @@ impl Ids {
     }
 }
 
+impl Ids {
+    /// The same call with the name of its `nth` stream, from 0 on: 0 is the one it has.
+    pub fn with_stream(&self, nth: u32) -> Ids {
+        let mut ids = self.clone();
+        if nth == 0 {
+            return ids;
+        }
+        // The first four digits behind `MZ`, or of a UUID: they tell a run from another, and a run
+        // has the same in all its calls.
+        let at = if ids.stream.starts_with("MZ") { 2..6 } else { 0..4 };
+        let Some(digits) = ids.stream.get(at.clone()) else { return ids };
+        let number = u32::from_str_radix(digits, 16).unwrap_or(0) ^ (nth & 0xFFFF);
+        ids.stream.replace_range(at, &format!("{number:04x}"));
+        ids
+    }
+}
+
 /// 32 hexadecimal digits in groups.
 fn uuid(hex: &str) -> String {
     let group = |from: usize, to: usize| &hex[from..to];
@@ -63,6 +80,17 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
+
+    #[test]
+    fn every_stream_of_a_call_has_a_name_of_its_own() {
+        for carrier in Carrier::ALL {
+            let ids = Ids::of(carrier, 7, 3);
+            let names: HashSet<_> = (0..20).map(|nth| ids.with_stream(nth).stream).collect();
+            assert_eq!(names.len(), if ids.stream.is_empty() { 1 } else { 20 }, "{carrier}");
+            assert!(names.iter().all(|name| name.len() == ids.stream.len()));
+            assert_eq!(ids.with_stream(5).call, ids.call);
+        }
+    }
 
     #[test]
     fn no_two_calls_share_a_name_and_the_same_call_keeps_its_own() {

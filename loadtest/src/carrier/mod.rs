@@ -11,6 +11,7 @@
 //! | [`mix`], [`ids`] | which call is of which carrier, and what it is called |
 //! | [`webhook`], [`markup`], [`upgrade`], [`signature`] | asking what to do, and doing it |
 //! | [`dialect`], [`playout`], [`phone`] | the stream: messages, the clock that plays, both together |
+//! | [`endurance`] | what befalls a stream, and what the carrier does when it has died |
 //! | [`target`], [`record`], [`caller`], [`fleet`] | where calls go, what becomes of them, one call, many |
 //!
 //! The facts are those of the carriers' documentation as read in November 2026, each room naming
@@ -22,6 +23,7 @@ use crate::format::Format;
 
 pub mod caller;
 pub mod dialect;
+pub mod endurance;
 pub mod fleet;
 pub mod ids;
 pub mod markup;

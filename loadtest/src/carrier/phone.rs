@@ -1,6 +1,10 @@
 //! The phone's side of a stream once it is open: what it says and when, what it makes of what it
 //! hears. No socket and no clock; the owner brings messages and the time.
 //!
+//! A call may have several streams, one after the other. Its media clock goes on between them: what
+//! is spoken while none is open is said to nobody. Each stream counts its messages and its time
+//! from its own beginning.
+//!
 //! In:       server messages, the passing of time.
 //! Out:      client messages in order ([`Phone::pop_message`]); the record of the call.
 //! Bounds:   the audio heard is kept up to [`HEARD_SAMPLES_MAX`]; beyond it the record says so. A
@@ -11,6 +15,7 @@
 use std::collections::VecDeque;
 
 use super::dialect::{Dialect, MarksAtClear, Order, Violation, Wire};
+use super::ids::Ids;
 use super::playout::{Playout, PlayoutCounts};
 use super::record::Formats;
 use crate::clock::{MILLIS, Nanos, SECONDS};
@@ -39,6 +44,10 @@ pub struct Phone {
     phase: Nanos,
     /// Keys are reported on the stream.
     passes_keys: bool,
+    /// When the media clock began; it does once in the life of a call.
+    began: Option<Nanos>,
+    /// The first frame of the plan that falls to this stream.
+    first_frame: usize,
     /// The next frame of the plan.
     next_frame: usize,
     /// Of every so many frames the last is overtaken; 0: none is.
@@ -79,8 +88,22 @@ pub struct SentFrame {
     pub planned: Nanos,
     /// When it was handed to the socket.
     pub sent: Nanos,
-    /// Where it ends, in ticks of the media clock: spoken audio and holes.
+    /// Where it ends, in ticks since the first frame of its stream: spoken audio and holes.
     pub clock_to: u64,
+}
+
+/// What is left of a stream.
+pub struct Leftover {
+    /// Its audio.
+    pub formats: Formats,
+    /// The first frame of the plan that fell to it.
+    pub first_frame: usize,
+    /// Every frame sent, in order.
+    pub sent: Vec<SentFrame>,
+    /// Everything heard.
+    pub heard: Heard,
+    /// What the playout clock counted.
+    pub playout: PlayoutCounts,
 }
 
 /// Everything the server has sent.
@@ -130,6 +153,8 @@ impl Phone {
             keys,
             phase: phase(index),
             passes_keys: true,
+            began: None,
+            first_frame: 0,
             next_frame: 0,
             disorder: if keeps_order { 0 } else { plan.disorder },
             overtaken: None,
@@ -164,9 +189,55 @@ impl Phone {
         }
     }
 
+    /// The stream is gone: nothing is said or heard until another is open.
+    pub fn lose(&mut self) {
+        self.state = State::Closed;
+        self.overtaken = None;
+        self.out.clear();
+    }
+
+    /// The call gets another stream, by these names: what is left of the one it had.
+    pub fn renew(&mut self, ids: Ids) -> Leftover {
+        self.lose();
+        let left = Leftover {
+            formats: self.dialect.formats(),
+            first_frame: self.first_frame,
+            sent: std::mem::take(&mut self.sent),
+            heard: std::mem::take(&mut self.heard),
+            playout: self.playout.counts(),
+        };
+        self.dialect.renew(ids);
+        left
+    }
+
     fn begin(&mut self, now: Nanos) {
-        let opened_at = (now - self.phase.min(now)).next_multiple_of(FRAME) + self.phase;
+        let of_its_own = (now - self.phase.min(now)).next_multiple_of(FRAME) + self.phase;
+        let opened_at = self.began.unwrap_or(of_its_own);
+        if self.began.replace(opened_at).is_some() {
+            self.skip_to(now.saturating_sub(opened_at));
+        }
         self.state = State::Speaking { opened_at };
+    }
+
+    /// What was spoken by then, on the media clock, while no stream was open, is said to nobody.
+    fn skip_to(&mut self, by: Nanos) {
+        while self.plan.get(self.next_frame).is_some_and(|frame| frame.at <= by) {
+            self.next_frame += 1;
+        }
+        while self.keys.front().is_some_and(|&(at, _)| at <= by) {
+            self.keys.pop_front();
+        }
+        self.first_frame = self.next_frame;
+    }
+
+    /// When the media clock of the call began.
+    pub fn began(&self) -> Option<Nanos> {
+        self.began
+    }
+
+    /// Where the first frame of this stream begins on the media clock, in ticks.
+    fn origin(&self) -> u64 {
+        origin(&self.plan, self.first_frame)
     }
 
     /// When [`Phone::handle_timeout`] wants to be called next.
@@ -273,7 +344,7 @@ impl Phone {
             _ => now,
         };
         let planned = opened_at + self.plan[frame].at;
-        let clock_to = self.plan[frame].clock_to();
+        let clock_to = self.plan[frame].clock_to() - self.origin();
         self.sent.push(SentFrame { planned, sent: now, clock_to });
     }
 
@@ -287,9 +358,15 @@ impl Phone {
         self.playout.dry_at()
     }
 
-    /// The record of the call: its formats, what was sent, what was heard.
-    pub fn into_record(self) -> (Formats, Vec<SentFrame>, Heard, PlayoutCounts) {
-        (self.dialect.formats(), self.sent, self.heard, self.playout.counts())
+    /// What is left of the last stream.
+    pub fn into_record(self) -> Leftover {
+        Leftover {
+            formats: self.dialect.formats(),
+            first_frame: self.first_frame,
+            sent: self.sent,
+            heard: self.heard,
+            playout: self.playout.counts(),
+        }
     }
 
     fn say(&mut self, wire: Wire) {
@@ -300,8 +377,9 @@ impl Phone {
         let up = self.dialect.formats().up;
         let mut audio = Vec::with_capacity(up.bytes_of_ms(frame.ticks.div_ceil(8)));
         self.voice.speak_as(up, frame.spoken_from, frame.ticks, &mut audio);
-        let chunk = self.next_frame as u64 + 1;
-        let wire = self.dialect.media(chunk, frame.timestamp_ms, audio);
+        let chunk = (self.next_frame - self.first_frame) as u64 + 1;
+        let timestamp_ms = frame.timestamp_ms - self.origin() / TICKS_PER_MS;
+        let wire = self.dialect.media(chunk, timestamp_ms, audio);
         let out = Outgoing { wire, frame: Some(self.next_frame) };
         self.next_frame += 1;
         let is_last = self.next_frame == self.plan.len();
@@ -352,11 +430,19 @@ impl Phone {
     }
 }
 
+/// Where the time of a stream begins that has `first` as its first frame, in ticks of the media
+/// clock: at 0 for the first stream, whatever hole it begins with.
+fn origin(plan: &[PlannedFrame], first: usize) -> u64 {
+    match plan.get(first) {
+        Some(frame) if first > 0 => frame.clock_from,
+        _ => 0,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::carrier::Carrier;
-    use crate::carrier::ids::Ids;
     use crate::format::Format;
 
     /// A phone at the time 0, its media clock beginning there.
@@ -414,6 +500,31 @@ mod tests {
     }
 
     #[test]
+    fn another_stream_begins_anew_and_what_was_spoken_between_is_said_to_nobody() {
+        let mut phone = phone(200);
+        phone.handle_timeout(60 * MILLIS);
+        assert_eq!(said(&mut phone).len(), 5);
+        (0..3).for_each(|frame| phone.frame_sent(frame, 60 * MILLIS));
+        phone.lose();
+        assert_eq!(phone.next_timeout(), None);
+        let ids = Ids::of(Carrier::Twilio, 1, 0).with_stream(1);
+        let left = phone.renew(ids.clone());
+        assert_eq!((left.first_frame, left.sent.len(), left.sent[2].clock_to), (0, 3, 480));
+        phone.open(130 * MILLIS, Formats::both(Format::PCMU), &[], true, None);
+        assert_eq!(phone.next_timeout(), Some(140 * MILLIS), "the media clock goes on");
+        phone.handle_timeout(160 * MILLIS);
+        let said = said(&mut phone);
+        assert_eq!(said[1]["streamSid"], ids.stream.as_str());
+        let (media, sequence) = (&said[2]["media"], &said[2]["sequenceNumber"]);
+        assert_eq!((&media["chunk"], sequence), (&"1".into(), &"2".into()));
+        assert_eq!(media["timestamp"], "62", "as at the beginning of any stream");
+        phone.frame_sent(6, 140 * MILLIS);
+        let left = phone.into_record();
+        assert_eq!(left.first_frame, 6, "frames that ended at 80, 100 and 120 ms are lost");
+        assert_eq!((left.sent[0].planned, left.sent[0].clock_to), (140 * MILLIS, 160));
+    }
+
+    #[test]
     fn a_late_wake_up_sends_every_frame_that_was_due() {
         let mut phone = phone(1000);
         phone.handle_timeout(500 * MILLIS);
@@ -441,7 +552,7 @@ mod tests {
         let mut phone = phone(0);
         phone.handle_text(0, &media(1600));
         phone.handle_text(100 * MILLIS, &twilio(r#""event":"clear""#));
-        let (_, _, heard, counts) = phone.into_record();
+        let Leftover { heard, playout: counts, .. } = phone.into_record();
         let at = 100 * MILLIS;
         assert_eq!(heard.clears, [Cleared { at, after_samples: 1600, unplayed_samples: 800 }]);
         assert_eq!(counts.cleared_samples, 800);
@@ -452,7 +563,7 @@ mod tests {
     fn anything_before_start_is_a_violation() {
         let mut phone = closed(Carrier::Twilio, 20);
         phone.handle_text(5, &media(160));
-        let (_, _, heard, _) = phone.into_record();
+        let heard = phone.into_record().heard;
         assert_eq!(heard.violations, [Violation::BeforeStart]);
         assert!(heard.audio.is_empty());
     }
@@ -506,7 +617,7 @@ mod tests {
         let mut phone = open(Carrier::Vonage, Format::L16_16K, 0);
         phone.handle_binary(0, &[0; 640]);
         phone.handle_binary(0, &[0; 320]);
-        let (formats, _, heard, _) = phone.into_record();
+        let Leftover { formats, heard, .. } = phone.into_record();
         assert_eq!(formats.down, Format::L16_16K);
         assert_eq!(heard.arrivals, [(0, 320), (0, 480)]);
         assert_eq!(heard.violations, [Violation::PieceSize]);

@@ -5,12 +5,14 @@
 //! Bounds:   those of the caller.
 //! Not here: making the call (`carrier::caller`), judging it (`verify`, `judge`).
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
 use serde::Deserialize;
 
 use super::Carrier;
+use super::endurance::Endurance;
 use super::ids::Ids;
 use super::markup::{Answer, MarkupError};
 use super::mix::Line;
@@ -65,6 +67,8 @@ pub struct CallSpec {
     pub linger: Nanos,
     /// How it ends.
     pub hangup: Hangup,
+    /// What befalls its streams, and what its carrier does then.
+    pub endurance: Endurance,
 }
 
 /// Why a call failed.
@@ -147,6 +151,8 @@ pub struct After {
 pub struct CallTimes {
     /// The call began.
     pub started: Nanos,
+    /// The document that named the stream was first asked for.
+    pub asked: Option<Nanos>,
     /// The markup was read.
     pub answered: Option<Nanos>,
     /// The upgrade was done.
@@ -171,7 +177,26 @@ impl Formats {
     }
 }
 
-/// What happened to a call.
+/// A stream of a call that died, and was followed by another.
+#[derive(Clone, Debug)]
+pub struct LostStream {
+    /// Its audio.
+    pub formats: Formats,
+    /// When.
+    pub times: CallTimes,
+    /// How it ended.
+    pub closing: Closing,
+    /// The first frame of the plan that fell to it.
+    pub first_frame: usize,
+    /// Every frame sent on it, in order.
+    pub sent: Vec<SentFrame>,
+    /// Everything heard on it.
+    pub heard: Heard,
+    /// What its playout clock counted.
+    pub playout: PlayoutCounts,
+}
+
+/// What happened to a call. What is said of a stream is said of its last one.
 #[derive(Clone, Debug)]
 pub struct CallRecord {
     /// Its number within the run.
@@ -188,10 +213,17 @@ pub struct CallRecord {
     pub closing: Option<Closing>,
     /// The answer of the webhook.
     pub answer: Option<Answer>,
-    /// The answer after the stream, where the relay closed first and named an `action`.
+    /// The last answer to what follows a stream, where the relay closed first and named an
+    /// `action`.
     pub after: Option<After>,
+    /// Why that question had no answer, if it had none.
+    pub unanswered: Option<Failure>,
+    /// The streams before the last, each of which died and was followed by the next, in order.
+    pub lost: Vec<LostStream>,
     /// When.
     pub times: CallTimes,
+    /// The first frame of the plan that fell to this stream.
+    pub first_frame: usize,
     /// Every frame sent, in order.
     pub sent: Vec<SentFrame>,
     /// Everything heard.
@@ -212,10 +244,52 @@ impl CallRecord {
             closing: None,
             answer: None,
             after: None,
+            unanswered: None,
+            lost: Vec::new(),
             times: CallTimes::default(),
+            first_frame: 0,
             sent: Vec::new(),
             heard: Heard::default(),
             playout: PlayoutCounts::default(),
         }
+    }
+    /// The streams it had, those that died before it among them.
+    pub fn streams(&self) -> usize {
+        self.lost.len() + 1
+    }
+
+    /// Stream `nth`, from 0 on, as if it had been a call of its own: one that died was closed by
+    /// the relay. The record itself where there was no other.
+    ///
+    /// # Panics
+    /// Where there is no such stream.
+    pub fn stream(&self, nth: usize) -> Cow<'_, CallRecord> {
+        match self.lost.get(nth) {
+            None if self.lost.is_empty() => Cow::Borrowed(self),
+            None => {
+                assert_eq!(nth, self.lost.len(), "a stream that the call had");
+                Cow::Owned(CallRecord { lost: Vec::new(), ..self.clone() })
+            }
+            Some(stream) => {
+                let stream = stream.clone();
+                Cow::Owned(CallRecord {
+                    carrier: self.carrier,
+                    formats: stream.formats,
+                    outcome: Outcome::ClosedByRelay(stream.closing.clone()),
+                    closing: Some(stream.closing),
+                    times: stream.times,
+                    first_frame: stream.first_frame,
+                    sent: stream.sent,
+                    heard: stream.heard,
+                    playout: stream.playout,
+                    ..CallRecord::empty(self.index)
+                })
+            }
+        }
+    }
+
+    /// The times of its first stream.
+    pub fn first_times(&self) -> CallTimes {
+        self.lost.first().map_or(self.times, |stream| stream.times)
     }
 }

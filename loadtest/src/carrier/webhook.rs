@@ -183,6 +183,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::carrier::endurance::Endurance;
     use crate::carrier::ids::Ids;
     use crate::carrier::mix::Line;
     use crate::carrier::record::Hangup;
@@ -215,6 +216,7 @@ mod tests {
             voice: CallerVoice::new(1, 0),
             linger: 0,
             hangup: Hangup::StopAndClose,
+            endurance: Endurance::default(),
         };
         let path = spec.target.webhook(carrier).expect("a carrier has a webhook");
         let url = spec.target.signed_url(&path);

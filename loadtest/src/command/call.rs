@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use loadtest::carrier::endurance::Endurance;
 use loadtest::carrier::fleet::Fleet;
 use loadtest::carrier::ids::Ids;
 use loadtest::carrier::mix::Line;
@@ -117,6 +118,7 @@ pub(crate) fn call(arguments: &Call) -> Result<bool, String> {
             },
             voice: CallerVoice::new(run, index),
             linger: 250 * MILLIS,
+            endurance: Endurance::default(),
             hangup: match arguments.hangup {
                 Leave::Stop => Hangup::StopAndClose,
                 Leave::Close => Hangup::CloseOnly,

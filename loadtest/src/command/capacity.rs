@@ -135,10 +135,11 @@ pub(crate) fn capacity(arguments: Capacity) -> Result<Ending, String> {
         scenario: scenarios::find(arguments.scenario.as_deref())?,
         mix: arguments.carrier,
         demands: Demands::default(),
+        judged: Judgement::Exact,
+        listen: false,
         slos: arguments.slo,
         own_lateness_max_us: arguments.machine.own_lateness_max * 1e3,
         relay_cores: arguments.machine.relay_cores,
-        judged: Judgement::Exact,
         plain_model: false,
     };
     let mut plan = Plan {

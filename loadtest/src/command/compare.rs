@@ -85,6 +85,7 @@ pub(crate) fn compare(arguments: Compare) -> Result<Ending, String> {
         mix: None,
         demands: Demands::default(),
         judged: Judgement::Exact,
+        listen: true,
         plain_model: false,
         slos: Vec::new(),
         own_lateness_max_us: arguments.machine.own_lateness_max * 1e3,

@@ -14,8 +14,11 @@ pub(crate) mod capacity;
 pub(crate) mod compare;
 pub(crate) mod gemini;
 pub(crate) mod load;
+pub(crate) mod restart;
+pub(crate) mod results;
 pub(crate) mod run;
 pub(crate) mod scenarios;
+pub(crate) mod show;
 
 /// How a subcommand ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

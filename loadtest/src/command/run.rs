@@ -6,13 +6,14 @@
 //! Not here: the run itself (the library's `run`).
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::time::Instant;
 
 use clap::Args;
 use loadtest::carrier::mix::Mix;
 use loadtest::gemini::scenario::Demands;
 use loadtest::interrupt;
 use loadtest::judge::Judgement;
+use loadtest::output::provenance::Provenance;
 use loadtest::relay::Program;
 use loadtest::relay::peer::{Peer, Workshop};
 use loadtest::run::{self, RunSettings};
@@ -20,7 +21,8 @@ use loadtest::slo::Slo;
 
 use super::capacity::Machine;
 use super::load::Load;
-use super::{Ending, assignment, not_negative, positive, scenarios, write};
+use super::results::{self, ResultArgs};
+use super::{Ending, assignment, not_negative, positive, scenarios};
 
 /// How long a call speaks, in seconds, where neither the command line nor the scenario says.
 const SECONDS: u32 = 20;
@@ -62,9 +64,8 @@ pub(crate) struct Run {
     /// Shows what the relay prints, on standard error.
     #[arg(long)]
     relay_log: bool,
-    /// Writes the report as JSON.
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    results: ResultArgs,
     /// What both sides do: the name of a built-in scenario, or a TOML file.
     #[arg(long, value_name = "NAME|FILE")]
     scenario: Option<String>,
@@ -119,10 +120,12 @@ pub(crate) fn run(arguments: Run) -> Result<Ending, String> {
     if arguments.list_scenarios {
         return scenarios::print(None).map(Ending::from);
     }
+    arguments.results.check()?;
     arguments.machine.prepare()?;
     interrupt::watch().map_err(|error| error.to_string())?;
     let scenario = scenarios::find(arguments.scenario.as_deref())?;
     let seconds = arguments.load.seconds.or(scenario.seconds).unwrap_or(SECONDS);
+    let (mut from, began) = (Provenance::now(), Instant::now());
     let program = match &arguments.relay_program {
         None => arguments.relay.prepare(&Workshop::of_this_program(None)?)?,
         Some(line) => Program::from_line(line).ok_or("--relay-program is empty")?,
@@ -148,6 +151,7 @@ pub(crate) fn run(arguments: Run) -> Result<Ending, String> {
         scenario,
         mix: arguments.carrier,
         demands: arguments.demands.demands(),
+        listen: true,
         plain_model: arguments.relay.wants_plain_model(),
         slos: arguments.slo,
         own_lateness_max_us: arguments.machine.own_lateness_max * 1e3,
@@ -155,12 +159,12 @@ pub(crate) fn run(arguments: Run) -> Result<Ending, String> {
     };
     let report = run::run(&settings).map_err(|error| error.to_string())?;
     println!("{report}");
-    if let Some(file) = &arguments.json {
-        let json = serde_json::to_string_pretty(&report).map_err(|error| error.to_string())?;
-        write(file, &json)?;
-    }
-    Ok(match report.lacks_evidence() {
+    from.took_s = began.elapsed().as_secs_f64();
+    from.load = results::arguments::<Run>();
+    let ending = match report.lacks_evidence() {
         true => Ending::NoVerdict,
         false => Ending::from(report.is_good()),
-    })
+    };
+    arguments.results.write(from, report)?;
+    Ok(ending)
 }

@@ -15,6 +15,7 @@ use super::conversation::Order;
 use super::record::SessionRecord;
 use super::script::{Fault, Invocation, Moment, Script, Speech, Step};
 use crate::bookings;
+use crate::carrier::endurance::Endurance;
 use crate::carrier::mix::Mix;
 use crate::carrier::record::Hangup;
 use crate::clock::{MILLIS, Nanos};
@@ -95,6 +96,8 @@ pub struct Caller {
     pub reads_nothing: Vec<(u64, u64)>,
     /// How it leaves: `"stop"`, `"close"`, `"reset"` or `"silence"`.
     pub hangup: Hangup,
+    /// When the network resets the caller's connection, in milliseconds since it began to speak.
+    pub lost_ms: Vec<u64>,
 }
 
 /// Silence that a carrier does not send.
@@ -135,7 +138,7 @@ impl Demands {
 
 /// Scenarios that are built in: name and TOML, by what they are about: swaps, connections that
 /// fail, speech, tools, callers.
-pub const BUILT_IN: [(&str, &str); 40] = [
+pub const BUILT_IN: [(&str, &str); 41] = [
     ("rotations", include_str!("../../scenarios/rotations.toml")),
     ("rotations-at-random", include_str!("../../scenarios/rotations-at-random.toml")),
     ("forced-rotations", include_str!("../../scenarios/forced-rotations.toml")),
@@ -176,6 +179,7 @@ pub const BUILT_IN: [(&str, &str); 40] = [
     ("hangup-without-stop", include_str!("../../scenarios/hangup-without-stop.toml")),
     ("hangup-by-reset", include_str!("../../scenarios/hangup-by-reset.toml")),
     ("hangup-by-silence", include_str!("../../scenarios/hangup-by-silence.toml")),
+    ("resets", include_str!("../../scenarios/resets.toml")),
 ];
 
 impl Scenario {
@@ -272,6 +276,12 @@ impl Scenario {
         plan
     }
 
+    /// What befalls the streams of a caller.
+    pub fn endurance(&self) -> Endurance {
+        let lost_at = self.caller.lost_ms.iter().map(|ms| ms * MILLIS).collect();
+        Endurance { lost_at, ..Endurance::default() }
+    }
+
     fn check(&self) -> Result<(), String> {
         let shares =
             self.connections.iter().chain([&self.session]).flat_map(|script| &script.faults);
@@ -309,6 +319,9 @@ impl Caller {
         let Caller { keys, frame_bytes, reads_nothing, .. } = self;
         if !keys.iter().all(|(_, key)| "0123456789*#ABCD".contains(*key)) {
             return Err("a key is one of 0-9, *, #, A-D".into());
+        }
+        if !self.lost_ms.is_sorted() {
+            return Err("connections are lost in order".into());
         }
         if !keys.is_sorted_by_key(|(at, _)| at) {
             return Err("keys are pressed in order".into());

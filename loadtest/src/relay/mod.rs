@@ -81,6 +81,9 @@ pub struct RelayConfig {
     pub environment: Vec<(String, OsString)>,
     /// What the relay prints goes on to our standard error.
     pub echo: bool,
+    /// Its working directory, which must exist and outlives it; `None`: one of its own, away from
+    /// any configuration file of the directory we were called in, and removed with it.
+    pub directory: Option<PathBuf>,
     /// The cores it is bound to from its first instruction on; `None`: those of this process.
     pub cores: Option<Cores>,
 }
@@ -90,8 +93,8 @@ pub struct Relay {
     child: Child,
     address: SocketAddr,
     output: Arc<Mutex<VecDeque<String>>>,
-    /// Its working directory, removed at the end.
-    _directory: Directory,
+    /// Its working directory, where it has one of its own: removed at the end.
+    _directory: Option<Directory>,
 }
 
 /// Why there is no relay.
@@ -123,7 +126,14 @@ impl std::error::Error for RelayError {}
 impl Relay {
     /// Starts a relay and waits until it listens.
     pub fn start(config: &RelayConfig) -> Result<Relay, RelayError> {
-        let directory = Directory::new().map_err(RelayError::Start)?;
+        let (own, directory) = match &config.directory {
+            Some(directory) => (None, directory.clone()),
+            None => {
+                let own = Directory::new().map_err(RelayError::Start)?;
+                let path = own.path.clone();
+                (Some(own), path)
+            }
+        };
         let mut command = Command::new(&config.program.file);
         for (name, _) in std::env::vars_os() {
             let known = name.to_string_lossy();
@@ -141,7 +151,7 @@ impl Relay {
                 (name.to_string(), value)
             }))
             // Away from any configuration file of the directory we were called in.
-            .current_dir(&directory.path)
+            .current_dir(directory)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
@@ -162,7 +172,7 @@ impl Relay {
         }
         drop(sender);
         match wait_for_address(&found) {
-            Ok(address) => Ok(Relay { child, address, output, _directory: directory }),
+            Ok(address) => Ok(Relay { child, address, output, _directory: own }),
             Err(error) => {
                 // It may have ended by itself.
                 let _ = child.kill();
@@ -189,6 +199,13 @@ impl Relay {
     /// True while it has not ended.
     pub fn is_alive(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Kills it, as the kernel does where memory is short: no signal that it could handle.
+    pub fn kill(&mut self) {
+        // Without effect once it has ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 
     /// The last lines it printed.
@@ -223,9 +240,7 @@ impl Relay {
 
 impl Drop for Relay {
     fn drop(&mut self) {
-        // Without effect once it has ended.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.kill();
     }
 }
 

@@ -29,6 +29,8 @@ pub(crate) enum Fault {
     NoClear,
     /// The stream is closed after the tenth frame.
     ClosesEarly,
+    /// None, but it interpolates between samples and takes the mean of three.
+    OtherFilters,
 }
 
 /// Starts a relay that dials the plain stand-in at `model`, and returns where it listens.
@@ -101,6 +103,8 @@ struct Call {
     kernels: Kernels,
     up: Resampler,
     down: Resampler,
+    /// The sample before, of a relay that interpolates.
+    last_8k: i16,
     stream_sid: String,
     /// Mu-law that does not fill a frame yet.
     rest: Vec<u8>,
@@ -122,6 +126,7 @@ impl Call {
             kernels: Kernels::detect(Isa::Scalar),
             up: Resampler::new(Conversion::Up8To16, FilterSet::LinearPhase),
             down: Resampler::new(Conversion::Down24To8, FilterSet::LinearPhase),
+            last_8k: 0,
             stream_sid: String::new(),
             rest: Vec::new(),
             next_ms: None,
@@ -213,6 +218,13 @@ impl Call {
         self.kernels.mulaw_decode(code, &mut pcm_8k);
         let mut pcm_16k = vec![0; self.up.output_len(pcm_8k.len())];
         self.up.process(&self.kernels, &pcm_8k, &mut pcm_16k);
+        if self.fault == Fault::OtherFilters {
+            for (pair, &sample) in pcm_16k.chunks_mut(2).zip(&pcm_8k) {
+                pair[0] = self.last_8k.midpoint(sample);
+                pair[1] = sample;
+                self.last_8k = sample;
+            }
+        }
         let bytes: Vec<u8> = pcm_16k.iter().flat_map(|sample| sample.to_le_bytes()).collect();
         let audio = json!({ "mimeType": "audio/pcm;rate=16000", "data": STANDARD.encode(bytes) });
         let text = json!({ "realtimeInput": { "audio": audio } }).to_string();
@@ -256,6 +268,11 @@ impl Call {
         let pcm: Vec<i16> = samples.iter().map(|sample| i16::from_le_bytes(*sample)).collect();
         let mut pcm_8k = vec![0; self.down.output_len(pcm.len())];
         self.down.process(&self.kernels, &pcm, &mut pcm_8k);
+        if self.fault == Fault::OtherFilters {
+            for (three, sample) in pcm.chunks_exact(3).zip(&mut pcm_8k) {
+                *sample = (three.iter().map(|&it| i32::from(it)).sum::<i32>() / 3) as i16;
+            }
+        }
         let mut code = vec![0; pcm_8k.len()];
         self.kernels.mulaw_encode(&pcm_8k, &mut code);
         self.rest.extend_from_slice(&code);

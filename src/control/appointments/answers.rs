@@ -17,6 +17,7 @@
 //! | `not_found`, `which_one`, `need_name`, `too_many_attempts` | false | whose appointment? |
 //! | `too_many` | false | the caller has booked enough |
 //! | `unavailable` | false | the book cannot be read or written: nothing has changed |
+//! | `unsure` | false | the database was lost in the middle: it may have been done |
 
 use std::ops::Range;
 
@@ -33,6 +34,7 @@ use super::{Answer, Appointments, CallerFacts, GUESSES_MAX, words};
 use crate::call::telling_number;
 use crate::config::Appointments as Practice;
 use crate::config::appointments::Service;
+use crate::control::database::DatabaseError;
 
 /// Free times of one day that are told.
 const TIMES_MAX: usize = 48;
@@ -80,8 +82,10 @@ pub(super) fn answer(
     arguments: &Value,
     caller: &CallerFacts,
 ) -> Answer {
+    let is_home = book.bring_home();
     let mut desk = Desk { book, now, caller };
-    let done = Arguments::new(arguments).map_err(No::from).and_then(|arguments| match tool {
+    let arguments = is_home.map_err(No::from).and_then(|()| Ok(Arguments::new(arguments)?));
+    let done = arguments.and_then(|arguments| match tool {
         "check_availability" => desk.check(arguments),
         "book_appointment" => desk.book(arguments),
         "reschedule_appointment" => desk.reschedule(arguments),
@@ -613,9 +617,15 @@ fn told(
     Answer { ok, label: status, json: Value::Object(json) }
 }
 
-/// The book cannot be had. Nothing has changed, and the caller is told so.
+/// The book cannot be had. Nothing has changed, and the caller is told so; or that nobody knows.
 fn unavailable(error: StoreError) -> Answer {
     log::error!("event=appointments_unavailable: {error}");
+    if error == StoreError::Database(DatabaseError::Unsure) {
+        let say = "The connection to the appointment book was lost in the middle: it is not known \
+                   whether this was done. Please look for the appointment again in a minute, and \
+                   tell the caller that it is not confirmed before you have found it.";
+        return told(false, "unsure", say, []);
+    }
     let say = "The appointment book cannot be used at the moment. Nothing was booked or changed. \
                Please tell the caller to try again later or to contact the practice directly.";
     told(false, "unavailable", say, [])

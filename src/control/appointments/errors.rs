@@ -1,6 +1,6 @@
 //! Why the book cannot be had.
 //!
-//! In:       SQLite's errors.
+//! In:       SQLite's errors, and PostgreSQL's.
 //! Out:      a [`StoreError`]: small, and a sentence for the operator.
 //! Not here: what callers are told (`answers`).
 
@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use rusqlite::ErrorCode;
 
 use super::store::REFERENCE_CHARS;
+use crate::control::database::DatabaseError;
 
 /// The caller's name of a booking, to be shown.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -35,7 +36,8 @@ impl fmt::Debug for Reference {
     }
 }
 
-/// Why the book cannot be read or written. Nothing was changed.
+/// Why the book cannot be read or written. Nothing was changed, but for
+/// [`DatabaseError::Unsure`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StoreError {
     /// There is no such file, or no such folder, or it may not be opened.
@@ -55,7 +57,7 @@ pub enum StoreError {
     ReadOnly,
     /// The disk is full.
     Full,
-    /// Another process has kept it locked for [`BUSY_TIMEOUT`].
+    /// Another process has kept it locked for too long.
     Busy,
     /// The disk or the file system failed.
     Disk,
@@ -70,11 +72,20 @@ pub enum StoreError {
         /// One that stands there.
         standing: Reference,
     },
+    /// Of a database of several hosts.
+    Database(DatabaseError),
     /// Anything else that SQLite has a result code for.
     Other {
         /// That code.
         code: i32,
     },
+}
+
+impl StoreError {
+    /// Whether it may be over by itself: nothing is set wrongly.
+    pub const fn passes(self) -> bool {
+        matches!(self, StoreError::Database(error) if error.passes())
+    }
 }
 
 impl fmt::Display for StoreError {
@@ -103,12 +114,22 @@ impl fmt::Display for StoreError {
                      back, or cancel one of the two (vocaris appointments cancel)"
                 )
             }
+            StoreError::Database(error) => error.fmt(f),
             StoreError::Other { code } => write!(f, "SQLite result code {code}"),
         }
     }
 }
 
 impl std::error::Error for StoreError {}
+
+impl From<DatabaseError> for StoreError {
+    fn from(error: DatabaseError) -> StoreError {
+        match error {
+            DatabaseError::Refused => StoreError::Refused,
+            other => StoreError::Database(other),
+        }
+    }
+}
 
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> StoreError {

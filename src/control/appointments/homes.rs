@@ -12,10 +12,8 @@
 
 use std::collections::BTreeSet;
 
-use rusqlite::{OptionalExtension, params};
-
 use super::errors::{Reference, StoreError};
-use super::store::Ledger;
+use super::store::{Coming, Ledger};
 use crate::config::Appointments as Practice;
 use crate::config::appointments::Service;
 
@@ -28,18 +26,6 @@ pub(super) struct Homes {
     pub(super) stray: usize,
 }
 
-/// A coming booking, as far as it matters here.
-#[derive(Debug)]
-struct Coming {
-    id: i64,
-    reference: String,
-    service: String,
-    resource: String,
-    start_unix: i64,
-    first_cell: i64,
-    end_cell: i64,
-}
-
 /// Brings every coming booking of a service of the practice to the resource which that names.
 pub(super) fn bring(
     ledger: &Ledger<'_>,
@@ -48,7 +34,7 @@ pub(super) fn bring(
 ) -> Result<Homes, StoreError> {
     let resources: BTreeSet<&str> = practice.services.iter().map(|one| &*one.resource).collect();
     let (mut moving, mut stray) = (Vec::new(), 0);
-    for booking in coming(ledger, now_unix)? {
+    for booking in ledger.coming(now_unix)? {
         let name = booking.service.to_lowercase();
         match practice.services.iter().find(|service| service.name.to_lowercase() == name) {
             Some(service) if service.resource != booking.resource => {
@@ -59,9 +45,8 @@ pub(super) fn bring(
         }
     }
     // All of them leave before the first arrives: two services may have changed places.
-    let mut leave = ledger.0.prepare("DELETE FROM occupied WHERE booking = ?")?;
     for (booking, _) in &moving {
-        leave.execute([booking.id])?;
+        ledger.leave(booking.id)?;
     }
     for (booking, service) in &moving {
         arrive(ledger, booking, service)?;
@@ -69,56 +54,19 @@ pub(super) fn bring(
     Ok(Homes { moved: moving.len(), stray })
 }
 
-/// Bookings that stand and are not over, with their buffers; the next ones first.
-fn coming(ledger: &Ledger<'_>, now_unix: i64) -> Result<Vec<Coming>, StoreError> {
-    let mut query = ledger.0.prepare(
-        "SELECT id, reference, service, resource, starts_at, first_cell, end_cell FROM bookings \
-         WHERE status = 'confirmed' AND end_cell * 300 > ? ORDER BY starts_at, id",
-    )?;
-    let rows = query.query_map([now_unix], |row| {
-        Ok(Coming {
-            id: row.get(0)?,
-            reference: row.get(1)?,
-            service: row.get(2)?,
-            resource: row.get(3)?,
-            start_unix: row.get(4)?,
-            first_cell: row.get(5)?,
-            end_cell: row.get(6)?,
-        })
-    })?;
-    Ok(rows.collect::<rusqlite::Result<_>>()?)
-}
-
-/// Takes the booking's places at the resource of `service`: the trigger refuses where none is left.
+/// Takes the booking's places at the resource of `service`: the database refuses where none is left.
 fn arrive(ledger: &Ledger<'_>, booking: &Coming, service: &Service) -> Result<(), StoreError> {
-    let arrived = ledger
-        .0
-        .prepare("UPDATE bookings SET resource = ?2, capacity = ?3 WHERE id = ?1")?
-        .execute(params![booking.id, service.resource, service.capacity]);
-    match arrived.map_err(StoreError::from) {
-        Ok(_) => Ok(()),
-        Err(StoreError::Refused) => Err(StoreError::Clash {
-            booking: Reference::from(&*booking.reference),
-            start_unix: booking.start_unix,
-            standing: standing(ledger, booking, service)?,
-        }),
-        Err(error) => Err(error),
+    match ledger.arrive(booking.id, &service.resource, service.capacity) {
+        Err(StoreError::Refused) => {
+            let standing = ledger.standing(&service.resource, &booking.cells)?;
+            Err(StoreError::Clash {
+                booking: Reference::from(&*booking.reference),
+                start_unix: booking.start_unix,
+                standing: Reference::from(&*standing.unwrap_or_default()),
+            })
+        }
+        done => done,
     }
-}
-
-/// One that stands in its way.
-fn standing(
-    ledger: &Ledger<'_>,
-    booking: &Coming,
-    service: &Service,
-) -> Result<Reference, StoreError> {
-    let mut query = ledger.0.prepare(
-        "SELECT reference FROM occupied JOIN bookings ON id = booking \
-         WHERE occupied.resource = ? AND cell >= ? AND cell < ? ORDER BY cell, seat LIMIT 1",
-    )?;
-    let found = params![service.resource, booking.first_cell, booking.end_cell];
-    let reference: Option<String> = query.query_row(found, |row| row.get(0)).optional()?;
-    Ok(Reference::from(&*reference.unwrap_or_default()))
 }
 
 #[cfg(test)]
@@ -127,6 +75,7 @@ mod tests {
 
     use super::super::store::{Open, Place, Store, Wish};
     use super::*;
+    use crate::config::StoreUrl;
 
     /// A practice of these services, each with its resource and capacity.
     fn practice(services: &[(&str, &str, u16)]) -> Practice {
@@ -155,7 +104,8 @@ mod tests {
         fn open(name: &str) -> Desk {
             let unique = format!("vocaris-homes-{}-{name}.db", std::process::id());
             let path = std::env::temp_dir().join(unique);
-            Desk(Store::open(&path, Open::OrCreate).unwrap(), path)
+            let url = StoreUrl::Sqlite(path.clone());
+            Desk(Store::open(&url, Open::OrCreate).unwrap(), path)
         }
 
         /// Books a visit of half an hour.

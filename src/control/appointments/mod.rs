@@ -8,7 +8,9 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `hours` | which visits are possible: pure arithmetic |
-//! | `store`, `errors` | the book on disk: SQLite |
+//! | `store`, `errors` | the book: what both kinds of it do |
+//! | `sqlite` | the book in a file |
+//! | `postgres` | the book in a database of several hosts |
 //! | `homes` | bookings whose service has changed its resource |
 //! | `arguments` | what a model passes, checked |
 //! | `answers` | the five tools |
@@ -34,10 +36,13 @@ pub mod feed;
 mod homes;
 pub mod hours;
 pub mod operator;
+mod postgres;
+mod sqlite;
 pub mod store;
 mod words;
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -45,10 +50,13 @@ use serde_json::Value;
 use crate::config::Appointments as Practice;
 pub use errors::{Reference, StoreError};
 pub use store::{Booking, Open, Status};
-use store::{Ledger, Store};
+use store::{FORGET_BATCH, Ledger, Store};
 
 /// Wrong guesses at an appointment in one call. Further ones are not looked up.
 pub const GUESSES_MAX: u32 = 5;
+/// What one use of a tool may wait for a database, but for the end of its commit. Then it is told
+/// that the book cannot be had.
+const USE_MAX: Duration = Duration::from_secs(5);
 /// Calls whose guesses are remembered; at the bound the oldest is forgotten.
 const GUESSERS_MAX: usize = 1024;
 /// How long a changing answer is kept for a repeated key.
@@ -83,6 +91,8 @@ pub struct Appointments {
     practice: Practice,
     retention_days: Option<u32>,
     store: Store,
+    /// Whether coming bookings are where their services take place, as far as that is our part.
+    is_home: bool,
     /// Calls that have guessed wrongly, and how often.
     guessers: VecDeque<(String, u32)>,
 }
@@ -91,15 +101,33 @@ impl Appointments {
     /// Opens the book to book in it, and makes it where there is none. Coming bookings are brought
     /// to where the practice says that their services take place: see `homes`.
     ///
+    /// A database that is away for a while does not hinder: it is brought forward, and the bookings
+    /// home, before anything else is done there.
+    ///
     /// # Errors
-    /// What is wrong with the file; [`StoreError::Clash`] where a booking has no place there.
+    /// What is wrong with it; [`StoreError::Clash`] where a booking has no place there.
     pub fn open(
         practice: &Practice,
         store: &crate::config::Store,
     ) -> Result<Appointments, StoreError> {
         let mut book = Appointments::open_as(practice, store, Open::OrCreate)?;
-        let now_unix = Timestamp::now().as_second();
-        let homes = book.store.transact(|ledger| homes::bring(ledger, practice, now_unix))?;
+        match book.bring_home() {
+            Err(error) if error.passes() => {
+                log::warn!("event=appointments_away: {error}; it is tried again when it is needed");
+            }
+            done => done?,
+        }
+        Ok(book)
+    }
+
+    /// Brings coming bookings to the resource of their service, once.
+    fn bring_home(&mut self) -> Result<(), StoreError> {
+        if self.is_home {
+            return Ok(());
+        }
+        let (practice, now_unix) = (&self.practice, Timestamp::now().as_second());
+        let homes = self.store.transact(|ledger| homes::bring(ledger, practice, now_unix))?;
+        self.is_home = true;
         if homes.moved > 0 {
             log::info!("event=appointments_brought_to_their_resource count={}", homes.moved);
         }
@@ -110,7 +138,7 @@ impl Appointments {
                 homes.stray
             );
         }
-        Ok(book)
+        Ok(())
     }
 
     /// Opens the book as it is, to look and to cancel; `open` says whether one is made.
@@ -125,7 +153,8 @@ impl Appointments {
         Ok(Appointments {
             practice: practice.clone(),
             retention_days: store.retention_days,
-            store: Store::open(&store.path, open)?,
+            store: Store::open(&store.url, open)?,
+            is_home: open != Open::OrCreate,
             guessers: VecDeque::new(),
         })
     }
@@ -138,6 +167,7 @@ impl Appointments {
         arguments: &Value,
         caller: &CallerFacts,
     ) -> Answer {
+        self.store.bound(USE_MAX);
         answers::answer(self, now, tool, arguments, caller)
     }
 
@@ -186,7 +216,17 @@ impl Appointments {
     pub fn forget(&mut self, now: Timestamp) -> Result<usize, StoreError> {
         let now = now.as_second();
         let ended_before = self.retention_days.map(|days| now - i64::from(days) * DAY_SECONDS);
-        self.store.transact(|ledger| ledger.forget(now - ANSWERS_KEPT_SECONDS, ended_before))
+        let mut forgotten = 0;
+        // Ends when there is nothing left; each round is a transaction, so that nobody waits long.
+        loop {
+            let answers_before = now - ANSWERS_KEPT_SECONDS;
+            let count =
+                self.store.transact(|ledger| ledger.forget(answers_before, ended_before))?;
+            forgotten += count;
+            if count < FORGET_BATCH {
+                return Ok(forgotten);
+            }
+        }
     }
 
     /// A number that changes when another connection has changed the book.
@@ -233,7 +273,7 @@ mod tests {
     fn a_disk_that_fills_between_two_bookings_refuses_the_second_until_there_is_room_again() {
         let unique = format!("vocaris-filling-{}.db", std::process::id());
         let path = std::env::temp_dir().join(unique);
-        let settings = crate::config::Store { path: path.clone(), retention_days: None };
+        let settings = crate::config::Store::sqlite(path.clone());
         let mut book = Appointments::open(&Practice::sample(), &settings).unwrap();
         let now = Timestamp::now();
         let last_day = hours::last_day(book.practice(), now);

@@ -1,116 +1,29 @@
-//! The book on disk: an SQLite file in which double booking is impossible.
+//! The book: what is booked, in an SQLite file or a PostgreSQL database.
 //!
 //! In:       bookings, moves, cancellations, each in one transaction.
 //! Out:      rows, and [`StoreError`]s.
-//! Bounds:   [`BUSY_TIMEOUT`] for another process's transaction; rows by limits of the queries.
-//! Not here: what is possible (`hours`), what callers are told (`answers`), bookings whose service
-//!           has changed its resource (`homes`).
+//! Bounds:   rows by limits of the queries; times by `sqlite` and `postgres`.
+//! Not here: how the two keep it; what is possible (`hours`), what callers are told (`answers`),
+//!           bookings whose service has changed its resource (`homes`).
 //!
-//! What a confirmed booking takes stands in `occupied`: one row a cell of five minutes and seat,
-//! unique. Triggers write and clear those rows with the booking, and refuse the booking where a cell
-//! has no seat left: so no statement that adds or moves a booking can make two where there is room
-//! for one, whoever sends it. A commit returns once the disk has it (`synchronous=FULL`).
-//!
-//! The file holds names and numbers: who makes it lets its owner alone read it. Its `-wal` and `-shm`
-//! get the same mode, by SQLite.
-//!
-//! The schema's version is `user_version`; newer ones are refused, older ones brought forward.
+//! Whatever keeps it, double booking is refused by the database itself, what is done in one
+//! transaction sees nobody else's half-done work, and a transaction that has ended is durable.
 
-use std::fs::OpenOptions;
-use std::io;
 use std::ops::Range;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
-use std::thread;
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, TransactionBehavior, params};
-
 pub use super::errors::StoreError;
+use super::{postgres, sqlite};
+use crate::config::StoreUrl;
 
-/// How long another process's transaction is waited for. Then [`StoreError::Busy`].
-pub const BUSY_TIMEOUT: Duration = Duration::from_secs(3);
-/// Pause before the journal's mode is tried again: SQLite does not wait for that lock by itself.
-const MODE_RETRY: Duration = Duration::from_millis(20);
-/// "Voca": tells our files from those of other programs.
-const APPLICATION_ID: i32 = 0x566F_6361;
-/// The schema's version.
-const VERSION: i32 = 1;
 /// Letters and digits of references: 16 that are not mistaken for one another, and make no words.
-const REFERENCE_LETTERS: &[u8; 16] = b"CFHJKLMRTWXY3479";
+pub(super) const REFERENCE_LETTERS: &[u8; 16] = b"CFHJKLMRTWXY3479";
 /// Characters of a reference: 2^20 of them.
 pub const REFERENCE_CHARS: usize = 5;
 /// Draws of a reference nobody has. With half of them taken, one booking in a million fails.
 const REFERENCE_DRAWS: usize = 20;
-
-/// From nothing to version 1. A booking of 12 hours with buffers of 12 hours takes 432 cells.
-const SCHEMA_1: &str = "
-CREATE TABLE bookings (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    uid TEXT NOT NULL UNIQUE,
-    reference TEXT NOT NULL UNIQUE,
-    service TEXT NOT NULL,
-    resource TEXT NOT NULL,
-    capacity INTEGER NOT NULL CHECK (capacity BETWEEN 1 AND 64),
-    starts_at INTEGER NOT NULL,
-    ends_at INTEGER NOT NULL CHECK (ends_at > starts_at),
-    first_cell INTEGER NOT NULL CHECK (first_cell * 300 <= starts_at),
-    end_cell INTEGER NOT NULL
-        CHECK (end_cell * 300 >= ends_at AND end_cell - first_cell <= 434),
-    name TEXT NOT NULL,
-    note TEXT,
-    number TEXT,
-    call TEXT NOT NULL,
-    status TEXT NOT NULL CHECK (status IN ('confirmed', 'cancelled')),
-    sequence INTEGER NOT NULL DEFAULT 0,
-    created_at INTEGER NOT NULL,
-    changed_at INTEGER NOT NULL
-) STRICT;
-CREATE INDEX bookings_by_number ON bookings (number, starts_at);
-CREATE INDEX bookings_by_call ON bookings (call);
-CREATE INDEX bookings_by_end ON bookings (ends_at);
-
-CREATE TABLE occupied (
-    resource TEXT NOT NULL,
-    cell INTEGER NOT NULL,
-    seat INTEGER NOT NULL,
-    booking INTEGER NOT NULL REFERENCES bookings (id) ON DELETE CASCADE,
-    PRIMARY KEY (resource, cell, seat)
-) STRICT, WITHOUT ROWID;
-CREATE INDEX occupied_by_booking ON occupied (booking);
-
-CREATE TABLE numbers (n INTEGER PRIMARY KEY) STRICT;
-WITH RECURSIVE count (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM count WHERE n < 511)
-    INSERT INTO numbers SELECT n FROM count;
-
-CREATE TRIGGER booked AFTER INSERT ON bookings WHEN NEW.status = 'confirmed' BEGIN
-    UPDATE bookings SET status = status WHERE id = NEW.id;
-END;
-CREATE TRIGGER changed
-AFTER UPDATE OF status, resource, capacity, first_cell, end_cell ON bookings BEGIN
-    DELETE FROM occupied WHERE booking = OLD.id;
-    INSERT INTO occupied
-    SELECT NEW.resource, NEW.first_cell + cells.n, (
-        SELECT min(seats.n) FROM numbers seats
-        WHERE seats.n < NEW.capacity
-        AND NEW.capacity > (
-            SELECT count(*) FROM occupied
-            WHERE resource = NEW.resource AND cell = NEW.first_cell + cells.n)
-        AND NOT EXISTS (
-            SELECT 1 FROM occupied
-            WHERE resource = NEW.resource AND cell = NEW.first_cell + cells.n AND seat = seats.n)
-    ), NEW.id
-    FROM numbers cells
-    WHERE NEW.status = 'confirmed' AND cells.n < NEW.end_cell - NEW.first_cell;
-END;
-
-CREATE TABLE answers (
-    key TEXT PRIMARY KEY,
-    answer TEXT NOT NULL,
-    kept_at INTEGER NOT NULL
-) STRICT, WITHOUT ROWID;
-CREATE INDEX answers_by_age ON answers (kept_at);
-";
+/// Bookings that one transaction forgets, at least where there are so many.
+pub const FORGET_BATCH: usize = 1_000;
 
 /// Whether a booking stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,30 +65,6 @@ pub struct Booking {
     pub created_unix: i64,
     /// When it was last changed.
     pub changed_unix: i64,
-}
-
-/// The columns of a [`Booking`], in the order of [`booking`].
-const COLUMNS: &str = "id, uid, reference, service, starts_at, ends_at, name, note, number, call, \
-                       status, sequence, created_at, changed_at";
-
-fn booking(row: &Row<'_>) -> rusqlite::Result<Booking> {
-    let status: String = row.get(10)?;
-    Ok(Booking {
-        id: row.get(0)?,
-        uid: row.get(1)?,
-        reference: row.get(2)?,
-        service: row.get(3)?,
-        start_unix: row.get(4)?,
-        end_unix: row.get(5)?,
-        name: row.get(6)?,
-        note: row.get(7)?,
-        number: row.get(8)?,
-        call: row.get(9)?,
-        status: if status == "confirmed" { Status::Confirmed } else { Status::Cancelled },
-        sequence: row.get(11)?,
-        created_unix: row.get(12)?,
-        changed_unix: row.get(13)?,
-    })
 }
 
 /// What a visit takes.
@@ -221,53 +110,61 @@ pub struct Shown {
     pub today: i64,
 }
 
-/// Whether a file that is not there is made.
+/// Whether a book that is not there is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Open {
     /// Yes.
     OrCreate,
     /// No: that is an error.
     Existing,
+    /// No, and nothing in it can be changed.
+    ReadOnly,
+}
+
+/// A coming booking, as far as its resource matters.
+#[derive(Debug)]
+pub struct Coming {
+    /// The row.
+    pub id: i64,
+    /// The caller's name of it.
+    pub reference: String,
+    /// The service's name when it was booked.
+    pub service: String,
+    /// Where it takes place.
+    pub resource: String,
+    /// Its first second.
+    pub start_unix: i64,
+    /// The cells it takes, with its buffers.
+    pub cells: Range<i64>,
 }
 
 /// The open book.
 #[derive(Debug)]
-pub struct Store {
-    connection: Connection,
+pub enum Store {
+    /// A file of this host.
+    Sqlite(sqlite::Store),
+    /// A database of several.
+    Postgres(Box<postgres::Store>),
 }
 
 impl Store {
-    /// Opens the file, checks it, and brings its schema forward.
+    /// Opens the book, checks it, and brings its schema forward.
+    ///
+    /// A database that is away for a while is open nevertheless, but for [`Open::Existing`] and
+    /// [`Open::ReadOnly`]: it is tried again whenever something is asked.
     ///
     /// # Errors
-    /// What is wrong with the file.
-    pub fn open(path: &Path, open: Open) -> Result<Store, StoreError> {
-        let mut flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        if open == Open::OrCreate {
-            make(path)?;
-            flags |= OpenFlags::SQLITE_OPEN_CREATE;
+    /// What is wrong with it.
+    pub fn open(url: &StoreUrl, open: Open) -> Result<Store, StoreError> {
+        match url {
+            StoreUrl::Sqlite(path) => sqlite::Store::open(path, open).map(Store::Sqlite),
+            StoreUrl::Postgres(settings) => {
+                postgres::Store::open(settings, open).map(Box::new).map(Store::Postgres)
+            }
         }
-        let mut connection = Connection::open_with_flags(path, flags)?;
-        connection.busy_timeout(BUSY_TIMEOUT)?;
-        // SQLite falls back to reading only by itself.
-        if connection.is_readonly("main")? {
-            return Err(StoreError::ReadOnly);
-        }
-        check_owner(&connection)?;
-        write_ahead(&connection)?;
-        connection.pragma_update(None, "synchronous", "FULL")?;
-        connection.pragma_update(None, "foreign_keys", true)?;
-        // What is forgotten is overwritten, too.
-        connection.pragma_update(None, "secure_delete", true)?;
-        bring_forward(&mut connection)?;
-        let sound: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
-        if sound != "ok" {
-            return Err(StoreError::Damaged);
-        }
-        Ok(Store { connection })
     }
 
-    /// Does `work` in one transaction: all of it is on disk when this returns, or none of it.
+    /// Does `work` in one transaction: all of it is durable when this returns, or none of it.
     ///
     /// # Errors
     /// Those of `work`, and of the commit.
@@ -275,95 +172,56 @@ impl Store {
         &mut self,
         work: impl FnOnce(&Ledger<'_>) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        // Locks before it looks: what it sees is what it changes.
-        let behavior = TransactionBehavior::Immediate;
-        let transaction = self.connection.transaction_with_behavior(behavior)?;
-        let done = work(&Ledger(&transaction))?;
-        transaction.commit()?;
-        Ok(done)
+        match self {
+            Store::Sqlite(store) => store.transact(|ledger| work(&Ledger::Sqlite(*ledger))),
+            Store::Postgres(store) => store.transact(|ledger| work(&Ledger::Postgres(ledger))),
+        }
     }
 
     /// To look only.
     pub fn ledger(&self) -> Ledger<'_> {
-        Ledger(&self.connection)
+        match self {
+            Store::Sqlite(store) => Ledger::Sqlite(store.ledger()),
+            Store::Postgres(store) => Ledger::Postgres(store.ledger()),
+        }
     }
 
-    /// A number that changes when another connection has changed the file.
-    ///
-    /// # Errors
-    /// If the file cannot be read.
-    pub fn foreign_changes(&self) -> Result<i64, StoreError> {
-        Ok(self.connection.pragma_query_value(None, "data_version", |row| row.get(0))?)
+    /// What is asked from now on, until this is called again, ends after so long; a file knows no
+    /// such wait.
+    pub fn bound(&self, at_most: Duration) {
+        if let Store::Postgres(store) = self {
+            store.bound(at_most);
+        }
     }
 
     #[cfg(test)]
-    pub(super) fn connection(&self) -> &Connection {
-        &self.connection
-    }
-}
-
-/// Makes the file where there is none, for its owner alone. One that is there stays as it is.
-fn make(path: &Path) -> Result<(), StoreError> {
-    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
-        Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => {
-            Err(StoreError::ReadOnly)
-        }
-        Err(error) if error.kind() == io::ErrorKind::StorageFull => Err(StoreError::Full),
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(StoreError::CannotOpen),
-        Ok(_) | Err(_) => Ok(()),
-    }
-}
-
-/// Whether the file is new, or ours and not too new.
-fn check_owner(connection: &Connection) -> Result<(), StoreError> {
-    let value = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
-    let (owner, version) = (value("application_id")?, value("user_version")?);
-    let tables: i64 =
-        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
-    match (owner, tables) {
-        (0, 0) if version == 0 => Ok(()),
-        (APPLICATION_ID, _) if version > VERSION => {
-            Err(StoreError::TooNew { found: version, known: VERSION })
-        }
-        (APPLICATION_ID, _) => Ok(()),
-        _ => Err(StoreError::NotOurs),
-    }
-}
-
-/// Readers beside a writer, and a commit that is one write and one sync.
-fn write_ahead(connection: &Connection) -> Result<(), StoreError> {
-    let tries = BUSY_TIMEOUT.as_millis() / MODE_RETRY.as_millis();
-    for _ in 0..tries {
-        let mode = connection
-            .pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get::<_, String>(0));
-        match mode.map_err(StoreError::from) {
-            Ok(mode) if mode == "wal" => return Ok(()),
-            // A file system without shared memory, such as a network's.
-            Ok(_) => return Err(StoreError::Disk),
-            Err(StoreError::Busy) => thread::sleep(MODE_RETRY),
-            Err(error) => return Err(error),
+    pub(super) fn connection(&self) -> &rusqlite::Connection {
+        match self {
+            Store::Sqlite(store) => store.connection(),
+            Store::Postgres(_) => panic!("no file"),
         }
     }
-    Err(StoreError::Busy)
-}
 
-fn bring_forward(connection: &mut Connection) -> Result<(), StoreError> {
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    // Another process may have been faster.
-    let version: i32 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    match version {
-        0 => transaction.execute_batch(SCHEMA_1)?,
-        VERSION => return Ok(()),
-        found => return Err(StoreError::TooNew { found, known: VERSION }),
+    /// A number that changes when another connection has changed the book.
+    ///
+    /// # Errors
+    /// If the book cannot be read.
+    pub fn foreign_changes(&self) -> Result<i64, StoreError> {
+        match self {
+            Store::Sqlite(store) => store.foreign_changes(),
+            Store::Postgres(store) => store.changes(),
+        }
     }
-    transaction.pragma_update(None, "user_version", VERSION)?;
-    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
-    Ok(transaction.commit()?)
 }
 
 /// The rows, inside a transaction or outside.
 #[derive(Clone, Copy, Debug)]
-pub struct Ledger<'c>(pub(super) &'c Connection);
+pub enum Ledger<'s> {
+    /// Of a file.
+    Sqlite(sqlite::Ledger<'s>),
+    /// Of a database.
+    Postgres(postgres::Ledger<'s>),
+}
 
 impl Ledger<'_> {
     /// Books. The reference is new.
@@ -371,30 +229,11 @@ impl Ledger<'_> {
     /// # Errors
     /// [`StoreError::Refused`] where there is no seat.
     pub fn book(&self, now_unix: i64, wish: &Wish<'_>) -> Result<Booking, StoreError> {
-        let place = &wish.place;
-        self.0
-            .prepare(
-                "INSERT INTO bookings (uid, reference, service, resource, capacity, starts_at, \
-                 ends_at, first_cell, end_cell, name, note, number, call, status, created_at, \
-                 changed_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'confirmed', ?14, ?14)",
-            )?
-            .execute(params![
-                fresh_uid(),
-                self.fresh_reference()?,
-                wish.service,
-                place.resource,
-                place.capacity,
-                place.start_unix,
-                place.end_unix,
-                place.cells.start,
-                place.cells.end,
-                wish.name,
-                wish.note,
-                wish.number,
-                wish.call,
-                now_unix,
-            ])?;
-        self.by_id(self.0.last_insert_rowid())
+        let (uid, reference) = (fresh_uid(), self.fresh_reference()?);
+        match self {
+            Ledger::Sqlite(ledger) => ledger.book(now_unix, &uid, &reference, wish),
+            Ledger::Postgres(ledger) => ledger.book(now_unix, &uid, &reference, wish),
+        }
     }
 
     /// Moves a booking that stands.
@@ -407,23 +246,10 @@ impl Ledger<'_> {
         id: i64,
         place: &Place<'_>,
     ) -> Result<Booking, StoreError> {
-        self.0
-            .prepare(
-                "UPDATE bookings SET resource = ?2, capacity = ?3, starts_at = ?4, ends_at = ?5, \
-                 first_cell = ?6, end_cell = ?7, sequence = sequence + 1, changed_at = ?8 \
-                 WHERE id = ?1 AND status = 'confirmed'",
-            )?
-            .execute(params![
-                id,
-                place.resource,
-                place.capacity,
-                place.start_unix,
-                place.end_unix,
-                place.cells.start,
-                place.cells.end,
-                now_unix,
-            ])?;
-        self.by_id(id)
+        match self {
+            Ledger::Sqlite(ledger) => ledger.move_to(now_unix, id, place),
+            Ledger::Postgres(ledger) => ledger.move_to(now_unix, id, place),
+        }
     }
 
     /// Cancels a booking that stands; of one that does not, nothing changes.
@@ -431,13 +257,10 @@ impl Ledger<'_> {
     /// # Errors
     /// Those of the store.
     pub fn cancel(&self, now_unix: i64, id: i64) -> Result<Booking, StoreError> {
-        self.0
-            .prepare(
-                "UPDATE bookings SET status = 'cancelled', sequence = sequence + 1, \
-                 changed_at = ?2 WHERE id = ?1 AND status = 'confirmed'",
-            )?
-            .execute(params![id, now_unix])?;
-        self.by_id(id)
+        match self {
+            Ledger::Sqlite(ledger) => ledger.cancel(now_unix, id),
+            Ledger::Postgres(ledger) => ledger.cancel(now_unix, id),
+        }
     }
 
     /// How many visits stand in each cell of `window`; without that of booking `but`.
@@ -450,19 +273,10 @@ impl Ledger<'_> {
         window: &Range<i64>,
         but: Option<i64>,
     ) -> Result<Vec<u16>, StoreError> {
-        let cells = usize::try_from(window.end - window.start).unwrap_or(0);
-        let mut counts = vec![0; cells];
-        let mut query = self.0.prepare(
-            "SELECT cell, count(*) FROM occupied WHERE resource = ?1 AND cell >= ?2 AND cell < ?3 \
-             AND booking <> ?4 GROUP BY cell",
-        )?;
-        let found = params![resource, window.start, window.end, but.unwrap_or(-1)];
-        let mut rows = query.query(found)?;
-        while let Some(row) = rows.next()? {
-            let cell: i64 = row.get(0)?;
-            counts[(cell - window.start) as usize] = row.get(1)?;
+        match self {
+            Ledger::Sqlite(ledger) => ledger.occupied(resource, window, but),
+            Ledger::Postgres(ledger) => ledger.occupied(resource, window, but),
         }
-        Ok(counts)
     }
 
     /// The booking that a caller knows by this name.
@@ -470,13 +284,10 @@ impl Ledger<'_> {
     /// # Errors
     /// Those of the store.
     pub fn by_reference(&self, reference: &str) -> Result<Option<Booking>, StoreError> {
-        let sql = format!("SELECT {COLUMNS} FROM bookings WHERE reference = ?");
-        Ok(self.0.prepare(&sql)?.query_row([reference], booking).optional()?)
-    }
-
-    fn by_id(&self, id: i64) -> Result<Booking, StoreError> {
-        let sql = format!("SELECT {COLUMNS} FROM bookings WHERE id = ?");
-        Ok(self.0.prepare(&sql)?.query_row([id], booking)?)
+        match self {
+            Ledger::Sqlite(ledger) => ledger.by_reference(reference),
+            Ledger::Postgres(ledger) => ledger.by_reference(reference),
+        }
     }
 
     /// Bookings that stand, begin after `now_unix`, and were made from this number or in this call;
@@ -491,11 +302,10 @@ impl Ledger<'_> {
         call: &str,
         limit: u32,
     ) -> Result<Vec<Booking>, StoreError> {
-        let sql = format!(
-            "SELECT {COLUMNS} FROM bookings WHERE (number = ?1 OR call = ?2) AND starts_at > ?3 \
-             AND status = 'confirmed' ORDER BY starts_at, id LIMIT ?4"
-        );
-        self.all(&sql, params![number, call, now_unix, limit])
+        match self {
+            Ledger::Sqlite(ledger) => ledger.coming_of(now_unix, number, call, limit),
+            Ledger::Postgres(ledger) => ledger.coming_of(now_unix, number, call, limit),
+        }
     }
 
     /// Every booking that begins within `begins`, cancelled ones too, in the order of time; those
@@ -504,13 +314,10 @@ impl Ledger<'_> {
     /// # Errors
     /// Those of the store.
     pub fn within(&self, begins: Range<i64>, limit: u32) -> Result<Vec<Booking>, StoreError> {
-        let sql = format!(
-            "SELECT {COLUMNS} FROM bookings WHERE starts_at >= ?1 AND starts_at < ?2 \
-             ORDER BY starts_at DESC, id DESC LIMIT ?3"
-        );
-        let mut found = self.all(&sql, params![begins.start, begins.end, limit])?;
-        found.reverse();
-        Ok(found)
+        match self {
+            Ledger::Sqlite(ledger) => ledger.within(begins, limit),
+            Ledger::Postgres(ledger) => ledger.within(begins, limit),
+        }
     }
 
     /// The bookings that a calendar shows, in the order of time: those that stand, and those whose
@@ -520,21 +327,10 @@ impl Ledger<'_> {
     /// # Errors
     /// Those of the store.
     pub fn shown(&self, shown: &Shown, limit: u32) -> Result<Vec<Booking>, StoreError> {
-        let sql = format!(
-            "SELECT {COLUMNS} FROM bookings \
-             WHERE starts_at >= ?1 AND (status = 'confirmed' OR changed_at >= ?2) \
-             ORDER BY status = 'cancelled', starts_at < ?3, abs(starts_at - ?3), id LIMIT ?4"
-        );
-        let Shown { begins_from, cancelled_from, today } = *shown;
-        let mut found = self.all(&sql, params![begins_from, cancelled_from, today, limit])?;
-        found.sort_by_key(|one| (one.start_unix, one.id));
-        Ok(found)
-    }
-
-    fn all(&self, sql: &str, arguments: impl rusqlite::Params) -> Result<Vec<Booking>, StoreError> {
-        let mut query = self.0.prepare(sql)?;
-        let rows = query.query_map(arguments, booking)?;
-        Ok(rows.collect::<rusqlite::Result<_>>()?)
+        match self {
+            Ledger::Sqlite(ledger) => ledger.shown(shown, limit),
+            Ledger::Postgres(ledger) => ledger.shown(shown, limit),
+        }
     }
 
     /// The answer that was kept for this key.
@@ -542,8 +338,10 @@ impl Ledger<'_> {
     /// # Errors
     /// Those of the store.
     pub fn first_answer(&self, key: &str) -> Result<Option<String>, StoreError> {
-        let mut query = self.0.prepare("SELECT answer FROM answers WHERE key = ?")?;
-        Ok(query.query_row([key], |row| row.get(0)).optional()?)
+        match self {
+            Ledger::Sqlite(ledger) => ledger.first_answer(key),
+            Ledger::Postgres(ledger) => ledger.first_answer(key),
+        }
     }
 
     /// Keeps the answer for this key.
@@ -551,14 +349,14 @@ impl Ledger<'_> {
     /// # Errors
     /// [`StoreError::Refused`] where there is one.
     pub fn keep_answer(&self, now_unix: i64, key: &str, answer: &str) -> Result<(), StoreError> {
-        self.0
-            .prepare("INSERT INTO answers (key, answer, kept_at) VALUES (?, ?, ?)")?
-            .execute(params![key, answer, now_unix])?;
-        Ok(())
+        match self {
+            Ledger::Sqlite(ledger) => ledger.keep_answer(now_unix, key, answer),
+            Ledger::Postgres(ledger) => ledger.keep_answer(now_unix, key, answer),
+        }
     }
 
-    /// Forgets answers kept before `answers_before`, and bookings that ended before `ended_before`.
-    /// Returns how many bookings.
+    /// Forgets answers kept before `answers_before`, and bookings that ended before `ended_before`;
+    /// of each [`FORGET_BATCH`] at least, where there are so many. Returns how many bookings.
     ///
     /// # Errors
     /// Those of the store.
@@ -567,9 +365,59 @@ impl Ledger<'_> {
         answers_before: i64,
         ended_before: Option<i64>,
     ) -> Result<usize, StoreError> {
-        self.0.execute("DELETE FROM answers WHERE kept_at < ?", [answers_before])?;
-        let Some(ended_before) = ended_before else { return Ok(0) };
-        Ok(self.0.execute("DELETE FROM bookings WHERE ends_at < ?", [ended_before])?)
+        match self {
+            Ledger::Sqlite(ledger) => ledger.forget(answers_before, ended_before),
+            Ledger::Postgres(ledger) => ledger.forget(answers_before, ended_before),
+        }
+    }
+
+    /// Bookings that stand and are not over, with their buffers; the next ones first.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn coming(&self, now_unix: i64) -> Result<Vec<Coming>, StoreError> {
+        match self {
+            Ledger::Sqlite(ledger) => ledger.coming(now_unix),
+            Ledger::Postgres(ledger) => ledger.coming(now_unix),
+        }
+    }
+
+    /// Frees the places that booking `id` takes.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn leave(&self, id: i64) -> Result<(), StoreError> {
+        match self {
+            Ledger::Sqlite(ledger) => ledger.leave(id),
+            Ledger::Postgres(ledger) => ledger.leave(id),
+        }
+    }
+
+    /// Takes the places of booking `id` at another resource. Where that is refused, the rest of the
+    /// transaction stands.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`] where none is left.
+    pub fn arrive(&self, id: i64, resource: &str, capacity: u16) -> Result<(), StoreError> {
+        match self {
+            Ledger::Sqlite(ledger) => ledger.arrive(id, resource, capacity),
+            Ledger::Postgres(ledger) => ledger.arrive(id, resource, capacity),
+        }
+    }
+
+    /// The reference of one that stands at a resource in one of these cells; the first one's.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn standing(
+        &self,
+        resource: &str,
+        cells: &Range<i64>,
+    ) -> Result<Option<String>, StoreError> {
+        match self {
+            Ledger::Sqlite(ledger) => ledger.standing(resource, cells),
+            Ledger::Postgres(ledger) => ledger.standing(resource, cells),
+        }
     }
 
     /// A reference nobody has.
@@ -600,245 +448,19 @@ fn random_bytes<const N: usize>() -> [u8; N] {
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
-
     use super::*;
-
-    /// A file of this test's own.
-    fn file(name: &str) -> PathBuf {
-        let folder = std::env::temp_dir().join(format!("vocaris-store-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
-        let path = folder.join(name);
-        for end in ["", "-wal", "-shm"] {
-            let _ = std::fs::remove_file(folder.join(format!("{name}{end}")));
-        }
-        path
-    }
-
-    fn place(first_cell: i64, cells: i64, capacity: u16) -> Place<'static> {
-        let cells = first_cell..first_cell + cells;
-        let (start_unix, end_unix) = (cells.start * 300, cells.end * 300);
-        Place { resource: "", capacity, start_unix, end_unix, cells }
-    }
-
-    fn wish(place: Place<'_>) -> Wish<'_> {
-        Wish { service: "Visit", place, name: "Ana", note: None, number: None, call: "c" }
-    }
-
-    fn book(store: &mut Store, place: Place<'_>) -> Result<Booking, StoreError> {
-        store.transact(|ledger| ledger.book(0, &wish(place)))
-    }
-
-    #[test]
-    fn the_schema_itself_refuses_a_visit_where_no_seat_is_left() {
-        let mut store = Store::open(&file("seats.db"), Open::OrCreate).unwrap();
-        book(&mut store, place(100, 6, 2)).unwrap();
-        book(&mut store, place(103, 6, 2)).unwrap();
-        // Nobody looked before: the cells 103 to 105 are full.
-        assert_eq!(book(&mut store, place(98, 6, 2)).unwrap_err(), StoreError::Refused);
-        assert_eq!(book(&mut store, place(105, 1, 2)).unwrap_err(), StoreError::Refused);
-        book(&mut store, place(106, 6, 2)).unwrap();
-        book(&mut store, place(94, 9, 2)).unwrap();
-        // A smaller capacity counts who is there, wherever they sit.
-        assert_eq!(book(&mut store, place(94, 1, 1)).unwrap_err(), StoreError::Refused);
-        let counts = store.ledger().occupied("", &(94..113), None).unwrap();
-        assert_eq!(counts, [1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 2, 2, 2, 1, 1, 1, 0]);
-    }
-
-    #[test]
-    fn a_statement_that_goes_around_us_cannot_book_twice_either() {
-        let mut store = Store::open(&file("around.db"), Open::OrCreate).unwrap();
-        let first = book(&mut store, place(10, 6, 1)).unwrap();
-        let second = book(&mut store, place(16, 6, 1)).unwrap();
-        let raw = |sql: &str| store.connection().execute(sql, []).map_err(StoreError::from);
-        let onto_it = "UPDATE bookings SET first_cell = 15, starts_at = 4500 WHERE id = 2";
-        assert_eq!(raw(onto_it), Err(StoreError::Refused));
-        let copy = "INSERT INTO bookings SELECT 9, 'u', 'r', service, resource, capacity, \
-                    starts_at, ends_at, first_cell, end_cell, name, note, number, call, status, \
-                    0, 0, 0 FROM bookings WHERE id = 1";
-        assert_eq!(raw(copy), Err(StoreError::Refused));
-        let steal = "INSERT INTO occupied VALUES ('', 10, 0, 2)";
-        assert_eq!(raw(steal), Err(StoreError::Refused));
-        let backwards = "UPDATE bookings SET ends_at = starts_at WHERE id = 1";
-        assert_eq!(raw(backwards), Err(StoreError::Refused));
-        let all = store.ledger().within(0..i64::MAX, 9).unwrap();
-        assert_eq!(all, [first, second]);
-        let counts = store.ledger().occupied("", &(9..23), None).unwrap();
-        assert_eq!(counts, [0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0]);
-    }
-
-    #[test]
-    fn a_cancelled_visit_frees_its_time_and_a_moved_one_its_old_time() {
-        let mut store = Store::open(&file("free.db"), Open::OrCreate).unwrap();
-        let first = book(&mut store, place(10, 6, 1)).unwrap();
-        let moved = store.transact(|ledger| ledger.move_to(7, first.id, &place(12, 6, 1))).unwrap();
-        assert_eq!((moved.sequence, moved.changed_unix, &moved.uid), (1, 7, &first.uid));
-        book(&mut store, place(6, 6, 1)).unwrap();
-        let cancelled = store.transact(|ledger| ledger.cancel(8, first.id)).unwrap();
-        assert_eq!((cancelled.status, cancelled.sequence), (Status::Cancelled, 2));
-        book(&mut store, place(12, 6, 1)).unwrap();
-        let again = store.transact(|ledger| ledger.cancel(9, first.id)).unwrap();
-        assert_eq!((again.sequence, again.changed_unix), (2, 8), "once is enough");
-        let unmoved = store.transact(|ledger| ledger.move_to(9, first.id, &place(50, 1, 1)));
-        assert_eq!(unmoved.unwrap(), cancelled);
-    }
-
-    #[test]
-    fn what_a_failed_piece_of_work_had_done_is_undone() {
-        let mut store = Store::open(&file("undone.db"), Open::OrCreate).unwrap();
-        let failed: Result<(), _> = store.transact(|ledger| {
-            ledger.book(0, &wish(place(10, 6, 1)))?;
-            ledger.keep_answer(0, "key", "{}")?;
-            Err(StoreError::Disk)
-        });
-        assert_eq!(failed, Err(StoreError::Disk));
-        assert_eq!(store.ledger().within(0..i64::MAX, 9).unwrap(), []);
-        assert_eq!(store.ledger().first_answer("key").unwrap(), None);
-        book(&mut store, place(10, 6, 1)).unwrap();
-    }
-
-    #[test]
-    fn what_is_too_old_is_forgotten_and_nothing_else() {
-        let mut store = Store::open(&file("forget.db"), Open::OrCreate).unwrap();
-        book(&mut store, place(10, 6, 1)).unwrap();
-        let later = book(&mut store, place(20, 6, 1)).unwrap();
-        store.transact(|ledger| ledger.keep_answer(5, "old", "{}")).unwrap();
-        store.transact(|ledger| ledger.keep_answer(6, "new", "{}")).unwrap();
-        assert_eq!(store.ledger().forget(6, None), Ok(0));
-        assert_eq!(store.ledger().forget(6, Some(20 * 300)), Ok(1));
-        assert_eq!(store.ledger().within(0..i64::MAX, 9).unwrap(), [later]);
-        assert_eq!(store.ledger().first_answer("old").unwrap(), None);
-        assert!(store.ledger().first_answer("new").unwrap().is_some());
-        let counts = store.ledger().occupied("", &(10..21), None).unwrap();
-        assert_eq!(counts.iter().sum::<u16>(), 1, "the seats go with the booking");
-    }
-
-    #[test]
-    fn a_file_that_is_not_ours_damaged_or_too_new_is_told_apart() {
-        let open = |path: &Path| Store::open(path, Open::OrCreate).unwrap_err();
-        let garbage = file("garbage.db");
-        std::fs::write(&garbage, vec![0x5A; 8192]).unwrap();
-        assert_eq!(open(&garbage), StoreError::Damaged);
-
-        let foreign = file("foreign.db");
-        Connection::open(&foreign).unwrap().execute_batch("CREATE TABLE theirs (a)").unwrap();
-        assert_eq!(open(&foreign), StoreError::NotOurs);
-
-        let newer = file("newer.db");
-        drop(Store::open(&newer, Open::OrCreate).unwrap());
-        Connection::open(&newer).unwrap().pragma_update(None, "user_version", 99).unwrap();
-        assert_eq!(open(&newer), StoreError::TooNew { found: 99, known: VERSION });
-
-        let torn = file("torn.db");
-        let mut store = Store::open(&torn, Open::OrCreate).unwrap();
-        for at in 0..200 {
-            book(&mut store, place(at * 10, 6, 1)).unwrap();
-        }
-        store.connection().query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
-        drop(store);
-        let mut bytes = std::fs::read(&torn).unwrap();
-        let at = bytes.len() / 2;
-        bytes[at..at + 4096].fill(0xA5);
-        std::fs::write(&torn, bytes).unwrap();
-        assert_eq!(open(&torn), StoreError::Damaged);
-
-        assert_eq!(open(Path::new("/no/such/folder/a.db")), StoreError::CannotOpen);
-        let missing = Store::open(&file("missing.db"), Open::Existing);
-        assert_eq!(missing.unwrap_err(), StoreError::CannotOpen);
-    }
-
-    #[test]
-    fn a_full_or_read_only_disk_books_nothing_and_says_so() {
-        let path = file("full.db");
-        let mut store = Store::open(&path, Open::OrCreate).unwrap();
-        let pages: i64 =
-            store.connection().pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
-        store.connection().pragma_update(None, "max_page_count", pages).unwrap();
-        let mut booked = 0;
-        let error = loop {
-            match book(&mut store, place(booked * 10, 6, 1)) {
-                Ok(_) => booked += 1,
-                Err(error) => break error,
-            }
-        };
-        assert_eq!(error, StoreError::Full);
-        assert_eq!(store.ledger().within(0..i64::MAX, 9999).unwrap().len() as i64, booked);
-
-        let mut read_only = Store::open(&path, Open::Existing).unwrap();
-        read_only.connection().pragma_update(None, "query_only", true).unwrap();
-        let refused = book(&mut read_only, place(99_999, 1, 1));
-        assert_eq!(refused.unwrap_err(), StoreError::ReadOnly);
-    }
-
-    #[test]
-    fn a_book_is_on_disk_again_after_it_was_closed() {
-        let path = file("again.db");
-        let booked = book(&mut Store::open(&path, Open::OrCreate).unwrap(), place(1, 6, 1));
-        let store = Store::open(&path, Open::Existing).unwrap();
-        assert_eq!(store.ledger().within(0..i64::MAX, 9).unwrap(), [booked.unwrap()]);
-        let modes = ["journal_mode", "synchronous", "foreign_keys"].map(|name| {
-            let value = store
-                .connection()
-                .pragma_query_value(None, name, |row| row.get::<_, rusqlite::types::Value>(0));
-            format!("{:?}", value.unwrap())
-        });
-        assert_eq!(modes, ["Text(\"wal\")", "Integer(2)", "Integer(1)"]);
-    }
-
-    #[test]
-    fn only_its_owner_may_read_a_book_and_what_stands_beside_it() {
-        use std::fs::{Permissions, metadata, set_permissions};
-        use std::os::unix::fs::PermissionsExt;
-
-        let path = file("mode.db");
-        let mut store = Store::open(&path, Open::OrCreate).unwrap();
-        book(&mut store, place(1, 6, 1)).unwrap();
-        let mode = |end: &str| {
-            let beside = path.with_file_name(format!("mode.db{end}"));
-            metadata(beside).unwrap().permissions().mode() & 0o777
-        };
-        assert_eq!(["", "-wal", "-shm"].map(mode), [0o600; 3]);
-        drop(store);
-        // What the operator has set stays.
-        set_permissions(&path, Permissions::from_mode(0o640)).unwrap();
-        drop(Store::open(&path, Open::OrCreate).unwrap());
-        assert_eq!(mode(""), 0o640);
-    }
-
-    #[test]
-    fn a_full_calendar_leaves_out_what_is_cancelled_over_or_far_away_in_this_order() {
-        let mut store = Store::open(&file("shown.db"), Open::OrCreate).unwrap();
-        // Today begins with cell 1000.
-        let shown = Shown { begins_from: 900 * 300, cancelled_from: 50, today: 1000 * 300 };
-        let mut booked = |cell: i64| book(&mut store, place(cell, 1, 1)).unwrap().id;
-        let [too_old, past, last_past, today, soon, far] =
-            [899, 950, 999, 1000, 1001, 5000].map(&mut booked);
-        let cancelled = [1002, 1003, 1004].map(&mut booked);
-        for (id, at) in cancelled.into_iter().zip([49, 50, 51]) {
-            store.transact(|ledger| ledger.cancel(at, id)).unwrap();
-        }
-        let ids = |limit: u32| -> Vec<i64> {
-            let found = store.ledger().shown(&shown, limit).unwrap();
-            found.iter().map(|one| one.id).collect()
-        };
-        let [gone, new, newer] = cancelled;
-        assert_eq!(ids(99), [past, last_past, today, soon, new, newer, far]);
-        assert!(!ids(99).contains(&too_old) && !ids(99).contains(&gone));
-        assert_eq!(ids(6), [past, last_past, today, soon, new, far]);
-        assert_eq!(ids(5), [past, last_past, today, soon, far]);
-        assert_eq!(ids(4), [last_past, today, soon, far]);
-        assert_eq!(ids(3), [today, soon, far]);
-        assert_eq!(ids(2), [today, soon]);
-        assert_eq!(ids(1), [today]);
-    }
 
     #[test]
     fn references_are_of_letters_that_are_not_mistaken() {
-        let store = Store::open(&file("reference.db"), Open::OrCreate).unwrap();
+        let unique = format!("vocaris-reference-{}.db", std::process::id());
+        let path = std::env::temp_dir().join(unique);
+        let store = Store::open(&StoreUrl::Sqlite(path.clone()), Open::OrCreate).unwrap();
         for _ in 0..100 {
             let reference = store.ledger().fresh_reference().unwrap();
             assert_eq!(reference.len(), REFERENCE_CHARS);
             assert!(reference.bytes().all(|byte| REFERENCE_LETTERS.contains(&byte)));
         }
+        drop(store);
+        std::fs::remove_file(path).unwrap();
     }
 }

@@ -267,7 +267,7 @@ fn consult(book: &mut Appointments, job: &Job) -> ToolReply {
     let answer = book.answer(Timestamp::now(), &order.tool.name, &arguments, &caller);
     let outcome = match (answer.ok, answer.label) {
         (true, _) => ToolOutcome::Done,
-        (false, "unavailable") => ToolOutcome::Failed,
+        (false, "unavailable" | "unsure") => ToolOutcome::Failed,
         (false, _) => ToolOutcome::Refused,
     };
     ToolReply { outcome, json: tool_output(&answer.json, TOOL_RESULT_BYTES_MAX) }

@@ -1,5 +1,5 @@
 //! What every TLS connection to the model shares: roots, suites, tickets. No ALPN: an `h2` offer
-//! would break the HTTP/1.1 upgrade.
+//! would break the HTTP/1.1 upgrade. Connections to a database are made of the same.
 
 use std::fmt;
 use std::path::Path;
@@ -8,6 +8,7 @@ use std::sync::Arc;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
+use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::provider;
 
@@ -46,7 +47,26 @@ impl TlsConfig {
     /// # Errors
     /// When that file is no use.
     pub fn new(ca_file: Option<&Path>) -> Result<TlsConfig, TlsConfigError> {
-        let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+        TlsConfig::with(RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() }, ca_file)
+    }
+
+    /// The roots in a PEM file and no others; the public web's where none is named.
+    ///
+    /// # Errors
+    /// When that file is no use.
+    pub fn only(ca_file: Option<&Path>) -> Result<TlsConfig, TlsConfigError> {
+        match ca_file {
+            Some(_) => TlsConfig::with(RootCertStore::empty(), ca_file),
+            None => TlsConfig::new(None),
+        }
+    }
+
+    /// For a client of PostgreSQL; the certificate is bound to the password's exchange.
+    pub fn for_postgres(&self) -> MakeRustlsConnect {
+        MakeRustlsConnect::new((*self.client).clone())
+    }
+
+    fn with(mut roots: RootCertStore, ca_file: Option<&Path>) -> Result<TlsConfig, TlsConfigError> {
         if let Some(path) = ca_file {
             let unreadable = |why: &dyn fmt::Display| {
                 TlsConfigError::CaFile(format!("{}: {why}", path.display()))

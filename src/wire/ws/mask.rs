@@ -10,7 +10,7 @@
 /// `offset`: where in the payload `bytes[0]` stands, so that a payload may be masked in pieces.
 /// Byte `i` of the payload meets `key[i % 4]`. Eight bytes a step, in whatever order the CPU keeps
 /// them: XOR does not care.
-pub(crate) fn apply_mask(mut key: [u8; 4], offset: usize, bytes: &mut [u8]) {
+pub fn apply_mask(mut key: [u8; 4], offset: usize, bytes: &mut [u8]) {
     key.rotate_left(offset % 4);
     let [a, b, c, d] = key;
     let key_twice = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);

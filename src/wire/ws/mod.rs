@@ -32,7 +32,7 @@ pub use encode::{header_bytes, write_close, write_frame, write_header};
 pub use endpoint::{Endpoint, Stage};
 pub use frame::{Decoded, Frame, decode};
 pub use keys::MaskKeys;
-pub(crate) use mask::apply_mask;
+pub use mask::apply_mask;
 pub use message::{Event, FRAGMENTS_KEPT_BYTES, MessageReader};
 
 /// The longest payload of a control frame, in bytes (section 5.5).

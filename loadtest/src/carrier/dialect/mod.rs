@@ -152,6 +152,11 @@ impl Dialect {
         self.formats
     }
 
+    /// Another stream of the same call.
+    pub fn renew(&mut self, ids: Ids) {
+        self.ids = ids;
+    }
+
     /// The first messages. From now on the other side knows the stream.
     pub fn open(
         &mut self,

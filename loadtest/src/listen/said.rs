@@ -1,0 +1,136 @@
+//! From records to what the ear compares.
+//!
+//! In:       a stream of a call, and its sessions.
+//! Out:      [`Said`] and [`Heard`], each way.
+//! Bounds:   those of the records.
+//! Not here: listening (`ear`).
+
+use super::band::RATE;
+use super::ear::{Heard, Piece, PieceKind, Said};
+use crate::carrier::record::{CallRecord, Outcome};
+use crate::clock::{Nanos, SECONDS};
+use crate::comebacks::Part;
+use crate::gemini::record::{SessionRecord, Spoken};
+use crate::signal;
+use crate::verify;
+
+/// Samples of the model's voice in one at 8 kHz.
+const MODEL_SAMPLES: f64 = 3.0;
+
+/// The rate of the model's voice.
+const MODEL_RATE: u32 = 24_000;
+
+/// What the caller said on one stream, up to its last frame.
+pub(super) fn by_caller(part: &Part<'_>, sessions: &[&SessionRecord]) -> Said {
+    let record = &part.record;
+    let format = record.formats.up;
+    let (plan, frames) = (&part.made.media, part.frames());
+    let code = verify::spoken_code_of(plan, part.made.voice, frames.clone(), format);
+    let pcm = signal::linear(format, &code);
+    let served = verify::served(sessions);
+    // A stream after the first begins with its own first frame.
+    let first = plan.frames().nth(frames.start).filter(|_| frames.start > 0);
+    let origin = first.map_or(0, |frame| frame.clock_from);
+    let sent = plan.frames().skip(frames.start).zip(&record.sent);
+    let pieces = sent.map(|(frame, sent)| Piece {
+        from: (frame.clock_from - origin) as f64,
+        to: (frame.clock_to() - origin) as f64,
+        planned: sent.planned,
+        sent: sent.sent,
+        kind: match served.iter().any(|&(from, to)| from <= sent.planned && sent.planned < to) {
+            true => PieceKind::Counted,
+            false => PieceKind::Early,
+        },
+    });
+    let pieces: Vec<Piece> = pieces.collect();
+    let len = pieces.last().map_or(0.0, |piece| piece.to);
+    let ended = matches!(record.outcome, Outcome::ClosedByRelay(_));
+    let voids = if ended { std::iter::once(0.0..len).collect() } else { Vec::new() };
+    Said { pcm, rate: format.rate, pieces, voids }
+}
+
+/// What the model heard.
+pub(super) fn to_model(sessions: &[&SessionRecord]) -> Heard {
+    let (pcm, arrivals) = verify::stitch(sessions);
+    let rate = sessions.iter().map(|session| session.uplink.rate).max().unwrap_or(0);
+    Heard { pcm, rate, arrivals }
+}
+
+/// What the model said. `lead`: see [`verify::downlink_latency`].
+pub(super) fn by_model(
+    seed: u64,
+    call: &CallRecord,
+    sessions: &[&SessionRecord],
+    lead: Nanos,
+) -> Said {
+    let mut said = Said { rate: MODEL_RATE, ..Said::default() };
+    let Some(opened) = call.times.opened else { return said };
+    for (place, session) in sessions.iter().enumerate() {
+        let ready = session.ready_at.unwrap_or(opened).max(opened);
+        let is_last = place + 1 == sessions.len();
+        let mut uninterrupted = said.len();
+        let mut last_turn = 0.0..0.0;
+        let mut torn = false;
+        for spoken in &session.spoken {
+            let Spoken::Turn(turn) = spoken else {
+                // Everything since the interruption before may be missing to its end.
+                said.voids.push(uninterrupted..said.len());
+                uninterrupted = said.len();
+                continue;
+            };
+            let start = said.len();
+            let began = turn.chunks.first().map_or(0, |chunk| chunk.planned);
+            let mut from = 0;
+            for (number, chunk) in turn.chunks.iter().enumerate() {
+                let into = chunk.to_sample * SECONDS / u64::from(MODEL_RATE);
+                said.pieces.push(Piece {
+                    from: start + from as f64 / MODEL_SAMPLES,
+                    to: start + chunk.to_sample as f64 / MODEL_SAMPLES,
+                    planned: chunk.planned,
+                    sent: chunk.sent,
+                    kind: match () {
+                        _ if chunk.planned < ready => PieceKind::Early,
+                        _ if number > 0 && into > chunk.planned - began + lead => PieceKind::Paced,
+                        _ => PieceKind::Counted,
+                    },
+                });
+                from = chunk.to_sample;
+            }
+            said.pcm.extend(verify::turn_pcm(seed, session.index, turn));
+            last_turn = start..said.len();
+            torn = !turn.complete;
+        }
+        let hung_up = is_last && verify::hung_up_on(call);
+        if last_turn.start >= uninterrupted && (hung_up || (torn && !is_last)) {
+            said.voids.push(last_turn);
+        }
+    }
+    said
+}
+
+impl Said {
+    /// How much there is, in samples at 8 kHz.
+    fn len(&self) -> f64 {
+        self.pcm.len() as f64 * f64::from(RATE) / f64::from(self.rate)
+    }
+}
+
+/// What the phone heard.
+pub(super) fn to_caller(call: &CallRecord) -> Heard {
+    let format = call.formats.down;
+    let pcm = signal::linear(format, &call.heard.audio);
+    Heard { pcm, rate: format.rate, arrivals: call.heard.arrivals.clone() }
+}
+
+/// The first `ticks` of what the caller said on a stream, and their rate.
+pub(super) fn beginning(part: &Part<'_>, ticks: u64) -> (Vec<i16>, u32) {
+    let format = part.record.formats.up;
+    let frames = part.frames();
+    let plan = part.made.media.frames().skip(frames.start).take(frames.len());
+    let mut planned = plan.peekable();
+    let origin = planned.peek().map_or(0, |frame| frame.clock_from);
+    let count = planned.take_while(|frame| frame.clock_from < origin + ticks).count();
+    let frames = frames.start..frames.start + count;
+    let code = verify::spoken_code_of(&part.made.media, part.made.voice, frames, format);
+    (signal::linear(format, &code), format.rate)
+}

@@ -1,0 +1,140 @@
+//! Adds up what the ear heard in all calls.
+//!
+//! In:       the streams of calls, each with its sessions in order.
+//! Out:      a [`FidelityReport`], and the latency of every piece.
+//! Bounds:   those of the ear.
+//! Not here: one call (`ear`), what it means (`judge`).
+
+use super::ear::{Ear, Hearing};
+use super::said;
+use super::{Faults, Fidelity, FidelityReport};
+use crate::clock::Nanos;
+use crate::comebacks::Part;
+use crate::gemini::record::SessionRecord;
+use crate::report::Percentiles;
+use crate::verify::Latencies;
+
+/// Samples at 8 kHz in a millisecond.
+const PER_MS: f64 = 8.0;
+
+/// Listens to streams, each with its sessions that were ready; up comes before down. `seed`: of the
+/// model's voices. `lead`: see [`crate::verify::downlink_latency`].
+pub fn hear<'c>(
+    ear: &mut Ear,
+    parts: impl Iterator<Item = (&'c Part<'c>, &'c [&'c SessionRecord])>,
+    seed: u64,
+    lead: Nanos,
+) -> (FidelityReport, [Latencies; 2]) {
+    let (mut up, mut down) = (Sum::default(), Sum::default());
+    for (part, sessions) in parts {
+        let broken = sessions.iter().any(|it| it.events.iter().any(|(_, event)| event.is_fatal()));
+        let caller = said::by_caller(part, sessions);
+        if !caller.pieces.is_empty() {
+            up.add(ear.listen(&caller, &said::to_model(sessions)), broken);
+        }
+        let model = said::by_model(seed, &part.record, sessions, lead);
+        if !model.pieces.is_empty() {
+            down.add(ear.listen(&model, &said::to_caller(&part.record)), false);
+        }
+    }
+    let [(uplink, of_uplink), (downlink, of_downlink)] = [up.fidelity(), down.fidelity()];
+    let held_ms = uplink.held_ms.zip(downlink.held_ms).map(|(up, down)| up + down);
+    (FidelityReport { uplink, downlink, held_ms }, [of_uplink, of_downlink])
+}
+
+/// One direction while it is added up.
+#[derive(Default)]
+struct Sum {
+    fidelity: Fidelity,
+    latencies: Latencies,
+    held: Vec<f64>,
+    gains: Vec<f64>,
+    responses: Vec<f64>,
+    drifts: Vec<f64>,
+    sinads: Vec<f64>,
+    /// Mean squares times windows.
+    signal: f64,
+    noise: f64,
+    residual: f64,
+}
+
+impl Sum {
+    /// `broken`: a connection of this call was ended on purpose, and what was on its way is
+    /// nobody's loss.
+    fn add(&mut self, hearing: Hearing, broken: bool) {
+        let it = &mut self.fidelity;
+        let account = &hearing.account;
+        it.calls += 1;
+        it.unheard += usize::from(!hearing.found && account.said > 0.0);
+        it.said_ms += account.said / PER_MS;
+        it.void_ms += account.void / PER_MS;
+        it.early_ms += hearing.early / PER_MS;
+        let (head, tail) = (hearing.head / PER_MS, hearing.tail / PER_MS);
+        if broken {
+            it.lost_at_faults_ms += head + tail + account.missing.ms;
+        } else {
+            it.head_ms += head;
+            it.head_ms_max = it.head_ms_max.max(head);
+            it.tail_ms += tail;
+            it.tail_ms_max = it.tail_ms_max.max(tail);
+            it.gaps += account.missing;
+        }
+        it.doubled += account.doubled;
+        it.inserted += account.inserted;
+        it.clicks += hearing.likeness.clicks;
+        self.latencies.add(hearing.latencies);
+        self.held.extend(hearing.held_ms);
+        self.drifts.extend(hearing.likeness.drift.map(|drift| drift * 1e6));
+        let likeness = hearing.likeness;
+        if likeness.signal > 0.0 {
+            let windows = likeness.windows as f64;
+            self.signal += likeness.signal * windows;
+            self.noise += likeness.noise * windows;
+            self.residual += likeness.residual * windows;
+            self.sinads.push(decibels(likeness.signal, likeness.noise));
+            self.gains.push(20.0 * likeness.gain.log10());
+            self.responses.push(20.0 * likeness.response.log10());
+        }
+    }
+
+    fn fidelity(mut self) -> (Fidelity, Latencies) {
+        let any = self.signal > 0.0;
+        let mean = |values: &[f64]| {
+            (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+        };
+        let furthest = |left: &f64, right: &f64| left.abs().total_cmp(&right.abs());
+        let fidelity = Fidelity {
+            corrected: Percentiles::of(&self.latencies.corrected),
+            uncorrected: Percentiles::of(&self.latencies.uncorrected),
+            early: self.latencies.early,
+            paced: self.latencies.paced,
+            held_ms: median(&mut self.held),
+            gain_db: mean(&self.gains),
+            sinad_db: any.then(|| decibels(self.signal, self.noise)),
+            sinad_db_min: self.sinads.iter().copied().min_by(f64::total_cmp),
+            snr_db: any.then(|| decibels(self.signal, self.residual)),
+            response_db: median(&mut self.responses),
+            drift_ppm: mean(&self.drifts),
+            drift_ppm_max: self.drifts.iter().copied().max_by(furthest),
+            ..self.fidelity
+        };
+        (fidelity, self.latencies)
+    }
+}
+
+/// The ratio of two powers; noise that is not there counts as 1e-4 of a step of 16 bits.
+fn decibels(signal: f64, noise: f64) -> f64 {
+    10.0 * (signal / noise.max(1e-8)).log10()
+}
+
+fn median(values: &mut [f64]) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied()
+}
+
+impl std::ops::AddAssign for Faults {
+    fn add_assign(&mut self, other: Faults) {
+        self.count += other.count;
+        self.ms += other.ms;
+    }
+}

@@ -1,0 +1,79 @@
+//! `loadtest restart` as a program: a relay that is killed, what the report says of its calls, and
+//! the exit code.
+
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+/// Runs it with a few calls; its output, and the report.
+fn restart(name: &str, arguments: &[&str]) -> (Output, Value) {
+    let file = std::env::temp_dir().join(format!("restart-{name}-{}.json", std::process::id()));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_loadtest"));
+    command.arg("restart").args(["--ramp", "20", "--before", "3", "--after", "4", "--book", "1"]);
+    command.args(arguments).arg("--json").arg(&file);
+    let output = command.output().expect("the program runs");
+    let text = std::fs::read_to_string(&file).unwrap_or_else(|error| {
+        panic!("{error}\n{}", String::from_utf8_lossy(&output.stderr));
+    });
+    std::fs::remove_file(&file).expect("it was there");
+    (output, serde_json::from_str(&text).expect("the report is JSON"))
+}
+
+/// What it printed, for a test that fails.
+fn told(output: &Output) -> String {
+    let streams = [&output.stdout, &output.stderr].map(|it| String::from_utf8_lossy(it));
+    streams.join("\n")
+}
+
+#[test]
+fn calls_of_a_relay_that_was_killed_are_counted_and_their_bookings_are_on_its_disk() {
+    let (output, report) = restart("one", &["--calls", "4"]);
+    let told = told(&output);
+    assert_eq!((&report["talking"], &report["struck"]), (&4.into(), &4.into()), "{told}");
+    assert!(report["listening_after_ms"].as_f64().is_some_and(|ms| ms > 0.0), "{told}");
+    let (back, lost) = (report["back"].as_u64().unwrap(), lost(&report));
+    assert_eq!(back + lost, 4, "every call is one or the other: {told}");
+    assert_eq!(report["audio"]["bookings"]["confirmed"], 4, "{told}");
+    assert_eq!((&report["bookings_lost"], &report["bookings_doubled"]), (&0.into(), &0.into()));
+    assert_eq!(report["greeted_twice"], 0, "{told}");
+    // What a process kept in its memory is gone with it: nobody is led back, and it is said.
+    assert_eq!((back, output.status.code()), (0, Some(1)), "{told}");
+    assert!(told.contains("PROBLEM      0 of 4 calls heard the model again"), "{told}");
+}
+
+#[test]
+fn a_relay_that_nobody_starts_again_in_time_leaves_every_question_without_an_answer() {
+    // Asked at once and never again: the process cannot be there yet.
+    let arguments = ["--calls", "2", "--webhook-retries", "0", "--ask-after", "0ms"];
+    let (output, report) = restart("refused", &arguments);
+    let told = told(&output);
+    assert_eq!((&report["struck"], &report["back"]), (&2.into(), &0.into()), "{told}");
+    let reasons = report["lost"].as_object().expect("reasons").keys();
+    assert!(reasons.into_iter().all(|reason| reason.starts_with("webhook: ")), "{told}");
+    assert_eq!(output.status.code(), Some(1), "{told}");
+}
+
+#[test]
+fn one_of_two_hosts_behind_haproxy_is_killed_and_the_calls_of_the_other_go_on() {
+    let has_haproxy = Command::new("haproxy").arg("-v").output().is_ok();
+    if !has_haproxy {
+        println!("SKIPPED: no HAProxy");
+        return;
+    }
+    let (output, report) = restart("two", &["--calls", "6", "--hosts", "2"]);
+    let told = told(&output);
+    assert_eq!(report["talking"], 6, "{told}");
+    let struck = report["struck"].as_u64().unwrap();
+    assert!((1..6).contains(&struck), "those of one host: {told}");
+    assert_eq!(report["back"].as_u64().unwrap() + lost(&report), struck, "{told}");
+    assert!(report["listening_after_ms"].is_null(), "it stays dead: {told}");
+    assert_eq!((&report["bookings_lost"], &report["bookings_doubled"]), (&0.into(), &0.into()));
+    let good = report["audio"]["calls_good"].as_u64().unwrap();
+    assert!(good >= 6 - struck, "who was on the other host ends as planned: {told}");
+}
+
+/// Calls that are not back, whatever the reason.
+fn lost(report: &Value) -> u64 {
+    let reasons = report["lost"].as_object().expect("reasons");
+    reasons.values().filter_map(Value::as_u64).sum()
+}

@@ -1,0 +1,121 @@
+//! Tables brought forward, with two versions of the program running.
+//!
+//! In:       a [`Schema`]: the steps that this version of the program knows.
+//! Out:      a database in which they are all done, in one transaction, one program at a time.
+//! Bounds:   [`MIGRATE_MAX`] for it. A database that has all of them is asked one question.
+//! Not here: what the steps are (`appointments`).
+//!
+//! Steps only ever add: while a new version is started beside an old one, both use the same tables.
+//! The table `schema` has a row for each kind of thing that is kept: its version, and the oldest
+//! version of the program's knowledge that can still use it. A database that is ahead of a program
+//! is used by it if that row allows it, else it is [`DatabaseError::TooNew`].
+
+use std::time::{Duration, Instant};
+
+use tokio::runtime::Runtime;
+use tokio_postgres::Client;
+use tokio_postgres::types::Type;
+
+use super::{Access, Arguments, DatabaseError, LOCKS, ask, send};
+
+/// For all the steps together, and for another program that does them. Then: [`DatabaseError::Busy`].
+pub const MIGRATE_MAX: Duration = Duration::from_secs(30);
+
+/// A kind of thing that is kept, and how its tables came to be.
+#[derive(Clone, Copy, Debug)]
+pub struct Schema {
+    /// Its name in the table `schema`: letters.
+    pub name: &'static str,
+    /// Version 1 first.
+    pub steps: &'static [Migration],
+}
+
+/// A step from one version to the next.
+#[derive(Clone, Copy, Debug)]
+pub struct Migration {
+    /// Statements, in the schema `vocaris`.
+    pub sql: &'static str,
+    /// The oldest version whose programs can use the tables afterwards.
+    pub usable_from: i32,
+}
+
+impl Schema {
+    /// Does what is not yet done.
+    pub(super) fn bring_forward(
+        &self,
+        runtime: &Runtime,
+        client: &Client,
+        access: Access,
+    ) -> Result<(), DatabaseError> {
+        if self.is_current(runtime, client)? {
+            return Ok(());
+        }
+        match access {
+            Access::OrCreate => self.migrate(runtime, client),
+            Access::Existing | Access::ReadOnly => Err(DatabaseError::NoSchema),
+        }
+    }
+
+    /// Whether there is nothing to do.
+    fn is_current(&self, runtime: &Runtime, client: &Client) -> Result<bool, DatabaseError> {
+        Ok(self.version(runtime, client)? >= self.known())
+    }
+
+    /// The database's version, 0 where it has none; an error where it is not for us.
+    fn version(&self, runtime: &Runtime, client: &Client) -> Result<i32, DatabaseError> {
+        let deadline = Instant::now() + super::ANSWER_MAX;
+        let is_there = "SELECT to_regclass('vocaris.schema')::text";
+        if send(runtime, client, is_there, super::ANSWER_MAX)?.is_none() {
+            return Ok(0);
+        }
+        let sql = "SELECT version, usable_from FROM vocaris.schema WHERE name = $1";
+        let arguments: Arguments<'_> = &[(&self.name, Type::TEXT)];
+        let rows = ask(runtime, deadline, client.query_typed(sql, arguments))?;
+        let Some(row) = rows.first() else { return Ok(0) };
+        let (found, usable_from): (i32, i32) = (row.get(0), row.get(1));
+        match usable_from > self.known() {
+            true => Err(DatabaseError::TooNew { found, known: self.known() }),
+            false => Ok(found),
+        }
+    }
+
+    fn known(&self) -> i32 {
+        self.steps.len() as i32
+    }
+
+    fn migrate(&self, runtime: &Runtime, client: &Client) -> Result<(), DatabaseError> {
+        // Two programs at once: the second waits, and then finds everything done.
+        let most = MIGRATE_MAX.as_millis();
+        let begin = format!(
+            "BEGIN; SET LOCAL statement_timeout = {most}; SET LOCAL lock_timeout = {most}; \
+             SELECT pg_advisory_xact_lock({LOCKS}, 0)"
+        );
+        send(runtime, client, &begin, MIGRATE_MAX)?;
+        let done = self.take_steps(runtime, client);
+        let end = if done.is_ok() { "COMMIT" } else { "ROLLBACK" };
+        send(runtime, client, end, MIGRATE_MAX)?;
+        done
+    }
+
+    fn take_steps(&self, runtime: &Runtime, client: &Client) -> Result<(), DatabaseError> {
+        let send = |sql: &str| send(runtime, client, sql, MIGRATE_MAX);
+        // Asked first: making one that is there takes rights that a role need not have.
+        if send("SELECT to_regnamespace('vocaris')::text")?.is_none() {
+            send("CREATE SCHEMA vocaris")?;
+        }
+        let table = "CREATE TABLE IF NOT EXISTS vocaris.schema (name text PRIMARY KEY, \
+                     version integer NOT NULL, usable_from integer NOT NULL)";
+        send(table)?;
+        let from = self.version(runtime, client)?;
+        for (at, step) in self.steps.iter().enumerate().skip(from as usize) {
+            send(step.sql)?;
+            let (name, version, usable_from) = (self.name, at + 1, step.usable_from);
+            send(&format!(
+                "INSERT INTO vocaris.schema VALUES ('{name}', {version}, {usable_from}) \
+                 ON CONFLICT (name) DO UPDATE SET version = {version}, usable_from = {usable_from}"
+            ))?;
+            log::info!("event=schema_brought_forward name={name} version={version}");
+        }
+        Ok(())
+    }
+}

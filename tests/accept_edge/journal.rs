@@ -1,0 +1,134 @@
+//! Callers of whom only the journal knows: what they are asked for, and what they get when it knows
+//! something, nothing, or does not answer.
+
+use vocaris::call::{CallId, Ending, Opening};
+use vocaris::config::Carrier;
+use vocaris::mail::{
+    AcceptLetter, CallKey, DialLetter, JournalLetter, Recalled, Sequel, Whose, Wish, WorkerLetter,
+};
+
+use crate::harness::{Client, PATIENCE, Relay, get, token_in, until};
+
+fn relay() -> Relay {
+    Relay::with(|config| config.journal.enabled = true)
+}
+
+/// What the journal is asked, and the question's number.
+fn asked(relay: &Relay) -> (u64, Whose, Wish) {
+    match relay.journal.wait(PATIENCE) {
+        Some(JournalLetter::Ask { ticket, whose, wish }) => (ticket, whose, wish),
+        other => panic!("the journal was sent {other:?}"),
+    }
+}
+
+/// The carrier asks what follows the stream of CA1.
+fn after(relay: &Relay) -> Client {
+    let mut client = relay.connect();
+    client.send(get("/twilio/after?CallSid=CA1&CallStatus=in-progress"));
+    client
+}
+
+fn answered(relay: &Relay, recalled: Recalled) -> String {
+    let mut client = after(relay);
+    let (ticket, whose, wish) = asked(relay);
+    assert_eq!((whose, wish), (Whose::Call("CA1".to_owned()), Wish::Look), "nothing is taken yet");
+    relay.post_letter(AcceptLetter::Recalled { ticket, recalled });
+    client.response().body
+}
+
+#[test]
+fn what_the_journal_knows_is_what_follows() {
+    let relay = relay();
+    assert!(answered(&relay, Recalled::Nothing).contains("<Hangup/>"));
+    let dial = Recalled::Over(Sequel::Dial("+15550199".to_owned()));
+    assert!(answered(&relay, dial).contains("+15550199</"));
+    let fallback = answered(&relay, Recalled::Over(Sequel::Fallback));
+    assert!(fallback.contains("<Say>We are &lt;sorry&gt;"), "{fallback}");
+    let again = answered(&relay, Recalled::Waits);
+    assert!(again.contains("<Parameter name=\"vocaris_again\" value=\"1\"/>"), "{again}");
+}
+
+#[test]
+fn a_journal_that_does_not_answer_in_time_is_as_if_it_knew_nothing() {
+    let relay = relay();
+    let mut client = after(&relay);
+    let (ticket, ..) = asked(&relay);
+    assert!(client.response().body.contains("<Hangup/>"));
+    assert_eq!(relay.shared.journal.recalls.of("late"), 1);
+    relay.post_letter(AcceptLetter::Recalled { ticket, recalled: Recalled::Waits });
+    assert!(answered(&relay, Recalled::Waits).contains("vocaris_again"), "the next one is served");
+}
+
+#[test]
+fn calls_whose_end_is_known_are_not_asked_for() {
+    let relay = relay();
+    let (call_sid, id) = ("CA2", relay.fresh_id());
+    relay.admit_as(id, call_sid, None, None);
+    relay.end(id, call_sid, Ending::CallerHungUp);
+    for query in ["CallSid=CA2", "CallSid=CA1&CallStatus=completed", "CallSid=", ""] {
+        let body = relay.get(&format!("/twilio/after?{query}")).body;
+        assert!(body.contains("<Hangup/>"), "{query}: {body}");
+    }
+    assert_eq!(relay.journal.len_letters(), 0);
+}
+
+/// A stream that brings the token of `answer`.
+fn stream(relay: &Relay, answer: &str, again: bool) -> CallKey {
+    let id: CallId = relay.fresh_id();
+    let call = CallKey { worker: 1, slot: 3, generation: id.0 };
+    let opening = Opening::Twilio {
+        carrier: Carrier::Twilio,
+        call_sid: "CA1".into(),
+        stream_sid: "MZ1".into(),
+        token: Some(token_in(answer)),
+        from: None,
+        to: None,
+        again,
+        custom: Vec::new(),
+    };
+    relay.post_letter(AcceptLetter::Admit { call, id, opening });
+    call
+}
+
+#[test]
+fn a_stream_that_our_answer_sent_claims_its_conversation_and_no_other_waits_for_the_journal() {
+    let relay = relay();
+    let fresh = relay.get("/twilio/incoming?CallSid=CA1&From=1&To=2").body;
+    let first = stream(&relay, &fresh, false);
+    while !matches!(relay.dial_letter(), DialLetter::Dial { call, .. } if call == first) {}
+    let WorkerLetter::Journal { call, name } = relay.worker_letter(1) else {
+        panic!("it is journalled")
+    };
+    assert_eq!((call, name.as_deref()), (first, Some("CA1")));
+    assert_eq!(relay.journal.len_letters(), 0);
+}
+
+#[test]
+fn a_stream_whose_conversation_cannot_be_claimed_begins_anew() {
+    for is_answered in [true, false] {
+        let relay = relay();
+        let again = answered(&relay, Recalled::Waits);
+        let call = stream(&relay, &again, true);
+        let (ticket, whose, wish) = asked(&relay);
+        assert_eq!((whose, wish), (Whose::Call("CA1".to_owned()), Wish::Claim));
+        if is_answered {
+            relay.post_letter(AcceptLetter::Recalled { ticket, recalled: Recalled::Nothing });
+        }
+        let is_its = |letter| matches!(letter, DialLetter::Dial { call: it, .. } if it == call);
+        while !is_its(relay.dial_letter()) {}
+        until(|| relay.shared.comebacks.of("unknown") == 1);
+    }
+}
+
+#[test]
+fn the_stream_of_a_conversation_that_went_on_elsewhere_is_closed() {
+    let relay = relay();
+    let fresh = relay.get("/twilio/incoming?CallSid=CA1&From=1&To=2").body;
+    let call = stream(&relay, &fresh, false);
+    let WorkerLetter::Journal { .. } = relay.worker_letter(1) else { panic!("it is journalled") };
+    let conversation = CallId(call.generation);
+    relay.post_letter(AcceptLetter::TakenElsewhere { conversation });
+    let letter = relay.worker_letter(1);
+    assert!(matches!(letter, WorkerLetter::Replaced { call: old } if old == call), "{letter:?}");
+    relay.post_letter(AcceptLetter::TakenElsewhere { conversation: CallId(1) });
+}
