@@ -183,7 +183,7 @@ pub(crate) fn count_calls(
     report.setup = Percentiles::of(&setup);
 }
 
-fn count_parts(parts: &[Part<'_>], report: &mut Report) {
+pub(crate) fn count_parts(parts: &[Part<'_>], report: &mut Report) {
     let mut late = Vec::new();
     let mut talks = Vec::new();
     for Part { record, .. } in parts {

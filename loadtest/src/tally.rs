@@ -5,19 +5,24 @@
 //! Bounds:   those of the records.
 //! Not here: what the audio holds (`judge` for a relay that is exact to the sample).
 //!
-//! For relays whose conversion is their own, or who convert nothing: the floor. A call and its
+//! For the floor, which converts nothing, and for relays of any kind where the latency of messages
+//! is asked for, without the delay of filters. A call and its
 //! session find each other by the caller's number, which the relay names in its setup. The `n`th
 //! sample of one side is taken for the `n`th of the other, so a latency is the latency of messages:
 //! the delay inside a filter is not in it. A piece lost and another doubled would pass unseen; the
-//! report says so. Turns count as long as they are, without padding to whole frames.
+//! report says so. Turns count as long as they are, without padding to whole frames; a call is one
+//! stream: callers who come back are not for this judge.
 
 use std::collections::HashMap;
 
 use crate::carrier::record::{CallRecord, Outcome};
 use crate::clock::Nanos;
+use crate::comebacks;
 use crate::gemini::record::{SessionRecord, Spoken};
 use crate::harness::caller_in;
+use crate::hold;
 use crate::judge::{self, Judgement, Made};
+use crate::recording::records;
 use crate::report::{Percentiles, Report};
 use crate::verify::{self, Alignment, Downlink, Latencies, Placed};
 
@@ -29,6 +34,7 @@ pub fn judge(calls: &[Made], sessions: &[SessionRecord], lead: Nanos) -> Report 
     let mut report = Report { calls: calls.len(), judged: Judgement::ByCount, ..Report::default() };
     let sessions_of = pair(calls, sessions);
     judge::count_calls(calls, &sessions_of, &mut report);
+    judge::count_parts(&comebacks::parts(calls), &mut report);
     judge::count_complaints(sessions, &mut report);
     let (mut up, mut down) = (Alignment::default(), Alignment::default());
     let (mut up_latency, mut down_latency) = (Latencies::default(), Latencies::default());
@@ -60,6 +66,9 @@ pub fn judge(calls: &[Made], sessions: &[SessionRecord], lead: Nanos) -> Report 
     judge::set_latencies(&mut report.uplink, &up_latency);
     judge::set_latencies(&mut report.downlink, &down_latency);
     report.barge_in = Percentiles::of(&barge_ins);
+    let records = calls.iter().map(|call| &call.record);
+    report.held = hold::held(records.clone(), &up_latency, &down_latency);
+    report.recording = records::recording(records, &sessions_of, &up_latency, &down_latency);
     judge::summarize(&mut report.problems);
     report.remarks.push(REMARK.to_string());
     report.judge();

@@ -49,7 +49,8 @@ pub(crate) struct Compare {
     /// VOCARIS_SERVER_WORKERS=1 Vocaris's.
     #[arg(long, value_name = "NAME=VALUE", value_parser = assignment)]
     relay_env: Vec<(String, OsString)>,
-    /// Judges tokio and node by the content of their audio, not only by its amount.
+    /// Judges every relay but the floor by the content of its audio; its latencies then hold the
+    /// delay of its filters.
     #[arg(long)]
     by_content: bool,
     /// Where the sources of tokio and node are; else those beside this program's own.
