@@ -65,6 +65,9 @@ pub fn judge(calls: &[Made], sessions: &[SessionRecord], lead: Nanos) -> Report 
     report.downlink.set_samples(&down);
     judge::set_latencies(&mut report.uplink, &up_latency);
     judge::set_latencies(&mut report.downlink, &down_latency);
+    let records = calls.iter().map(|call| &call.record);
+    report.held = hold::held(records.clone(), &up_latency, &down_latency);
+    report.recording = records::recording(records, &sessions_of, &up_latency, &down_latency);
     report.barge_in = Percentiles::of(&barge_ins);
     let records = calls.iter().map(|call| &call.record);
     report.held = hold::held(records.clone(), &up_latency, &down_latency);
