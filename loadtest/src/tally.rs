@@ -69,9 +69,6 @@ pub fn judge(calls: &[Made], sessions: &[SessionRecord], lead: Nanos) -> Report 
     report.held = hold::held(records.clone(), &up_latency, &down_latency);
     report.recording = records::recording(records, &sessions_of, &up_latency, &down_latency);
     report.barge_in = Percentiles::of(&barge_ins);
-    let records = calls.iter().map(|call| &call.record);
-    report.held = hold::held(records.clone(), &up_latency, &down_latency);
-    report.recording = records::recording(records, &sessions_of, &up_latency, &down_latency);
     judge::summarize(&mut report.problems);
     report.remarks.push(REMARK.to_string());
     report.judge();

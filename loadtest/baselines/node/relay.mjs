@@ -12,8 +12,8 @@
  *           UNSENT_BYTES_MAX unsent on a socket. Beyond any of them the call ends.
  * Not here: tools, resumption and rotation of model sessions, recording, metrics.
  *
- * Audio: mu-law by a table of 256; 8 to 16 kHz and 24 to 8 kHz by FIR filters (windowed sinc, 32 and
- * 96 taps, some 2 ms), which keep their memory across messages, so as many samples leave as came.
+ * Audio: mu-law by a table of 256; 8 to 16 kHz and 24 to 8 kHz by FIR filters (windowed sinc, 32
+ * and 96 taps, some 2 ms), which keep their memory across messages, so as many samples leave as came.
  * Twilio queues up to ten minutes and forgets them on `clear`: model audio is passed on as it
  * comes, not paced, one message for each of the model's, and `interrupted` becomes `clear`. A mark
  * follows each turn.
@@ -76,7 +76,7 @@ const MULAW_ENCODE = Uint8Array.from({ length: 16_384 }, (_, index) => {
   return ~(sign | (segment << 4) | step) & 0xff;
 });
 
-/** A low pass by a Blackman-windowed sinc: `cutoff` in cycles a sample, the sum of taps is `gain`. */
+/** A Blackman-windowed sinc: `cutoff` in cycles a sample, the sum of the taps is `gain`. */
 function lowPass(length, cutoff, gain) {
   // Doubles: what the engine computes in, so nothing is converted on the way.
   const taps = Float64Array.from({ length }, (_, n) => {

@@ -28,7 +28,8 @@ pub(crate) struct Compare {
     #[arg(long, value_delimiter = ',', default_value = "null,vocaris,tokio,node")]
     relays: Vec<Peer>,
     /// How often each runs, in turn with the others.
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=ROUNDS_MAX as i64))]
+    #[arg(long, default_value_t = 3,
+          value_parser = clap::value_parser!(u8).range(1..=ROUNDS_MAX as i64))]
     rounds: u8,
     /// Calls at once.
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
