@@ -1,7 +1,8 @@
 //! `compare`: the same load against several relays.
 //!
 //! In:       its arguments.
-//! Out:      one table, printed and as a file; true if every run counts.
+//! Out:      one table, printed and as a file; good if every run counts, without a verdict where
+//!           the load itself was late.
 //! Bounds:   those of the comparison.
 //! Not here: the comparison itself (the library's `compare`).
 
@@ -49,7 +50,7 @@ pub(crate) struct Compare {
     /// VOCARIS_SERVER_WORKERS=1 Vocaris's.
     #[arg(long, value_name = "NAME=VALUE", value_parser = assignment)]
     relay_env: Vec<(String, OsString)>,
-    /// Judges tokio and node by the content of their audio, not only by its amount.
+    /// Judges vocaris, tokio and node by the content of their audio, and all three in one way.
     #[arg(long)]
     by_content: bool,
     /// Where the sources of tokio and node are; else those beside this program's own.
@@ -104,5 +105,8 @@ pub(crate) fn compare(arguments: Compare) -> Result<Ending, String> {
         let json = serde_json::to_string_pretty(&comparison).map_err(|error| error.to_string())?;
         write(file, &json)?;
     }
-    Ok(Ending::from(comparison.is_good()))
+    Ok(match comparison.lacks_evidence() {
+        true => Ending::NoVerdict,
+        false => Ending::from(comparison.is_good()),
+    })
 }
