@@ -21,6 +21,7 @@ use serde::Serialize;
 
 use crate::interrupt;
 use crate::judge::Judgement;
+use crate::listen::FidelityReport;
 use crate::relay::Program;
 use crate::relay::peer::{Peer, Workshop};
 use crate::report::{Percentiles, Report, Usage};
@@ -43,7 +44,9 @@ pub struct CompareSettings {
     pub relays: Vec<Peer>,
     /// How many rounds, up to [`ROUNDS_MAX`].
     pub rounds: usize,
-    /// All but the floor are judged by content: Vocaris not sample for sample, others not by count.
+    /// Every relay but the floor is judged by content; its latencies then hold the delay of its
+    /// filters. Else Vocaris is judged sample for sample, the others by count, and latencies are
+    /// those of messages.
     pub by_content: bool,
     /// Where relays come from.
     pub workshop: Workshop,
@@ -118,10 +121,6 @@ pub struct Figures {
     pub downlink: Tail,
     /// CPU of callers and stand-in for each second of each call, in microseconds.
     pub load_cpu_us_per_call_second: Option<f64>,
-    /// SINAD of what the model heard, in dB; not as a multiple.
-    pub uplink_sinad_db: Option<f64>,
-    /// SINAD of what the caller heard, in dB; not as a multiple.
-    pub downlink_sinad_db: Option<f64>,
 }
 
 /// A latency by its percentiles; `None` of fewer pieces than one takes.
@@ -170,6 +169,7 @@ pub fn compare(settings: &CompareSettings, mut say: impl FnMut(&str)) -> Compari
             }
             say(&format!("round {round} of {}: {peer}", settings.rounds));
             let run = RunSettings {
+                environment: peer.alike().chain(load.environment.iter().cloned()).collect(),
                 program: program.clone(),
                 judged: row.judged,
                 plain_model: peer.wants_plain_model(),
@@ -187,9 +187,10 @@ pub fn compare(settings: &CompareSettings, mut say: impl FnMut(&str)) -> Compari
 
 impl CompareSettings {
     fn judgement(&self, program: &Program) -> Judgement {
-        match self.by_content && !program.is_floor() {
-            true => Judgement::ByContent,
-            false => program.kind.judged(),
+        match (self.by_content, program.kind.judged()) {
+            (true, Judgement::Exact) => Judgement::ByContent,
+            (false, Judgement::ByContent) => Judgement::ByCount,
+            (_, judged) => judged,
         }
     }
 }
@@ -282,15 +283,12 @@ impl Figures {
         let calls = report.calls.max(1) as f64;
         let memory = |it: Usage| it.rss_peak_kib.saturating_sub(it.rss_idle_kib) as f64 / calls;
         let (up, down) = report.latencies();
-        let fidelity = report.fidelity.as_ref();
         Figures {
             cpu_us_per_call_second: relay.map(|it| it.cpu_us_per_call_second),
             memory_kib_per_call: relay.map(memory),
             uplink: Tail::of(up),
             downlink: Tail::of(down),
             load_cpu_us_per_call_second: Some(report.own_cpu_us_per_call_second),
-            uplink_sinad_db: fidelity.and_then(|it| it.uplink.sinad_db),
-            downlink_sinad_db: fidelity.and_then(|it| it.downlink.sinad_db),
         }
     }
 
@@ -307,8 +305,6 @@ impl Figures {
             uplink: tail(|it| &it.uplink),
             downlink: tail(|it| &it.downlink),
             load_cpu_us_per_call_second: each(Box::new(|it| it.load_cpu_us_per_call_second)),
-            uplink_sinad_db: each(Box::new(|it| it.uplink_sinad_db)),
-            downlink_sinad_db: each(Box::new(|it| it.downlink_sinad_db)),
         }
     }
 
@@ -319,13 +315,7 @@ impl Figures {
             Some(of(self)? / floor)
         });
         let latency = |tail: Tail| if alike { tail } else { Tail::default() };
-        Figures {
-            uplink: latency(ratios.uplink),
-            downlink: latency(ratios.downlink),
-            uplink_sinad_db: None,
-            downlink_sinad_db: None,
-            ..ratios
-        }
+        Figures { uplink: latency(ratios.uplink), downlink: latency(ratios.downlink), ..ratios }
     }
 }
 
@@ -346,7 +336,7 @@ impl fmt::Display for Comparison {
         writeln!(
             f,
             "{:<11} {:<7} {:>4} {:>7} {:>5} {:>7} {:>5} | {:>6} {:>7} {:>7} {:>5} {:>5} {:>5} \
-             | {:>6} {:>7} {:>7} {:>5} {:>5} {:>5} | {:>8} {:>5} | {:>6} {:>6}",
+             | {:>6} {:>7} {:>7} {:>5} {:>5} {:>5} | {:>6} {:>6}",
             "relay",
             "judged",
             "runs",
@@ -366,13 +356,14 @@ impl fmt::Display for Comparison {
             "x",
             "x",
             "x",
-            "SINAD up",
-            "dn",
             "load",
             "failed"
         )?;
         for row in &self.relays {
             row.fmt(f)?;
+        }
+        for row in &self.relays {
+            row.write_fidelity(f)?;
         }
         for row in &self.relays {
             for reason in &row.unusable {
@@ -383,12 +374,13 @@ impl fmt::Display for Comparison {
             }
         }
         for row in &self.relays {
-            let remarks = row.reports.iter().flat_map(|report| &report.remarks);
-            let mut told: Vec<&String> = Vec::new();
-            for remark in remarks {
-                if !told.contains(&remark) {
+            // The figures in it differ from run to run; its first words do not.
+            let kind = |remark: &str| remark.split('(').next().unwrap_or_default().to_string();
+            let mut told = Vec::new();
+            for remark in row.reports.iter().flat_map(|report| &report.remarks) {
+                if !told.contains(&kind(remark)) {
                     writeln!(f, "note         {}: {remark}", row.name)?;
-                    told.push(remark);
+                    told.push(kind(remark));
                 }
             }
         }
@@ -403,6 +395,27 @@ impl fmt::Display for Comparison {
             true => "good",
             false => "NOT GOOD",
         })
+    }
+}
+
+impl Row {
+    /// A line for the content of its last run, where that was listened to.
+    fn write_fidelity(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let heard = self.reports.iter().rev().find_map(|report| report.fidelity.as_ref());
+        let Some(FidelityReport { uplink, downlink, .. }) = heard else { return Ok(()) };
+        let told = |value: Option<f64>| figure(value, 1);
+        writeln!(
+            f,
+            "content      {}: SINAD {} dB up, {} dB down; holds {} ms up, {} ms down; \
+             {} and {} clicks",
+            self.name,
+            told(uplink.sinad_db),
+            told(downlink.sinad_db),
+            told(uplink.held_ms),
+            told(downlink.held_ms),
+            uplink.clicks,
+            downlink.clicks
+        )
     }
 }
 
@@ -438,14 +451,7 @@ impl fmt::Display for Row {
                 figure(x.p999, 2)
             )?;
         }
-        writeln!(
-            f,
-            " {:>8} {:>5} | {:>6} {:>6}",
-            figure(own.uplink_sinad_db, 1),
-            figure(own.downlink_sinad_db, 1),
-            figure(own.load_cpu_us_per_call_second, 0),
-            self.calls_failed
-        )
+        writeln!(f, " {:>6} {:>6}", figure(own.load_cpu_us_per_call_second, 0), self.calls_failed)
     }
 }
 

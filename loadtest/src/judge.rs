@@ -554,3 +554,45 @@ pub fn failures(calls: &[CallRecord]) -> BTreeMap<String, usize> {
     }
     failures
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::listen::Faults;
+
+    #[test]
+    fn what_is_unheard_at_the_edges_of_calls_is_counted_and_its_early_part_is_told() {
+        let fidelity = Fidelity {
+            calls: 2,
+            said_ms: 1000.0,
+            void_ms: 100.0,
+            early_ms: 40.0,
+            head_ms: 5.0,
+            tail_ms: 15.0,
+            lost_at_faults_ms: 20.0,
+            gaps: Faults { count: 1, ms: 10.0 },
+            ..Fidelity::default()
+        };
+        let mut report = Report::default();
+        set_heard(&mut report.uplink, &fidelity, &Latencies::default());
+        let it = &report.uplink;
+        assert_eq!((it.expected, it.voided, it.unheard_at_edges), (8000, 800, 480));
+        assert_eq!((it.lost, it.lost_at_faults, it.matched), (240, 160, 6480));
+        let downlink = Fidelity { early_ms: 0.0, ..fidelity.clone() };
+        note_early(&FidelityReport { uplink: fidelity, downlink, held_ms: None }, &mut report);
+        assert_eq!(report.remarks.len(), 1);
+        assert!(report.remarks[0].starts_with("uplink: 40 ms said before"), "{report}");
+    }
+
+    #[test]
+    fn a_model_that_heard_nothing_counts_as_one_of_16_khz() {
+        let at = |rate| {
+            let mut session = SessionRecord::new(0, 0);
+            session.uplink.rate = rate;
+            session
+        };
+        assert_eq!(uplink_rate(&[]), 16_000);
+        assert_eq!(uplink_rate(&[&at(0)]), 16_000);
+        assert_eq!(uplink_rate(&[&at(0), &at(8_000)]), 8_000);
+    }
+}

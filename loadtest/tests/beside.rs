@@ -104,7 +104,6 @@ fn two_relays_in_turn_come_out_in_one_table() {
     let ratios = vocaris.to_floor.unwrap();
     let known = |ratio: Option<f64>| ratio.is_some_and(|ratio| ratio > 0.0);
     assert!(known(ratios.cpu_us_per_call_second) && known(ratios.uplink.p50), "{comparison}");
-    assert!(vocaris.figures.unwrap().uplink_sinad_db.is_none(), "nobody listened: {comparison}");
     assert_eq!(comparison.skipped.len(), 1);
     assert!(told.iter().any(|word| word.starts_with("tokio: SKIPPED, cargo build")), "{told:?}");
     let json = serde_json::to_value(&comparison).unwrap();
