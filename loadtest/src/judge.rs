@@ -160,8 +160,8 @@ fn note_early(fidelity: &FidelityReport, report: &mut Report) {
     for (name, of) in [("uplink", &fidelity.uplink), ("downlink", &fidelity.downlink)] {
         if of.early_ms >= 1.0 {
             report.remarks.push(format!(
-                "{name}: {:.0} ms said before the other side was ready were never heard, in {} \
-                 calls together; by content this does not count as lost",
+                "{name}: not all that was said before the other side was ready was heard ({:.0} \
+                 ms unheard, {} calls together); by content this is not lost",
                 of.early_ms, of.calls
             ));
         }
@@ -581,7 +581,8 @@ mod tests {
         let downlink = Fidelity { early_ms: 0.0, ..fidelity.clone() };
         note_early(&FidelityReport { uplink: fidelity, downlink, held_ms: None }, &mut report);
         assert_eq!(report.remarks.len(), 1);
-        assert!(report.remarks[0].starts_with("uplink: 40 ms said before"), "{report}");
+        let told = &report.remarks[0];
+        assert!(told.starts_with("uplink: ") && told.contains("(40 ms unheard, 2 calls"), "{told}");
     }
 
     #[test]
