@@ -64,7 +64,7 @@ fn the_floor_moves_as_many_frames_as_came_with_tls_and_without() {
             (&report.downlink, &report.recording.downlink),
         ] {
             assert!(direction.own_lateness.count > 0, "{report}");
-            assert!(recorded.corrected.histogram().len() > 0, "{report}");
+            assert!(!recorded.corrected.histogram().is_empty(), "{report}");
         }
         assert!(report.remarks.iter().any(|remark| remark.contains("by count")), "{report}");
     }
