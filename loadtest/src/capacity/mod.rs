@@ -131,14 +131,15 @@ pub const HEADINGS: &str = "  calls   up p50    p99  p99.9  down p50    p99  p99
 
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:>7}  ", self.calls)?;
-        for (it, width) in [(&self.uplink, 7), (&self.downlink, 9)] {
-            let [p50, p99, p999] = [it.p50_us, it.p99_us, it.p999_us].map(|us| us / 1e3);
-            write!(f, "{p50:>width$.2} {p99:>6.1} {p999:>6.1} ")?;
-        }
         let figure = |value: Option<f64>, digits: usize| {
             value.map_or_else(|| "-".to_string(), |value| format!("{value:.digits$}"))
         };
+        write!(f, "{:>7}  ", self.calls)?;
+        for (it, width) in [(&self.uplink, 7), (&self.downlink, 9)] {
+            let [p50, p99, p999] = [it.p50(), it.p99(), it.p999()].map(|it| it.map(|us| us / 1e3));
+            let (p50, p99, p999) = (figure(p50, 2), figure(p99, 1), figure(p999, 1));
+            write!(f, "{p50:>width$} {p99:>6} {p999:>6} ")?;
+        }
         write!(
             f,
             "{:>11}  {:>5} {:>5}  {:>8.2}  {:>5}  {:>6}  ",

@@ -32,6 +32,7 @@ use crate::gemini::server::StandInConfig;
 use crate::harness::{Harness, HarnessError};
 use crate::judge::{self, Made};
 use crate::relay::RelayError;
+use crate::report::LATENESS_NANOS_MAX;
 use crate::run;
 use crate::schedule::MediaPlan;
 use crate::signal::CallerVoice;
@@ -207,6 +208,7 @@ pub fn run(settings: &RestartSettings) -> Result<RestartReport, RestartError> {
         })
         .collect();
     let mut audio = judge::judge(&made, &sessions, settings.seed, LEAD);
+    audio.note_lateness(LATENESS_NANOS_MAX as f64 / 1e3);
     if let Some(stored) = stored {
         let (of_bookings, wrong) = bookings::judge(&sessions, stored);
         audio.bookings = Some(of_bookings);

@@ -192,10 +192,11 @@ impl fmt::Display for RestartReport {
             ("kill to heard again", &self.from_kill),
             ("listening to heard", &self.from_listening),
         ] {
-            let ms = [times.p50_us, times.p90_us, times.p99_us, times.max_us].map(|us| us / 1e3);
-            let [p50, p90, p99, max] = ms;
+            let ms =
+                |us: Option<f64>| us.map_or_else(|| "-".into(), |us| format!("{:.0}", us / 1e3));
+            let [p50, p90, p99, max] = [times.p50(), times.p90(), times.p99(), times.max()].map(ms);
             let count = times.count;
-            writeln!(f, "{name:<23} {count:>8} {p50:>8.0} {p90:>8.0} {p99:>8.0} {max:>8.0}")?;
+            writeln!(f, "{name:<23} {count:>8} {p50:>8} {p90:>8} {p99:>8} {max:>8}")?;
         }
         if let Some(comebacks) = &audio.comebacks {
             writeln!(
