@@ -33,7 +33,7 @@ haproxy -db -q -f "$0" 3<&- &
 haproxy=$!
 { read -r _ <&3; kill -KILL "$haproxy"; } &
 guard=$!
-wait "$haproxy"
+wait "$haproxy" 2>/dev/null
 status=$?
 kill "$guard" 2>&-
 exit "$status"
