@@ -24,6 +24,7 @@ use super::names::name_of;
 use super::origin::Origin;
 use crate::call::{CallId, Opening};
 use crate::clock::{Nanos, unix_seconds};
+use crate::config::Carrier;
 use crate::limits::{RECALL_TIMEOUT, RECALLS_WAITING_MAX};
 use crate::mail::{CallKey, JournalLetter, Recall, Recalled, Sequel, Whose, Wish, WorkerLetter};
 use crate::wire::token::verify;
@@ -147,18 +148,22 @@ impl Desk {
     }
 
     /// A call that is what it claims to be is journalled: once it is known which conversation it
-    /// has, else its call would have two.
+    /// has, else its call would have two. Not one whose caller could never come back to another
+    /// process: of the carriers Twilio alone asks what follows a stream, and a browser's token is
+    /// known elsewhere only where the processes share a secret.
     pub(super) fn have_journalled(&self, call: CallKey, opening: &Opening) {
-        if self.neighbours.journal.is_none() {
-            return;
-        }
+        let server = &self.config.server;
+        let is_key_shared = !server.token_secrets.is_empty() || server.takeover.is_some();
         let name = match opening {
-            Opening::Twilio { carrier, call_sid, .. } => {
+            Opening::Twilio { carrier: carrier @ Carrier::Twilio, call_sid, .. } => {
                 Some(name_of(*carrier, call_sid).into_owned())
             }
-            Opening::Web { .. } | Opening::Fork { .. } => None,
+            Opening::Web { .. } if is_key_shared => None,
+            Opening::Twilio { .. } | Opening::Web { .. } | Opening::Fork { .. } => return,
         };
-        self.tell_worker(call, WorkerLetter::Journal { call, name });
+        if self.neighbours.journal.is_some() {
+            self.tell_worker(call, WorkerLetter::Journal { call, name });
+        }
     }
 
     fn begin_anew(&mut self, heir: &Heir, ahead: Option<&str>) {
