@@ -162,10 +162,12 @@ impl Desk {
             return twiml::redirect_later(RESTART_SECONDS, &origin.action());
         }
         let call_sid = form::value(fields, "CallSid").filter(|call_sid| !call_sid.is_empty());
+        let known = match self.neighbours.journal {
+            Some(_) => Known::ToTheJournal,
+            None => Known::Here,
+        };
         match self.welcome(now) {
-            Ok(()) => {
-                self.connect(now, fields, proven, call_sid, origin, Heard::Before(Known::Here))
-            }
+            Ok(()) => self.connect(now, fields, proven, call_sid, origin, Heard::Before(known)),
             Err(_) => twiml::say_and_hangup(&self.config.twilio.fallback, None),
         }
     }
