@@ -304,7 +304,7 @@ impl Conversations {
             }
             Err(error) => {
                 self.tell(error);
-                (Recalled::Nothing, "error")
+                (Recalled::Unasked, "error")
             }
         };
         self.shared.journal.recalls.count(outcome);
@@ -337,4 +337,60 @@ fn row(entry: Entry, now_unix: u64) -> Row {
     let ends_unix = now_unix.saturating_add(left.as_secs());
     let body = Secret::new(body);
     Row { conversation, call_name, mark, kept_until_unix, ends_unix, body }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::call::Ending;
+
+    fn journal(name: &str) -> Conversations {
+        let name = format!("vocaris-rounds-{}-{name}.db", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        for end in ["", "-wal", "-shm"] {
+            let _ = std::fs::remove_file(format!("{}{end}", path.display()));
+        }
+        let settings = Settings { enabled: true, path };
+        Conversations::new(&settings, Clock::start(), Arc::new(Shared::default())).unwrap().0
+    }
+
+    /// The call with this number is over.
+    fn over(number: u64) -> Entry {
+        Entry {
+            conversation: CallId(number),
+            call_name: Some(format!("CA{number}")),
+            left: Duration::from_secs(60),
+            standing: Standing::Closed { ending: Ending::CallerHungUp, transfer: None },
+        }
+    }
+
+    #[test]
+    fn all_that_may_wait_is_written_in_one_round() {
+        let mut journal = journal("all");
+        let (accept, _letters) = mailbox_without_bell();
+        (0..=JOURNAL_WAITING_MAX as u64).for_each(|number| journal.keep(over(number)));
+        journal.write_round(&accept);
+        assert!(journal.order.is_empty() && journal.waiting.is_empty());
+        let entries = &journal.shared.journal.entries;
+        assert_eq!(entries.of("written"), JOURNAL_WAITING_MAX as u64);
+        assert_eq!(entries.of("lost"), 1);
+    }
+
+    #[test]
+    fn who_claims_a_conversation_gets_the_newest_that_is_known_of_it() {
+        let mut journal = journal("newest");
+        let (accept, letters) = mailbox_without_bell();
+        journal.keep(over(1));
+        for whose in [Whose::Call("CA1".to_owned()), Whose::Conversation(CallId(1))] {
+            journal.answer(7, whose, Wish::Claim, Nanos::ZERO, &accept);
+            let letter = letters.take();
+            let is_over = |recalled: &Recalled| matches!(recalled, Recalled::Over(Sequel::Hangup));
+            assert!(
+                matches!(&letter, Some(AcceptLetter::Recalled { ticket: 7, recalled })
+                    if is_over(recalled)),
+                "{letter:?}"
+            );
+            journal.keep(over(1));
+        }
+    }
 }
