@@ -153,9 +153,9 @@ impl Tools {
     /// What the model is to be told in words.
     fn notes_kept(&self, unknown: &str, room: &mut Room) -> Vec<String> {
         let orphans = self.at_work.iter().rev().filter(|work| work.is_orphan);
-        let orphans = orphans.map(|work| Cow::Owned(result_note(&work.tool.name, unknown)));
-        let notes = orphans.chain(self.notes.iter().rev().map(Cow::Borrowed));
-        let fits = |note: &Cow<'_, String>| room.takes(note.len());
+        let orphans = orphans.map(|work| Cow::from(result_note(&work.tool.name, unknown)));
+        let notes = orphans.chain(self.notes.iter().rev().map(Cow::from));
+        let fits = |note: &Cow<'_, str>| room.takes(note.len());
         let notes = notes.take(TOOL_NOTES_MAX).take_while(fits);
         let mut kept: Vec<_> = notes.map(Cow::into_owned).collect();
         kept.reverse();
