@@ -86,6 +86,11 @@ impl StoreError {
     pub const fn passes(self) -> bool {
         matches!(self, StoreError::Database(error) if error.passes())
     }
+
+    /// Whether a relay that starts goes on without the book: see [`DatabaseError::is_for_now`].
+    pub const fn is_for_now(self) -> bool {
+        matches!(self, StoreError::Database(error) if error.is_for_now())
+    }
 }
 
 impl fmt::Display for StoreError {
