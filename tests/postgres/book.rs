@@ -326,3 +326,20 @@ fn more_than_one_transaction_forgets_is_forgotten_all_the_same() {
     while book.forget(now()).unwrap().is_full() {}
     assert_eq!(server.sql(&database, "SELECT count(*) FROM vocaris.answers"), "0");
 }
+
+#[test]
+fn programs_that_disagree_about_a_service_s_resource_do_not_book_the_same_time_twice() {
+    on_each_settings("disagree", |settings| {
+        let mut ours = Appointments::open(&practice(PRACTICE), settings).unwrap();
+        let other =
+            PRACTICE.replacen("length = \"30m\"", "length = \"30m\"\nresource = \"two\"", 1);
+        let mut theirs = Appointments::open(&practice(&other), settings).unwrap();
+        assert_eq!(ask_for(&mut ours, "09:00", "a").label, "booked");
+        for time in ["09:00", "10:00"] {
+            let told = ask_for(&mut theirs, time, "b");
+            assert_eq!((told.ok, told.label), (false, "unavailable"), "{time}");
+        }
+        assert_eq!(ask_for(&mut ours, "10:00", "c").label, "booked");
+        assert_eq!(references(&ours).len(), 2);
+    });
+}

@@ -18,7 +18,9 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
 use super::errors::StoreError;
-use super::store::{Booking, Coming, FORGET_BATCH, Forgotten, Open, Place, Shown, Status, Wish};
+use super::store::{
+    BEHIND_MAX_SECONDS, Booking, Coming, FORGET_BATCH, Forgotten, Open, Place, Shown, Status, Wish,
+};
 use crate::config::Postgres;
 use crate::control::database::{
     Access, Arguments, Database, DatabaseError, Migration, Schema, Session, Turn,
@@ -437,6 +439,26 @@ impl Ledger<'_> {
             cells: row.get(5)..row.get(6),
         });
         Ok(coming.collect())
+    }
+
+    /// See [`super::store::Ledger::is_elsewhere`].
+    pub fn is_elsewhere(
+        &self,
+        now_unix: i64,
+        service: &str,
+        resource: &str,
+    ) -> Result<bool, StoreError> {
+        let rows = self.query(
+            "SELECT FROM bookings WHERE ends_at > $1 AND end_cell * 300 > $2 AND service = $3 \
+             AND resource <> $4 AND status = 'confirmed' LIMIT 1",
+            &[
+                (&(now_unix - BEHIND_MAX_SECONDS), Type::INT8),
+                (&now_unix, Type::INT8),
+                (&service, Type::TEXT),
+                (&resource, Type::TEXT),
+            ],
+        )?;
+        Ok(!rows.is_empty())
     }
 
     /// See [`super::store::Ledger::leave`].

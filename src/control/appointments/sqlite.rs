@@ -23,7 +23,9 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
 
 use super::errors::StoreError;
-use super::store::{Booking, Coming, Forgotten, Open, Place, Shown, Status, Wish};
+use super::store::{
+    BEHIND_MAX_SECONDS, Booking, Coming, Forgotten, Open, Place, Shown, Status, Wish,
+};
 use crate::control::sqlite::Kind;
 
 /// How long another process's transaction is waited for. Then [`StoreError::Busy`].
@@ -382,6 +384,20 @@ impl Ledger<'_> {
             })
         })?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// See [`super::store::Ledger::is_elsewhere`].
+    pub fn is_elsewhere(
+        &self,
+        now_unix: i64,
+        service: &str,
+        resource: &str,
+    ) -> Result<bool, StoreError> {
+        let mut query = self.0.prepare(
+            "SELECT 1 FROM bookings WHERE ends_at > ? AND end_cell * 300 > ? AND service = ? \
+             AND resource <> ? AND status = 'confirmed' LIMIT 1",
+        )?;
+        Ok(query.exists(params![now_unix - BEHIND_MAX_SECONDS, now_unix, service, resource])?)
     }
 
     /// See [`super::store::Ledger::leave`].

@@ -24,6 +24,8 @@ pub const REFERENCE_CHARS: usize = 5;
 const REFERENCE_DRAWS: usize = 20;
 /// Bookings, and answers, that one transaction forgets, at least where there are so many.
 pub const FORGET_BATCH: usize = 1_000;
+/// How long places can be taken behind a visit's end, and more: a buffer is of 12 hours at most.
+pub(super) const BEHIND_MAX_SECONDS: i64 = 13 * 3600;
 
 /// How much one transaction has forgotten.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -395,6 +397,22 @@ impl Ledger<'_> {
         match self {
             Ledger::Sqlite(ledger) => ledger.coming(now_unix),
             Ledger::Postgres(ledger) => ledger.coming(now_unix),
+        }
+    }
+
+    /// Whether a booking of `service` that stands and is not over takes places of another resource.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn is_elsewhere(
+        &self,
+        now_unix: i64,
+        service: &str,
+        resource: &str,
+    ) -> Result<bool, StoreError> {
+        match self {
+            Ledger::Sqlite(ledger) => ledger.is_elsewhere(now_unix, service, resource),
+            Ledger::Postgres(ledger) => ledger.is_elsewhere(now_unix, service, resource),
         }
     }
 
