@@ -17,8 +17,6 @@ pub const TICK_MAX: Duration = Duration::from_millis(10);
 pub const TICK_EVENTS_MIN: u32 = 4;
 /// The longest lead that may be set: so far ahead of the caller's ear a phone is kept filled.
 pub const PLAYOUT_LEAD_MAX: Duration = Duration::from_secs(10);
-/// One frame of 8 kHz mu-law: one byte a sample.
-pub const FRAME_8K_BYTES: usize = 8 * PTIME_MS;
 
 /// Frames one call moves from ring to leg in one turn, each way. What is left waits for the next
 /// turn, which then comes at once, so that one call with a backlog cannot delay another.

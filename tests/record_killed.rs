@@ -80,9 +80,11 @@ fn a_killed_relay_leaves_a_recording_that_can_be_read() {
 
     let mut reader = hound::WavReader::open(recording_in(&directory).unwrap()).unwrap();
     let left: Vec<i16> = reader.samples::<i16>().map(Result::unwrap).step_by(2).collect();
-    assert!(left.len() as u64 > ENOUGH_BYTES / 8, "only {} samples", left.len());
+    // Two channels of two bytes; half of it, for what came last may not have been written.
+    let enough = ENOUGH_BYTES as usize / 8;
+    assert!(left.len() > enough, "only {} samples", left.len());
     let mut expected = [0; 160];
-    for (n, read) in left.chunks_exact(160).enumerate() {
+    for (n, read) in left[..enough].chunks_exact(160).enumerate() {
         Kernels::detect(Isa::Scalar).mulaw_decode(&frame(20 * n as u64), &mut expected);
         assert_eq!(read, expected, "frame {n}");
     }

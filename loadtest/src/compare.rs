@@ -16,6 +16,7 @@ use serde::Serialize;
 
 use crate::interrupt;
 use crate::judge::Judgement;
+use crate::listen::FidelityReport;
 use crate::relay::Program;
 use crate::relay::peer::{Peer, Workshop};
 use crate::report::{Direction, Percentiles, Report};
@@ -37,7 +38,9 @@ pub struct CompareSettings {
     pub relays: Vec<Peer>,
     /// How many rounds, up to [`ROUNDS_MAX`].
     pub rounds: usize,
-    /// Relays other than Vocaris and the floor are judged by content, not only by count.
+    /// Every relay but the floor is judged by content; its latencies then hold the delay of its
+    /// filters. Else Vocaris is judged sample for sample, the others by count, and latencies are
+    /// those of messages.
     pub by_content: bool,
     /// Where relays come from.
     pub workshop: Workshop,
@@ -150,6 +153,7 @@ pub fn compare(settings: &CompareSettings, mut say: impl FnMut(&str)) -> Compari
             }
             say(&format!("round {round} of {}: {peer}", settings.rounds));
             let run = RunSettings {
+                environment: peer.alike().chain(load.environment.iter().cloned()).collect(),
                 program: program.clone(),
                 judged: row.judged,
                 plain_model: peer.wants_plain_model(),
@@ -167,9 +171,10 @@ pub fn compare(settings: &CompareSettings, mut say: impl FnMut(&str)) -> Compari
 
 impl CompareSettings {
     fn judgement(&self, program: &Program) -> Judgement {
-        match program.kind.judged() {
-            Judgement::ByCount if self.by_content && !program.is_floor() => Judgement::ByContent,
-            judged => judged,
+        match (self.by_content, program.kind.judged()) {
+            (true, Judgement::Exact) => Judgement::ByContent,
+            (false, Judgement::ByContent) => Judgement::ByCount,
+            (_, judged) => judged,
         }
     }
 }
@@ -314,17 +319,21 @@ impl fmt::Display for Comparison {
             row.fmt(f)?;
         }
         for row in &self.relays {
+            row.write_fidelity(f)?;
+        }
+        for row in &self.relays {
             for reason in &row.unusable {
                 writeln!(f, "NOT USABLE   {}: {reason}", row.name)?;
             }
         }
         for row in &self.relays {
-            let remarks = row.reports.iter().flat_map(|report| &report.remarks);
-            let mut told: Vec<&String> = Vec::new();
-            for remark in remarks {
-                if !told.contains(&remark) {
+            // The figures in it differ from run to run; its first words do not.
+            let kind = |remark: &str| remark.split('(').next().unwrap_or_default().to_string();
+            let mut told = Vec::new();
+            for remark in row.reports.iter().flat_map(|report| &report.remarks) {
+                if !told.contains(&kind(remark)) {
                     writeln!(f, "note         {}: {remark}", row.name)?;
-                    told.push(remark);
+                    told.push(kind(remark));
                 }
             }
         }
@@ -335,6 +344,27 @@ impl fmt::Display for Comparison {
             writeln!(f, "SKIPPED      {name}: {reason}")?;
         }
         write!(f, "{}", if self.is_good() { "good" } else { "NOT GOOD" })
+    }
+}
+
+impl Row {
+    /// A line for the content of its last run, where that was listened to.
+    fn write_fidelity(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let heard = self.reports.iter().rev().find_map(|report| report.fidelity.as_ref());
+        let Some(FidelityReport { uplink, downlink, .. }) = heard else { return Ok(()) };
+        let told = |figure: Option<f64>| figure.map_or("-".to_string(), |it| format!("{it:.1}"));
+        writeln!(
+            f,
+            "content      {}: SINAD {} dB up, {} dB down; holds {} ms up, {} ms down; \
+             {} and {} clicks",
+            self.name,
+            told(uplink.sinad_db),
+            told(downlink.sinad_db),
+            told(uplink.held_ms),
+            told(downlink.held_ms),
+            uplink.clicks,
+            downlink.clicks
+        )
     }
 }
 

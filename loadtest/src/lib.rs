@@ -6,7 +6,7 @@
 //! offline by the portable kernels of `dsp`, which are tested against ITU-T material on their own;
 //! and listened to by content, as any other relay's is.
 //!
-//! The rooms, lowest first:
+//! The rooms:
 //!
 //! | room | what it is for |
 //! |---|---|

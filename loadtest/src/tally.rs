@@ -5,11 +5,13 @@
 //! Bounds:   those of the records.
 //! Not here: what the audio holds (`judge` for a relay that is exact to the sample).
 //!
-//! For relays whose conversion is their own, or who convert nothing: the floor. A call and its
+//! For the floor, which converts nothing, and for relays of any kind where the latency of messages
+//! is asked for, without the delay of filters. A call and its
 //! session find each other by the caller's number, which the relay names in its setup. The `n`th
 //! sample of one side is taken for the `n`th of the other, so a latency is the latency of messages:
 //! the delay inside a filter is not in it. A piece lost and another doubled would pass unseen; the
-//! report says so. Turns count as long as they are, without padding to whole frames.
+//! report says so. Turns count as long as they are, without padding to whole frames; a call is one
+//! stream: callers who come back are not for this judge.
 
 use std::collections::HashMap;
 

@@ -3,7 +3,7 @@
 //! | address | answer |
 //! |---|---|
 //! | `/healthz` | 200 while every media thread turns; 503 when one has been in one turn for longer than [`HUNG_AFTER`]: a restart is the only cure |
-//! | `/readyz` | 200 while a new call is welcome; 503 with the reason: draining, full, a used-up quota, a stuck thread, connections that cannot be accepted |
+//! | `/readyz` | 200 while a new call is welcome; 503 with the reason: draining, full, late, hardly a descriptor left, a used-up quota, a stuck thread, connections that cannot be accepted |
 //! | `/status` | the page, which holds no figure by itself |
 //! | `/status.json` | the figures: with `admin.token`, or from this machine where none is set |
 //!

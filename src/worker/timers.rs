@@ -36,6 +36,12 @@ pub struct Timers {
     done: u64,
 }
 
+impl Default for Timers {
+    fn default() -> Timers {
+        Timers::new()
+    }
+}
+
 impl Timers {
     /// An empty wheel.
     pub fn new() -> Timers {

@@ -1,20 +1,25 @@
 //! The files as the programs that read them would: syntax, and what they promise about the relay.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use vocaris::config::Config;
+use vocaris::config::{Config, SourceFile};
 use yaml_rust2::{Yaml, YamlLoader};
 
 use crate::front::find;
 use crate::{folder, read};
 
-/// What is here, by name, but for the guide to it.
+/// What is here, by name, that of its folder before it, but for the guide to it.
 fn names() -> Vec<String> {
-    let entries = std::fs::read_dir(folder()).unwrap();
-    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    names.filter(|name| name != "README.md").collect()
+    let within = |folder: &Path| -> Vec<PathBuf> {
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect()
+    };
+    let (folders, mut files): (Vec<_>, Vec<_>) =
+        within(&folder()).into_iter().partition(|path| path.is_dir());
+    files.extend(folders.iter().flat_map(|folder| within(folder)));
+    let name = |path: &PathBuf| path.strip_prefix(folder()).unwrap().to_str().unwrap().to_owned();
+    files.iter().map(name).filter(|name| name != "README.md").collect()
 }
 
 #[test]
@@ -100,6 +105,64 @@ fn the_settings_for_fly_are_settings_of_the_relay() {
     let service = &file["http_service"];
     assert_eq!(service["internal_port"].as_integer(), Some(config.server.listen.port().into()));
     assert_eq!(service["checks"][0]["path"].as_str(), Some("/readyz"));
+}
+
+#[test]
+fn the_settings_for_kubernetes_are_settings_of_the_relay() {
+    let documents = YamlLoader::load_from_str(&read("kubernetes.yaml")).unwrap();
+    let of_kind = |kind: &str| {
+        let found = documents.iter().find(|document| document["kind"].as_str() == Some(kind));
+        found.unwrap_or_else(|| panic!("no {kind}"))
+    };
+    let pod = &of_kind("StatefulSet")["spec"]["template"]["spec"];
+    let relay = &pod["containers"][0];
+    let variables = relay["env"].as_vec().unwrap().iter().filter_map(|variable| {
+        let value = variable["value"].as_str()?.replace("$(POD_NAME)", "voice-0");
+        Some((variable["name"].as_str().unwrap().into(), value.into()))
+    });
+    let text = of_kind("ConfigMap")["data"]["vocaris.toml"].as_str().unwrap().to_owned();
+    let file = SourceFile { path: "vocaris.toml".into(), text };
+    let config = Config::read(Some(&file), variables.collect::<Vec<_>>())
+        .unwrap_or_else(|errors| panic!("{errors}"));
+    // Else names of services would be unknown settings.
+    assert_eq!(pod["enableServiceLinks"].as_bool(), Some(false));
+    let grace = pod["terminationGracePeriodSeconds"].as_i64().unwrap() as u64;
+    let pause = relay["lifecycle"]["preStop"]["sleep"]["seconds"].as_i64().unwrap() as u64;
+    let needed = Duration::from_secs(pause) + config.server.drain_timeout + AFTER_DRAIN;
+    assert!(Duration::from_secs(grace) >= needed);
+    let ports = [config.server.listen.port(), config.admin.listen.unwrap().port()];
+    for (number, port) in ports.into_iter().enumerate() {
+        assert_eq!(relay["ports"][number]["containerPort"].as_i64(), Some(port.into()));
+    }
+    for (probe, path) in [("readinessProbe", "/readyz"), ("livenessProbe", "/healthz")] {
+        assert_eq!(relay[probe]["httpGet"]["path"].as_str(), Some(path));
+        assert_eq!(relay[probe]["httpGet"]["port"].as_str(), Some("admin"));
+    }
+    let cores = relay["resources"]["requests"]["cpu"].as_str().unwrap();
+    assert_eq!(cores.parse::<usize>().unwrap(), config.server.workers);
+}
+
+#[test]
+fn the_settings_of_two_hosts_are_settings_of_the_relay() {
+    let text = read("two-hosts/vocaris.toml");
+    let file = SourceFile { path: "vocaris.toml".into(), text };
+    let config = Config::read(Some(&file), []).unwrap_or_else(|errors| panic!("{errors}"));
+    assert!(config.journal.enabled);
+}
+
+#[test]
+fn haproxy_takes_the_settings_of_two_hosts() {
+    let Some(haproxy) = find("haproxy") else {
+        eprintln!("SKIPPED: no haproxy on the path");
+        return;
+    };
+    let mut command = Command::new(haproxy);
+    command.arg("-c").arg("-f").arg(folder().join("two-hosts/haproxy.cfg"));
+    for (port, variable) in ["FRONT_PORT", "HOST_1_PORT", "HOST_2_PORT"].into_iter().enumerate() {
+        command.env(variable, (8080 + port).to_string());
+    }
+    let checked = command.output().unwrap();
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
 }
 
 /// What a relay may still need once its calls are over: promised streams, the carriers' questions,

@@ -28,7 +28,8 @@ pub(crate) struct Compare {
     #[arg(long, value_delimiter = ',', default_value = "null,vocaris,tokio,node")]
     relays: Vec<Peer>,
     /// How often each runs, in turn with the others.
-    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=ROUNDS_MAX as i64))]
+    #[arg(long, default_value_t = 3,
+          value_parser = clap::value_parser!(u8).range(1..=ROUNDS_MAX as i64))]
     rounds: u8,
     /// Calls at once.
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
@@ -49,7 +50,8 @@ pub(crate) struct Compare {
     /// VOCARIS_SERVER_WORKERS=1 Vocaris's.
     #[arg(long, value_name = "NAME=VALUE", value_parser = assignment)]
     relay_env: Vec<(String, OsString)>,
-    /// Judges tokio and node by the content of their audio, not only by its amount.
+    /// Judges every relay but the floor by the content of its audio; its latencies then hold the
+    /// delay of its filters.
     #[arg(long)]
     by_content: bool,
     /// Where the sources of tokio and node are; else those beside this program's own.

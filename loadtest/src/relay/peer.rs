@@ -6,6 +6,7 @@
 //!           step that failed printed are repeated.
 //! Not here: the relays themselves (`relay::null`, `loadtest/baselines`), starting them (`relay`).
 
+use std::ffi::OsString;
 use std::fmt;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -58,6 +59,13 @@ impl Peer {
     /// True if the model is to be reached without TLS.
     pub fn wants_plain_model(self) -> bool {
         self == Peer::NullPlain
+    }
+
+    /// Settings by which it does what the others do. Vocaris keeps what a caller says into the
+    /// greeting until that was heard; no other does, so here it does not wait either.
+    pub fn alike(self) -> impl Iterator<Item = (String, OsString)> {
+        let hold = ("VOCARIS_TIMERS_GREETING_HOLD".to_string(), OsString::from("0s"));
+        (self == Peer::Vocaris).then_some(hold).into_iter()
     }
 
     /// Builds what is not built.

@@ -50,7 +50,8 @@ impl Kind {
     pub fn judged(self) -> Judgement {
         match self {
             Kind::Vocaris => Judgement::Exact,
-            Kind::Null | Kind::Other => Judgement::ByCount,
+            Kind::Null => Judgement::ByCount,
+            Kind::Other => Judgement::ByContent,
         }
     }
 

@@ -10,7 +10,7 @@
 //! | status | `ok` | meaning |
 //! |---|---|---|
 //! | `free`, `none_free` | true | the times of a day, or the next ones |
-//! | `booked`, `moved`, `cancelled`, `found` | true | done, and on disk |
+//! | `booked`, `moved`, `cancelled`, `found` | true | done, and kept |
 //! | `already_booked`, `already_cancelled` | true | it was so before: nothing changed |
 //! | `taken`, `not_possible` | false | that time cannot be had, with `reason`; `alternatives` can |
 //! | `bad_arguments` | false | `argument` is wrong |

@@ -1,9 +1,9 @@
-//! Appointments: what callers book, kept on disk, and shown in a calendar feed.
+//! Appointments: what callers book, kept in a file or a database, and shown in a calendar feed.
 //!
 //! In:       the name of a tool, its arguments, who calls, the time.
 //! Out:      an [`Answer`] for the model; the feed's text.
 //! Bounds:   each room's own; a call may guess [`GUESSES_MAX`] times at an appointment.
-//! Not here: threads, sockets, the model's protocol. What is here blocks on the disk.
+//! Not here: threads, sockets, the model's protocol. What is here blocks on the file or the database.
 //!
 //! | file | what it holds |
 //! |---|---|
