@@ -26,8 +26,8 @@
 //!
 //! **Done or not.** Where the answer to a commit is lost, the database is asked by the
 //! transaction's number what became of it: so work is told as done if it was, as not done if it was
-//! not, and [`DatabaseError::Unsure`] only where nobody can tell. A server that crashed may have given
-//! the number of what it lost to somebody else: so the row that the work has left as its proof
+//! not, and [`DatabaseError::Unsure`] only where nobody can tell. A server that crashed may have
+//! given the number of what it lost to somebody else: so the row that the work has left as its proof
 //! ([`Session::leaves`]) is looked for as well.
 //!
 //! The runtime of the client library runs on the asking thread and only while it asks. Names are
@@ -298,8 +298,8 @@ impl Database {
         }
     }
 
-    /// Finds out what became of the transaction `number`, whose commit failed with `error`, and which
-    /// has left `proof`.
+    /// Finds out what became of the transaction `number`, whose commit failed with `error`, and
+    /// which has left `proof`.
     fn verdict(
         &self,
         number: &str,
@@ -500,8 +500,8 @@ impl Drop for Database {
     }
 }
 
-/// Moves a connection's bytes until it ends. What the server only remarks is not logged: it may quote
-/// values.
+/// Moves a connection's bytes until it ends. What the server only remarks is not logged: it may
+/// quote values.
 async fn carry<S, T>(mut connection: Connection<S, T>)
 where
     S: AsyncRead + AsyncWrite + Unpin,

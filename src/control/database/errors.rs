@@ -72,8 +72,8 @@ impl DatabaseError {
         matches!(self, Unreachable(_) | Silent | Restarting | Crowded)
     }
 
-    /// Whether a program that starts goes on without it: it may be over by itself, or is nothing that
-    /// this program's settings could mend.
+    /// Whether a program that starts goes on without it: it may be over by itself, or is nothing
+    /// that this program's settings could mend.
     pub const fn is_for_now(self) -> bool {
         use DatabaseError::{Busy, Disk, Full, ReadOnly, Unsure};
         self.passes() || matches!(self, Busy | Disk | Full | ReadOnly | Unsure)

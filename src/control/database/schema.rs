@@ -92,8 +92,8 @@ impl Schema {
         client: &Client,
         deadline: Instant,
     ) -> Result<(), DatabaseError> {
-        // Two programs at once: the second waits, and then finds everything done. Nought is no bound
-        // to the server.
+        // Two programs at once: the second waits, and then finds everything done. Nought would be
+        // no bound to the server.
         let most = left(deadline).as_millis().max(1);
         let begin = format!(
             "BEGIN; SET LOCAL statement_timeout = {most}; SET LOCAL lock_timeout = {most}; \
