@@ -12,6 +12,7 @@
 //! The stations are those a frame passes, each by itself and in its own loop; "whole" is the call's
 //! own code, which holds all of them but TLS, timers and histograms, and the sense of the messages
 //! besides. Each frame is copied to where a read would have put it; that is part of the figures.
+#![expect(clippy::print_stdout, reason = "a bench says what it found")]
 
 use std::hint::black_box;
 use std::io::{Read, Write};

@@ -276,7 +276,7 @@ pub const JOURNAL_LETTERS_MAX: usize = 1_024;
 pub const JOURNAL_WAITING_MAX: usize = 4_096;
 /// Entries in one transaction.
 pub const JOURNAL_BATCH_MAX: usize = 256;
-/// Between the beginnings of two transactions.
+/// Between the beginnings of two rounds of transactions, each of which writes all that waits.
 pub const JOURNAL_BATCH_EVERY: Duration = Duration::from_millis(250);
 /// How large the journal's file may grow. At the bound entries are lost, and counted.
 pub const JOURNAL_FILE_BYTES_MAX: u64 = 1 << 30;

@@ -323,6 +323,8 @@ pub enum Wish {
 pub enum Recalled {
     /// Nothing that anybody could go on with.
     Nothing,
+    /// The store could not be asked.
+    Unasked,
     /// Somebody has ended it: this follows.
     Over(Sequel),
     /// A stream may go on with it.

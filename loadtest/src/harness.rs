@@ -27,8 +27,8 @@ use crate::cores::Cores;
 use crate::gemini::script::Script;
 use crate::gemini::server::{StandIn, StandInConfig};
 use crate::gemini::session::SessionRecord;
-use crate::recording::settings::{Setting, relay_settings};
-use crate::relay::{Directory, Program, Relay, RelayConfig, RelayError};
+use crate::recording::settings::{Setting, as_given, relay_settings};
+use crate::relay::{Directory, Kind, Program, Relay, RelayConfig, RelayError};
 use crate::schedule::MediaPlan;
 use crate::signal::CallerVoice;
 
@@ -126,7 +126,7 @@ pub struct Harness {
     pub stand_in: StandIn,
     /// The relay.
     pub relay: Relay,
-    /// Every setting of the relay, secrets masked.
+    /// Every setting of the relay, secrets masked; of one that is not Vocaris, what it was given.
     pub settings: Vec<Setting>,
     /// Where calls go.
     pub target: Arc<Target>,
@@ -173,7 +173,13 @@ impl Harness {
             environment.push(("VOCARIS_STORE_URL".into(), url.into()));
         }
         environment.extend(config.environment);
-        let settings = relay_settings(&environment);
+        let kind = config.program.kind;
+        let settings = match kind {
+            Kind::Vocaris => relay_settings(&environment),
+            Kind::Null | Kind::Other => {
+                as_given(environment.iter().map(|(name, value)| (kind.variable(name), value)))
+            }
+        };
         let relay_config = RelayConfig {
             program: config.program,
             environment,

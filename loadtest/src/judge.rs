@@ -16,7 +16,7 @@ use crate::clock::{Nanos, SECONDS};
 use crate::comebacks::{self, Part};
 use crate::gemini::record::{SessionRecord, Spoken};
 use crate::hold;
-use crate::listen::{self, Ear, Fidelity};
+use crate::listen::{self, Ear, Fidelity, FidelityReport};
 use crate::load::most_at_once;
 use crate::net::link::Closing;
 use crate::recording::records;
@@ -97,6 +97,13 @@ pub fn judge_by(
     if judged == Judgement::ByContent {
         set_heard(&mut report.uplink, &fidelity.uplink, &up);
         set_heard(&mut report.downlink, &fidelity.downlink, &down);
+        note_early(&fidelity, &mut report);
+        if let Some(swaps) = &mut report.swaps {
+            swaps.lost_ms = fidelity.uplink.lost_at_faults_ms;
+        }
+        for of_carrier in report.carriers.values_mut() {
+            *of_carrier = without_samples(std::mem::take(of_carrier));
+        }
         report.held = hold::held(calls.iter().map(|call| &call.record), &up, &down);
         let streams = parts.iter().map(|part| &*part.record);
         report.recording = records::recording(streams, &sessions_of, &up, &down);
@@ -129,19 +136,49 @@ fn set_heard(direction: &mut Direction, fidelity: &Fidelity, latencies: &Latenci
     let samples = |ms: f64| (ms * 8.0).round() as u64;
     let lost_at_faults = samples(fidelity.lost_at_faults_ms);
     let lost = samples(fidelity.gaps.ms) + lost_at_faults;
-    let edges = fidelity.early_ms + fidelity.head_ms + fidelity.tail_ms;
+    let edges = samples(fidelity.early_ms + fidelity.head_ms + fidelity.tail_ms);
+    let expected = samples(fidelity.said_ms);
+    let voided = samples(fidelity.void_ms);
     direction.set_samples(&Alignment {
-        expected: samples(fidelity.said_ms),
-        matched: samples(fidelity.said_ms - fidelity.void_ms - edges).saturating_sub(lost),
+        expected,
+        matched: expected.saturating_sub(voided + edges + lost),
         lost,
         doubled: samples(fidelity.doubled.ms),
         foreign: samples(fidelity.inserted.ms),
-        voided: samples(fidelity.void_ms),
+        voided,
         first_fault: None,
     });
+    direction.unheard_at_edges = edges;
     direction.lost_at_faults = lost_at_faults;
     direction.foreign_at_faults = 0;
     set_latencies(direction, latencies);
+}
+
+/// Remarks on what was said before the other side was ready and never heard: it is no fault by
+/// content, for nobody but the relay knows what it was to do with it.
+fn note_early(fidelity: &FidelityReport, report: &mut Report) {
+    for (name, of) in [("uplink", &fidelity.uplink), ("downlink", &fidelity.downlink)] {
+        if of.early_ms >= 1.0 {
+            report.remarks.push(format!(
+                "{name}: not all that was said before the other side was ready was heard ({:.0} \
+                 ms unheard, {} calls together); by content this is not lost",
+                of.early_ms, of.calls
+            ));
+        }
+    }
+}
+
+/// The calls of a carrier without what only the comparison sample for sample knows.
+fn without_samples(of_carrier: CarrierReport) -> CarrierReport {
+    CarrierReport {
+        uplink_samples: None,
+        uplink_faults: None,
+        downlink_samples: None,
+        downlink_faults: None,
+        uplink: Percentiles::default(),
+        downlink: Percentiles::default(),
+        ..of_carrier
+    }
 }
 
 /// Those that took audio.
@@ -323,7 +360,7 @@ fn judge_parts(
         let faults = of_call.iter().filter(|swap| swap.cause == Cause::Fault).count() as u64;
         if faults > 0 {
             // What was on its way when the connection broke cannot be saved.
-            swaps.lost_ms += uplink.lost as f64 / 16.0;
+            swaps.lost_ms += uplink.lost as f64 * 1000.0 / f64::from(uplink_rate(&ready));
             report.uplink.lost_at_faults += uplink.lost;
             report.uplink.foreign_at_faults += uplink.foreign.min(faults * BLENDED_SAMPLES_MAX);
         } else if !uplink.is_whole() && report.judged == Judgement::Exact {
@@ -375,15 +412,21 @@ impl OfCarrier {
         let [up, down] = [self.up, self.down].map(|it| it.lost + it.doubled + it.foreign);
         CarrierReport {
             setup: Percentiles::of(&self.setup),
-            uplink_samples: self.up.matched,
-            uplink_faults: up,
-            downlink_samples: self.down.matched,
-            downlink_faults: down,
+            uplink_samples: Some(self.up.matched),
+            uplink_faults: Some(up),
+            downlink_samples: Some(self.down.matched),
+            downlink_faults: Some(down),
             uplink: Percentiles::of(&self.up_latency),
             downlink: Percentiles::of(&self.down_latency),
             ..self.report
         }
     }
+}
+
+/// The rate at which a model hears; 16 kHz, where nothing came.
+fn uplink_rate(sessions: &[&SessionRecord]) -> u32 {
+    let rates = sessions.iter().map(|session| session.uplink.rate);
+    rates.filter(|&rate| rate != 0).max().unwrap_or(16_000)
 }
 
 fn judge_uplink(
@@ -393,8 +436,7 @@ fn judge_uplink(
     latencies: &mut Latencies,
 ) -> Alignment {
     let (heard, _) = verify::stitch(sessions);
-    let rate = sessions.iter().map(|session| session.uplink.rate).max().unwrap_or(0);
-    let mut expected = expected_uplink(call, if rate == 0 { 16_000 } else { rate });
+    let mut expected = expected_uplink(call, uplink_rate(sessions));
     if let Outcome::ClosedByRelay(_) = call.record.outcome {
         // What the caller said after the end is nobody's loss.
         expected.truncate(heard.len());
@@ -511,4 +553,47 @@ pub fn failures(calls: &[CallRecord]) -> BTreeMap<String, usize> {
         *failures.entry(record.outcome.to_string()).or_default() += 1;
     }
     failures
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::listen::Faults;
+
+    #[test]
+    fn what_is_unheard_at_the_edges_of_calls_is_counted_and_its_early_part_is_told() {
+        let fidelity = Fidelity {
+            calls: 2,
+            said_ms: 1000.0,
+            void_ms: 100.0,
+            early_ms: 40.0,
+            head_ms: 5.0,
+            tail_ms: 15.0,
+            lost_at_faults_ms: 20.0,
+            gaps: Faults { count: 1, ms: 10.0 },
+            ..Fidelity::default()
+        };
+        let mut report = Report::default();
+        set_heard(&mut report.uplink, &fidelity, &Latencies::default());
+        let it = &report.uplink;
+        assert_eq!((it.expected, it.voided, it.unheard_at_edges), (8000, 800, 480));
+        assert_eq!((it.lost, it.lost_at_faults, it.matched), (240, 160, 6480));
+        let downlink = Fidelity { early_ms: 0.0, ..fidelity.clone() };
+        note_early(&FidelityReport { uplink: fidelity, downlink, held_ms: None }, &mut report);
+        assert_eq!(report.remarks.len(), 1);
+        let told = &report.remarks[0];
+        assert!(told.starts_with("uplink: ") && told.contains("(40 ms unheard, 2 calls"), "{told}");
+    }
+
+    #[test]
+    fn a_model_that_heard_nothing_counts_as_one_of_16_khz() {
+        let at = |rate| {
+            let mut session = SessionRecord::new(0, 0);
+            session.uplink.rate = rate;
+            session
+        };
+        assert_eq!(uplink_rate(&[]), 16_000);
+        assert_eq!(uplink_rate(&[&at(0)]), 16_000);
+        assert_eq!(uplink_rate(&[&at(0), &at(8_000)]), 8_000);
+    }
 }

@@ -19,7 +19,8 @@ use crate::recording::distribution::Distribution;
 use crate::slo::{Judged, Verdict};
 use crate::verify::Alignment;
 
-/// Lateness of a schedule whose p99.9 makes the latencies of a run worth nothing.
+/// Lateness of a schedule whose p99.9 makes the latencies of a run worth nothing, where nobody
+/// says otherwise.
 pub const LATENESS_NANOS_MAX: Nanos = 1_000_000;
 
 /// Percentiles of a set of times, in microseconds.
@@ -64,6 +65,41 @@ impl Percentiles {
             max_us: histogram.max() as f64 / 1e3,
         }
     }
+
+    /// The median; `None` of nothing.
+    pub fn p50(&self) -> Option<f64> {
+        self.of_at_least(1, self.p50_us)
+    }
+
+    /// 90 %; `None` of fewer than 10 pieces.
+    pub fn p90(&self) -> Option<f64> {
+        self.of_at_least(10, self.p90_us)
+    }
+
+    /// 99 %; `None` of fewer than 100 pieces.
+    pub fn p99(&self) -> Option<f64> {
+        self.of_at_least(100, self.p99_us)
+    }
+
+    /// 99.9 %; `None` of fewer than 1,000 pieces.
+    pub fn p999(&self) -> Option<f64> {
+        self.of_at_least(1000, self.p999_us)
+    }
+
+    /// 99.99 %; `None` of fewer than 10,000 pieces.
+    pub fn p9999(&self) -> Option<f64> {
+        self.of_at_least(10_000, self.p9999_us)
+    }
+
+    /// The longest; `None` of nothing.
+    pub fn max(&self) -> Option<f64> {
+        self.of_at_least(1, self.max_us)
+    }
+
+    /// A percentile of fewer pieces than it takes would be the longest under another name.
+    fn of_at_least(&self, pieces: u64, us: f64) -> Option<f64> {
+        (self.count >= pieces).then_some(us)
+    }
 }
 
 /// One direction of audio.
@@ -81,6 +117,11 @@ pub struct Direction {
     pub foreign: u64,
     /// Made void by an interruption, or by the end of the call.
     pub voided: u64,
+    /// By content: not heard from the beginnings and ends of calls, and not among the lost. What is
+    /// longer than `listen::EDGE_MS_MAX` in one call makes the run fail, unless it was said before
+    /// the other side was ready.
+    #[serde(default)]
+    pub unheard_at_edges: u64,
     /// Of the lost, those of calls whose connection to the model was broken on purpose.
     pub lost_at_faults: u64,
     /// Of the foreign, those where audio was dropped in such calls: a filter blends what is before
@@ -178,14 +219,15 @@ pub struct CarrierReport {
     pub marks_returned: u64,
     /// From the start of a call to its open stream.
     pub setup: Percentiles,
-    /// Samples that the model heard in their place.
-    pub uplink_samples: u64,
+    /// Samples that the model heard in their place. This and what follows are of the comparison
+    /// sample for sample: where the content decides, there is none of it.
+    pub uplink_samples: Option<u64>,
     /// Samples lost, doubled, or said by nobody.
-    pub uplink_faults: u64,
+    pub uplink_faults: Option<u64>,
     /// Samples that the phones heard in their place.
-    pub downlink_samples: u64,
+    pub downlink_samples: Option<u64>,
     /// Samples lost, doubled, or said by nobody.
-    pub downlink_faults: u64,
+    pub downlink_faults: Option<u64>,
     /// Latency from the planned time, caller to model.
     pub uplink: Percentiles,
     /// Latency from the planned time, model to caller.
@@ -397,9 +439,13 @@ impl Report {
         for (complaint, count) in &self.complaints {
             self.problems.push(format!("the model's service objects: {complaint} ({count})"));
         }
+    }
+
+    /// Remarks on a load that was late: p99.9 of its own lateness above `max_us` microseconds.
+    pub fn note_lateness(&mut self, max_us: f64) {
         for (name, direction) in [("caller", &self.uplink), ("model", &self.downlink)] {
             let late = direction.own_lateness.p999_us;
-            if late * 1e3 > LATENESS_NANOS_MAX as f64 {
+            if late > max_us {
                 self.remarks.push(format!(
                     "the load itself was late ({name} schedule p99.9 {late:.0} us): \
                      do not publish these latencies"
@@ -437,6 +483,10 @@ impl fmt::Display for Report {
                 direction.foreign,
                 direction.voided
             )?;
+            if self.judged == Judgement::ByContent {
+                let edges = direction.unheard_at_edges;
+                writeln!(f, "             {edges} unheard at the edges of calls")?;
+            }
         }
         writeln!(f)?;
         writeln!(
@@ -571,7 +621,9 @@ impl Report {
              down in place  faults   up p50/p99 us  down p50/p99 us"
         )?;
         for (name, it) in &self.carriers {
-            let latency = |p: &Percentiles| format!("{:.0}/{:.0}", p.p50_us, p.p99_us);
+            let latency = |p: &Percentiles| format!("{}/{}", known(p.p50()), known(p.p99()));
+            let count =
+                |count: Option<u64>| count.map_or_else(|| "-".into(), |count| count.to_string());
             writeln!(
                 f,
                 "{name:<15} {:>5} {:>5} {:>9} {:>6} {:>13} {:>7} {:>13} {:>7} {:>15} {:>16}",
@@ -579,10 +631,10 @@ impl Report {
                 it.calls_hung_up,
                 it.violations,
                 it.marks_returned,
-                it.uplink_samples,
-                it.uplink_faults,
-                it.downlink_samples,
-                it.downlink_faults,
+                count(it.uplink_samples),
+                count(it.uplink_faults),
+                count(it.downlink_samples),
+                count(it.downlink_faults),
                 latency(&it.uplink),
                 latency(&it.downlink)
             )?;
@@ -596,19 +648,15 @@ impl Report {
 
 fn row(f: &mut fmt::Formatter<'_>, name: &str, p: &Percentiles) -> fmt::Result {
     write!(f, "{name:<22} {:>9}", p.count)?;
-    // A percentile of fewer pieces than it takes would be the longest under another name.
-    for (us, pieces) in
-        [(p.p50_us, 1), (p.p90_us, 10), (p.p99_us, 100), (p.p999_us, 1000), (p.p9999_us, 10_000)]
-    {
-        match p.count >= pieces {
-            true => write!(f, " {us:>9.0}")?,
-            false => write!(f, " {:>9}", "-")?,
-        }
+    for us in [p.p50(), p.p90(), p.p99(), p.p999(), p.p9999(), p.max()] {
+        write!(f, " {:>9}", known(us))?;
     }
-    match p.count {
-        0 => writeln!(f, " {:>9}", "-"),
-        _ => writeln!(f, " {:>9.0}", p.max_us),
-    }
+    writeln!(f)
+}
+
+/// Whole microseconds, or a dash.
+fn known(us: Option<f64>) -> String {
+    us.map_or_else(|| "-".into(), |us| format!("{us:.0}"))
 }
 
 #[cfg(test)]
@@ -640,8 +688,21 @@ mod tests {
     fn a_late_schedule_is_told() {
         let mut report = Report::default();
         report.uplink.own_lateness.p999_us = 1001.0;
-        report.judge();
+        report.note_lateness(2000.0);
+        assert!(report.remarks.is_empty());
+        report.note_lateness(1000.0);
         assert!(report.is_good());
         assert_eq!(report.remarks.len(), 1);
+    }
+
+    #[test]
+    fn a_percentile_of_fewer_pieces_than_it_takes_is_none() {
+        let of = |count| Percentiles { count, ..Percentiles::default() };
+        let known = |p: Percentiles| {
+            [p.p50(), p.p90(), p.p99(), p.p999(), p.p9999(), p.max()].map(|it| it.is_some())
+        };
+        assert_eq!(known(of(0)), [false; 6]);
+        assert_eq!(known(of(999)), [true, true, true, false, false, true]);
+        assert_eq!(known(of(10_000)), [true; 6]);
     }
 }

@@ -270,7 +270,8 @@ pub fn run(settings: &RunSettings) -> Result<Report, HarnessError> {
     report.demand(&settings.demands.or(settings.scenario.demands));
     let spent = |which: usize| {
         let (before, after) = (cpu_before[which]?, cpu_after[which]?);
-        Some((after - before) as f64 / report.call_seconds.max(f64::MIN_POSITIVE))
+        // Where no stream was opened there is no second of a call to hold it against.
+        (report.call_seconds > 0.0).then(|| (after - before) as f64 / report.call_seconds)
     };
     report.own_cpu_us_per_call_second = spent(1).unwrap_or(0.0);
     report.relay = spent(0).zip(memory).map(|(cpu, (_, peak))| Usage {

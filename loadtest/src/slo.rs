@@ -25,8 +25,8 @@
 //! `Q` is `p50`, `p90`, `p99`, `p999` or `max`. Times are in `us`, `ms` or `s`, sizes in `KiB` or
 //! `MiB`. All calls talk from [`crate::hold::SETTLE`] after the last has begun until the first
 //! ends; in a run where that is shorter than [`crate::hold::HOLD_MIN`], the whole run counts. What
-//! was not measured at all is not kept: an empty run proves nothing. Where the load itself was
-//! late, times and `underruns` are not judged.
+//! was not measured at all is not kept: an empty run proves nothing, nor does a percentile of fewer
+//! pieces than it takes (1,000 for p99.9). Where the load itself was late, times and `underruns` are not judged.
 
 use std::fmt;
 use std::str::FromStr;
@@ -254,14 +254,13 @@ impl Figure {
 
 impl Quantile {
     fn of(self, times: &Percentiles) -> Option<f64> {
-        let value = match self {
-            Quantile::P50 => times.p50_us,
-            Quantile::P90 => times.p90_us,
-            Quantile::P99 => times.p99_us,
-            Quantile::P999 => times.p999_us,
-            Quantile::Max => times.max_us,
-        };
-        (times.count > 0).then_some(value)
+        match self {
+            Quantile::P50 => times.p50(),
+            Quantile::P90 => times.p90(),
+            Quantile::P99 => times.p99(),
+            Quantile::P999 => times.p999(),
+            Quantile::Max => times.max(),
+        }
     }
 }
 
@@ -402,9 +401,11 @@ pub fn own_lateness_us(report: &Report) -> f64 {
     report.uplink.own_lateness.p999_us.max(report.downlink.own_lateness.p999_us)
 }
 
-/// Judges a report by all bounds: notes the verdicts in it, and what is broken among its problems.
+/// Judges a report by all bounds: notes in it the verdicts and that the load was late, if it was,
+/// and what is broken among its problems.
 pub fn apply(slos: &[Slo], report: &mut Report, own_lateness_max_us: f64) {
     let spoilt = is_spoilt(report, own_lateness_max_us);
+    report.note_lateness(own_lateness_max_us);
     report.slo = slos.iter().map(|slo| slo.judge(report, spoilt)).collect();
     for judged in &report.slo {
         match judged.verdict {
@@ -427,7 +428,7 @@ mod tests {
     fn report() -> Report {
         let mut report = Report { calls: 10, calls_good: 10, most_at_once: 8, ..Report::default() };
         report.uplink.corrected = Percentiles {
-            count: 500,
+            count: 5000,
             p50_us: 80.0,
             p90_us: 100.0,
             p99_us: 400.0,
@@ -435,7 +436,7 @@ mod tests {
             max_us: 20_001.0,
             ..Percentiles::default()
         };
-        report.setup = Percentiles { count: 10, p99_us: 2_000.0, ..Percentiles::default() };
+        report.setup = Percentiles { count: 100, p99_us: 2_000.0, ..Percentiles::default() };
         let usage = Usage { cpu_us_per_call_second: 600.0, rss_idle_kib: 1000, rss_peak_kib: 1512 };
         report.relay = Some(usage);
         report.hold = Some(Hold { relay_cores: 0.25, ..Hold::default() });
@@ -486,6 +487,10 @@ mod tests {
         for text in ["downlink.p99<=5ms", "barge_in.p99<=1s", "gap.max<=1s"] {
             assert_eq!(verdict(text, &report()).1, Verdict::NotMeasured, "{text}");
         }
+        let mut few = report();
+        few.uplink.corrected.count = 999;
+        assert_eq!(verdict("uplink.p999<=20ms", &few), ("-".into(), Verdict::NotMeasured));
+        assert_eq!(verdict("uplink.p99<=20ms", &few).1, Verdict::Kept);
         let empty = Report::default();
         for text in ["cpu<=1s", "cores<=64", "rss_per_call<=1MiB"] {
             assert_eq!(verdict(text, &empty).1, Verdict::NotMeasured, "{text}");

@@ -44,10 +44,15 @@ fn both_judges_agree_about_a_relay_that_is_exact() {
     ] {
         assert_eq!(exact.corrected.count, content.corrected.count, "{name}");
         assert_eq!((exact.early, exact.paced), (content.early, content.paced), "{name}");
+        let accounted = content.matched + content.voided + content.lost + content.unheard_at_edges;
+        assert_eq!(accounted, content.expected, "{name}: every sample has one name");
         // By content the delay of the filter counts: 1.9 ms up, 2.0 ms down.
         let filter_ms = (content.corrected.p50_us - exact.corrected.p50_us) / 1e3;
         assert!((1.0..4.0).contains(&filter_ms), "{name}: {filter_ms} ms");
     }
+    let of_twilio = &content.carriers["twilio"];
+    assert_eq!((of_twilio.calls, of_twilio.uplink_samples), (3, None), "none is by content");
+    assert_eq!(exact.carriers["twilio"].uplink_samples, Some(3 * 48_000));
     let fidelity = content.fidelity.as_ref().unwrap();
     assert!(fidelity.uplink.sinad_db.unwrap() >= 75.0, "{content}");
     assert!(fidelity.downlink.sinad_db.unwrap() >= 36.0, "{content}");

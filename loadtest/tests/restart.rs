@@ -1,6 +1,7 @@
 //! `loadtest restart` as a program: a relay that is killed, what the report says of its calls, and
 //! the exit code.
 
+use std::io::Write as _;
 use std::process::{Command, Output};
 
 use serde_json::Value;
@@ -26,18 +27,30 @@ fn told(output: &Output) -> String {
 }
 
 #[test]
-fn calls_of_a_relay_that_was_killed_are_counted_and_their_bookings_are_on_its_disk() {
-    let (output, report) = restart("one", &["--calls", "4"]);
+fn calls_of_a_relay_that_was_killed_come_back_and_their_bookings_are_on_its_disk() {
+    // A machine that is busy may take longer than the carrier until its first question.
+    let arguments = ["--calls", "4", "--within", "10s", "--webhook-retry-after", "2s"];
+    let (output, report) = restart("one", &arguments);
     let told = told(&output);
     assert_eq!((&report["talking"], &report["struck"]), (&4.into(), &4.into()), "{told}");
     assert!(report["listening_after_ms"].as_f64().is_some_and(|ms| ms > 0.0), "{told}");
-    let (back, lost) = (report["back"].as_u64().unwrap(), lost(&report));
-    assert_eq!(back + lost, 4, "every call is one or the other: {told}");
+    assert_eq!((&report["back"], lost(&report)), (&4.into(), 0), "{told}");
     assert_eq!(report["audio"]["bookings"]["confirmed"], 4, "{told}");
     assert_eq!((&report["bookings_lost"], &report["bookings_doubled"]), (&0.into(), &0.into()));
     assert_eq!(report["greeted_twice"], 0, "{told}");
-    // What a process kept in its memory is gone with it: nobody is led back, and it is said.
-    assert_eq!((back, output.status.code()), (0, Some(1)), "{told}");
+    assert_eq!(output.status.code(), Some(0), "{told}");
+}
+
+#[test]
+fn what_a_process_kept_in_its_memory_alone_is_gone_with_it() {
+    let forgets = "VOCARIS_JOURNAL_ENABLED=false";
+    let arguments = ["--calls", "4", "--within", "10s", "--relay-env", forgets];
+    let (output, report) = restart("forgotten", &arguments);
+    let told = told(&output);
+    assert_eq!((&report["talking"], &report["struck"]), (&4.into(), &4.into()), "{told}");
+    assert_eq!((&report["back"], lost(&report)), (&0.into(), 4), "{told}");
+    assert_eq!((&report["bookings_lost"], &report["bookings_doubled"]), (&0.into(), &0.into()));
+    assert_eq!(output.status.code(), Some(1), "{told}");
     assert!(told.contains("PROBLEM      0 of 4 calls heard the model again"), "{told}");
 }
 
@@ -48,6 +61,7 @@ fn a_relay_that_nobody_starts_again_in_time_leaves_every_question_without_an_ans
     let (output, report) = restart("refused", &arguments);
     let told = told(&output);
     assert_eq!((&report["struck"], &report["back"]), (&2.into(), &0.into()), "{told}");
+    assert_eq!(lost(&report), 2, "{told}");
     let reasons = report["lost"].as_object().expect("reasons").keys();
     assert!(reasons.into_iter().all(|reason| reason.starts_with("webhook: ")), "{told}");
     assert_eq!(output.status.code(), Some(1), "{told}");
@@ -57,15 +71,17 @@ fn a_relay_that_nobody_starts_again_in_time_leaves_every_question_without_an_ans
 fn one_of_two_hosts_behind_haproxy_is_killed_and_the_calls_of_the_other_go_on() {
     let has_haproxy = Command::new("haproxy").arg("-v").output().is_ok();
     if !has_haproxy {
-        println!("SKIPPED: no HAProxy");
+        // Print macros would write to the test harness, which keeps it to itself.
+        let _ = writeln!(std::io::stderr(), "SKIPPED: no HAProxy");
         return;
     }
-    let (output, report) = restart("two", &["--calls", "6", "--hosts", "2"]);
+    let arguments = ["--calls", "6", "--hosts", "2", "--webhook-retry-after", "2s"];
+    let (output, report) = restart("two", &arguments);
     let told = told(&output);
     assert_eq!(report["talking"], 6, "{told}");
     let struck = report["struck"].as_u64().unwrap();
     assert!((1..6).contains(&struck), "those of one host: {told}");
-    assert_eq!(report["back"].as_u64().unwrap() + lost(&report), struck, "{told}");
+    assert_eq!((&report["back"], lost(&report)), (&struck.into(), 0), "the other knows: {told}");
     assert!(report["listening_after_ms"].is_null(), "it stays dead: {told}");
     assert_eq!((&report["bookings_lost"], &report["bookings_doubled"]), (&0.into(), &0.into()));
     let good = report["audio"]["calls_good"].as_u64().unwrap();

@@ -16,7 +16,7 @@ use super::desk::{Desk, Outcome};
 use super::endings::CALL_SID_MAX_BYTES;
 use super::limiter::LeftOut;
 use super::names::MARK;
-use super::origin::{DIALLED, HANDED_ON, Origin, handed_on};
+use super::origin::{ASKED_BEFORE, DIALLED, HANDED_ON, Origin, handed_on};
 use super::recall::Question;
 use super::request::Request;
 use super::routes::JSON;
@@ -162,10 +162,12 @@ impl Desk {
             return twiml::redirect_later(RESTART_SECONDS, &origin.action());
         }
         let call_sid = form::value(fields, "CallSid").filter(|call_sid| !call_sid.is_empty());
+        let known = match self.neighbours.journal {
+            Some(_) => Known::ToTheJournal,
+            None => Known::Here,
+        };
         match self.welcome(now) {
-            Ok(()) => {
-                self.connect(now, fields, proven, call_sid, origin, Heard::Before(Known::Here))
-            }
+            Ok(()) => self.connect(now, fields, proven, call_sid, origin, Heard::Before(known)),
             Err(_) => twiml::say_and_hangup(&self.config.twilio.fallback, None),
         }
     }
@@ -268,13 +270,11 @@ impl Desk {
             true => after_dialling(form::value(&fields, "DialCallStatus")),
             false if may_be_known => {
                 let call_sid = call_sid.to_owned();
-                let question = Question { fields, proven, call_sid, origin };
+                let asked_before = request.query_has(ASKED_BEFORE);
+                let question = Question { fields, proven, call_sid, origin, asked_before };
                 return match self.look_up(now, question) {
                     Ok(ticket) => Outcome::Recall { ticket },
-                    Err(Question { fields, proven, call_sid, origin }) => {
-                        let sequel = self.endings.afterwards(now, &call_sid);
-                        Outcome::Answer(self.follow(now, &fields, proven, sequel, origin))
-                    }
+                    Err(question) => Outcome::Answer(self.unanswered(now, question)),
                 };
             }
             false => self.endings.afterwards(now, call_sid),

@@ -23,6 +23,9 @@ pub(super) const DIALLED: &str = "dialled=1";
 /// The query of a webhook that another host has sent the carrier to: it is not sent on again.
 pub(super) const HANDED_ON: &str = "handed_on=1";
 
+/// The query of the carrier's question that was put once already, and could not be answered.
+pub(super) const ASKED_BEFORE: &str = "asked_before=1";
+
 /// `url`, with the word that it was handed on.
 pub(super) fn handed_on(url: &str) -> String {
     let joint = if url.contains('?') { '&' } else { '?' };
@@ -91,6 +94,11 @@ impl Origin {
     /// Where Twilio asks what follows when a caller was to be put through.
     pub(super) fn dialled(&self) -> String {
         self.action() + "?" + DIALLED
+    }
+
+    /// What the carrier asks once more.
+    pub(super) fn asked_before(&self) -> String {
+        self.action() + "?" + ASKED_BEFORE
     }
 
     /// Where the carrier tells of the stream.

@@ -8,8 +8,9 @@
 //!
 //! In:       questions of carriers, streams and browsers that are let in, answers, time.
 //! Out:      letters to the journal; a conversation that goes on, or a first line that is ordered.
-//! Bounds:   [`RECALLS_WAITING_MAX`] that wait, each [`RECALL_TIMEOUT`]; then it is as if the
-//!           journal knew nothing.
+//! Bounds:   [`RECALLS_WAITING_MAX`] that wait, each [`RECALL_TIMEOUT`]; then a carrier is told to
+//!           ask once more after [`ONCE_MORE_SECONDS`], and after that, as for a stream, it is as if
+//!           the journal knew nothing.
 //! Not here: conversations of this process (`accept::comeback`), the journal
 //!           (`control::conversations`).
 
@@ -24,12 +25,18 @@ use super::names::name_of;
 use super::origin::Origin;
 use crate::call::{CallId, Opening};
 use crate::clock::{Nanos, unix_seconds};
+use crate::config::Carrier;
 use crate::limits::{RECALL_TIMEOUT, RECALLS_WAITING_MAX};
 use crate::mail::{CallKey, JournalLetter, Recall, Recalled, Sequel, Whose, Wish, WorkerLetter};
 use crate::wire::token::verify;
+use crate::wire::twiml;
 
 /// How long a question outlives its connection's own deadline.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(1);
+
+/// How long a caller hears nothing before his carrier puts a question once more that the journal
+/// did not answer.
+const ONCE_MORE_SECONDS: u32 = 1;
 
 /// Who waits for the journal, by the number of the question.
 #[derive(Debug, Default)]
@@ -52,6 +59,8 @@ pub(super) struct Question {
     pub(super) proven: bool,
     pub(super) call_sid: String,
     pub(super) origin: Option<Origin>,
+    /// It was put once already, and could not be answered.
+    pub(super) asked_before: bool,
 }
 
 impl Recalls {
@@ -147,18 +156,22 @@ impl Desk {
     }
 
     /// A call that is what it claims to be is journalled: once it is known which conversation it
-    /// has, else its call would have two.
+    /// has, else its call would have two. Not one whose caller could never come back to another
+    /// process: of the carriers Twilio alone asks what follows a stream, and a browser's token is
+    /// known elsewhere only where the processes share a secret.
     pub(super) fn have_journalled(&self, call: CallKey, opening: &Opening) {
-        if self.neighbours.journal.is_none() {
-            return;
-        }
+        let server = &self.config.server;
+        let is_key_shared = !server.token_secrets.is_empty() || server.takeover.is_some();
         let name = match opening {
-            Opening::Twilio { carrier, call_sid, .. } => {
+            Opening::Twilio { carrier: carrier @ Carrier::Twilio, call_sid, .. } => {
                 Some(name_of(*carrier, call_sid).into_owned())
             }
-            Opening::Web { .. } | Opening::Fork { .. } => None,
+            Opening::Web { .. } if is_key_shared => None,
+            Opening::Twilio { .. } | Opening::Web { .. } | Opening::Fork { .. } => return,
         };
-        self.tell_worker(call, WorkerLetter::Journal { call, name });
+        if self.neighbours.journal.is_some() {
+            self.tell_worker(call, WorkerLetter::Journal { call, name });
+        }
     }
 
     fn begin_anew(&mut self, heir: &Heir, ahead: Option<&str>) {
@@ -184,20 +197,35 @@ impl Desk {
         if recalled.is_none() {
             self.shared.journal.recalls.count("late");
         }
-        let Question { fields, proven, call_sid, origin } = *question;
+        let recalled = match recalled {
+            None | Some(Recalled::Unasked) => return Some(self.unanswered(now, *question)),
+            Some(recalled) => recalled,
+        };
+        let Question { fields, proven, call_sid, origin, .. } = *question;
         Some(match recalled {
-            Some(Recalled::Waits) if let Some(origin) = &origin => match self.welcome(now) {
+            Recalled::Waits if let Some(origin) = &origin => match self.welcome(now) {
                 Ok(()) => {
                     self.lead_back(now, &fields, proven, &call_sid, origin, Known::ToTheJournal)
                 }
                 Err(_) => self.follow(now, &fields, proven, Sequel::Fallback, None),
             },
-            Some(Recalled::Over(sequel)) => self.follow(now, &fields, proven, sequel, origin),
+            Recalled::Over(sequel) => self.follow(now, &fields, proven, sequel, origin),
             _ => {
                 let sequel = self.endings.afterwards(now, &call_sid);
                 self.follow(now, &fields, proven, sequel, origin)
             }
         })
+    }
+
+    /// What follows the stream of a call that the journal could not be asked about. Once it is to be
+    /// asked again; then it is as if it knew nothing.
+    pub(super) fn unanswered(&mut self, now: Nanos, question: Question) -> Answer {
+        let Question { fields, proven, call_sid, origin, asked_before } = question;
+        if let (false, Some(origin)) = (asked_before, &origin) {
+            return Answer::twiml(twiml::redirect_later(ONCE_MORE_SECONDS, &origin.asked_before()));
+        }
+        let sequel = self.endings.afterwards(now, &call_sid);
+        self.follow(now, &fields, proven, sequel, origin)
     }
 
     /// Streams whose journal did not answer in time begin anew.

@@ -245,7 +245,7 @@ pub(super) struct Session {
     order: SwapOrder,
     /// The newest with which the session can be taken up again.
     handle: Option<Secret>,
-    /// How often another became the newest.
+    /// How often another became the newest, or none was left.
     handles: u32,
     up_since: Nanos,
     /// Whether the last update of this connection said that the session can be taken up again.
@@ -320,9 +320,16 @@ impl Session {
         self.handle.as_ref()
     }
 
-    /// How often another became the newest.
+    /// How often another became the newest, or none was left.
     pub(super) fn handles(&self) -> u32 {
         self.handles
+    }
+
+    /// The session cannot be taken up again.
+    fn drop_handle(&mut self) {
+        if self.handle.take().is_some() {
+            self.handles = self.handles.wrapping_add(1);
+        }
     }
 
     /// The newest handle, for whoever goes on with the session.
@@ -350,7 +357,7 @@ impl Session {
         }
         if kind == Kind::Fresh {
             self.freshes += 1;
-            self.handle = None;
+            self.drop_handle();
         }
         Some(Swapped { kind, cause: swap.cause, since: swap.since })
     }
@@ -474,7 +481,7 @@ impl Session {
             return None;
         }
         if remedy.resumes == 0 {
-            self.handle = None;
+            self.drop_handle();
         }
         let keeps_old = is_open
             && self.order == SwapOrder::SetupFirst
@@ -566,12 +573,12 @@ impl Session {
             LineFault::Closed { .. } | LineFault::Refused { .. }
                 if resumed && !fault.may_pass() =>
             {
-                self.handle = None;
+                self.drop_handle();
             }
             LineFault::Closed { .. } | LineFault::Refused { .. } if !fault.may_pass() => {
                 return false;
             }
-            LineFault::Timeout if resumed => self.handle = None,
+            LineFault::Timeout if resumed => self.drop_handle(),
             _ => {}
         }
         let wait = match fault {

@@ -72,6 +72,8 @@ pub(super) struct Tools {
     /// The number of the next order, of the next message with calls.
     next_ticket: u32,
     next_batch: u32,
+    /// The number of the next order that changes something, in its key.
+    next_change: u32,
     /// How often anything of this has changed.
     changes: u32,
 }
@@ -266,6 +268,17 @@ impl Tools {
         (is_open && is_same).then(|| same.key.clone())
     }
 
+    /// The number in a new order's key. What changes something is counted by itself: how often the
+    /// model looked something up in between does not tell one such order from the same one.
+    fn number_of(&mut self, tool: &Tool, ticket: u32) -> u32 {
+        if !tool.changes {
+            return ticket;
+        }
+        let number = self.next_change;
+        self.next_change = number.wrapping_add(1);
+        number
+    }
+
     /// Keeps what came of an order.
     fn keep(&mut self, work: &Work, reply: &ToolReply) {
         self.changed();
@@ -411,7 +424,10 @@ impl Call {
         let ticket = self.tools.next_ticket;
         self.tools.next_ticket = ticket.wrapping_add(1);
         let known = self.tools.key_of_failure(tool, &arguments);
-        let key = known.unwrap_or_else(|| key_of(self.conversation, ticket, tool, &arguments));
+        let key = known.unwrap_or_else(|| {
+            let number = self.tools.number_of(tool, ticket);
+            key_of(self.conversation, number, tool, &arguments)
+        });
         self.tools.changed();
         self.phone.tell(&ToBrowser::Tool {
             id: ticket,
@@ -744,14 +760,16 @@ fn message_of(answers: &[Answer]) -> String {
 
 /// The key of a new order. It begins with the name of the conversation, so that it is the same on
 /// every stream; and it says what is ordered, so that a process that takes up a journal which does
-/// not know of an order yet gives the same to the same, and never the same to another.
-fn key_of(conversation: CallId, ticket: u32, tool: &Tool, arguments: &str) -> String {
+/// not know of an order yet never gives the same to another. To one that changes something it gives
+/// the same again, unless another such is ordered before it this time: `number` counts them, and
+/// tells what is done twice on purpose from what is asked for twice.
+fn key_of(conversation: CallId, number: u32, tool: &Tool, arguments: &str) -> String {
     // FNV-1a of 64 bits.
     let bytes = tool.name.bytes().chain([0]).chain(arguments.bytes());
     let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
     });
-    format!("{conversation}-{ticket}-{hash:016x}")
+    format!("{conversation}-{number}-{hash:016x}")
 }
 
 /// Arguments written in one way: keys in order, no space. `None`: no JSON object, or too long.

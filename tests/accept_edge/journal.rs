@@ -49,14 +49,61 @@ fn what_the_journal_knows_is_what_follows() {
 }
 
 #[test]
-fn a_journal_that_does_not_answer_in_time_is_as_if_it_knew_nothing() {
+fn a_journal_that_cannot_be_asked_is_asked_once_more_and_then_it_is_as_if_it_knew_nothing() {
     let relay = relay();
     let mut client = after(&relay);
     let (ticket, ..) = asked(&relay);
-    assert!(client.response().body.contains("<Hangup/>"));
+    let late = client.response().body;
+    assert!(late.contains("<Pause length=\"1\"/>"), "{late}");
+    assert!(late.contains("/twilio/after?asked_before=1</Redirect>"), "{late}");
     assert_eq!(relay.shared.journal.recalls.of("late"), 1);
     relay.post_letter(AcceptLetter::Recalled { ticket, recalled: Recalled::Waits });
+    let failed = answered(&relay, Recalled::Unasked);
+    assert!(failed.contains("asked_before=1</Redirect>"), "{failed}");
+    let mut client = relay.connect();
+    client.send(get("/twilio/after?asked_before=1&CallSid=CA1&CallStatus=in-progress"));
+    let (ticket, ..) = asked(&relay);
+    relay.post_letter(AcceptLetter::Recalled { ticket, recalled: Recalled::Unasked });
+    assert!(client.response().body.contains("<Hangup/>"));
     assert!(answered(&relay, Recalled::Waits).contains("vocaris_again"), "the next one is served");
+}
+
+#[test]
+fn the_stream_of_a_caller_who_was_cut_asks_a_journal_that_may_know_of_him_by_then() {
+    for is_kept in [true, false] {
+        let relay = Relay::with(|config| config.journal.enabled = is_kept);
+        let (call_sid, id) = ("CA2", relay.fresh_id());
+        relay.admit_as(id, call_sid, None, None);
+        relay.end(id, call_sid, Ending::Drained);
+        let mut client = relay.connect();
+        client.send(get("/twilio/after?CallSid=CA2&CallStatus=in-progress"));
+        if is_kept {
+            // Not written yet, or held by the process that is stopping.
+            let (ticket, ..) = asked(&relay);
+            relay.post_letter(AcceptLetter::Recalled { ticket, recalled: Recalled::Nothing });
+        }
+        let body = client.response().body;
+        assert!(body.contains("<Stream "), "{body}");
+        assert_eq!(body.contains("vocaris_again"), is_kept, "{body}");
+    }
+}
+
+#[test]
+fn a_browser_that_no_other_process_could_know_again_is_not_journalled() {
+    for shares in [true, false] {
+        let relay = Relay::with(|config| {
+            config.journal.enabled = true;
+            config.server.token_secrets.clear();
+            config.server.takeover = shares.then(|| "/nowhere/takeover".into());
+        });
+        let id = relay.fresh_id();
+        let call = CallKey { worker: 1, slot: 3, generation: id.0 };
+        let opening = Opening::Web { token: None, rate_hz: 16_000, agent: None, resume: None };
+        relay.post_letter(AcceptLetter::Admit { call, id, opening });
+        while !matches!(relay.dial_letter(), DialLetter::Dial { call: it, .. } if it == call) {}
+        let mut letters = std::iter::from_fn(|| relay.workers[1].take());
+        assert_eq!(letters.any(|it| matches!(it, WorkerLetter::Journal { .. })), shares);
+    }
 }
 
 #[test]

@@ -120,6 +120,53 @@ fn a_tool_at_work_goes_by_the_same_key_whether_the_journal_knew_of_it_or_not() {
 }
 
 #[test]
+fn what_was_looked_up_in_between_does_not_give_a_change_another_key() {
+    let mut stage = talking();
+    let entries = stage.entries.len();
+    stage.calls("f1", "look_up", json!({}));
+    stage.calls("f2", "order_taxi", at("nine"));
+    stage.entries.truncate(entries);
+    let key = stage.orders[1].key.clone();
+    let mut stage = back(legacy(&stage));
+    stage.redial_as(agent(""));
+    stage.calls("f3", "order_taxi", at("nine"));
+    assert_eq!(stage.orders[0].key, key);
+    stage.calls("f4", "look_up", json!({}));
+    stage.call.handle_tool_reply(stage.now, stage.orders[0].ticket, done("ordered"));
+    stage.calls("f5", "cancel_taxi", json!({}));
+    stage.call.handle_tool_reply(stage.now, stage.orders[2].ticket, done("cancelled"));
+    stage.calls("f6", "order_taxi", at("nine"));
+    assert_ne!(stage.orders[3].key, key, "what was cancelled is ordered once more");
+}
+
+#[test]
+fn of_many_long_results_the_journal_has_the_newest_and_an_entry_stays_small() {
+    let mut stage = talking();
+    for turn in 0..12 {
+        let argument = format!("{turn}{}", "x".repeat(6_000));
+        stage.calls(&format!("f{turn}"), "order_taxi", at(&argument));
+        let ticket = stage.orders[turn].ticket;
+        stage.call.handle_tool_reply(stage.now, ticket, done(&"y".repeat(6_000)));
+        stage.settle();
+    }
+    stage.calls("f12", "cancel_taxi", json!({}));
+    let key = stage.orders[12].key.clone();
+    stage.pass(200);
+    let (_, entry) = stage.entries.last().unwrap();
+    let Standing::Open(snapshot) = &entry.standing else { panic!("{entry:?}") };
+    let bytes = snapshot.to_json().len();
+    assert!(bytes < 64 * 1024 + 8 * 1024, "{bytes}");
+    let mut stage = back(legacy(&stage));
+    stage.redial_as(agent(""));
+    stage.calls("f13", "order_taxi", at(&format!("11{}", "x".repeat(6_000))));
+    assert!(stage.orders.is_empty(), "the newest is known");
+    stage.calls("f14", "cancel_taxi", json!({}));
+    assert_eq!(stage.orders[0].key, key);
+    stage.calls("f15", "order_taxi", at(&format!("0{}", "x".repeat(6_000))));
+    assert_eq!(stage.orders.len(), 2, "the oldest is not");
+}
+
+#[test]
 fn where_the_journal_knew_nothing_of_an_order_another_one_does_not_get_its_key() {
     let mut stage = talking();
     let entries = stage.entries.len();

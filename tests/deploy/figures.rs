@@ -7,7 +7,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::files::yaml;
-use crate::front::find;
+use crate::front::{find, skipped};
 use crate::relay::Relay;
 use crate::{folder, read};
 
@@ -146,7 +146,7 @@ fn every_panel_of_the_dashboard_asks_for_figures_that_there_are() {
 #[test]
 fn promtool_takes_the_rules_and_plays_what_makes_them_fire() {
     let Some(promtool) = find("promtool") else {
-        eprintln!("SKIPPED: no promtool on the path");
+        skipped("no promtool on the path");
         return;
     };
     let played = folder().join("../tests/deploy/alarms.yml");

@@ -7,7 +7,7 @@ use std::time::Duration;
 use vocaris::config::{Config, SourceFile};
 use yaml_rust2::{Yaml, YamlLoader};
 
-use crate::front::find;
+use crate::front::{find, skipped};
 use crate::{folder, read};
 
 /// What is here, by name, that of its folder before it, but for the guide to it.
@@ -200,7 +200,7 @@ fn the_unit_waits_for_the_drain_and_is_hardened() {
 #[test]
 fn systemd_takes_the_unit_and_rates_it_as_little_exposed() {
     let Some(program) = find("systemd-analyze") else {
-        eprintln!("SKIPPED: no systemd-analyze on the path");
+        skipped("no systemd-analyze on the path");
         return;
     };
     // The program must be there; ours is not installed.
@@ -220,7 +220,7 @@ fn systemd_takes_the_unit_and_rates_it_as_little_exposed() {
     let own: Vec<&str> = said.lines().filter(|line| line.contains("vocaris")).collect();
     assert!(verified && own.is_empty(), "{said}");
     if !analyze(&["security", "--offline=true", "--threshold=100"]).0 {
-        eprintln!("SKIPPED: this systemd-analyze rates no file");
+        skipped("this systemd-analyze rates no file");
         return;
     }
     // In tenths of "exposure": below 2.0.
@@ -242,7 +242,7 @@ fn every_kernel_setting_exists_and_has_its_reason_above_it() {
         assert!(value.split(' ').all(|number| number.parse::<u64>().is_ok()), "{line}");
         // A container may hide some.
         if !Path::new("/proc/sys").join(key.replace('.', "/")).exists() {
-            eprintln!("SKIPPED: {key} is not to be seen here");
+            skipped(&format!("{key} is not to be seen here"));
         }
     }
     assert!(settings > 10);

@@ -5,6 +5,7 @@
 //! a test may have.
 
 use std::fs;
+use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -61,7 +62,7 @@ impl Front {
             Kind::Nginx => "nginx",
         };
         let Some(program) = find(name) else {
-            eprintln!("SKIPPED: no {name} on the path, nor in /usr/sbin");
+            skipped(&format!("no {name} on the path, nor in /usr/sbin"));
             return None;
         };
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("deploy-{folder}"));
@@ -222,6 +223,12 @@ fn certify(folder: &Path) -> CertificateDer<'static> {
 fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().map(|address: SocketAddr| address.port()).unwrap()
+}
+
+/// Says that a test was left out. Print macros would write to the test harness, which keeps it to
+/// itself.
+pub(crate) fn skipped(why: &str) {
+    let _ = writeln!(std::io::stderr(), "SKIPPED: {why}");
 }
 
 /// A program on the path, or where Debian keeps those of the administrator.

@@ -64,7 +64,8 @@ fn cores_by_thread(process: u32) -> Vec<(String, String)> {
 fn media_threads_have_the_cores_they_were_given_and_no_other_thread_is_on_them() {
     let usable = core_affinity::get_core_ids().unwrap_or_default();
     let [.., other, last] = &usable[..] else {
-        println!("needs two cores");
+        // Print macros would write to the test harness, which keeps it to itself.
+        let _ = writeln!(std::io::stderr(), "SKIPPED: there is one core only");
         return;
     };
     let last = last.id.to_string();

@@ -4,6 +4,7 @@
 //! | room | what it holds |
 //! |---|---|
 //! | `world` | one call: the production code, its peers, the clock, what happens next |
+//! | `world::accounts` | the journal's entries, and what was withheld before a greeting |
 //! | `world::fates` | what the rest of the relay does for it |
 //! | `phone`, `model` | the two peers, with everything that can go wrong at their ends |
 //! | `wire`, `frames` | how their bytes travel, and how they speak WebSocket |

@@ -5,6 +5,7 @@
 //! Bounds:   [`STEPS_MAX`] events.
 //! Not here: what the peers do (`phone`, `model`), what must be heard (`reference`).
 
+mod accounts;
 mod fates;
 
 use std::collections::VecDeque;
@@ -14,12 +15,11 @@ use std::time::Duration;
 use dsp::kernels::{Isa, Kernels};
 use vocaris::call::session::Cause;
 use vocaris::call::{
-    Call, CallId, Class, Door, Dropped, Ending, LineTerms, Report, Request, Settings, Snapshot,
-    Standing, ToolReply, Workbench,
+    Call, CallId, Class, Door, Dropped, Ending, LineTerms, Report, Request, Settings, ToolReply,
+    Workbench,
 };
 use vocaris::clock::Nanos;
 use vocaris::config::{Agent, SwapOrder, Timers, Tool, ToolBehavior, ToolKind, ToolScheduling};
-use vocaris::limits::JOURNAL_SOON;
 use vocaris::wire::gemini::CloseClass;
 
 use fates::Fate;
@@ -564,16 +564,6 @@ impl World {
         Watch::check(self);
     }
 
-    /// What the caller said before a greeting, and has been answered by it.
-    fn see_what_was_withheld(&mut self) {
-        let withheld = self.call.tally().uplink.dropped[Dropped::Withheld as usize];
-        let Some(uplink) = &mut self.uplink else { return };
-        if uplink.withhold(self.now, withheld, self.watch.has_jumped()) {
-            self.dice.note(Fault::GreetingHeld);
-            assert!(!self.silence.is_speaking(self.now), "words are dropped as they are said");
-        }
-    }
-
     /// Of a call whose connections end: whether one is being replaced.
     fn is_rotating(&self) -> bool {
         matches!(self.kind, Kind::Rotating { .. })
@@ -627,26 +617,6 @@ impl World {
             }
             _ => {}
         }
-    }
-
-    /// What is journalled can be read again, and says last how the call stands that has ended.
-    fn journal(&mut self) {
-        let entry = self.call.take_entry().expect("it was wished for");
-        assert_eq!(entry.call_name.as_deref(), Some(JOURNALLED));
-        assert_eq!(self.ending, None, "the end is told last");
-        match &entry.standing {
-            Standing::Open(snapshot) | Standing::Parted(snapshot) => {
-                let json = snapshot.to_json();
-                let again = Snapshot::read(&json).expect("it was written just now");
-                assert_eq!(again.to_json(), json);
-            }
-            Standing::Closed { .. } => assert!(self.call.is_over()),
-        }
-        let is_open = matches!(entry.standing, Standing::Open(_));
-        assert_eq!(is_open, !self.call.is_over());
-        let soon = self.journalled_at.plus(JOURNAL_SOON);
-        assert!(!is_open || self.journalled_at == Nanos::ZERO || self.now >= soon, "too often");
-        self.journalled_at = self.now;
     }
 
     /// Tells what happens, where the environment asks for it.

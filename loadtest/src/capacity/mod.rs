@@ -17,6 +17,7 @@ use serde::Serialize;
 use crate::clock::SECONDS;
 use crate::harness::HarnessError;
 use crate::interrupt;
+use crate::recording::settings::masked;
 use crate::report::{Percentiles, Report};
 use crate::run::{self, RunSettings};
 use crate::slo::{self, Judged, Verdict};
@@ -131,14 +132,15 @@ pub const HEADINGS: &str = "  calls   up p50    p99  p99.9  down p50    p99  p99
 
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:>7}  ", self.calls)?;
-        for (it, width) in [(&self.uplink, 7), (&self.downlink, 9)] {
-            let [p50, p99, p999] = [it.p50_us, it.p99_us, it.p999_us].map(|us| us / 1e3);
-            write!(f, "{p50:>width$.2} {p99:>6.1} {p999:>6.1} ")?;
-        }
         let figure = |value: Option<f64>, digits: usize| {
             value.map_or_else(|| "-".to_string(), |value| format!("{value:.digits$}"))
         };
+        write!(f, "{:>7}  ", self.calls)?;
+        for (it, width) in [(&self.uplink, 7), (&self.downlink, 9)] {
+            let [p50, p99, p999] = [it.p50(), it.p99(), it.p999()].map(|it| it.map(|us| us / 1e3));
+            let (p50, p99, p999) = (figure(p50, 2), figure(p99, 1), figure(p999, 1));
+            write!(f, "{p50:>width$} {p99:>6} {p999:>6} ")?;
+        }
         write!(
             f,
             "{:>11}  {:>5} {:>5}  {:>8.2}  {:>5}  {:>6}  ",
@@ -204,14 +206,20 @@ pub fn seconds_of(base: &RunSettings, plan: &Plan, calls: usize) -> u64 {
 }
 
 /// Searches. `base`: every step, apart from its calls and their length; `told` is shown each step
-/// as it ends.
-pub fn measure(
+/// as it ends. A run that does not come about ends the search: the report has the steps before it.
+pub fn measure(base: &RunSettings, plan: &Plan, told: &mut dyn FnMut(&Step)) -> CapacityReport {
+    search(base, plan, told, &mut run::run)
+}
+
+fn search(
     base: &RunSettings,
     plan: &Plan,
     told: &mut dyn FnMut(&Step),
-) -> Result<CapacityReport, HarnessError> {
+    run: &mut dyn FnMut(&RunSettings) -> Result<Report, HarnessError>,
+) -> CapacityReport {
     let mut search = Search::new(plan.range);
     let mut steps: Vec<Step> = Vec::new();
+    let mut error = None;
     let answer = loop {
         let calls = match search.next() {
             Next::Try(calls) => calls,
@@ -223,7 +231,13 @@ pub fn measure(
             lengths: None,
             ..base.clone()
         };
-        let report = run::run(&settings)?;
+        let report = match run(&settings) {
+            Ok(report) => report,
+            Err(why) => {
+                error = Some(why.to_string());
+                break search.without_run(calls);
+            }
+        };
         if interrupt::is_asked() {
             break search.stopped();
         }
@@ -233,8 +247,11 @@ pub fn measure(
         told(&step);
         steps.push(step);
     };
-    let text = sentence(answer, &steps);
-    Ok(CapacityReport {
+    let mut text = sentence(answer, &steps);
+    if let Some(error) = error {
+        text = format!("{text}: {error}");
+    }
+    CapacityReport {
         slo: base.slos.iter().map(ToString::to_string).collect(),
         hold_seconds: plan.hold,
         ramp: base.ramp,
@@ -242,20 +259,14 @@ pub fn measure(
         relay_settings: base
             .environment
             .iter()
-            .map(|(name, value)| (name.clone(), shown(name, &value.to_string_lossy())))
+            .map(|(name, value)| (name.clone(), masked(name, &value.to_string_lossy())))
             .collect(),
         relay_cores: base.relay_cores.as_ref().map(ToString::to_string),
         own_lateness_max_us: base.own_lateness_max_us,
         steps,
         answer,
         text,
-    })
-}
-
-/// A setting as it may be shown: what proves somebody's identity may not.
-fn shown(name: &str, value: &str) -> String {
-    let is_secret = ["KEY", "TOKEN", "SECRET", "PASSWORD"].iter().any(|it| name.contains(it));
-    if is_secret { "***".to_string() } else { value.to_string() }
+    }
 }
 
 /// The answer as one says it, with what broke first.
@@ -285,6 +296,9 @@ fn sentence(answer: Answer, steps: &[Step]) -> String {
             below(kept),
             not_kept.map_or_else(|| "nothing broke it".to_string(), |n| format!("{n} did not"))
         ),
+        Answer::NoRun { kept, calls } => {
+            format!("no run of {calls} calls came about, {}", below(kept))
+        }
         Answer::Stopped { kept: None } => "stopped by a signal before anything was known".into(),
         Answer::Stopped { kept } => format!("stopped by a signal: {}", below(kept)),
     }
@@ -360,8 +374,48 @@ mod tests {
     }
 
     #[test]
-    fn secrets_of_the_relay_are_not_told() {
-        assert_eq!(shown("VOCARIS_ADMIN_TOKEN", "hunter2"), "***");
-        assert_eq!(shown("VOCARIS_SERVER_WORKERS", "1"), "1");
+    fn a_run_that_does_not_come_about_ends_the_search_and_leaves_what_was_measured() {
+        let tolerance = search::Tolerance::Calls(1);
+        let plan = Plan { range: Range { from: 2, to: 9, tolerance, repeats: 1 }, hold: 1 };
+        let base = RunSettings {
+            program: Default::default(),
+            calls: 0,
+            seconds: 0,
+            lengths: None,
+            ramp: 50.0,
+            arrivals: Default::default(),
+            turn_ms: 20,
+            pause_ms: 0,
+            speed: 1.0,
+            threads: 1,
+            seed: 1,
+            environment: vec![("VOCARIS_ADMIN_TOKEN".into(), "hunter2".into())],
+            echo: false,
+            scenario: Default::default(),
+            mix: None,
+            demands: Default::default(),
+            judged: Default::default(),
+            listen: false,
+            slos: Vec::new(),
+            own_lateness_max_us: 1e3,
+            relay_cores: None,
+            plain_model: false,
+        };
+        let mut runs = 0;
+        let mut run = |_: &RunSettings| {
+            runs += 1;
+            match runs {
+                1 => Ok(report(0.0, "lost=0")),
+                _ => Err(HarnessError::StandIn(std::io::ErrorKind::AddrInUse.into())),
+            }
+        };
+        let mut told = 0;
+        let report = search(&base, &plan, &mut |_| told += 1, &mut run);
+        assert_eq!((report.steps.len(), told), (1, 1));
+        assert_eq!(report.answer, Answer::NoRun { kept: Some(2), calls: 4 });
+        assert!(!report.answer.is_found() && !report.answer.lacks_evidence());
+        let text = report.text;
+        assert!(text.starts_with("no run of 4 calls came about, 2 kept it: "), "{text}");
+        assert!(!format!("{:?}", report.relay_settings).contains("hunter2"));
     }
 }

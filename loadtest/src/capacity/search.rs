@@ -137,6 +137,13 @@ pub enum Answer {
         /// The smallest known not to.
         not_kept: Option<usize>,
     },
+    /// A run could not be made: no stand-in, no relay, no callers.
+    NoRun {
+        /// The largest number known to keep the bounds.
+        kept: Option<usize>,
+        /// The number of its calls.
+        calls: usize,
+    },
     /// It was asked to end.
     Stopped {
         /// The largest number known to keep the bounds.
@@ -221,7 +228,16 @@ impl Search {
 
     /// The answer of a search that ends here.
     pub fn stopped(&self) -> Answer {
-        Answer::Stopped { kept: self.largest_kept(self.smallest_not_kept().unwrap_or(usize::MAX)) }
+        Answer::Stopped { kept: self.kept_so_far() }
+    }
+
+    /// The answer of a search that ends because a run of `calls` could not be made.
+    pub fn without_run(&self, calls: usize) -> Answer {
+        Answer::NoRun { kept: self.kept_so_far(), calls }
+    }
+
+    fn kept_so_far(&self) -> Option<usize> {
+        self.largest_kept(self.smallest_not_kept().unwrap_or(usize::MAX))
     }
 
     fn wanted(&self) -> Next {

@@ -3,7 +3,7 @@
 //! In:       its arguments.
 //! Out:      what the calls saw, printed; true if all was well.
 //! Bounds:   those of the calls.
-//! Not here: one call (`carrier`).
+//! Not here: one call (`carrier`); what the model heard, and how late (`run`, which owns the model).
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -15,7 +15,7 @@ use loadtest::carrier::endurance::Endurance;
 use loadtest::carrier::fleet::Fleet;
 use loadtest::carrier::ids::Ids;
 use loadtest::carrier::mix::Line;
-use loadtest::carrier::record::{CallRecord, CallSpec, Hangup};
+use loadtest::carrier::record::{CallRecord, CallSpec, Hangup, Outcome};
 use loadtest::carrier::target::{Entry, Secrets, Target, public_tls, resolve, split_url};
 use loadtest::clock::{Clock, MILLIS};
 use loadtest::interrupt;
@@ -67,6 +67,10 @@ pub(crate) struct Call {
     /// Sends nothing for 400 ms after every second of speech.
     #[arg(long)]
     suppress_silence: bool,
+    /// The seed of voices, lengths and arrivals; by default the time. What the calls are named by
+    /// is never repeated.
+    #[arg(long)]
+    seed: Option<u64>,
     /// How the callers leave.
     #[arg(long, value_enum, default_value_t = Leave::Stop)]
     hangup: Leave,
@@ -95,9 +99,10 @@ pub(crate) fn call(arguments: &Call) -> Result<bool, String> {
     let run = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .map_or(0, |since| since.as_nanos() as u64);
+    let seed = arguments.seed.unwrap_or(run);
     let seconds = u64::from(load.seconds.unwrap_or(SECONDS));
     let lengths = load.length.clone().unwrap_or(Lengths::Fixed(seconds * 1000));
-    let times = load.arrivals.times(load.ramp, arguments.calls as usize, run);
+    let times = load.arrivals.times(load.ramp, arguments.calls as usize, seed);
     let first = clock.now();
     // One plan for all calls of a length.
     let mut plans: BTreeMap<u64, Arc<MediaPlan>> = BTreeMap::new();
@@ -113,10 +118,10 @@ pub(crate) fn call(arguments: &Call) -> Result<bool, String> {
             target: Arc::clone(&target),
             starts_at: first + at,
             media: {
-                let ms = lengths.of(index, run);
+                let ms = lengths.of(index, seed);
                 Arc::clone(plans.entry(ms).or_insert_with(|| Arc::new(media(arguments, ms))))
             },
-            voice: CallerVoice::new(run, index),
+            voice: CallerVoice::new(seed, index),
             linger: 250 * MILLIS,
             endurance: Endurance::default(),
             hangup: match arguments.hangup {
@@ -137,7 +142,9 @@ pub(crate) fn call(arguments: &Call) -> Result<bool, String> {
         }
     }
     let records = fleet.join().map_err(|error| error.to_string())?;
-    Ok(print_calls(&records))
+    let is_good = print_calls(&records);
+    println!("seed {seed}");
+    Ok(is_good)
 }
 
 /// What a call of so many milliseconds says.
@@ -151,9 +158,24 @@ fn media(arguments: &Call, ms: u64) -> MediaPlan {
     arguments.carrier.plan(&media)
 }
 
+/// What went wrong with calls. One that ended as planned, and in which the relay never sent any
+/// audio, has failed as well.
+fn failures(records: &[CallRecord]) -> BTreeMap<String, usize> {
+    let mut failures = judge::failures(records);
+    let is_deaf = |record: &&CallRecord| {
+        let mut heard = record.lost.iter().map(|stream| &stream.heard).chain([&record.heard]);
+        record.outcome == Outcome::HungUp && heard.all(|heard| heard.arrivals.is_empty())
+    };
+    let deaf = records.iter().filter(is_deaf).count();
+    if deaf > 0 {
+        failures.insert("heard nothing".into(), deaf);
+    }
+    failures
+}
+
 /// Prints what calls have seen; true if all was well.
 fn print_calls(records: &[CallRecord]) -> bool {
-    let failures = judge::failures(records);
+    let failures = failures(records);
     let failed: usize = failures.values().sum();
     let setup: Vec<_> = records
         .iter()
@@ -186,6 +208,11 @@ fn print_calls(records: &[CallRecord]) -> bool {
         "{frames} frames sent, {heard:.1} s of audio heard, {underruns} underruns, \
          {warned} warnings"
     );
+    let sent = records.iter().flat_map(|record| &record.sent);
+    let late: Vec<_> = sent.map(|frame| frame.sent.saturating_sub(frame.planned)).collect();
+    let late = Percentiles::of(&late);
+    let [p50, p999, max] = [late.p50_us, late.p999_us, late.max_us].map(|us| us / 1e3);
+    println!("own lateness p50 {p50:.2} ms p99.9 {p999:.2} ms max {max:.2} ms");
     failed == 0 && warned == 0
 }
 
@@ -221,4 +248,18 @@ fn target(arguments: &Call) -> Result<Target, String> {
         },
         entry: if is_stream { Entry::Stream { path, parameters } } else { Entry::Webhook { path } },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_that_ended_as_planned_and_heard_nothing_has_failed() {
+        let deaf = CallRecord::empty(0);
+        let mut heard = CallRecord::empty(1);
+        heard.heard.arrivals.push((0, 160));
+        let failures = failures(&[deaf, heard]);
+        assert_eq!(failures.into_iter().collect::<Vec<_>>(), [("heard nothing".to_string(), 1)]);
+    }
 }

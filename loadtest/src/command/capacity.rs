@@ -20,7 +20,7 @@ use loadtest::load::Arrivals;
 use loadtest::run::RunSettings;
 use loadtest::slo::Slo;
 
-use super::{Ending, assignment, positive, scenarios, write};
+use super::{Ending, assignment, positive, results, scenarios, write};
 
 /// The arguments of `capacity`.
 #[derive(Args)]
@@ -116,6 +116,7 @@ pub(crate) fn capacity(arguments: Capacity) -> Result<Ending, String> {
     if arguments.from > arguments.to {
         return Err(format!("--from {} is above --to {}", arguments.from, arguments.to));
     }
+    arguments.json.as_deref().map_or(Ok(()), results::check)?;
     arguments.machine.prepare()?;
     interrupt::watch().map_err(|error| error.to_string())?;
     let base = RunSettings {
@@ -162,8 +163,7 @@ pub(crate) fn capacity(arguments: Capacity) -> Result<Ending, String> {
         plan.range.to = fits;
     }
     println!("{HEADINGS}");
-    let report = capacity::measure(&base, &plan, &mut |step| println!("{step}"))
-        .map_err(|error| error.to_string())?;
+    let report = capacity::measure(&base, &plan, &mut |step| println!("{step}"));
     println!("{}", report.text);
     if let Some(file) = &arguments.json {
         let json = serde_json::to_string_pretty(&report).map_err(|error| error.to_string())?;

@@ -1,7 +1,8 @@
 //! `compare`: the same load against several relays.
 //!
 //! In:       its arguments.
-//! Out:      one table, printed and as a file; true if every run counts.
+//! Out:      one table, printed and as a file; good if every run counts, without a verdict where
+//!           the load itself was late.
 //! Bounds:   those of the comparison.
 //! Not here: the comparison itself (the library's `compare`).
 
@@ -106,5 +107,8 @@ pub(crate) fn compare(arguments: Compare) -> Result<Ending, String> {
         let json = serde_json::to_string_pretty(&comparison).map_err(|error| error.to_string())?;
         write(file, &json)?;
     }
-    Ok(Ending::from(comparison.is_good()))
+    Ok(match comparison.lacks_evidence() {
+        true => Ending::NoVerdict,
+        false => Ending::from(comparison.is_good()),
+    })
 }

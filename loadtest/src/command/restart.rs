@@ -11,9 +11,10 @@ use std::path::PathBuf;
 use clap::Args;
 use loadtest::carrier::endurance::{Endurance, REAL_ASK_AFTER, REAL_DIAL_AFTER, RETRIES};
 use loadtest::clock::{MILLIS, Nanos};
+use loadtest::interrupt;
 use loadtest::restart::{self, Kill, RestartDemands, RestartSettings};
 
-use super::{assignment, positive, write};
+use super::{assignment, positive, results, write};
 
 /// The arguments of `restart`.
 #[derive(Args)]
@@ -82,6 +83,8 @@ pub(crate) struct Restart {
 
 /// Runs, and prints what came of it.
 pub(crate) fn restart(arguments: Restart) -> Result<bool, String> {
+    arguments.json.as_deref().map_or(Ok(()), results::check)?;
+    interrupt::watch().map_err(|error| error.to_string())?;
     let program = std::env::current_exe().map_err(|error| error.to_string())?;
     let settings = RestartSettings {
         program,

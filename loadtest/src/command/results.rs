@@ -40,11 +40,7 @@ impl ResultArgs {
             std::fs::create_dir_all(directory)
                 .map_err(|error| format!("{}: {error}", directory.display()))?;
         }
-        for file in [&self.json, &self.html].into_iter().flatten() {
-            let opened = std::fs::OpenOptions::new().append(true).create(true).open(file);
-            opened.map_err(|error| format!("{}: {error}", file.display()))?;
-        }
-        Ok(())
+        [&self.json, &self.html].into_iter().flatten().try_for_each(|file| check(file))
     }
 
     /// Writes what was asked for.
@@ -62,6 +58,13 @@ impl ResultArgs {
         }
         Ok(())
     }
+}
+
+/// Finds out that a file cannot be written before there is anything to lose. What it holds stays;
+/// one that is not there is made, empty.
+pub(crate) fn check(file: &Path) -> Result<(), String> {
+    let opened = std::fs::OpenOptions::new().append(true).create(true).open(file);
+    opened.map(drop).map_err(|error| format!("{}: {error}", file.display()))
 }
 
 /// Writes the page of runs.

@@ -130,10 +130,15 @@ pub(crate) fn run(arguments: Run) -> Result<Ending, String> {
         None => arguments.relay.prepare(&Workshop::of_this_program(None)?)?,
         Some(line) => Program::from_line(line).ok_or("--relay-program is empty")?,
     };
+    if arguments.by_content && program.is_floor() {
+        return Err(
+            "--by-content: the floor passes no audio on; there is no content to judge".into()
+        );
+    }
     let settings = RunSettings {
         judged: match arguments.by_content {
-            true if !program.is_floor() => Judgement::ByContent,
-            _ => program.kind.judged(),
+            true => Judgement::ByContent,
+            false => program.kind.judged(),
         },
         program,
         calls: arguments.calls as usize,

@@ -45,12 +45,7 @@ pub fn masked(name: &str, value: &str) -> String {
 /// configuration, read as the relay reads them. Where that fails, the variables themselves.
 pub fn relay_settings(environment: &[(String, OsString)]) -> Vec<Setting> {
     let Some(reading) = reading(environment) else {
-        let set = environment.iter().map(|(name, value)| Setting {
-            name: name.clone(),
-            value: masked(name, &value.to_string_lossy()),
-            is_set: true,
-        });
-        return set.collect();
+        return as_given(environment.iter().map(|(name, value)| (name.as_str(), value)));
     };
     let account = reading.account;
     let mut settings: Vec<Setting> = account
@@ -66,6 +61,16 @@ pub fn relay_settings(environment: &[(String, OsString)]) -> Vec<Setting> {
     }
     settings.sort_by(|a, b| (!a.is_set, &a.name).cmp(&(!b.is_set, &b.name)));
     settings
+}
+
+/// The variables that a relay was started with, secrets masked.
+pub fn as_given<'v>(variables: impl Iterator<Item = (&'v str, &'v OsString)>) -> Vec<Setting> {
+    let set = variables.map(|(name, value)| Setting {
+        name: name.to_owned(),
+        value: masked(name, &value.to_string_lossy()),
+        is_set: true,
+    });
+    set.collect()
 }
 
 fn reading(environment: &[(String, OsString)]) -> Option<Reading> {

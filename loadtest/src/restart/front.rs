@@ -1,17 +1,22 @@
 //! HAProxy before the hosts, as a child process.
 //!
 //! In:       the address to listen on, the addresses of the hosts.
-//! Out:      a running [`Front`]; dropping it kills HAProxy.
+//! Out:      a running [`Front`]; dropping it, or the end of this process, kills HAProxy.
 //! Bounds:   [`START_WAIT`] until it listens.
 //! Not here: how a real one is set up (`deploy/haproxy.cfg`): TLS, and what is kept from strangers.
 //!
 //! A host is asked every half second whether new calls are welcome. A connection goes to the host
 //! that has fewer: whose webhook one host has answered, whose stream may be the other's. One that
 //! nobody takes is tried again, on another host where there is one, else on the same a second later.
+//!
+//! HAProxy does not look at its standard input. A shell beside it holds the read end of a pipe that
+//! only this process can write to: however this process ends, the pipe ends with it, and the shell
+//! kills HAProxy.
 
 use std::fmt::Write as _;
 use std::io;
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -19,11 +24,24 @@ use std::time::{Duration, Instant};
 /// How long HAProxy may take until it listens.
 pub const START_WAIT: Duration = Duration::from_secs(5);
 
-/// The program, looked for where programs are.
-const PROGRAM: &str = "haproxy";
+/// Runs HAProxy with the file named by its first argument until that ends, or standard input does.
+/// In the foreground, and quiet: what HAProxy cannot read of its file it says. A program in the
+/// background reads from nothing, so the pipe is kept under another number.
+const GUARD: &str = r#"
+exec 3<&0
+haproxy -db -q -f "$0" 3<&- &
+haproxy=$!
+{ read -r _ <&3; kill -KILL "$haproxy"; } &
+guard=$!
+wait "$haproxy" 2>/dev/null
+status=$?
+kill "$guard" 2>&-
+exit "$status"
+"#;
 
 /// A running HAProxy.
 pub struct Front {
+    /// The shell; its standard input is the pipe.
     child: Child,
     address: SocketAddr,
 }
@@ -36,15 +54,10 @@ impl Front {
     pub fn start(directory: &Path, address: SocketAddr, hosts: &[SocketAddr]) -> io::Result<Front> {
         let file = directory.join("haproxy.cfg");
         std::fs::write(&file, configuration(address, hosts))?;
-        let mut command = Command::new(PROGRAM);
-        // In the foreground, and quiet: what it cannot read of its file it says.
-        command
-            .arg("-db")
-            .arg("-q")
-            .arg("-f")
-            .arg(&file)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null());
+        let mut command = Command::new("sh");
+        command.arg("-c").arg(GUARD).arg(&file).stdin(Stdio::piped()).stdout(Stdio::null());
+        // A group of its own: Ctrl-C is for this process, which then ends HAProxy after the hosts.
+        command.process_group(0);
         let mut front = Front { child: command.spawn()?, address };
         let deadline = Instant::now() + START_WAIT;
         while TcpStream::connect(address).is_err() {
@@ -67,8 +80,8 @@ impl Front {
 
 impl Drop for Front {
     fn drop(&mut self) {
-        // Without effect once it has ended.
-        let _ = self.child.kill();
+        // The end of the pipe is what the shell waits for; waiting closes it. Without effect once
+        // it has ended.
         let _ = self.child.wait();
     }
 }
@@ -105,4 +118,31 @@ backend relays
         writeln!(text, "    server host-{} {host}", number + 1).expect("a string takes all");
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+    use crate::relay::Directory;
+    use crate::restart::hosts::free_address;
+
+    #[test]
+    fn haproxy_ends_with_the_pipe_that_only_its_starter_holds() {
+        if Command::new("haproxy").arg("-v").output().is_err() {
+            // Print macros would write to the test harness, which keeps it to itself.
+            let _ = writeln!(io::stderr(), "SKIPPED: no HAProxy");
+            return;
+        }
+        let directory = Directory::new().unwrap();
+        let address = free_address().unwrap();
+        let mut front = Front::start(directory.path(), address, &[address]).unwrap();
+        assert_eq!(front.child.try_wait().unwrap(), None);
+        // The kernel does the same for a process that is killed.
+        drop(front.child.stdin.take());
+        let status = front.child.wait().unwrap();
+        assert!(!status.success(), "HAProxy was killed: {status}");
+        assert!(TcpStream::connect(address).is_err(), "nobody listens any more");
+    }
 }

@@ -8,7 +8,7 @@
 
 use std::ffi::OsString;
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::front::Front;
 use super::{Kill, RestartError, RestartSettings, together};
@@ -35,6 +35,10 @@ const LISTEN: &str = "VOCARIS_SERVER_LISTEN";
 /// The file with the appointments of a host.
 const STORE: &str = "store.db";
 
+/// The file with what the next process must know of the calls. All hosts are processes of one
+/// machine and share it.
+const JOURNAL: &str = "journal.db";
+
 /// The hosts of a run.
 pub(super) struct Hosts {
     /// Stand-in and first host.
@@ -58,6 +62,7 @@ impl Hosts {
     ) -> Result<Hosts, RestartError> {
         let directory = Directory::new().map_err(HarnessError::StandIn)?;
         let count = if settings.kill == Kill::OneOfTwo { 2 } else { 1 };
+        let journal = directory.path().join(JOURNAL);
         let mut own = Vec::new();
         for number in 1..=count {
             let path = directory.path().join(format!("host-{number}"));
@@ -68,7 +73,7 @@ impl Hosts {
         let mut harness = Harness::start(HarnessConfig {
             stand_in,
             file: file.to_string(),
-            environment: environment(settings, &own[0].0, own[0].1),
+            environment: environment(settings, &journal, &own[0].0, own[0].1),
             echo: settings.echo,
             directory: Some(own[0].0.clone()),
             ..HarnessConfig::new(settings.program.clone(), crate::gemini::script::Script::listen())
@@ -77,7 +82,7 @@ impl Hosts {
             None => None,
             Some((path, address)) => {
                 let mut config: RelayConfig = harness.relay_config.clone();
-                config.environment.extend(environment(settings, path, *address));
+                config.environment.extend(environment(settings, &journal, path, *address));
                 config.directory = Some(path.clone());
                 Some(Relay::start(&config).map_err(HarnessError::Relay)?)
             }
@@ -144,13 +149,16 @@ impl Hosts {
 /// What a host is started with beside what the harness says.
 fn environment(
     settings: &RestartSettings,
-    directory: &std::path::Path,
+    journal: &Path,
+    directory: &Path,
     address: SocketAddr,
 ) -> Vec<(String, OsString)> {
     let store = format!("sqlite:{}", directory.join(STORE).display());
     let mut environment: Vec<(String, OsString)> = vec![
         (LISTEN.into(), address.to_string().into()),
         ("VOCARIS_SERVER_TOKEN_SECRET".into(), TOKEN_SECRET.into()),
+        ("VOCARIS_JOURNAL_ENABLED".into(), "true".into()),
+        ("VOCARIS_JOURNAL_FILE".into(), journal.into()),
         // All calls come from one address.
         ("VOCARIS_LIMITS_MAX_HANDSHAKES_PER_IP".into(), "65535".into()),
         // A stream that was promised and does not come is waited for no longer than this.

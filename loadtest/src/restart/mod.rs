@@ -5,11 +5,12 @@
 //! Out:      a [`RestartReport`]; an error only where no call could be made.
 //! Bounds:   the plan of the calls, the start of a relay ([`relay`](crate::relay)) and
 //!           [`SETTLE_WAIT`](crate::run::SETTLE_WAIT); a relay that does not come up again ends the
-//!           run at once.
+//!           run at once, and so does a signal.
 //! Not here: the hosts and what stands before them (`hosts`, `front`), the figures (`report`).
 //!
 //! Killed means SIGKILL: nothing is said to anybody, the kernel closes what the process had open.
-//! What its calls go on with can only lie outside of it. Its working directory and its settings
+//! What its calls go on with can only lie outside of it: in the journal, which every host of the run
+//! keeps in one file, unless the settings say otherwise. Its working directory and its settings
 //! stay as they were, as with any supervisor; it is not handed its listening socket.
 
 use std::collections::BTreeMap;
@@ -30,8 +31,10 @@ use crate::gemini::scenario::Scenario;
 use crate::gemini::script::{Script, Speech};
 use crate::gemini::server::StandInConfig;
 use crate::harness::{Harness, HarnessError};
+use crate::interrupt;
 use crate::judge::{self, Made};
 use crate::relay::RelayError;
+use crate::report::LATENESS_NANOS_MAX;
 use crate::run;
 use crate::schedule::MediaPlan;
 use crate::signal::CallerVoice;
@@ -207,6 +210,7 @@ pub fn run(settings: &RestartSettings) -> Result<RestartReport, RestartError> {
         })
         .collect();
     let mut audio = judge::judge(&made, &sessions, settings.seed, LEAD);
+    audio.note_lateness(LATENESS_NANOS_MAX as f64 / 1e3);
     if let Some(stored) = stored {
         let (of_bookings, wrong) = bookings::judge(&sessions, stored);
         audio.bookings = Some(of_bookings);
@@ -242,6 +246,12 @@ fn watch(
     let mut watched = Watched::default();
     while !fleet.is_finished() {
         std::thread::sleep(LOOK_EVERY);
+        if interrupt::is_asked() {
+            let stopped = "stopped by a signal: the calls still under way were cut off";
+            watched.problems.push(stopped.into());
+            fleet.stop();
+            return Ok((fleet.join().map_err(RestartError::Callers)?, watched));
+        }
         if watched.killed.is_some() || clock.now() < kill_at {
             continue;
         }

@@ -11,6 +11,7 @@ use std::fmt;
 use serde::Serialize;
 
 use super::Watched;
+use crate::carrier::record::CallRecord;
 use crate::clock::{MILLIS, Nanos, SECONDS};
 use crate::comebacks;
 use crate::judge::Made;
@@ -36,6 +37,8 @@ pub struct RestartReport {
     pub calls: usize,
     /// Calls that had a stream when the relay was killed.
     pub talking: usize,
+    /// Calls that had none, by how they ended: nothing was measured of them.
+    pub not_talking: BTreeMap<String, usize>,
     /// Calls whose stream died of it.
     pub struck: usize,
     /// Of these, those that heard the model again.
@@ -105,6 +108,9 @@ impl RestartReport {
         let mut lost = Vec::new();
         let since = listening.unwrap_or(killed);
         for Made { record, .. } in calls {
+            if !had_stream(record, killed) {
+                *self.not_talking.entry(record.outcome.to_string()).or_default() += 1;
+            }
             let Some(died) = comebacks::struck(record, killed, NOTICED_WITHIN) else { continue };
             self.struck += 1;
             noticed.push(died - killed);
@@ -126,6 +132,13 @@ impl RestartReport {
 
     fn judge(&mut self, demands: &RestartDemands) {
         let mut unmet = Vec::new();
+        let not_talking: usize = self.not_talking.values().sum();
+        if not_talking > 0 {
+            let calls = self.calls;
+            unmet.push(format!(
+                "{not_talking} of {calls} calls had no stream when the relay was killed"
+            ));
+        }
         let (struck, back) = (self.struck, self.back_in_time);
         if struck == 0 {
             unmet.push("no call was struck: nothing was measured".to_string());
@@ -159,6 +172,13 @@ impl RestartReport {
     }
 }
 
+/// True if one of the call's streams was open at this time.
+fn had_stream(record: &CallRecord, at: Nanos) -> bool {
+    let times = record.lost.iter().map(|stream| stream.times).chain([record.times]);
+    let mut talks = times.filter_map(|times| Some(times.opened?..=times.closed?));
+    talks.any(|talk| talk.contains(&at))
+}
+
 impl fmt::Display for RestartReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let audio = &self.audio;
@@ -173,6 +193,9 @@ impl fmt::Display for RestartReport {
                 None => "it stays dead".to_string(),
             }
         )?;
+        for (ending, count) in &self.not_talking {
+            writeln!(f, "             {count} x no stream: {ending}")?;
+        }
         writeln!(
             f,
             "back         {} heard the model again, {} of them in time; {} resumed, {} fresh, \
@@ -192,10 +215,11 @@ impl fmt::Display for RestartReport {
             ("kill to heard again", &self.from_kill),
             ("listening to heard", &self.from_listening),
         ] {
-            let ms = [times.p50_us, times.p90_us, times.p99_us, times.max_us].map(|us| us / 1e3);
-            let [p50, p90, p99, max] = ms;
+            let ms =
+                |us: Option<f64>| us.map_or_else(|| "-".into(), |us| format!("{:.0}", us / 1e3));
+            let [p50, p90, p99, max] = [times.p50(), times.p90(), times.p99(), times.max()].map(ms);
             let count = times.count;
-            writeln!(f, "{name:<23} {count:>8} {p50:>8.0} {p90:>8.0} {p99:>8.0} {max:>8.0}")?;
+            writeln!(f, "{name:<23} {count:>8} {p50:>8} {p90:>8} {p99:>8} {max:>8}")?;
         }
         if let Some(comebacks) = &audio.comebacks {
             writeln!(
@@ -245,7 +269,7 @@ impl fmt::Display for RestartReport {
 mod tests {
     use super::*;
     use crate::carrier::phone::Heard;
-    use crate::carrier::record::{CallRecord, CallTimes, LostStream, Outcome};
+    use crate::carrier::record::{CallTimes, Failure, LostStream, Outcome};
     use crate::net::link::Closing;
     use crate::schedule::MediaPlan;
     use crate::signal::CallerVoice;
@@ -313,6 +337,26 @@ mod tests {
         assert_eq!(report.lost.values().sum::<usize>(), 2);
         assert_eq!(report.lost.get("nobody was to be asked"), Some(&1));
         assert!(!report.is_good(), "one of four is less than half");
+    }
+
+    #[test]
+    fn calls_that_were_refused_at_the_door_spoil_a_run_whose_others_all_came_back() {
+        let outcome = Outcome::Failed(Failure::Refused(403));
+        let refused = || made(CallRecord { outcome: outcome.clone(), ..CallRecord::empty(3) });
+        let late = made(CallRecord {
+            times: times(None, KILLED + 1, 20 * SECONDS),
+            ..CallRecord::empty(4)
+        });
+        let back = || back(Some(LISTENING + SECONDS));
+        assert!(report(&[back(), back()]).is_good());
+        let report = report(&[back(), back(), refused(), refused(), late]);
+        assert_eq!((report.struck, report.back_in_time), (2, 2));
+        assert_eq!(report.not_talking.get("upgrade: refused with status 403"), Some(&2));
+        assert_eq!(report.not_talking.values().sum::<usize>(), 3);
+        assert!(!report.is_good(), "{report}");
+        let told = report.to_string();
+        assert!(told.contains("3 of 5 calls had no stream when the relay was killed"), "{told}");
+        assert!(told.contains("2 x no stream: upgrade: refused with status 403"), "{told}");
     }
 
     #[test]

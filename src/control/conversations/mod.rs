@@ -5,8 +5,9 @@
 //! Out:      batches on the shelf; answers; the news that another process goes on with a
 //!           conversation of ours.
 //! Bounds:   [`JOURNAL_WAITING_MAX`] conversations whose newest entry waits, [`JOURNAL_BATCH_MAX`]
-//!           of them in one transaction, one every [`JOURNAL_BATCH_EVERY`]; [`ASKERS_MAX`]
-//!           questions asked again every [`ASK_AGAIN`], for [`HELD_FOR`].
+//!           of them in one transaction, [`ROUND_MAX`] of those every [`JOURNAL_BATCH_EVERY`];
+//!           [`ASKERS_MAX`] questions asked again every [`ASK_AGAIN`], for [`HELD_FOR`];
+//!           [`BUSY_AT_END_MAX`].
 //! Not here: what an entry holds (`call::journal`), who comes back (`accept::recall`), media: a
 //!           shelf that is slow, full or gone costs entries, which are counted, and no call
 //!           anything.
@@ -32,7 +33,7 @@ use crate::clock::{Clock, Nanos, unix_seconds};
 use crate::config::{Journal as Settings, Secret};
 use crate::limits::{
     ENDINGS_KEPT, HANDLE_KEPT, JOURNAL_BATCH_EVERY, JOURNAL_BATCH_MAX, JOURNAL_WAITING_MAX,
-    LEGACY_KEPT,
+    LEGACY_KEPT, RECALLS_WAITING_MAX,
 };
 use crate::mail::{
     AcceptLetter, JournalLetter, Mailbox, Postbox, Recall, Recalled, Sequel, Whose, Wish,
@@ -41,8 +42,13 @@ use crate::mail::{
 use crate::metrics::Shared;
 use shelf::{Found, Mark, Row, Shelf};
 
-/// Questions about conversations that another process still holds. One more is answered at once.
-const ASKERS_MAX: usize = 256;
+/// Questions about conversations that another process still holds: as many as may wait at all.
+const ASKERS_MAX: usize = RECALLS_WAITING_MAX;
+/// Transactions of one round: enough for all that may wait.
+const ROUND_MAX: usize = JOURNAL_WAITING_MAX / JOURNAL_BATCH_MAX;
+/// How often a shelf that another process keeps locked is tried again at the end. Then what waits
+/// is lost, and counted.
+const BUSY_AT_END_MAX: u32 = 4;
 /// How often such a question is asked again: that process may be about to hear of its caller's end.
 const ASK_AGAIN: Duration = Duration::from_millis(100);
 /// How long. Less than the accept thread waits.
@@ -147,7 +153,7 @@ impl Conversations {
         let now = self.clock.now();
         if !self.order.is_empty() && now >= self.write_after {
             self.write_after = now.plus(JOURNAL_BATCH_EVERY);
-            self.write(accept);
+            self.write_round(accept);
         }
         if !self.askers.is_empty() && now >= self.ask_after {
             self.ask_after = now.plus(ASK_AGAIN);
@@ -165,8 +171,24 @@ impl Conversations {
 
     /// Everything that waits is written, as far as the shelf takes it.
     fn finish(&mut self, accept: &Postbox<AcceptLetter>) {
-        while !self.order.is_empty() && self.write(accept) {}
+        let mut tries = 0;
+        while !self.order.is_empty() {
+            match self.write(accept) {
+                Ok(()) => {}
+                Err(StoreError::Busy) if tries < BUSY_AT_END_MAX => tries += 1,
+                Err(_) => break,
+            }
+        }
         self.shared.journal.entries.add("lost", self.order.len() as u64);
+    }
+
+    /// What waits, until the shelf takes no more.
+    fn write_round(&mut self, accept: &Postbox<AcceptLetter>) {
+        for _ in 0..ROUND_MAX {
+            if self.order.is_empty() || self.write(accept).is_err() {
+                break;
+            }
+        }
     }
 
     /// Returns whether there is more to come.
@@ -197,8 +219,11 @@ impl Conversations {
         self.order.push_back(conversation);
     }
 
-    /// One transaction. Returns whether the shelf took it: what it did not waits on.
-    fn write(&mut self, accept: &Postbox<AcceptLetter>) -> bool {
+    /// One transaction.
+    ///
+    /// # Errors
+    /// Why the shelf did not take it: it waits on.
+    fn write(&mut self, accept: &Postbox<AcceptLetter>) -> Result<(), StoreError> {
         let count = self.order.len().min(JOURNAL_BATCH_MAX);
         let names: Vec<CallId> = self.order.iter().take(count).copied().collect();
         let batch: Vec<&Row> = names.iter().map(|name| &self.waiting[name].1).collect();
@@ -212,7 +237,7 @@ impl Conversations {
                 self.shared.journal.entries.add("refused", count as u64);
                 self.write_after = self.clock.now().plus(RETRY);
                 self.tell(error);
-                return false;
+                return Err(error);
             }
         };
         for (name, is_ours) in names.into_iter().zip(written) {
@@ -224,7 +249,18 @@ impl Conversations {
                 let _ = accept.post(AcceptLetter::TakenElsewhere { conversation: name });
             }
         }
-        true
+        Ok(())
+    }
+
+    /// Whether the newest entry of a conversation is not written yet.
+    fn is_unwritten(&self, whose: &Whose) -> bool {
+        match whose {
+            Whose::Conversation(id) => self.waiting.contains_key(id),
+            Whose::Call(name) => {
+                let mut rows = self.waiting.values().map(|(_, row)| row);
+                rows.any(|row| row.call_name.as_ref() == Some(name))
+            }
+        }
     }
 
     fn answer(
@@ -235,6 +271,10 @@ impl Conversations {
         until: Nanos,
         accept: &Postbox<AcceptLetter>,
     ) {
+        // What is claimed is the newest that we know of it.
+        if wish == Wish::Claim && self.is_unwritten(&whose) {
+            self.write_round(accept);
+        }
         let found = match wish {
             Wish::Look => self.shelf.look(&whose, unix_seconds()),
             Wish::Claim => self.shelf.claim(&whose, unix_seconds()),
@@ -264,7 +304,7 @@ impl Conversations {
             }
             Err(error) => {
                 self.tell(error);
-                (Recalled::Nothing, "error")
+                (Recalled::Unasked, "error")
             }
         };
         self.shared.journal.recalls.count(outcome);
@@ -297,4 +337,60 @@ fn row(entry: Entry, now_unix: u64) -> Row {
     let ends_unix = now_unix.saturating_add(left.as_secs());
     let body = Secret::new(body);
     Row { conversation, call_name, mark, kept_until_unix, ends_unix, body }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::call::Ending;
+
+    fn journal(name: &str) -> Conversations {
+        let name = format!("vocaris-rounds-{}-{name}.db", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        for end in ["", "-wal", "-shm"] {
+            let _ = std::fs::remove_file(format!("{}{end}", path.display()));
+        }
+        let settings = Settings { enabled: true, path };
+        Conversations::new(&settings, Clock::start(), Arc::new(Shared::default())).unwrap().0
+    }
+
+    /// The call with this number is over.
+    fn over(number: u64) -> Entry {
+        Entry {
+            conversation: CallId(number),
+            call_name: Some(format!("CA{number}")),
+            left: Duration::from_secs(60),
+            standing: Standing::Closed { ending: Ending::CallerHungUp, transfer: None },
+        }
+    }
+
+    #[test]
+    fn all_that_may_wait_is_written_in_one_round() {
+        let mut journal = journal("all");
+        let (accept, _letters) = mailbox_without_bell();
+        (0..=JOURNAL_WAITING_MAX as u64).for_each(|number| journal.keep(over(number)));
+        journal.write_round(&accept);
+        assert!(journal.order.is_empty() && journal.waiting.is_empty());
+        let entries = &journal.shared.journal.entries;
+        assert_eq!(entries.of("written"), JOURNAL_WAITING_MAX as u64);
+        assert_eq!(entries.of("lost"), 1);
+    }
+
+    #[test]
+    fn who_claims_a_conversation_gets_the_newest_that_is_known_of_it() {
+        let mut journal = journal("newest");
+        let (accept, letters) = mailbox_without_bell();
+        journal.keep(over(1));
+        for whose in [Whose::Call("CA1".to_owned()), Whose::Conversation(CallId(1))] {
+            journal.answer(7, whose, Wish::Claim, Nanos::ZERO, &accept);
+            let letter = letters.take();
+            let is_over = |recalled: &Recalled| matches!(recalled, Recalled::Over(Sequel::Hangup));
+            assert!(
+                matches!(&letter, Some(AcceptLetter::Recalled { ticket: 7, recalled })
+                    if is_over(recalled)),
+                "{letter:?}"
+            );
+            journal.keep(over(1));
+        }
+    }
 }
