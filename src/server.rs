@@ -613,7 +613,9 @@ impl Running {
             post(calendar, CalendarLetter::Stop);
         }
         // With the inbound thread ends what the heir is told.
-        self.wait_for(|name| ["accept", "tools", "calendar", HEIR].contains(&name))?;
+        self.wait_for(|name| ["accept", "tools", HEIR].contains(&name))?;
+        // Where its database lets it wait, it ends with the process: it only looks, and forgets.
+        let _ = self.wait_for(|name| name == "calendar");
         if let Some(journal) = &self.posts.journal {
             post(journal, JournalLetter::Stop);
         }

@@ -14,35 +14,44 @@
 //! | `schema` | tables brought forward, with two versions of the program running |
 //!
 //! **Connections.** A [`Database`] has one, made when it is needed. It belongs to the thread that
-//! asks, so that a process holds no more than there are such threads; more would gain nothing, for
-//! what changes is done one after the other anyway ([`Database::transact`]).
+//! asks, so that a process holds no more than there are such threads: one that is given up is closed
+//! before another is made. More would gain nothing, for what changes is done one after the other
+//! anyway ([`Database::transact`]).
 //!
 //! **Away.** A database that cannot be had is an error at once: after a failure nobody tries to
-//! connect for a time that doubles with each, and whoever asks meanwhile is told of the last failure.
+//! connect for a time that doubles with each until something is done again, and whoever asks
+//! meanwhile is told of the last failure.
 //! A connection that was found closed when it was to be used again, as a database's restart leaves
 //! it, is replaced without a word.
 //!
 //! **Done or not.** Where the answer to a commit is lost, the database is asked by the
 //! transaction's number what became of it: so work is told as done if it was, as not done if it was
-//! not, and [`DatabaseError::Unsure`] only where nobody can tell.
+//! not, and [`DatabaseError::Unsure`] only where nobody can tell. A server that crashed may have
+//! given the number of what it lost to somebody else: so the row that the work has left as its proof
+//! ([`Session::leaves`]) is looked for as well.
 //!
-//! The runtime of the client library runs on the asking thread and only while it asks.
+//! The runtime of the client library runs on the asking thread and only while it asks. Names are
+//! looked up by the system's resolver, which has no bound of its own, on [`LOOKUPS_MAX`] threads
+//! beside it; where both hang, further look-ups wait for them, and are [`DatabaseError::Silent`].
 
 mod errors;
 mod schema;
 
 use std::cell::{Cell, RefCell};
 use std::fs::File;
+use std::future::poll_fn;
 use std::io::{self, Read};
 use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::runtime::Runtime;
+use tokio::task::{JoinHandle, yield_now};
 use tokio::time::timeout_at;
-use tokio_postgres::config::SslMode;
+use tokio_postgres::config::{LoadBalanceHosts, SslMode};
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{Client, NoTls, Row, SimpleQueryMessage};
+use tokio_postgres::{Client, Connection, NoTls, Row, SimpleQueryMessage};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::config::{Password, Postgres, PostgresHost};
@@ -52,11 +61,17 @@ pub use schema::{MIGRATE_MAX, Migration, Schema};
 
 /// From the look-up of the host's name until statements can be sent. Then: [`DatabaseError::Silent`].
 pub const CONNECT_MAX: Duration = Duration::from_secs(2);
+/// For one address of several that a name has.
+const ADDRESS_MAX: Duration = Duration::from_millis(CONNECT_MAX.as_millis() as u64 / 3);
+/// Names that are looked up at once, for a [`Database`].
+const LOOKUPS_MAX: usize = 2;
 /// For the answer to one statement, and server-side for the statement itself. Then the connection is
 /// dropped; a statement that only waited for another's lock is [`DatabaseError::Busy`].
 pub const ANSWER_MAX: Duration = Duration::from_secs(2);
 /// For everything up to the commit, connecting included. Then it is not done.
 pub const WORK_MAX: Duration = Duration::from_secs(4);
+/// For undoing what could not be begun. Then the connection is closed.
+const UNDO_MAX: Duration = Duration::from_millis(500);
 /// For the answer to a commit. Then the database is asked what became of it.
 pub const COMMIT_MAX: Duration = Duration::from_secs(2);
 /// For that question, however often it takes. Then: [`DatabaseError::Unsure`].
@@ -130,6 +145,8 @@ impl std::fmt::Debug for Tls {
 #[derive(Debug)]
 struct Line {
     client: Client,
+    /// What moves its bytes: its socket.
+    task: JoinHandle<()>,
     /// When it was last used; `None`: it is new.
     used_at: Option<Instant>,
 }
@@ -152,7 +169,10 @@ impl Database {
         schema: Schema,
         access: Access,
     ) -> Result<Database, DatabaseError> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .max_blocking_threads(LOOKUPS_MAX)
+            .enable_all()
+            .build();
         let tls = settings.tls.then(|| TlsConfig::only(settings.ca_file.as_deref())).transpose();
         Ok(Database {
             settings: settings.clone(),
@@ -181,20 +201,20 @@ impl Database {
     ) -> Result<T, E> {
         let deadline = self.deadline();
         loop {
-            let mut line = self.take_line(deadline)?;
+            let line = self.take_line(deadline)?;
             let session = Session::new(self.runtime(), &line.client, deadline);
             let done = work(&session);
-            let lost = session.lost.take();
-            match lost {
-                // What was closed while nobody looked says nothing of the database.
-                Some(error) if error.is_stale() && line.used_at.is_some() => continue,
-                Some(error) => self.failed(error),
+            match session.lost.take() {
+                Some(error) => {
+                    if self.is_lost(line, error) {
+                        return done;
+                    }
+                }
                 None => {
-                    line.used_at = Some(Instant::now());
-                    self.line.replace(Some(line));
+                    self.keep(line);
+                    return done;
                 }
             }
-            return done;
         }
     }
 
@@ -210,14 +230,14 @@ impl Database {
         work: impl FnOnce(&Session<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
         let deadline = self.deadline();
-        let (mut line, number) = self.begin(turn, deadline)?;
+        let (line, number) = self.begin(turn, deadline)?;
         let session = Session::new(self.runtime(), &line.client, deadline);
         let done = work(&session);
         let done = match (done, session.spoilt.take()) {
             (Ok(_), Some(error)) => Err(error.into()),
             (done, _) => done,
         };
-        let lost = session.lost.take();
+        let (lost, proof) = (session.lost.take(), session.proof.take());
         let ended = match (&done, lost) {
             (_, Some(error)) => Err(error),
             (Ok(_), None) => self.send(&line.client, "COMMIT", COMMIT_MAX),
@@ -225,21 +245,23 @@ impl Database {
         };
         match (done, ended) {
             (done, Ok(_)) => {
-                line.used_at = Some(Instant::now());
-                self.line.replace(Some(line));
+                self.keep(line);
                 done
             }
             (Err(error), Err(lost)) => {
+                self.hang_up(line);
                 self.failed(lost);
                 Err(error)
             }
-            (Ok(done), Err(error)) if error.passes() => {
-                self.failed(error);
-                drop(line);
-                self.verdict(&number, error)?;
+            // Also of one that was refused: what a server says that crashes over it proves nothing.
+            (Ok(done), Err(error)) => {
+                self.hang_up(line);
+                if error.ends_connection() {
+                    self.failed(error);
+                }
+                self.verdict(&number, proof.as_ref(), error)?;
                 Ok(done)
             }
-            (Ok(_), Err(error)) => Err(error.into()),
         }
     }
 
@@ -255,12 +277,20 @@ impl Database {
             let at_most = deadline.saturating_duration_since(Instant::now()).min(ANSWER_MAX);
             match self.send(&line.client, &sql, at_most) {
                 Ok(Some(number)) => return Ok((line, number)),
-                Ok(None) => return Err(DatabaseError::ReadOnly),
-                Err(error) if error.is_stale() && line.used_at.is_some() => {}
+                Ok(None) => {
+                    // By the next one its name may lead to the server that has taken over.
+                    self.hang_up(line);
+                    return Err(DatabaseError::ReadOnly);
+                }
+                Err(error) if error.ends_connection() => {
+                    if self.is_lost(line, error) {
+                        return Err(error);
+                    }
+                }
                 Err(error) => {
-                    // The connection goes with what was begun on it.
-                    if error.passes() {
-                        self.failed(error);
+                    match self.send(&line.client, "ROLLBACK", UNDO_MAX) {
+                        Ok(_) => self.keep(line),
+                        Err(_) => self.hang_up(line),
                     }
                     return Err(error);
                 }
@@ -268,40 +298,64 @@ impl Database {
         }
     }
 
-    /// Finds out what became of the transaction `number`, whose commit failed with `error`.
-    fn verdict(&self, number: &str, error: DatabaseError) -> Result<(), DatabaseError> {
+    /// Finds out what became of the transaction `number`, whose commit failed with `error`, and
+    /// which has left `proof`.
+    fn verdict(
+        &self,
+        number: &str,
+        proof: Option<&Proof>,
+        error: DatabaseError,
+    ) -> Result<(), DatabaseError> {
         let deadline = Instant::now() + VERDICT_MAX;
+        let left = || deadline.saturating_duration_since(Instant::now());
         let sql = format!("SELECT pg_xact_status('{number}'::xid8)");
-        while Instant::now() < deadline {
-            let at_most = deadline.saturating_duration_since(Instant::now()).min(ANSWER_MAX);
-            let asked = self.connect(at_most).and_then(|line| {
-                let found = self.send(&line.client, &sql, at_most)?;
-                self.line.replace(Some(line));
-                self.rest.set(None);
-                Ok(found)
+        while !left().is_zero() {
+            let asked = self.connect(left()).and_then(|line| {
+                let asked = self.send(&line.client, &sql, left()).and_then(|status| {
+                    let is_there = self.is_there(&line.client, proof, deadline)?;
+                    Ok((status, is_there))
+                });
+                match asked {
+                    Ok(_) => self.keep(line),
+                    Err(_) => self.hang_up(line),
+                }
+                asked
             });
-            match asked.as_ref().map(Option::as_deref) {
-                Ok(Some("committed")) => return Ok(()),
-                Ok(Some("aborted")) => return Err(error),
+            match asked.as_ref().map(|(status, is_there)| (status.as_deref(), *is_there)) {
+                Ok((Some("committed"), true)) => return Ok(()),
+                Ok((Some("aborted"), _)) => return Err(error),
+                // Another's commit, under the number of ours; or so long ago that nobody knows.
+                Ok((Some("committed") | None, _)) => break,
                 // Its server process has not yet noticed that we are gone, or there is no server.
-                Ok(Some(_)) | Err(_) => thread::sleep(VERDICT_RETRY),
-                // So long ago that nobody knows.
-                Ok(None) => break,
+                Ok((Some(_), _)) | Err(_) => thread::sleep(VERDICT_RETRY),
             }
         }
         Err(DatabaseError::Unsure)
+    }
+
+    /// Whether the row that proves a piece of work is there; where it leaves none, it is.
+    fn is_there(
+        &self,
+        client: &Client,
+        proof: Option<&Proof>,
+        deadline: Instant,
+    ) -> Result<bool, DatabaseError> {
+        let Some(Proof { sql, key }) = proof else { return Ok(true) };
+        let arguments: Arguments<'_> = &[(key, Type::TEXT)];
+        let rows = ask(self.runtime(), deadline, client.query_typed(sql, arguments))?;
+        Ok(!rows.is_empty())
     }
 
     // ----------------------------------------------------------------------------- connections
 
     /// The connection, or a new one.
     fn take_line(&self, deadline: Instant) -> Result<Line, DatabaseError> {
-        let kept = self.line.take().filter(|line| {
+        if let Some(line) = self.line.take() {
             let is_old = line.used_at.is_some_and(|at| at.elapsed() > IDLE_MAX);
-            !is_old && !line.client.is_closed()
-        });
-        if let Some(line) = kept {
-            return Ok(line);
+            if !is_old && !line.client.is_closed() {
+                return Ok(line);
+            }
+            self.hang_up(line);
         }
         if let Some(rest) = self.rest.get()
             && Instant::now() < rest.until
@@ -310,14 +364,43 @@ impl Database {
         }
         let left = deadline.saturating_duration_since(Instant::now());
         let connected = self.connect(left.min(CONNECT_MAX)).and_then(|line| {
-            self.schema.bring_forward(self.runtime(), &line.client, self.access)?;
-            Ok(line)
+            let migrated_by = self.until.get().unwrap_or(Instant::now() + MIGRATE_MAX);
+            let (runtime, client) = (self.runtime(), &line.client);
+            match self.schema.bring_forward(runtime, client, self.access, deadline, migrated_by) {
+                Ok(()) => Ok(line),
+                Err(error) => {
+                    self.hang_up(line);
+                    Err(error)
+                }
+            }
         });
-        match connected {
-            Ok(_) => self.rest.set(None),
-            Err(error) => self.failed(error),
+        connected.inspect_err(|&error| self.failed(error))
+    }
+
+    /// Lays it down after a piece of work: the database is there.
+    fn keep(&self, mut line: Line) {
+        line.used_at = Some(Instant::now());
+        self.line.replace(Some(line));
+        self.rest.set(None);
+    }
+
+    /// Closes it.
+    fn hang_up(&self, line: Line) {
+        line.task.abort();
+        drop(line.client);
+        // Its task is dropped, and the socket with it, when the runtime comes to it.
+        self.runtime().block_on(yield_now());
+    }
+
+    /// Closes a connection on which `error` came. `false`: it was closed while nobody looked, which
+    /// says nothing of the database.
+    fn is_lost(&self, line: Line, error: DatabaseError) -> bool {
+        let was_stale = error.is_stale() && line.used_at.is_some();
+        self.hang_up(line);
+        if !was_stale {
+            self.failed(error);
         }
-        connected
+        !was_stale
     }
 
     /// Nobody tries again for a while.
@@ -336,24 +419,28 @@ impl Database {
             match &self.tls {
                 Some(Tls(tls)) => {
                     let (client, connection) = settings.connect(tls.clone()).await?;
-                    tokio::spawn(connection);
-                    Ok(client)
+                    Ok((client, tokio::spawn(carry(connection))))
                 }
                 None => {
                     let (client, connection) = settings.connect(NoTls).await?;
-                    tokio::spawn(connection);
-                    Ok(client)
+                    Ok((client, tokio::spawn(carry(connection))))
                 }
             }
         };
         let connecting = async { timeout_at(deadline.into(), connecting).await };
-        let client = match self.runtime().block_on(connecting) {
+        let (client, task) = match self.runtime().block_on(connecting) {
             Ok(connected) => connected.map_err(|error| DatabaseError::of_connecting(&error))?,
             Err(_) => return Err(DatabaseError::Silent),
         };
+        let line = Line { client, task, used_at: None };
         let left = deadline.saturating_duration_since(Instant::now());
-        self.send(&client, &session_settings(self.access), left)?;
-        Ok(Line { client, used_at: None })
+        match self.send(&line.client, &session_settings(self.access), left) {
+            Ok(_) => Ok(line),
+            Err(error) => {
+                self.hang_up(line);
+                Err(error)
+            }
+        }
     }
 
     fn describe(&self) -> Result<tokio_postgres::Config, DatabaseError> {
@@ -363,6 +450,8 @@ impl Database {
         // What is asked for is all that is spoken: the server cannot talk us out of it.
         config.ssl_mode(if of.tls { SslMode::Require } else { SslMode::Disable });
         config.keepalives_idle(Duration::from_secs(30));
+        // One address of the name that is dead does not take the time of the others, nor always.
+        config.connect_timeout(ADDRESS_MAX).load_balance_hosts(LoadBalanceHosts::Random);
         match &of.host {
             PostgresHost::Tcp(host) => config.host(host),
             PostgresHost::Socket(directory) => config.host_path(directory),
@@ -405,10 +494,20 @@ impl Drop for Database {
         self.line.take();
         if let Some(runtime) = self.runtime.take() {
             // A look-up that hangs is not waited for; a connection's goodbye is sent if it can be.
-            runtime.block_on(tokio::task::yield_now());
+            runtime.block_on(yield_now());
             runtime.shutdown_background();
         }
     }
+}
+
+/// Moves a connection's bytes until it ends. What the server only remarks is not logged: it may
+/// quote values.
+async fn carry<S, T>(mut connection: Connection<S, T>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    while let Some(Ok(_)) = poll_fn(|context| connection.poll_message(context)).await {}
 }
 
 /// What every connection begins with.
@@ -479,12 +578,26 @@ pub struct Session<'d> {
     lost: Cell<Option<DatabaseError>>,
     /// The first error since the last savepoint: nothing of a transaction that has one is committed.
     spoilt: Cell<Option<DatabaseError>>,
+    proof: RefCell<Option<Proof>>,
+}
+
+/// A row that is there if a piece of work was done, and not otherwise.
+#[derive(Debug)]
+struct Proof {
+    sql: &'static str,
+    key: String,
 }
 
 impl<'d> Session<'d> {
     fn new(runtime: &'d Runtime, client: &'d Client, deadline: Instant) -> Session<'d> {
-        let (lost, spoilt) = (Cell::default(), Cell::default());
-        Session { runtime, client, deadline, lost, spoilt }
+        let (lost, spoilt, proof) = (Cell::default(), Cell::default(), RefCell::default());
+        Session { runtime, client, deadline, lost, spoilt, proof }
+    }
+
+    /// This transaction leaves a row that no other leaves: the one that `sql` finds, with `key` for
+    /// its `$1`.
+    pub fn leaves(&self, sql: &'static str, key: &str) {
+        self.proof.replace(Some(Proof { sql, key: key.to_owned() }));
     }
 
     /// The rows of a query.

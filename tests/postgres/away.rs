@@ -117,3 +117,62 @@ fn a_lock_that_somebody_keeps_refuses_for_now_and_books_nothing() {
     assert_eq!((told.ok, told.label), (false, "unavailable"));
     assert_eq!(ask_for(&mut book, "09:00", "a").label, "booked");
 }
+
+#[test]
+fn a_connection_that_is_given_up_is_closed_though_nobody_asks_again() {
+    let Some(server) = server() else { return };
+    let (proxy, database) = (Proxy::to(server.port), server.database());
+    let mut book = open(&server.by_port("vocaris", proxy.port, &database));
+    let count = format!(
+        "SELECT count(*) FROM pg_stat_activity \
+         WHERE datname = '{database}' AND application_name = 'vocaris'"
+    );
+    assert_eq!(ask_for(&mut book, "09:00", "a").label, "booked");
+    assert_eq!(server.sql("postgres", &count), "1");
+    proxy.set(Fault::Stalled);
+    assert_eq!(ask_for(&mut book, "10:00", "b").label, "unavailable");
+    let deadline = Instant::now() + FOUND_MAX;
+    while server.sql("postgres", &count) != "0" {
+        assert!(Instant::now() < deadline, "it is still open");
+    }
+    proxy.set(Fault::None);
+    assert_eq!(ask_until_it_is_back(&mut book, "10:00", "b"), "booked");
+    assert_eq!(server.sql("postgres", &count), "1");
+}
+
+#[test]
+fn a_number_that_was_committed_without_what_was_booked_under_it_confirms_nothing() {
+    let Some(server) = server() else { return };
+    let (proxy, database) = (Proxy::to(server.port), server.database());
+    let mut book = open(&server.by_port("vocaris", proxy.port, &database));
+    // As after a crash that has given the number to somebody else: committed, and nothing is there.
+    server.sql(
+        &database,
+        "CREATE FUNCTION lose() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+         DELETE FROM vocaris.answers; DELETE FROM vocaris.bookings; RETURN NULL; END $$; \
+         CREATE CONSTRAINT TRIGGER lose AFTER INSERT ON vocaris.answers DEFERRABLE \
+         INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION lose()",
+    );
+    proxy.set(Fault::CutAfterCommit);
+    let told = ask_for(&mut book, "09:00", "a");
+    assert_eq!((told.ok, told.label), (false, "unsure"));
+    server.sql(&database, "DROP TRIGGER lose ON vocaris.answers");
+    assert_eq!(ask_for(&mut book, "09:00", "a").label, "booked");
+    assert_eq!(references(&book).len(), 1);
+}
+
+#[test]
+fn a_relay_starts_beside_a_database_that_takes_no_changes_and_books_once_it_does() {
+    let Some(server) = server() else { return };
+    let database = server.database();
+    let url = server.by_socket(&database);
+    drop(open(&url));
+    let read_only = format!("ALTER DATABASE {database} SET default_transaction_read_only = on");
+    server.sql("postgres", &read_only);
+    let mut book = open(&url);
+    assert_eq!(ask_for(&mut book, "09:00", "a").label, "unavailable");
+    assert_eq!(references(&book).len(), 0);
+    let writable = format!("ALTER DATABASE {database} RESET default_transaction_read_only");
+    server.sql("postgres", &writable);
+    assert_eq!(ask_until_it_is_back(&mut book, "09:00", "a"), "booked");
+}

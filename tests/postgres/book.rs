@@ -4,7 +4,7 @@ use std::sync::Barrier;
 
 use vocaris::config::{Store as Settings, StoreUrl};
 use vocaris::control::appointments::store::{
-    Booking, FORGET_BATCH, Open, Place, Shown, Status, Store, StoreError, Wish,
+    Booking, FORGET_BATCH, Forgotten, Open, Place, Shown, Status, Store, StoreError, Wish,
 };
 use vocaris::control::appointments::{Appointments, CallerFacts};
 use vocaris::control::database::DatabaseError;
@@ -121,8 +121,9 @@ fn what_is_too_old_is_forgotten_and_nothing_else() {
         store.transact(|ledger| ledger.keep_answer(5, "old", "{}")).unwrap();
         store.transact(|ledger| ledger.keep_answer(6, "new", "{}")).unwrap();
         let forget = |store: &mut Store, ended| store.transact(|ledger| ledger.forget(6, ended));
-        assert_eq!(forget(store, None), Ok(0));
-        assert_eq!(forget(store, Some(20 * 300)), Ok(1));
+        let forgotten = |answers, bookings| Ok(Forgotten { answers, bookings });
+        assert_eq!(forget(store, None), forgotten(1, 0));
+        assert_eq!(forget(store, Some(20 * 300)), forgotten(0, 1));
         assert_eq!(store.ledger().within(0..i64::MAX, 9).unwrap(), [later]);
         assert_eq!(store.ledger().first_answer("old").unwrap(), None);
         assert!(store.ledger().first_answer("new").unwrap().is_some());
@@ -305,6 +306,40 @@ fn more_than_one_transaction_forgets_is_forgotten_all_the_same() {
              FROM generate_series(1, {many}) AS n"
         ),
     );
-    assert_eq!(book.forget(now()), Ok(many));
+    let mut all = 0;
+    loop {
+        let forgotten = book.forget(now()).unwrap();
+        all += forgotten.bookings;
+        if !forgotten.is_full() {
+            break;
+        }
+    }
+    assert_eq!(all, many);
     assert_eq!(server.sql(&database, "SELECT count(*) FROM vocaris.occupied"), "0");
+
+    // Answers alone, with a book that keeps its bookings for ever.
+    settings.retention_days = None;
+    let mut book = Appointments::open(&practice(PRACTICE), &settings).unwrap();
+    let fill =
+        format!("INSERT INTO vocaris.answers SELECT n, '', 0 FROM generate_series(1, {many}) AS n");
+    server.sql(&database, &fill);
+    while book.forget(now()).unwrap().is_full() {}
+    assert_eq!(server.sql(&database, "SELECT count(*) FROM vocaris.answers"), "0");
+}
+
+#[test]
+fn programs_that_disagree_about_a_service_s_resource_do_not_book_the_same_time_twice() {
+    on_each_settings("disagree", |settings| {
+        let mut ours = Appointments::open(&practice(PRACTICE), settings).unwrap();
+        let other =
+            PRACTICE.replacen("length = \"30m\"", "length = \"30m\"\nresource = \"two\"", 1);
+        let mut theirs = Appointments::open(&practice(&other), settings).unwrap();
+        assert_eq!(ask_for(&mut ours, "09:00", "a").label, "booked");
+        for time in ["09:00", "10:00"] {
+            let told = ask_for(&mut theirs, time, "b");
+            assert_eq!((told.ok, told.label), (false, "unavailable"), "{time}");
+        }
+        assert_eq!(ask_for(&mut ours, "10:00", "c").label, "booked");
+        assert_eq!(references(&ours).len(), 2);
+    });
 }

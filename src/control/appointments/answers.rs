@@ -174,6 +174,7 @@ impl Desk<'_> {
             if own.len() >= OWN_MAX as usize {
                 return Err(No::TooMany);
             }
+            at_home(ledger, work, &service)?;
             for slot in &slots {
                 let place = place(&service, *slot);
                 let wish = Wish {
@@ -211,6 +212,7 @@ impl Desk<'_> {
             if slots.iter().any(|slot| slot.start_unix == standing.start_unix) {
                 return Ok(work.done("already_booked", "That is its time already:", &standing));
             }
+            at_home(ledger, work, &service)?;
             for slot in &slots {
                 let place = place(&service, *slot);
                 if room_for(ledger, &place, Some(standing.id))? {
@@ -667,6 +669,15 @@ fn place(service: &Service, slot: Slot) -> Place<'_> {
         start_unix: slot.start_unix,
         end_unix: slot.end_unix,
         cells: slot.cells(service),
+    }
+}
+
+/// Refuses where another program books this service at another resource: the same time would be
+/// taken twice.
+fn at_home(ledger: &Ledger<'_>, work: Work<'_>, service: &Service) -> Result<(), StoreError> {
+    match ledger.is_elsewhere(work.now_unix, &service.name, &service.resource)? {
+        true => Err(StoreError::Elsewhere),
+        false => Ok(()),
     }
 }
 

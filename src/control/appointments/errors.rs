@@ -72,6 +72,9 @@ pub enum StoreError {
         /// One that stands there.
         standing: Reference,
     },
+    /// Coming bookings of this service stand at another resource than ours names: so does another
+    /// program that uses the same book.
+    Elsewhere,
     /// Of a database of several hosts.
     Database(DatabaseError),
     /// Anything else that SQLite has a result code for.
@@ -85,6 +88,11 @@ impl StoreError {
     /// Whether it may be over by itself: nothing is set wrongly.
     pub const fn passes(self) -> bool {
         matches!(self, StoreError::Database(error) if error.passes())
+    }
+
+    /// Whether a relay that starts goes on without the book: see [`DatabaseError::is_for_now`].
+    pub const fn is_for_now(self) -> bool {
+        matches!(self, StoreError::Database(error) if error.is_for_now())
     }
 }
 
@@ -114,6 +122,10 @@ impl fmt::Display for StoreError {
                      back, or cancel one of the two (vocaris appointments cancel)"
                 )
             }
+            StoreError::Elsewhere => f.write_str(
+                "coming bookings of this service stand at another resource: give the service the \
+                 same resource on all relays that share the book, with all of them stopped",
+            ),
             StoreError::Database(error) => error.fmt(f),
             StoreError::Other { code } => write!(f, "SQLite result code {code}"),
         }

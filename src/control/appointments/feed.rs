@@ -54,8 +54,9 @@ impl Feed {
         let mut forget_at = Instant::now();
         loop {
             if Instant::now() >= forget_at {
-                self.forget(Timestamp::now());
-                forget_at = Instant::now() + FORGET_EVERY;
+                // What is left is for the next round: a letter does not wait for all of it.
+                let is_more = self.forget(Timestamp::now());
+                forget_at = Instant::now() + if is_more { Duration::ZERO } else { FORGET_EVERY };
             }
             match self.mailbox.wait(forget_at.saturating_duration_since(Instant::now())) {
                 Some(CalendarLetter::Ask { ticket, known }) => {
@@ -106,13 +107,21 @@ impl Feed {
         Ok(written)
     }
 
-    fn forget(&mut self, now: Timestamp) {
-        match self.book.forget(now) {
-            Ok(0) => {}
-            Ok(count) => log::info!("event=appointments_forgotten count={count}"),
-            Err(error) => log::warn!("old appointments are not forgotten: {error}"),
-        }
+    /// Returns whether there is more to forget.
+    fn forget(&mut self, now: Timestamp) -> bool {
         // Its own changes are not among those it is told of.
         self.written = None;
+        match self.book.forget(now) {
+            Ok(forgotten) => {
+                if forgotten.bookings > 0 {
+                    log::info!("event=appointments_forgotten count={}", forgotten.bookings);
+                }
+                forgotten.is_full()
+            }
+            Err(error) => {
+                log::warn!("old appointments are not forgotten: {error}");
+                false
+            }
+        }
     }
 }

@@ -50,7 +50,7 @@ use serde_json::Value;
 use crate::config::Appointments as Practice;
 pub use errors::{Reference, StoreError};
 pub use store::{Booking, Open, Status};
-use store::{FORGET_BATCH, Ledger, Store};
+use store::{Forgotten, Ledger, Store};
 
 /// Wrong guesses at an appointment in one call. Further ones are not looked up.
 pub const GUESSES_MAX: u32 = 5;
@@ -112,7 +112,7 @@ impl Appointments {
     ) -> Result<Appointments, StoreError> {
         let mut book = Appointments::open_as(practice, store, Open::OrCreate)?;
         match book.bring_home() {
-            Err(error) if error.passes() => {
+            Err(error) if error.is_for_now() => {
                 log::warn!("event=appointments_away: {error}; it is tried again when it is needed");
             }
             done => done?,
@@ -209,24 +209,16 @@ impl Appointments {
         })
     }
 
-    /// Forgets what is older than the settings allow. Returns how many bookings.
+    /// Forgets what is older than the settings allow, as much as one transaction does: nobody waits
+    /// long for it. There may be more, where it says so.
     ///
     /// # Errors
     /// If the book cannot be written.
-    pub fn forget(&mut self, now: Timestamp) -> Result<usize, StoreError> {
+    pub fn forget(&mut self, now: Timestamp) -> Result<Forgotten, StoreError> {
         let now = now.as_second();
         let ended_before = self.retention_days.map(|days| now - i64::from(days) * DAY_SECONDS);
-        let mut forgotten = 0;
-        // Ends when there is nothing left; each round is a transaction, so that nobody waits long.
-        loop {
-            let answers_before = now - ANSWERS_KEPT_SECONDS;
-            let count =
-                self.store.transact(|ledger| ledger.forget(answers_before, ended_before))?;
-            forgotten += count;
-            if count < FORGET_BATCH {
-                return Ok(forgotten);
-            }
-        }
+        let answers_before = now - ANSWERS_KEPT_SECONDS;
+        self.store.transact(|ledger| ledger.forget(answers_before, ended_before))
     }
 
     /// A number that changes when another connection has changed the book.

@@ -18,7 +18,9 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
 use super::errors::StoreError;
-use super::store::{Booking, Coming, FORGET_BATCH, Open, Place, Shown, Status, Wish};
+use super::store::{
+    BEHIND_MAX_SECONDS, Booking, Coming, FORGET_BATCH, Forgotten, Open, Place, Shown, Status, Wish,
+};
 use crate::config::Postgres;
 use crate::control::database::{
     Access, Arguments, Database, DatabaseError, Migration, Schema, Session, Turn,
@@ -149,7 +151,7 @@ impl Store {
         };
         let store = Store { database: Database::new(settings, SCHEMA, access)? };
         match store.changes() {
-            Err(error) if error.passes() && open == Open::OrCreate => {}
+            Err(error) if error.is_for_now() && open == Open::OrCreate => {}
             asked => drop(asked?),
         }
         Ok(store)
@@ -391,6 +393,9 @@ impl Ledger<'_> {
             "INSERT INTO answers (key, answer, kept_at) VALUES ($1, $2, $3)",
             &[(&key, Type::TEXT), (&answer, Type::TEXT), (&now_unix, Type::INT8)],
         )?;
+        if let Ledger::Inside(session) = self {
+            session.leaves("SELECT FROM answers WHERE key = $1", key);
+        }
         Ok(())
     }
 
@@ -399,20 +404,22 @@ impl Ledger<'_> {
         &self,
         answers_before: i64,
         ended_before: Option<i64>,
-    ) -> Result<usize, StoreError> {
+    ) -> Result<Forgotten, StoreError> {
         let batch = FORGET_BATCH as i64;
-        self.execute(
+        let answers = self.execute(
             "DELETE FROM answers WHERE key IN \
              (SELECT key FROM answers WHERE kept_at < $1 ORDER BY kept_at LIMIT $2)",
             &[(&answers_before, Type::INT8), (&batch, Type::INT8)],
         )?;
-        let Some(ended_before) = ended_before else { return Ok(0) };
-        let forgotten = self.execute(
-            "DELETE FROM bookings WHERE id IN \
-             (SELECT id FROM bookings WHERE ends_at < $1 ORDER BY ends_at LIMIT $2)",
-            &[(&ended_before, Type::INT8), (&batch, Type::INT8)],
-        )?;
-        Ok(usize::try_from(forgotten).unwrap_or(usize::MAX))
+        let bookings = match ended_before {
+            Some(ended_before) => self.execute(
+                "DELETE FROM bookings WHERE id IN \
+                 (SELECT id FROM bookings WHERE ends_at < $1 ORDER BY ends_at LIMIT $2)",
+                &[(&ended_before, Type::INT8), (&batch, Type::INT8)],
+            )?,
+            None => 0,
+        };
+        Ok(Forgotten { answers: answers as usize, bookings: bookings as usize })
     }
 
     /// See [`super::store::Ledger::coming`].
@@ -432,6 +439,26 @@ impl Ledger<'_> {
             cells: row.get(5)..row.get(6),
         });
         Ok(coming.collect())
+    }
+
+    /// See [`super::store::Ledger::is_elsewhere`].
+    pub fn is_elsewhere(
+        &self,
+        now_unix: i64,
+        service: &str,
+        resource: &str,
+    ) -> Result<bool, StoreError> {
+        let rows = self.query(
+            "SELECT FROM bookings WHERE ends_at > $1 AND end_cell * 300 > $2 AND service = $3 \
+             AND resource <> $4 AND status = 'confirmed' LIMIT 1",
+            &[
+                (&(now_unix - BEHIND_MAX_SECONDS), Type::INT8),
+                (&now_unix, Type::INT8),
+                (&service, Type::TEXT),
+                (&resource, Type::TEXT),
+            ],
+        )?;
+        Ok(!rows.is_empty())
     }
 
     /// See [`super::store::Ledger::leave`].

@@ -23,7 +23,9 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
 
 use super::errors::StoreError;
-use super::store::{Booking, Coming, Open, Place, Shown, Status, Wish};
+use super::store::{
+    BEHIND_MAX_SECONDS, Booking, Coming, Forgotten, Open, Place, Shown, Status, Wish,
+};
 use crate::control::sqlite::Kind;
 
 /// How long another process's transaction is waited for. Then [`StoreError::Busy`].
@@ -355,10 +357,13 @@ impl Ledger<'_> {
         &self,
         answers_before: i64,
         ended_before: Option<i64>,
-    ) -> Result<usize, StoreError> {
-        self.0.execute("DELETE FROM answers WHERE kept_at < ?", [answers_before])?;
-        let Some(ended_before) = ended_before else { return Ok(0) };
-        Ok(self.0.execute("DELETE FROM bookings WHERE ends_at < ?", [ended_before])?)
+    ) -> Result<Forgotten, StoreError> {
+        let answers = self.0.execute("DELETE FROM answers WHERE kept_at < ?", [answers_before])?;
+        let bookings = match ended_before {
+            Some(before) => self.0.execute("DELETE FROM bookings WHERE ends_at < ?", [before])?,
+            None => 0,
+        };
+        Ok(Forgotten { answers, bookings })
     }
 
     /// See [`super::store::Ledger::coming`].
@@ -379,6 +384,20 @@ impl Ledger<'_> {
             })
         })?;
         Ok(rows.collect::<rusqlite::Result<_>>()?)
+    }
+
+    /// See [`super::store::Ledger::is_elsewhere`].
+    pub fn is_elsewhere(
+        &self,
+        now_unix: i64,
+        service: &str,
+        resource: &str,
+    ) -> Result<bool, StoreError> {
+        let mut query = self.0.prepare(
+            "SELECT 1 FROM bookings WHERE ends_at > ? AND end_cell * 300 > ? AND service = ? \
+             AND resource <> ? AND status = 'confirmed' LIMIT 1",
+        )?;
+        Ok(query.exists(params![now_unix - BEHIND_MAX_SECONDS, now_unix, service, resource])?)
     }
 
     /// See [`super::store::Ledger::leave`].
@@ -522,8 +541,9 @@ mod tests {
         let later = book(&mut store, place(20, 6, 1)).unwrap();
         store.transact(|ledger| ledger.keep_answer(5, "old", "{}")).unwrap();
         store.transact(|ledger| ledger.keep_answer(6, "new", "{}")).unwrap();
-        assert_eq!(store.ledger().forget(6, None), Ok(0));
-        assert_eq!(store.ledger().forget(6, Some(20 * 300)), Ok(1));
+        let forgotten = |answers, bookings| Ok(Forgotten { answers, bookings });
+        assert_eq!(store.ledger().forget(6, None), forgotten(1, 0));
+        assert_eq!(store.ledger().forget(6, Some(20 * 300)), forgotten(0, 1));
         assert_eq!(store.ledger().within(0..i64::MAX, 9).unwrap(), [later]);
         assert_eq!(store.ledger().first_answer("old").unwrap(), None);
         assert!(store.ledger().first_answer("new").unwrap().is_some());

@@ -22,8 +22,26 @@ pub(super) const REFERENCE_LETTERS: &[u8; 16] = b"CFHJKLMRTWXY3479";
 pub const REFERENCE_CHARS: usize = 5;
 /// Draws of a reference nobody has. With half of them taken, one booking in a million fails.
 const REFERENCE_DRAWS: usize = 20;
-/// Bookings that one transaction forgets, at least where there are so many.
+/// Bookings, and answers, that one transaction forgets, at least where there are so many.
 pub const FORGET_BATCH: usize = 1_000;
+/// How long places can be taken behind a visit's end, and more: a buffer is of 12 hours at most.
+pub(super) const BEHIND_MAX_SECONDS: i64 = 13 * 3600;
+
+/// How much one transaction has forgotten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Forgotten {
+    /// Kept answers.
+    pub answers: usize,
+    /// Bookings.
+    pub bookings: usize,
+}
+
+impl Forgotten {
+    /// Whether there may be more to forget.
+    pub fn is_full(self) -> bool {
+        self.answers >= FORGET_BATCH || self.bookings >= FORGET_BATCH
+    }
+}
 
 /// Whether a booking stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -356,7 +374,7 @@ impl Ledger<'_> {
     }
 
     /// Forgets answers kept before `answers_before`, and bookings that ended before `ended_before`;
-    /// of each [`FORGET_BATCH`] at least, where there are so many. Returns how many bookings.
+    /// of each [`FORGET_BATCH`] at least, where there are so many. Returns how many of each.
     ///
     /// # Errors
     /// Those of the store.
@@ -364,7 +382,7 @@ impl Ledger<'_> {
         &self,
         answers_before: i64,
         ended_before: Option<i64>,
-    ) -> Result<usize, StoreError> {
+    ) -> Result<Forgotten, StoreError> {
         match self {
             Ledger::Sqlite(ledger) => ledger.forget(answers_before, ended_before),
             Ledger::Postgres(ledger) => ledger.forget(answers_before, ended_before),
@@ -379,6 +397,22 @@ impl Ledger<'_> {
         match self {
             Ledger::Sqlite(ledger) => ledger.coming(now_unix),
             Ledger::Postgres(ledger) => ledger.coming(now_unix),
+        }
+    }
+
+    /// Whether a booking of `service` that stands and is not over takes places of another resource.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn is_elsewhere(
+        &self,
+        now_unix: i64,
+        service: &str,
+        resource: &str,
+    ) -> Result<bool, StoreError> {
+        match self {
+            Ledger::Sqlite(ledger) => ledger.is_elsewhere(now_unix, service, resource),
+            Ledger::Postgres(ledger) => ledger.is_elsewhere(now_unix, service, resource),
         }
     }
 

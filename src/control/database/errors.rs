@@ -72,6 +72,13 @@ impl DatabaseError {
         matches!(self, Unreachable(_) | Silent | Restarting | Crowded)
     }
 
+    /// Whether a program that starts goes on without it: it may be over by itself, or is nothing
+    /// that this program's settings could mend.
+    pub const fn is_for_now(self) -> bool {
+        use DatabaseError::{Busy, Disk, Full, ReadOnly, Unsure};
+        self.passes() || matches!(self, Busy | Disk | Full | ReadOnly | Unsure)
+    }
+
     /// Whether a connection that was made earlier says so where a new one need not.
     pub(super) const fn is_stale(self) -> bool {
         matches!(self, DatabaseError::Unreachable(_) | DatabaseError::Restarting)

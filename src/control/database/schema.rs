@@ -2,7 +2,8 @@
 //!
 //! In:       a [`Schema`]: the steps that this version of the program knows.
 //! Out:      a database in which they are all done, in one transaction, one program at a time.
-//! Bounds:   [`MIGRATE_MAX`] for it. A database that has all of them is asked one question.
+//! Bounds:   [`MIGRATE_MAX`] for it, less where less is left to whoever asks. A database that has
+//!           all of them is asked one question.
 //! Not here: what the steps are (`appointments`).
 //!
 //! Steps only ever add: while a new version is started beside an old one, both use the same tables.
@@ -16,7 +17,7 @@ use tokio::runtime::Runtime;
 use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 
-use super::{Access, Arguments, DatabaseError, LOCKS, ask, send};
+use super::{ANSWER_MAX, Access, Arguments, DatabaseError, LOCKS, ask, send};
 
 /// For all the steps together, and for another program that does them. Then: [`DatabaseError::Busy`].
 pub const MIGRATE_MAX: Duration = Duration::from_secs(30);
@@ -40,32 +41,34 @@ pub struct Migration {
 }
 
 impl Schema {
-    /// Does what is not yet done.
+    /// Does what is not yet done: asks by `deadline` what that is, and has done it by `migrated_by`.
     pub(super) fn bring_forward(
         &self,
         runtime: &Runtime,
         client: &Client,
         access: Access,
+        deadline: Instant,
+        migrated_by: Instant,
     ) -> Result<(), DatabaseError> {
-        if self.is_current(runtime, client)? {
+        let deadline = deadline.min(Instant::now() + ANSWER_MAX);
+        if self.version(runtime, client, deadline)? >= self.known() {
             return Ok(());
         }
         match access {
-            Access::OrCreate => self.migrate(runtime, client),
+            Access::OrCreate => self.migrate(runtime, client, migrated_by),
             Access::Existing | Access::ReadOnly => Err(DatabaseError::NoSchema),
         }
     }
 
-    /// Whether there is nothing to do.
-    fn is_current(&self, runtime: &Runtime, client: &Client) -> Result<bool, DatabaseError> {
-        Ok(self.version(runtime, client)? >= self.known())
-    }
-
     /// The database's version, 0 where it has none; an error where it is not for us.
-    fn version(&self, runtime: &Runtime, client: &Client) -> Result<i32, DatabaseError> {
-        let deadline = Instant::now() + super::ANSWER_MAX;
+    fn version(
+        &self,
+        runtime: &Runtime,
+        client: &Client,
+        deadline: Instant,
+    ) -> Result<i32, DatabaseError> {
         let is_there = "SELECT to_regclass('vocaris.schema')::text";
-        if send(runtime, client, is_there, super::ANSWER_MAX)?.is_none() {
+        if send(runtime, client, is_there, left(deadline))?.is_none() {
             return Ok(0);
         }
         let sql = "SELECT version, usable_from FROM vocaris.schema WHERE name = $1";
@@ -83,22 +86,33 @@ impl Schema {
         self.steps.len() as i32
     }
 
-    fn migrate(&self, runtime: &Runtime, client: &Client) -> Result<(), DatabaseError> {
-        // Two programs at once: the second waits, and then finds everything done.
-        let most = MIGRATE_MAX.as_millis();
+    fn migrate(
+        &self,
+        runtime: &Runtime,
+        client: &Client,
+        deadline: Instant,
+    ) -> Result<(), DatabaseError> {
+        // Two programs at once: the second waits, and then finds everything done. Nought would be
+        // no bound to the server.
+        let most = left(deadline).as_millis().max(1);
         let begin = format!(
             "BEGIN; SET LOCAL statement_timeout = {most}; SET LOCAL lock_timeout = {most}; \
              SELECT pg_advisory_xact_lock({LOCKS}, 0)"
         );
-        send(runtime, client, &begin, MIGRATE_MAX)?;
-        let done = self.take_steps(runtime, client);
+        send(runtime, client, &begin, left(deadline))?;
+        let done = self.take_steps(runtime, client, deadline);
         let end = if done.is_ok() { "COMMIT" } else { "ROLLBACK" };
-        send(runtime, client, end, MIGRATE_MAX)?;
+        send(runtime, client, end, left(deadline))?;
         done
     }
 
-    fn take_steps(&self, runtime: &Runtime, client: &Client) -> Result<(), DatabaseError> {
-        let send = |sql: &str| send(runtime, client, sql, MIGRATE_MAX);
+    fn take_steps(
+        &self,
+        runtime: &Runtime,
+        client: &Client,
+        deadline: Instant,
+    ) -> Result<(), DatabaseError> {
+        let send = |sql: &str| send(runtime, client, sql, left(deadline));
         // Asked first: making one that is there takes rights that a role need not have.
         if send("SELECT to_regnamespace('vocaris')::text")?.is_none() {
             send("CREATE SCHEMA vocaris")?;
@@ -106,7 +120,7 @@ impl Schema {
         let table = "CREATE TABLE IF NOT EXISTS vocaris.schema (name text PRIMARY KEY, \
                      version integer NOT NULL, usable_from integer NOT NULL)";
         send(table)?;
-        let from = self.version(runtime, client)?;
+        let from = self.version(runtime, client, deadline)?;
         for (at, step) in self.steps.iter().enumerate().skip(from as usize) {
             send(step.sql)?;
             let (name, version, usable_from) = (self.name, at + 1, step.usable_from);
@@ -118,4 +132,8 @@ impl Schema {
         }
         Ok(())
     }
+}
+
+fn left(deadline: Instant) -> Duration {
+    deadline.saturating_duration_since(Instant::now())
 }
