@@ -47,7 +47,7 @@ fn what_was_booked_is_read_as_it_was_written() {
         assert_eq!((booked.sequence, booked.created_unix, booked.changed_unix), (0, 7, 7));
         let ledger = store.ledger();
         assert_eq!(ledger.by_reference(&booked.reference).unwrap(), Some(booked.clone()));
-        assert_eq!(ledger.by_reference("XXXXX").unwrap(), None);
+        assert_eq!(ledger.by_reference("AAAAA").unwrap(), None);
         assert_eq!(ledger.coming_of(0, Some("+15550100"), "", 9).unwrap().len(), 1);
         assert_eq!(ledger.coming_of(0, None, "c", 9).unwrap().len(), 1);
         assert_eq!(ledger.coming_of(0, None, "d", 9).unwrap(), []);
