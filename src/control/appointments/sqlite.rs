@@ -642,31 +642,4 @@ mod tests {
         drop(open(&path, Open::OrCreate).unwrap());
         assert_eq!(mode(""), 0o640);
     }
-
-    #[test]
-    fn a_full_calendar_leaves_out_what_is_cancelled_over_or_far_away_in_this_order() {
-        let mut store = open(&file("shown.db"), Open::OrCreate).unwrap();
-        // Today begins with cell 1000.
-        let shown = Shown { begins_from: 900 * 300, cancelled_from: 50, today: 1000 * 300 };
-        let mut booked = |cell: i64| book(&mut store, place(cell, 1, 1)).unwrap().id;
-        let [too_old, past, last_past, today, soon, far] =
-            [899, 950, 999, 1000, 1001, 5000].map(&mut booked);
-        let cancelled = [1002, 1003, 1004].map(&mut booked);
-        for (id, at) in cancelled.into_iter().zip([49, 50, 51]) {
-            store.transact(|ledger| ledger.cancel(at, id)).unwrap();
-        }
-        let ids = |limit: u32| -> Vec<i64> {
-            let found = store.ledger().shown(&shown, limit).unwrap();
-            found.iter().map(|one| one.id).collect()
-        };
-        let [gone, new, newer] = cancelled;
-        assert_eq!(ids(99), [past, last_past, today, soon, new, newer, far]);
-        assert!(!ids(99).contains(&too_old) && !ids(99).contains(&gone));
-        assert_eq!(ids(6), [past, last_past, today, soon, new, far]);
-        assert_eq!(ids(5), [past, last_past, today, soon, far]);
-        assert_eq!(ids(4), [last_past, today, soon, far]);
-        assert_eq!(ids(3), [today, soon, far]);
-        assert_eq!(ids(2), [today, soon]);
-        assert_eq!(ids(1), [today]);
-    }
 }
