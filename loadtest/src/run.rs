@@ -30,7 +30,7 @@ use crate::output::live::{Live, Standing};
 use crate::process;
 use crate::recording::usage::Sampler;
 use crate::relay::Program;
-use crate::report::{Report, Usage};
+use crate::report::{LATENESS_NANOS_MAX, Report, Usage};
 use crate::schedule::MediaPlan;
 use crate::signal::CallerVoice;
 use crate::slo::{self, Slo};
@@ -124,6 +124,36 @@ impl Planned {
 }
 
 impl RunSettings {
+    /// 100 calls of 20 s by Twilio, 50 begun in a second, in which model and caller take turns of 2 s
+    /// and nothing happens besides; judged as befits the program.
+    pub fn new(program: impl Into<Program>) -> RunSettings {
+        let program = program.into();
+        RunSettings {
+            judged: program.kind.judged(),
+            program,
+            calls: 100,
+            seconds: 20,
+            lengths: None,
+            ramp: 50.0,
+            arrivals: Arrivals::default(),
+            turn_ms: 2000,
+            pause_ms: 2000,
+            speed: 1.0,
+            threads: 1,
+            seed: 1,
+            environment: Vec::new(),
+            echo: false,
+            scenario: Scenario::default(),
+            mix: None,
+            demands: Demands::default(),
+            listen: false,
+            plain_model: false,
+            slos: Vec::new(),
+            own_lateness_max_us: LATENESS_NANOS_MAX as f64 / 1e3,
+            relay_cores: None,
+        }
+    }
+
     /// How long the model and the caller take for one turn and its pause.
     fn turn_period(&self) -> Nanos {
         (self.turn_ms + self.pause_ms) * MILLIS
@@ -378,28 +408,11 @@ mod tests {
 
     fn settings(seconds: u64, lengths: Option<&str>) -> RunSettings {
         RunSettings {
-            program: Program::default(),
             calls: 200,
             seconds,
             lengths: lengths.map(|text| text.parse().unwrap()),
             ramp: 10.0,
-            arrivals: Arrivals::default(),
-            turn_ms: 2000,
-            pause_ms: 2000,
-            speed: 1.0,
-            threads: 1,
-            seed: 1,
-            environment: Vec::new(),
-            echo: false,
-            scenario: Scenario::default(),
-            mix: None,
-            demands: Demands::default(),
-            judged: Judgement::Exact,
-            listen: false,
-            plain_model: false,
-            slos: Vec::new(),
-            own_lateness_max_us: 1e3,
-            relay_cores: None,
+            ..RunSettings::new(Program::default())
         }
     }
 

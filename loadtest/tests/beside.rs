@@ -18,30 +18,7 @@ const LOADTEST: &str = env!("CARGO_BIN_EXE_loadtest");
 
 /// A few short calls to `program`.
 fn load(program: Program) -> RunSettings {
-    RunSettings {
-        judged: program.kind.judged(),
-        program,
-        calls: 3,
-        seconds: 3,
-        ramp: 50.0,
-        turn_ms: 600,
-        pause_ms: 400,
-        speed: 1.0,
-        threads: 1,
-        seed: 1,
-        environment: Vec::new(),
-        echo: false,
-        scenario: Scenario::default(),
-        mix: None,
-        demands: Demands::default(),
-        plain_model: false,
-        listen: false,
-        lengths: None,
-        arrivals: Arrivals::default(),
-        slos: Vec::new(),
-        own_lateness_max_us: 1e3,
-        relay_cores: None,
-    }
+    RunSettings { calls: 3, seconds: 3, turn_ms: 600, pause_ms: 400, ..RunSettings::new(program) }
 }
 
 #[test]

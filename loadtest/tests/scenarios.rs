@@ -16,8 +16,7 @@ use loadtest::gemini::record::{Credential, Entry, Event, SessionRecord};
 use loadtest::gemini::scenario::{BUILT_IN, Demands, Scenario};
 use loadtest::gemini::script::{Script, Speech};
 use loadtest::harness::{Harness, HarnessConfig};
-use loadtest::judge::{self, Judgement, Made};
-use loadtest::load::Arrivals;
+use loadtest::judge::{self, Made};
 use loadtest::report::Report;
 use loadtest::run::{self, RunSettings};
 use loadtest::verify::LEAD;
@@ -500,29 +499,14 @@ fn a_call_goes_through_every_built_in_scenario_and_its_demands_are_met() {
 fn run_built_in(name: &str) -> Result<(), String> {
     let scenario = Scenario::find(name)?;
     let settings = RunSettings {
-        program: env!("CARGO_BIN_EXE_loadtest").into(),
         calls: 2,
         seconds: scenario.seconds.unwrap_or(BUILT_IN_SECONDS).into(),
-        lengths: None,
-        ramp: 50.0,
-        arrivals: Arrivals::default(),
-        turn_ms: 2000,
-        pause_ms: 2000,
-        speed: 1.0,
-        threads: 1,
-        seed: 1,
         environment: vec![("VOCARIS_SERVER_WORKERS".into(), "1".into())],
-        echo: false,
         scenario,
-        mix: None,
         // How long a gap is heard is a figure of the machine, which has much to do here.
         demands: Demands { max_gap_ms: Some(f64::MAX), ..Demands::default() },
-        judged: Judgement::Exact,
-        listen: false,
-        slos: Vec::new(),
         own_lateness_max_us: f64::MAX,
-        plain_model: false,
-        relay_cores: None,
+        ..RunSettings::new(env!("CARGO_BIN_EXE_loadtest"))
     };
     let report = run::run(&settings).map_err(|error| error.to_string())?;
     if report.is_good() { Ok(()) } else { Err(report.to_string()) }

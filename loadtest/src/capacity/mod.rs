@@ -378,28 +378,10 @@ mod tests {
         let tolerance = search::Tolerance::Calls(1);
         let plan = Plan { range: Range { from: 2, to: 9, tolerance, repeats: 1 }, hold: 1 };
         let base = RunSettings {
-            program: Default::default(),
-            calls: 0,
-            seconds: 0,
-            lengths: None,
-            ramp: 50.0,
-            arrivals: Default::default(),
             turn_ms: 20,
             pause_ms: 0,
-            speed: 1.0,
-            threads: 1,
-            seed: 1,
             environment: vec![("VOCARIS_ADMIN_TOKEN".into(), "hunter2".into())],
-            echo: false,
-            scenario: Default::default(),
-            mix: None,
-            demands: Default::default(),
-            judged: Default::default(),
-            listen: false,
-            slos: Vec::new(),
-            own_lateness_max_us: 1e3,
-            relay_cores: None,
-            plain_model: false,
+            ..RunSettings::new(crate::relay::Program::default())
         };
         let mut runs = 0;
         let mut run = |_: &RunSettings| {

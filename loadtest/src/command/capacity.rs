@@ -12,14 +12,13 @@ use clap::Args;
 use loadtest::capacity::search::{REPEATS_MAX, Range, Tolerance};
 use loadtest::capacity::{self, HEADINGS, Plan};
 use loadtest::carrier::mix::Mix;
-use loadtest::cores::Cores;
-use loadtest::gemini::scenario::Demands;
 use loadtest::interrupt;
-use loadtest::judge::Judgement;
 use loadtest::load::Arrivals;
 use loadtest::run::RunSettings;
 use loadtest::slo::Slo;
 
+use super::load::Talk;
+use super::machine::Machine;
 use super::{Ending, assignment, positive, results, scenarios, write};
 
 /// The arguments of `capacity`.
@@ -50,21 +49,8 @@ pub(crate) struct Capacity {
     /// How calls of a step arrive: constant, poisson, spike:CALLS@SECONDS, ramp:RATE@SECONDS.
     #[arg(long, default_value = "constant")]
     arrivals: Arrivals,
-    /// How long the model speaks at a time, in milliseconds.
-    #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u32).range(20..))]
-    turn_ms: u32,
-    /// How long the model is silent between, in milliseconds.
-    #[arg(long, default_value_t = 2000)]
-    pause_ms: u32,
-    /// How much faster than real time the model sends; 1 is real time with a small head start.
-    #[arg(long, default_value_t = 1.0, value_parser = positive)]
-    speed: f64,
-    /// Threads of the callers, and as many of the stand-in.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..))]
-    threads: u8,
-    /// The seed of every voice.
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
+    #[command(flatten)]
+    talk: Talk,
     /// What both sides do: the name of a built-in scenario, or a TOML file.
     #[arg(long, value_name = "NAME|FILE")]
     scenario: Option<String>,
@@ -84,33 +70,6 @@ pub(crate) struct Capacity {
     json: Option<PathBuf>,
 }
 
-/// Where the processes run, and how late the load may be.
-#[derive(Args)]
-pub(crate) struct Machine {
-    /// The cores that the relay is bound to, as 0,2-3.
-    #[arg(long, value_name = "CORES")]
-    pub(crate) relay_cores: Option<Cores>,
-    /// The cores that callers and stand-in are bound to.
-    #[arg(long, value_name = "CORES")]
-    pub(crate) own_cores: Option<Cores>,
-    /// p99.9 of the load's own lateness, in milliseconds, above which its times are no evidence.
-    #[arg(long, value_name = "MS", default_value_t = 1.0, value_parser = positive)]
-    pub(crate) own_lateness_max: f64,
-}
-
-impl Machine {
-    /// Binds this process, and says what is to be known of the cores.
-    pub(crate) fn prepare(&self) -> Result<(), String> {
-        if let (Some(relay), Some(own)) = (&self.relay_cores, &self.own_cores)
-            && !relay.are_apart(own)
-        {
-            eprintln!("note: relay and load share a core of {relay} and {own}");
-        }
-        // Threads that are started from here on inherit it.
-        self.own_cores.as_ref().map_or(Ok(()), Cores::bind).map_err(|error| error.to_string())
-    }
-}
-
 /// Searches, and prints what came of it.
 pub(crate) fn capacity(arguments: Capacity) -> Result<Ending, String> {
     if arguments.from > arguments.to {
@@ -119,29 +78,18 @@ pub(crate) fn capacity(arguments: Capacity) -> Result<Ending, String> {
     arguments.json.as_deref().map_or(Ok(()), results::check)?;
     arguments.machine.prepare()?;
     interrupt::watch().map_err(|error| error.to_string())?;
+    let program = std::env::current_exe().map_err(|error| error.to_string())?;
     let base = RunSettings {
-        program: std::env::current_exe().map_err(|error| error.to_string())?.into(),
         calls: 0,
         seconds: 0,
-        lengths: None,
         ramp: arguments.ramp,
         arrivals: arguments.arrivals,
-        turn_ms: arguments.turn_ms.into(),
-        pause_ms: arguments.pause_ms.into(),
-        speed: arguments.speed,
-        threads: arguments.threads.into(),
-        seed: arguments.seed,
         environment: arguments.relay_env,
         echo: arguments.relay_log,
         scenario: scenarios::find(arguments.scenario.as_deref())?,
         mix: arguments.carrier,
-        demands: Demands::default(),
-        judged: Judgement::Exact,
-        listen: false,
         slos: arguments.slo,
-        own_lateness_max_us: arguments.machine.own_lateness_max * 1e3,
-        relay_cores: arguments.machine.relay_cores,
-        plain_model: false,
+        ..arguments.machine.on(arguments.talk.of(RunSettings::new(program)))
     };
     let mut plan = Plan {
         range: Range {

@@ -19,7 +19,7 @@ use loadtest::relay::Program;
 use loadtest::relay::peer::{Peer, Workshop};
 use loadtest::run::RunSettings;
 
-use super::capacity::Machine;
+use super::machine::Machine;
 use super::{Ending, assignment, positive, write};
 
 /// The arguments of `compare`.
@@ -71,28 +71,14 @@ pub(crate) fn compare(arguments: Compare) -> Result<Ending, String> {
     interrupt::watch().map_err(|error| error.to_string())?;
     let workshop = Workshop::of_this_program(arguments.baselines)?;
     let load = RunSettings {
-        program: Program::vocaris(&*workshop.own),
         calls: arguments.calls as usize,
         seconds: arguments.seconds.into(),
-        lengths: None,
-        arrivals: Arrivals::default(),
         ramp: arguments.ramp,
-        turn_ms: 2000,
-        pause_ms: 2000,
-        speed: 1.0,
         threads: arguments.threads.into(),
         seed: arguments.seed,
         environment: arguments.relay_env,
-        echo: false,
-        scenario: Scenario::default(),
-        mix: None,
-        demands: Demands::default(),
-        judged: Judgement::Exact,
         listen: true,
-        plain_model: false,
-        slos: Vec::new(),
-        own_lateness_max_us: arguments.machine.own_lateness_max * 1e3,
-        relay_cores: arguments.machine.relay_cores,
+        ..arguments.machine.on(RunSettings::new(Program::vocaris(&*workshop.own)))
     };
     let settings = CompareSettings {
         load,

@@ -1,4 +1,4 @@
-//! How calls come and how long they last, as more than one subcommand takes it.
+//! How calls come, how long they last and what is said in them, as more than one subcommand takes it.
 //!
 //! In:       its arguments.
 //! Out:      values.
@@ -7,6 +7,7 @@
 
 use clap::Args;
 use loadtest::load::{Arrivals, Lengths};
+use loadtest::run::RunSettings;
 
 use super::positive;
 
@@ -28,4 +29,38 @@ pub(crate) struct Load {
     /// many at once, besides), ramp:RATE@SECONDS (from the rate of --ramp to this one).
     #[arg(long, default_value = "constant")]
     pub(crate) arrivals: Arrivals,
+}
+
+/// What both sides of each call do.
+#[derive(Args)]
+pub(crate) struct Talk {
+    /// How long the model speaks at a time, in milliseconds.
+    #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u32).range(20..))]
+    turn_ms: u32,
+    /// How long the model is silent between, in milliseconds.
+    #[arg(long, default_value_t = 2000)]
+    pause_ms: u32,
+    /// How much faster than real time the model sends; 1 is real time with a small head start.
+    #[arg(long, default_value_t = 1.0, value_parser = positive)]
+    speed: f64,
+    /// Threads of the callers, and as many of the stand-in.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..))]
+    threads: u8,
+    /// The seed of every voice.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+impl Talk {
+    /// The same run with calls that talk like this.
+    pub(crate) fn of(&self, run: RunSettings) -> RunSettings {
+        RunSettings {
+            turn_ms: self.turn_ms.into(),
+            pause_ms: self.pause_ms.into(),
+            speed: self.speed,
+            threads: self.threads.into(),
+            seed: self.seed,
+            ..run
+        }
+    }
 }

@@ -14,6 +14,7 @@ pub(crate) mod capacity;
 pub(crate) mod compare;
 pub(crate) mod gemini;
 pub(crate) mod load;
+pub(crate) mod machine;
 pub(crate) mod restart;
 pub(crate) mod results;
 pub(crate) mod run;

@@ -19,8 +19,8 @@ use loadtest::relay::peer::{Peer, Workshop};
 use loadtest::run::{self, RunSettings};
 use loadtest::slo::Slo;
 
-use super::capacity::Machine;
-use super::load::Load;
+use super::load::{Load, Talk};
+use super::machine::Machine;
 use super::results::{self, ResultArgs};
 use super::{Ending, assignment, not_negative, positive, scenarios};
 
@@ -35,21 +35,8 @@ pub(crate) struct Run {
     calls: u32,
     #[command(flatten)]
     load: Load,
-    /// How long the model speaks at a time, in milliseconds.
-    #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u32).range(20..))]
-    turn_ms: u32,
-    /// How long the model is silent between, in milliseconds.
-    #[arg(long, default_value_t = 2000)]
-    pause_ms: u32,
-    /// How much faster than real time the model sends; 1 is real time with a small head start.
-    #[arg(long, default_value_t = 1.0, value_parser = positive)]
-    speed: f64,
-    /// Threads of the callers, and as many of the stand-in.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..))]
-    threads: u8,
-    /// The seed of every voice.
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
+    #[command(flatten)]
+    talk: Talk,
     /// A setting of the relay as NAME=VALUE, such as VOCARIS_SERVER_WORKERS=1.
     #[arg(long, value_name = "NAME=VALUE", value_parser = assignment)]
     relay_env: Vec<(String, OsString)>,
@@ -135,22 +122,12 @@ pub(crate) fn run(arguments: Run) -> Result<Ending, String> {
             "--by-content: the floor passes no audio on; there is no content to judge".into()
         );
     }
-    let settings = RunSettings {
-        judged: match arguments.by_content {
-            true => Judgement::ByContent,
-            false => program.kind.judged(),
-        },
-        program,
+    let mut settings = RunSettings {
         calls: arguments.calls as usize,
         seconds: seconds.into(),
         lengths: arguments.load.length,
         ramp: arguments.load.ramp,
         arrivals: arguments.load.arrivals,
-        turn_ms: arguments.turn_ms.into(),
-        pause_ms: arguments.pause_ms.into(),
-        speed: arguments.speed,
-        threads: arguments.threads.into(),
-        seed: arguments.seed,
         environment: arguments.relay_env,
         echo: arguments.relay_log,
         scenario,
@@ -159,9 +136,11 @@ pub(crate) fn run(arguments: Run) -> Result<Ending, String> {
         listen: true,
         plain_model: arguments.relay.wants_plain_model(),
         slos: arguments.slo,
-        own_lateness_max_us: arguments.machine.own_lateness_max * 1e3,
-        relay_cores: arguments.machine.relay_cores,
+        ..arguments.machine.on(arguments.talk.of(RunSettings::new(program)))
     };
+    if arguments.by_content {
+        settings.judged = Judgement::ByContent;
+    }
     let report = run::run(&settings).map_err(|error| error.to_string())?;
     println!("{report}");
     from.took_s = began.elapsed().as_secs_f64();
