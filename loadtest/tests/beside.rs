@@ -7,9 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use loadtest::compare::{self, CompareSettings};
-use loadtest::gemini::scenario::{Demands, Scenario};
 use loadtest::judge::Judgement;
-use loadtest::load::Arrivals;
 use loadtest::relay::peer::{Peer, Workshop};
 use loadtest::relay::{Directory, Program, null};
 use loadtest::run::{self, RunSettings};
