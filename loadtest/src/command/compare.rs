@@ -11,10 +11,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use loadtest::compare::{self, CompareSettings, ROUNDS_MAX};
-use loadtest::gemini::scenario::{Demands, Scenario};
 use loadtest::interrupt;
-use loadtest::judge::Judgement;
-use loadtest::load::Arrivals;
 use loadtest::relay::Program;
 use loadtest::relay::peer::{Peer, Workshop};
 use loadtest::run::RunSettings;

@@ -22,7 +22,7 @@ use loadtest::slo::Slo;
 use super::load::{Load, Talk};
 use super::machine::Machine;
 use super::results::{self, ResultArgs};
-use super::{Ending, assignment, not_negative, positive, scenarios};
+use super::{Ending, assignment, not_negative, scenarios};
 
 /// How long a call speaks, in seconds, where neither the command line nor the scenario says.
 const SECONDS: u32 = 20;
