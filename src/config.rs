@@ -193,6 +193,8 @@ impl Config {
 pub struct Server {
     /// Where to listen.
     pub listen: SocketAddr,
+    /// Where HAProxy's agent checks are answered; `None`: nowhere.
+    pub agent_check: Option<SocketAddr>,
     /// The `https://` origin that carriers see, without a slash at its end; `None`: taken from
     /// each request's `Host`.
     pub public_url: Option<String>,

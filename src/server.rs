@@ -227,6 +227,9 @@ impl Server {
         let tls = tls(&config)?;
         let (rooms, posts) = build_rooms(&config, count, &load, &shared, tls.clone(), estate)?;
         let local_addr = rooms.accept.local_addr();
+        if let Some(address) = rooms.accept.agent_check_addr() {
+            log::info!("event=agent_check address={address}");
+        }
         let takeover = config.server.takeover.clone();
         let takeover = takeover.map(|path| Ok((path, rooms.accept.estate()?)));
         let takeover = takeover.transpose().map_err(StartError::Thread)?;

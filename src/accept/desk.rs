@@ -245,6 +245,16 @@ impl Desk {
         self.guests.calls(&self.load) + self.guests.promised(unix_seconds()) < self.max_calls
     }
 
+    /// Places for calls: how many are free, neither taken nor kept and on no media thread that is too
+    /// late for another; and how many there are.
+    pub(super) fn places(&mut self) -> (usize, usize) {
+        let taken = self.guests.calls(&self.load) + self.guests.promised(unix_seconds());
+        let each = self.config.limits.max_calls_per_worker;
+        let in_time = (0..self.load.workers()).filter(|&worker| !self.late.is(worker));
+        let left = in_time.map(|worker| each - self.guests.calls_on(worker, &self.load).min(each));
+        (self.max_calls.saturating_sub(taken).min(left.sum()), self.max_calls)
+    }
+
     /// Whether the call of this name has a place kept.
     pub(super) fn is_promised(&mut self, call_sid: &str) -> bool {
         let now_unix = unix_seconds();

@@ -15,8 +15,9 @@ type Keep = fn(&mut Config, &Config);
 
 /// What only a start can change: a key, or a section with a dot behind it; and how the old value is
 /// kept.
-const AT_START: [(&str, Keep); 28] = [
+const AT_START: [(&str, Keep); 29] = [
     ("server.listen", |new, old| new.server.listen = old.server.listen),
+    ("server.agent_check", |new, old| new.server.agent_check = old.server.agent_check),
     ("server.proxy_protocol", |new, old| new.server.proxy_protocol = old.server.proxy_protocol),
     // What the files hold is read again.
     ("server.tls_cert", |new, old| new.server.tls = old.server.tls.clone()),

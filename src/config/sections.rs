@@ -49,6 +49,7 @@ pub(super) fn server(settings: &mut Settings<'_>) -> Server {
     let proxy_protocol = edge::proxy_protocol(settings, !trusted_proxies.is_empty());
     Server {
         listen,
+        agent_check: settings.read(Key::open("server", "agent_check"), values::listen_address),
         public_url: settings.read(Key::open("server", "public_url"), values::public_url),
         trusted_proxies,
         token_secrets: guard::token_secrets(settings),
