@@ -3,8 +3,8 @@
 //! | the relay | says | HAProxy then |
 //! |---|---|---|
 //! | takes calls | `up 73%`: the share of its places that is free, at least 1 | multiplies the server's weight by it |
-//! | drains, is full, late, out of descriptors or quota | `up 0%` | shows `DRAIN`: no new calls, and leaves those there are |
-//! | has a media thread that is stuck | `down#` and the reason | shows `DOWN` |
+//! | drains, is full, late, out of descriptors or quota | `up 0%` | gives it no new calls, and leaves those it has |
+//! | has a media thread that is stuck | `down #` and the reason | shows `DOWN (agent)`, with the reason |
 //!
 //! A place is free as `Desk::welcome` has it: neither taken by a call nor kept for one whose webhook
 //! was answered, and on no media thread that is too late for another.
@@ -23,7 +23,8 @@
 //! Not here: who is let in (`accept::desk`). What an agent check sends (`agent-send`) is not asked
 //!           for; up to [`UNREAD_MAX_BYTES`] of it are thrown away.
 //!
-//! Source: HAProxy 2.6 configuration manual, section 5.2, `agent-check`.
+//! Source: HAProxy 2.6 configuration manual, section 5.2, `agent-check`. Not from there: that version
+//! knows `down` only with a space before the `#`.
 
 use std::fmt;
 use std::io::{ErrorKind, Read, Write};
@@ -53,7 +54,7 @@ impl fmt::Display for Standing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Standing::Up { free_percent } => writeln!(f, "up {free_percent}%"),
-            Standing::Down { why } => writeln!(f, "down#{why}"),
+            Standing::Down { why } => writeln!(f, "down #{why}"),
         }
     }
 }
@@ -135,6 +136,6 @@ mod tests {
         assert_eq!(Standing::Up { free_percent: 0 }.to_string(), "up 0%\n");
         let why = "worker-1 has been in one turn for 9 s".to_owned();
         let line = Standing::Down { why }.to_string();
-        assert_eq!(line, "down#worker-1 has been in one turn for 9 s\n");
+        assert_eq!(line, "down #worker-1 has been in one turn for 9 s\n");
     }
 }

@@ -72,7 +72,7 @@ fn a_relay_that_drains_is_up_without_a_weight_and_a_stuck_one_is_down() {
     relay.drain();
     assert_eq!(check(&relay), "up 0%\n");
     relay.load.lateness().begin(1, Nanos::ZERO);
-    until(|| check(&relay).starts_with("down#worker-1 has been in one turn for "));
+    until(|| check(&relay).starts_with("down #worker-1 has been in one turn for "));
     relay.load.lateness().end(1, Nanos::ZERO, Nanos::ZERO, Nanos::ZERO);
     assert_eq!(check(&relay), "up 0%\n");
 }
