@@ -104,6 +104,12 @@ impl Turns {
         (self.marked_ms < self.sent_ms).then(|| self.audio_left(0, true)).flatten()
     }
 
+    /// The last mark of this generation once more, for a phone that is to show that it is there: its
+    /// echo tells nothing new.
+    pub fn last_mark(&self) -> MarkName {
+        MarkName { generation: self.generation, at_ms: self.marked_ms }
+    }
+
     /// The phone has returned a mark.
     pub fn mark_echoed(&mut self, mark: MarkName) -> Echo {
         if mark.generation != self.generation {

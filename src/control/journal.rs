@@ -119,6 +119,7 @@ fn level(report: &Report) -> Level {
         | Ending::PhoneClosed { .. }
         | Ending::PhoneLost
         | Ending::PhoneSilent
+        | Ending::MediaTimeout
         | Ending::PhoneStalled
         | Ending::PhoneBroke { .. }
         | Ending::UnknownCodec

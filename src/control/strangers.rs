@@ -108,6 +108,7 @@ fn is_their_doing(ending: Ending) -> bool {
             | Ending::PhoneClosed { .. }
             | Ending::PhoneLost
             | Ending::PhoneSilent
+            | Ending::MediaTimeout
             | Ending::PhoneStalled
             | Ending::PhoneBroke { .. }
             | Ending::UnknownCodec
