@@ -37,8 +37,7 @@ fn record_into(directory: &Path) -> ! {
         max_duration: Duration::from_secs(24 * 3600),
     };
     let (kernels, shared) = (Kernels::detect(Isa::Scalar), Arc::<Shared>::default());
-    let (room, post) =
-        Recordings::new(&settings, Clock::start(), kernels, shared.clone()).unwrap();
+    let (room, post) = Recordings::new(&settings, Clock::start(), kernels, shared.clone()).unwrap();
     let (mut tap, tape) =
         Tap::new(Nanos::ZERO, Format::Mulaw8k, Format::Mulaw8k, Duration::from_millis(300));
     let tape = Box::new(tape);

@@ -243,7 +243,9 @@ pub(super) fn sentence_for(ending: Ending) -> Option<&'static str> {
         | Ending::PhoneLost
         | Ending::AgentHungUp
         | Ending::Transferred => None,
-        Ending::PhoneSilent | Ending::MediaTimeout | Ending::PhoneStalled => Some("The connection was too slow."),
+        Ending::PhoneSilent | Ending::MediaTimeout | Ending::PhoneStalled => {
+            Some("The connection was too slow.")
+        }
         Ending::PhoneBroke { .. } | Ending::UnknownCodec => {
             Some("The relay did not understand this client.")
         }

@@ -49,10 +49,7 @@ fn start(folder: &str) -> Option<(Front, Stats)> {
 }
 
 /// The same with a configuration that has been changed once more.
-fn start_with(
-    folder: &str,
-    change: impl FnOnce(String) -> String,
-) -> Option<(Front, Stats)> {
+fn start_with(folder: &str, change: impl FnOnce(String) -> String) -> Option<(Front, Stats)> {
     let places = PLACES.to_string();
     let port = free_port();
     let settings = [("VOCARIS_LIMITS_MAX_CALLS", places.as_str())];
