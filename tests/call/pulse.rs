@@ -56,11 +56,18 @@ fn a_carrier_that_sends_no_audio_in_a_silence_lives_by_the_marks_it_returns() {
     }
     assert_eq!(stage.ending, None, "110 s");
     assert_eq!(stage.tally().oddities[Oddity::PhoneMark as usize], 0);
-    // Nor does a key or a frame leave any doubt.
-    stage.phone.say(json!({"event": "dtmf", "streamSid": STREAM, "dtmf": {"digit": "5"}}));
-    assert_eq!(only_pongs(&mut stage, 9), [""; 0]);
-    stage.phone.say(media(0, &mulaw(160)));
-    assert_eq!(only_pongs(&mut stage, 9), [""; 0]);
+}
+
+#[test]
+fn a_frame_or_a_key_leaves_no_doubt() {
+    let key = json!({"event": "dtmf", "streamSid": STREAM, "dtmf": {"digit": "5"}});
+    for message in [media(0, &mulaw(160)), key] {
+        let mut stage = with_media_timeout();
+        assert_eq!(only_pongs(&mut stage, 9), [""; 0]);
+        stage.phone.say(message);
+        assert_eq!(only_pongs(&mut stage, 9), [""; 0]);
+        assert_eq!(only_pongs(&mut stage, 2).len(), 1);
+    }
 }
 
 #[test]
