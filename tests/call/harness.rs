@@ -145,6 +145,8 @@ pub(crate) fn terms() -> LineTerms {
 }
 
 fn terms_of(agent: Agent) -> LineTerms {
+    let timers = Timers { media_timeout: Duration::ZERO, ..(*agent.timers).clone() };
+    let agent = Agent { timers: Arc::new(timers), ..agent };
     LineTerms { agent: Some(Arc::new(agent)), ..terms() }
 }
 

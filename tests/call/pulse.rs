@@ -65,6 +65,7 @@ fn a_frame_or_a_key_leaves_no_doubt() {
         let mut stage = with_media_timeout();
         assert_eq!(only_pongs(&mut stage, 9), [""; 0]);
         stage.phone.say(message);
+        stage.settle();
         assert_eq!(only_pongs(&mut stage, 9), [""; 0]);
         assert_eq!(only_pongs(&mut stage, 2).len(), 1);
     }
