@@ -553,7 +553,7 @@ impl Call {
             self.phone.send_ping();
         }
         match self.pulse.poll(self.now, self.media_timeout()) {
-            Some(Alarm::Ask) => self.phone.send_mark(self.turns.last_mark()),
+            Some(Alarm::Ask) => self.phone.send_mark(self.turns.mark_here()),
             Some(Alarm::GiveUp) => return self.end(Ending::MediaTimeout),
             None => {}
         }

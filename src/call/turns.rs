@@ -92,11 +92,8 @@ impl Turns {
     /// is due: at every [`MARK_EVERY_MS`], and behind the `last` audio of a turn.
     pub fn audio_left(&mut self, ms: u64, last: bool) -> Option<MarkName> {
         self.sent_ms += ms;
-        if !last && self.sent_ms < self.marked_ms + MARK_EVERY_MS {
-            return None;
-        }
-        self.marked_ms = self.sent_ms;
-        Some(MarkName { generation: self.generation, at_ms: self.sent_ms })
+        let is_due = last || self.sent_ms >= self.marked_ms + MARK_EVERY_MS;
+        is_due.then(|| self.mark_here())
     }
 
     /// The turn is whole and all of its audio has left: the mark behind it, unless it stands there.
@@ -104,10 +101,10 @@ impl Turns {
         (self.marked_ms < self.sent_ms).then(|| self.audio_left(0, true)).flatten()
     }
 
-    /// The last mark of this generation once more, for a phone that is to show that it is there: its
-    /// echo tells nothing new.
-    pub fn last_mark(&self) -> MarkName {
-        MarkName { generation: self.generation, at_ms: self.marked_ms }
+    /// A mark behind what has left so far, due or not: for a phone that is to show that it is there.
+    pub fn mark_here(&mut self) -> MarkName {
+        self.marked_ms = self.sent_ms;
+        MarkName { generation: self.generation, at_ms: self.sent_ms }
     }
 
     /// The phone has returned a mark.
