@@ -17,6 +17,7 @@ use loadtest::gemini::scenario::{BUILT_IN, Demands, Scenario};
 use loadtest::gemini::script::{Script, Speech};
 use loadtest::harness::{Harness, HarnessConfig};
 use loadtest::judge::{self, Made};
+use loadtest::net::link::Closing;
 use loadtest::report::Report;
 use loadtest::run::{self, RunSettings};
 use loadtest::verify::LEAD;
@@ -285,6 +286,8 @@ fn every_close_of_the_service_has_its_consequence_for_the_call() {
         (1007, "Unknown name \"toolConfig\""),
         (1008, "models/X is not found for API version v1beta, or is not supported"),
         (1008, "Publisher Model X was not found or your project does not have access"),
+        (1011, "You exceeded your current quota, please check your plan and billing details."),
+        (1011, "RESOURCE_EXHAUSTED"),
     ] {
         add(20, Expected::Ends, close(code, reason));
     }
@@ -468,6 +471,33 @@ fn every_way_into_the_service_leads_to_a_conversation() {
             false => Err(format!("{:?}", outlook.sessions[0].entry)),
         }
     });
+}
+
+#[test]
+fn a_second_stream_of_a_call_is_refused_and_the_first_goes_on() {
+    let script = Script::converse(2, Speech::real_time(400), 400 * MILLIS);
+    let config = HarnessConfig::new(env!("CARGO_BIN_EXE_loadtest"), script)
+        .with("VOCARIS_SERVER_WORKERS", "1");
+    let harness = Harness::start(config).unwrap_or_else(|error| panic!("{error}"));
+    let first = harness.spec(0, Scenario::default().media(4000));
+    // The carrier asks for the same call again while its stream is open, and dials once more.
+    let mut second = harness.spec(1, Scenario::default().media(1000));
+    second.ids = first.ids.clone();
+    second.from.clone_from(&first.from);
+    second.starts_at = first.starts_at + 1500 * MILLIS;
+    let (media, voice, seed) = (first.media.clone(), first.voice, harness.seed);
+    let mut records = harness.calls(vec![first, second]).unwrap();
+    let (sessions, ended) = harness.finish().unwrap();
+    ended.unwrap();
+    let (second, first) = (records.pop().unwrap(), records.pop().unwrap());
+    let is_refused =
+        matches!(second.outcome, Outcome::ClosedByRelay(Closing::Frame { code: 1008, .. }));
+    assert!(is_refused, "{:?}", second.outcome);
+    assert!(second.heard.arrivals.is_empty(), "somebody else's call was heard");
+    let made = [Made { media, voice, record: first }];
+    let report = judge::judge(&made, &sessions, seed, LEAD);
+    assert!(report.is_good() && report.downlink.matched > 0, "{report}");
+    assert_eq!(sessions.len(), 1, "the call has one session");
 }
 
 /// How long the calls of a scenario speak that does not say it itself.
