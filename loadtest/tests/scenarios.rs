@@ -474,30 +474,33 @@ fn every_way_into_the_service_leads_to_a_conversation() {
 }
 
 #[test]
-fn a_second_stream_of_a_call_is_refused_and_the_first_goes_on() {
-    let script = Script::converse(2, Speech::real_time(400), 400 * MILLIS);
+fn of_two_streams_of_one_call_the_newest_goes_on_with_its_conversation() {
+    let script = Script::converse(3, Speech::real_time(400), 800 * MILLIS);
+    let script = Script { carries_on: true, ..script };
     let config = HarnessConfig::new(env!("CARGO_BIN_EXE_loadtest"), script)
         .with("VOCARIS_SERVER_WORKERS", "1");
     let harness = Harness::start(config).unwrap_or_else(|error| panic!("{error}"));
-    let first = harness.spec(0, Scenario::default().media(4000));
+    let mut older = harness.spec(0, Scenario::default().media(6000));
     // The carrier asks for the same call again while its stream is open, and dials once more.
-    let mut second = harness.spec(1, Scenario::default().media(1000));
-    second.ids = first.ids.clone();
-    second.from.clone_from(&first.from);
-    second.starts_at = first.starts_at + 1500 * MILLIS;
-    let (media, voice, seed) = (first.media.clone(), first.voice, harness.seed);
-    let mut records = harness.calls(vec![first, second]).unwrap();
-    let (sessions, ended) = harness.finish().unwrap();
-    ended.unwrap();
-    let (second, first) = (records.pop().unwrap(), records.pop().unwrap());
-    let is_refused =
-        matches!(second.outcome, Outcome::ClosedByRelay(Closing::Frame { code: 1008, .. }));
-    assert!(is_refused, "{:?}", second.outcome);
-    assert!(second.heard.arrivals.is_empty(), "somebody else's call was heard");
-    let made = [Made { media, voice, record: first }];
-    let report = judge::judge(&made, &sessions, seed, LEAD);
-    assert!(report.is_good() && report.downlink.matched > 0, "{report}");
-    assert_eq!(sessions.len(), 1, "the call has one session");
+    let mut newer = harness.spec(1, Scenario::default().media(3000));
+    (newer.ids, newer.from) = (older.ids.clone(), older.from.clone());
+    newer.starts_at = older.starts_at + 1500 * MILLIS;
+    older.endurance.comebacks = 0;
+    let records = harness.calls(vec![older, newer]).unwrap();
+    // The older stream's carrier was told to dial again, and does not: the relay waits for it as
+    // long as a harness waits for the relay, so its end says nothing.
+    let (sessions, _) = harness.finish().unwrap();
+    let [older, newer] = &records[..] else { panic!("two calls") };
+    let replaced = Closing::Frame { code: 1000, reason: "replaced".into() };
+    assert_eq!(older.outcome, Outcome::ClosedByRelay(replaced));
+    assert_eq!(newer.outcome, Outcome::HungUp);
+    assert!(older.heard.samples > 0 && newer.heard.samples > 0, "both heard the model");
+    // One conversation: the newer stream has a session that was taken up from the older one's, and
+    // nobody was greeted twice.
+    assert!(sessions.iter().any(|session| session.taken_up_from == Some(0)));
+    let greetings = sessions.iter().flat_map(|it| &it.messages);
+    let greetings = greetings.filter(|(_, it)| it.to_string().contains("Greet them")).count();
+    assert_eq!(greetings, 1);
 }
 
 /// How long the calls of a scenario speak that does not say it itself.
