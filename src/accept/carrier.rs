@@ -325,7 +325,7 @@ impl Desk {
         self.neighbours.journal.is_some()
             && is_name
             && !is_over
-            && !self.is_draining()
+            && !self.is_cut(now, call_sid)
             && !self.endings.has_ended(now, call_sid)
     }
 
@@ -334,7 +334,15 @@ impl Desk {
     /// about to be.
     fn goes_on(&mut self, now: Nanos, call_sid: &str, status: Option<&str>) -> bool {
         let is_over = status.is_some_and(|status| status != "in-progress");
-        !is_over && !self.is_draining() && self.before_of_call_sid(now, call_sid).is_some()
+        !is_over
+            && !self.is_cut(now, call_sid)
+            && self.before_of_call_sid(now, call_sid).is_some()
+    }
+
+    /// Whether this process has cut the call because it is about to stop: another takes it up. One
+    /// whose phone was lost while this process only drains goes on here.
+    fn is_cut(&mut self, now: Nanos, call_sid: &str) -> bool {
+        self.is_draining() && self.endings.was_cut(now, call_sid)
     }
 
     /// The carrier's report of a stream: the only place where a handshake that failed on its way

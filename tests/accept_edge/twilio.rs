@@ -1,8 +1,9 @@
 //! The carrier's webhooks, their signatures, and who is let in at the stream's start.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use vocaris::call::{Ending, Facts, LineFault, Opening, Refusal};
+use vocaris::call::{CallId, Ending, Facts, Legacy, LineFault, Opening, Refusal, Snapshot};
 use vocaris::config::{Agent, Busy, Carrier, SignatureMode};
 use vocaris::limits::MAILBOX_LETTERS;
 use vocaris::mail::{AcceptLetter, CallKey, DialLetter, WorkerLetter};
@@ -405,6 +406,54 @@ fn while_draining_a_call_answered_before_is_still_let_in() {
     assert_eq!(agent_dialled(&relay, call), "everybody");
     let call = relay.admit(SID, None, None);
     assert_eq!(refusal(&relay, call), Refusal::Draining);
+}
+
+/// What a call leaves whose caller may come back.
+fn legacy(id: CallId, call_sid: &str) -> Box<Legacy> {
+    let snapshot = r#"{"form":1,"agent":"everybody","to":null,"handle":"h1","has_spoken":true,
+        "returns":0,"turns":[],"tools":{"finished":[],"answers":[],"notes":[],"next_ticket":0,
+        "next_batch":0}}"#;
+    let left = Duration::from_secs(600);
+    let snapshot = Snapshot::read(snapshot).expect("a snapshot");
+    snapshot.into_legacy(id, Some(call_sid.into()), left, Arc::new(Agent::default()))
+}
+
+#[test]
+fn while_draining_a_caller_whose_phone_was_lost_goes_on_and_one_who_was_cut_does_not() {
+    let relay = Relay::start();
+    let begun = |call_sid: &str| {
+        let answer = relay.post_form("/twilio/incoming", &format!("CallSid={call_sid}"));
+        let id = relay.fresh_id();
+        let call = relay.admit_as(id, call_sid, Some(&token_in(&answer.body)), None);
+        agent_dialled(&relay, call);
+        id
+    };
+    let ended = |id, call_sid: &str, ending| {
+        relay.post_letter(AcceptLetter::Ended {
+            id,
+            call_sid: Some(call_sid.into()),
+            ending,
+            transfer: None,
+            legacy: Some(legacy(id, call_sid)),
+            had_model: true,
+        });
+    };
+    let [lost, unaware, cut] = ["CA1", "CA2", "CA3"].map(begun);
+    relay.drain();
+    ended(lost, "CA1", Ending::PhoneLost);
+    let back = after(&relay, "CA1");
+    assert!(back.contains("<Stream "), "{back}");
+    let again = relay.admit("CA1", Some(&token_in(&back)), None);
+    match relay.worker_letter(again.worker) {
+        WorkerLetter::GoOn { call, .. } => assert_eq!(call, again),
+        other => panic!("it does not go on but {other:?}"),
+    }
+    // The carrier knew first.
+    let back = after(&relay, "CA2");
+    assert!(back.contains("<Stream "), "{unaware:?}: {back}");
+    ended(cut, "CA3", Ending::Drained);
+    let told = after(&relay, "CA3");
+    assert!(told.contains("We are &lt;sorry&gt;") && !told.contains("<Stream "), "{told}");
 }
 
 /// A model closed a call's session for want of quota, and the relay knows.
