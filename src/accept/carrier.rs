@@ -22,7 +22,7 @@ use super::request::Request;
 use super::routes::JSON;
 use crate::call::{AGAIN, Refusal, Told};
 use crate::clock::Nanos;
-use crate::config::{Busy, SignatureMode};
+use crate::config::{AfterStream, Busy, SignatureMode};
 use crate::mail::Sequel;
 use crate::wire::http::Method;
 use crate::wire::signature::{Claim, Keys, SignatureError, body_hash_matches, webhook_candidates};
@@ -231,7 +231,7 @@ impl Desk {
             parameters.push((AGAIN, "1"));
         }
         let says = self.config.recording.enabled && heard == Heard::Nothing;
-        let tracks_url = origin.tracks_url();
+        let (tracks_url, after_url) = (origin.tracks_url(), origin.action());
         // A copy that says of no call whose it is could not be put beside it.
         let fork_token = call_sid
             .filter(|_| self.config.twilio.both_tracks)
@@ -239,7 +239,10 @@ impl Desk {
         twiml::connect(&twiml::ConnectFacts {
             stream_url: &origin.stream_url(),
             status_callback: &origin.status_callback(),
-            action: &origin.action(),
+            after: match self.config.twilio.after_stream {
+                AfterStream::Action => twiml::After::Action(&after_url),
+                AfterStream::Verb => twiml::After::Verb(&after_url),
+            },
             parameters: &parameters,
             say_first: self.config.recording.consent.as_deref().filter(|_| says),
             fork: fork_token

@@ -7,6 +7,7 @@ use vocaris::call::{CallId, Ending, Facts, Legacy, LineFault, Opening, Refusal, 
 use vocaris::config::{Agent, Busy, Carrier, SignatureMode};
 use vocaris::limits::MAILBOX_LETTERS;
 use vocaris::mail::{AcceptLetter, CallKey, DialLetter, WorkerLetter};
+use vocaris::wire::signature::{Algorithm, sign};
 
 use crate::harness::{Relay, attribute, get, post, signed, token_in, until};
 
@@ -518,6 +519,27 @@ fn the_same_call_asked_for_twice_gets_two_good_answers() {
     let call = relay.admit(SID, Some(&token), None);
     assert_eq!(agent_dialled(&relay, call), "everybody");
     assert_eq!(relay.ask(get("/healthz")).status, 200);
+}
+
+#[test]
+fn a_question_played_again_touches_no_call_until_its_stream_takes_the_callers_place() {
+    let relay = Relay::with(signed(SignatureMode::Require));
+    let own = relay.admit(SID, Some(&fresh_token(&relay)), None);
+    assert_eq!(agent_dialled(&relay, own), "everybody");
+    let fields = [("CallSid", SID), ("CallStatus", "in-progress")];
+    let form = fields.map(|(name, value)| format!("{name}={value}")).join("&");
+    let fields = fields.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let token = "test_auth_token_0123456789abcdef";
+    let url = "https://voice.example.com/twilio/after";
+    let signed = signature(&sign(Algorithm::HmacSha1, token, url, &fields));
+    let question = post("/twilio/after", &signed, &form);
+    let [first, again] = [0, 1].map(|_| token_in(&relay.ask(&question).body));
+    assert_eq!(relay.workers[own.worker].len_letters(), 0, "the call goes on");
+    let other = relay.admit(SID, Some(&again), None);
+    let letter = relay.worker_letter(own.worker);
+    assert!(matches!(letter, WorkerLetter::Replaced { call } if call == own), "{letter:?}");
+    let late = relay.admit(SID, Some(&first), None);
+    assert_eq!(refusal(&relay, late), Refusal::UsedToken, "{other:?} has used them all");
 }
 
 /// What the carrier is told to do after the stream of `call_sid`.
