@@ -305,7 +305,7 @@ fn broken_rules(path: &str, text: &str) -> Vec<Broken> {
         }
         let (joint, homes) = RUSTLS_FOR_POSTGRES;
         if name.path[0] == joint && !homes.contains(&path) {
-            found.push(broken(name.line, &whole, "it is made in net/tls, used in control/database"));
+            found.push(broken(name.line, &whole, "made in net/tls, used in control/database"));
         }
     }
     found

@@ -337,9 +337,7 @@ impl Desk {
     /// about to be.
     fn goes_on(&mut self, now: Nanos, call_sid: &str, status: Option<&str>) -> bool {
         let is_over = status.is_some_and(|status| status != "in-progress");
-        !is_over
-            && !self.is_cut(now, call_sid)
-            && self.before_of_call_sid(now, call_sid).is_some()
+        !is_over && !self.is_cut(now, call_sid) && self.before_of_call_sid(now, call_sid).is_some()
     }
 
     /// Whether this process has cut the call because it is about to stop: another takes it up. One

@@ -2,7 +2,8 @@
 //!
 //! In:       a reading of the configuration, or its errors.
 //! Out:      the effective settings, secrets masked, each with where it came from; then findings, one
-//!           a line, each that is not good with what to do. No port is listened on, no file is made.
+//!           a line, each that is not good with what to do. No port is listened on, and no file is
+//!           made but those that SQLite keeps beside one it looks at.
 //! Bounds:   [`SESSION_TIMEOUT`] for the one session with the model, [`STORE_TIMEOUT`] for the book,
 //!           and for the journal.
 //! Not here: how the session is made (`dial::probe`).

@@ -287,9 +287,8 @@ mod tests {
         let say = "<Say>Sorry.</Say>";
         let redirect = "<Redirect method=\"POST\">https://h/later?a=1&amp;b=2</Redirect>";
         let action = " action=\"https://h/twilio/after\"";
-        let asked = |document: &str| {
-            read(Carrier::Twilio, document, false).unwrap().stream.unwrap().action
-        };
+        let asked =
+            |document: &str| read(Carrier::Twilio, document, false).unwrap().stream.unwrap().action;
         let both = CONNECT.replace(say, redirect);
         assert_eq!(asked(&both).as_deref(), Some("https://h/twilio/after"));
         let verb = both.replace(action, "");
