@@ -74,6 +74,8 @@ struct Shown {
     check: TokenCheck,
     /// It is good, and a proven webhook was answered with it.
     vouched: bool,
+    /// A place was kept here for the call it is of.
+    is_kept: bool,
     /// The number of the caller it was given out to.
     number: Option<String>,
 }
@@ -225,6 +227,16 @@ impl Desk {
             None if self.has_room() && self.emptiest().is_some() => Ok(()),
             // Every place is taken, or kept for a call whose webhook was answered.
             None => Err(Refusal::Full),
+        }
+    }
+
+    /// Whether a caller who comes back to a conversation is welcome, or why not. A relay that drains
+    /// leads him on, too, if it has a free place: where others share its name his stream comes to one
+    /// that does not drain, and where none does his own relay is the only one he has.
+    pub(super) fn welcome_back(&mut self, now: Nanos) -> Result<(), Refusal> {
+        match self.welcome(now) {
+            Err(Refusal::Draining) if self.has_room() && self.emptiest().is_some() => Ok(()),
+            welcome => welcome,
         }
     }
 
@@ -381,7 +393,10 @@ impl Desk {
                 }
                 self.tell_worker(call, WorkerLetter::Refused { call, refusal });
                 if let (true, Opening::Twilio { carrier, call_sid, .. }) = (vouched, opening) {
-                    self.forget_ahead(&name_of(*carrier, call_sid));
+                    let name = name_of(*carrier, call_sid);
+                    self.forget_ahead(&name);
+                    // Another relay answered its webhook: this one may be asked what follows.
+                    self.endings.expect(now, &name);
                 }
                 return None;
             }
@@ -485,15 +500,21 @@ impl Desk {
                 let in_query = in_query.filter(|_| *carrier != Carrier::Twilio);
                 let token = token.clone().or(in_query);
                 let name = name_of(*carrier, call_sid);
-                let Shown { check: token, vouched, number } =
+                let Shown { check: token, vouched, is_kept, number } =
                     self.use_token(token.as_deref(), &name);
                 self.shared.signatures.token.count(token.label());
                 let number =
                     number.or_else(|| from.as_deref().and_then(telling_number).map(str::to_owned));
                 let mode = self.config.carriers.mode(*carrier, self.config.twilio.signature);
                 let number_has_room = !self.is_number_full(number.as_deref());
-                let facts =
-                    admission::Facts::Twilio { mode, token, shut, has_room, number_has_room };
+                let facts = admission::Facts::Twilio {
+                    mode,
+                    token,
+                    is_kept,
+                    shut,
+                    has_room,
+                    number_has_room,
+                };
                 Judged { verdict: verdict(facts), vouched, number }
             }
         }
@@ -558,7 +579,7 @@ impl Desk {
 
     /// Checks the token of a stream of the call `name`; a good one is used up by it.
     fn use_token(&mut self, token: Option<&str>, name: &str) -> Shown {
-        let bad = |check| Shown { check, vouched: false, number: None };
+        let bad = |check| Shown { check, vouched: false, is_kept: false, number: None };
         let Some(token) = token.filter(|token| !token.is_empty()) else {
             return bad(TokenCheck::Missing);
         };
@@ -581,6 +602,7 @@ impl Desk {
         }
         // With one token, all the others of its call that prove as much are used up.
         let Kept { marks, number } = self.guests.keep_promise(name);
+        let is_kept = !marks.is_empty();
         for mark in marks {
             self.used_tokens.take(now_unix, mark);
         }
@@ -590,7 +612,8 @@ impl Desk {
             name: Some(name.to_owned()),
         }]);
         let check = if names_no_call.is_some() { TokenCheck::OfNoCall } else { TokenCheck::Good };
-        Shown { check, vouched: proven && check == TokenCheck::Good, number }
+        let vouched = proven && check == TokenCheck::Good;
+        Shown { check, vouched, is_kept, number }
     }
 
     /// A token for a copy of the tracks of `call_sid`.

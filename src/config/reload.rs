@@ -62,7 +62,7 @@ const AT_START: [(&str, Keep); 29] = [
 ];
 
 /// What applies to new calls. `recording.consent` goes before its section.
-const TO_NEW_CALLS: [&str; 41] = [
+const TO_NEW_CALLS: [&str; 42] = [
     "server.public_url",
     "server.trusted_proxies",
     "server.drain_timeout",
@@ -100,6 +100,7 @@ const TO_NEW_CALLS: [&str; 41] = [
     "vonage.",
     "jambonz.",
     "twilio.both_tracks",
+    "twilio.after_stream",
     "web.",
     "admin.token",
     "admin.allow",

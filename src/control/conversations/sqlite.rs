@@ -79,6 +79,11 @@ struct Standing {
     body: String,
 }
 
+/// Whether the file, which is there, can be the journal. Only looked at, it stays as it is.
+pub(super) fn try_open(path: &Path) -> Result<(), StoreError> {
+    JOURNAL.open(path, Open::ReadOnly).map(drop)
+}
+
 impl Sqlite {
     /// Opens the file, or makes it.
     pub(super) fn open(path: &Path) -> Result<Sqlite, StoreError> {
