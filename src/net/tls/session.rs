@@ -11,7 +11,7 @@
 //! receives, the plaintext. `tests/allocations.rs` counts them.
 
 use std::fmt;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, IoSlice, Read, Write};
 
 use mio::net::TcpStream;
 use rustls::pki_types::ServerName;
@@ -154,7 +154,7 @@ impl Session {
     /// Hands ciphertext to the kernel. True if none is left.
     fn flush(&mut self, socket: &mut TcpStream) -> io::Result<bool> {
         while self.rustls.wants_write() {
-            match self.rustls.write_tls(socket) {
+            match self.rustls.write_tls(&mut Plainly(socket)) {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),
                 Ok(_) => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
@@ -180,6 +180,27 @@ impl Session {
         while let Ok(n @ 1..) = self.rustls.reader().read(into.space(RECORD_MAX_BYTES)) {
             into.commit(n);
         }
+    }
+}
+
+/// A socket that is written to as one that speaks plainly is: what rustls has ready is nearly always
+/// one record, and `send` costs the kernel less than a vector of one.
+struct Plainly<'s>(&'s mut TcpStream);
+
+impl Write for Plainly<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn write_vectored(&mut self, records: &[IoSlice<'_>]) -> io::Result<usize> {
+        match records {
+            [one] => self.0.write(one),
+            several => self.0.write_vectored(several),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
     }
 }
 
