@@ -470,6 +470,7 @@ impl Worker {
             let Some(slot) = self.slots.at(number) else { continue };
             let class = class_of(&slot.call) as usize;
             let Slot { call, phone, agent, watch, .. } = slot;
+            let rooms = &mut self.bench.rooms;
             let (clock, bounds) = (&self.clock, &self.bounds);
             let histograms = &mut self.figures.histograms;
             let missed = &mut self.figures.slo_missed[class];
@@ -491,6 +492,7 @@ impl Worker {
                             hold(slo::Stage::Downlink, now, now.since(since));
                         }
                     });
+                    output.return_room(rooms);
                 });
                 if sent.is_err() {
                     *phone = None;
@@ -506,6 +508,7 @@ impl Worker {
                         histograms.record(Stage::Uplink, now.since(since));
                         hold(slo::Stage::Uplink, now, now.since(since));
                     });
+                    output.return_room(rooms);
                 });
                 if sent.is_err() {
                     *agent = None;
