@@ -66,6 +66,13 @@ impl Stream {
         session.take_in(&mut self.socket, Received::Some(0), early, into)
     }
 
+    /// Has the CPU fetch what TLS keeps of this connection: it is about to be used.
+    pub fn bring_near(&self) {
+        if let Some(tls) = &self.tls {
+            dsp::near::bring_near(&**tls);
+        }
+    }
+
     /// Whether TLS is on, or about to be.
     pub fn is_tls(&self) -> bool {
         self.tls.is_some()

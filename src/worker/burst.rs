@@ -88,7 +88,7 @@ fn a_burst_on_one_line_is_taken_a_share_a_turn_and_every_other_line_is_seen_to_i
         let bytes = [start(number), media().repeat(frames)].concat();
         let (phone, socket) = phone(&listener, &bytes);
         phones.push(phone);
-        let (id, unread, door) = (CallId(number as u128), Vec::new(), Door::Twilio);
+        let (id, unread, door) = (CallId(number as u64), Vec::new(), Door::Twilio);
         let call = NewCall { id, socket, unread, door };
         postbox.post(WorkerLetter::Call(Box::new(call))).unwrap();
     }

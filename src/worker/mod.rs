@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dsp::kernels::Kernels;
+use dsp::near::bring_near;
 use mio::{Events, Poll, Token, Waker};
 
 use connection::{Brought, Connection};
@@ -402,6 +403,7 @@ impl Worker {
         for at in 0..self.touched.len() {
             let number = self.touched[at];
             let Some(slot) = self.slots.at(number) else { continue };
+            slot.bring_near();
             let rooms = (&mut self.ciphertext, &mut self.reading_room, &mut self.bench);
             let more_phone = receive_leg(slot, Leg::Phone, now, rooms);
             let rooms = (&mut self.ciphertext, &mut self.reading_room, &mut self.bench);
@@ -586,6 +588,15 @@ impl Slot {
         match leg {
             Leg::Phone => self.phone.as_mut(),
             Leg::Agent => self.agent.as_mut(),
+        }
+    }
+
+    /// Has the CPU fetch the call, which nobody has looked at for some milliseconds, while the
+    /// kernel is asked what has come for it.
+    fn bring_near(&self) {
+        bring_near(self);
+        if let Some(agent) = &self.agent {
+            agent.bring_near();
         }
     }
 
