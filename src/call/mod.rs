@@ -691,6 +691,7 @@ impl Call {
             }
             let since = uplink.take_group(ducked, bench, &mut self.tally.uplink);
             let (was_heard, phone_hz) = (uplink.was_heard(), format.rate_hz());
+            self.agent.output.borrow_room(&mut bench.rooms);
             self.agent.send_audio(rate_hz, &bench.target_bytes, bench.source_pcm.len() as u64);
             self.agent_silent_since.get_or_insert(self.now);
             if let Some(since) = since {
@@ -719,6 +720,7 @@ impl Call {
         let Some(frames) = downlink.take_frames(self.now, bench, &mut self.tally) else {
             return false;
         };
+        self.phone.output.borrow_room(&mut bench.rooms);
         let messages = self.phone.send_audio(&bench.bytes, frames.samples);
         self.tally.downlink.messages_out += messages - 1;
         if let Some(tap) = &mut self.tap {
