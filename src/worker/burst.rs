@@ -74,8 +74,7 @@ fn a_burst_on_one_line_is_taken_a_share_a_turn_and_every_other_line_is_seen_to_i
     let (control, _controlled) = mailbox_without_bell();
     let load = Arc::new(Load::new(1));
     let (tapes, transcripts, journal) = (None, None, None);
-    let neighbours =
-        Neighbours { accept, dial, tools, control, tapes, transcripts, journal, load };
+    let neighbours = Neighbours { accept, dial, tools, control, tapes, transcripts, journal, load };
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     // So that the whole burst is there before the worker looks.
     SockRef::from(&listener).set_recv_buffer_size(1 << 20).unwrap();
