@@ -22,6 +22,7 @@ use crate::format::Format;
 use crate::gemini::record::{SessionRecord, Spoken, Turn};
 use crate::gemini::script::SAMPLES_PER_MS;
 use crate::net::link::Closing;
+use crate::probes::LATE;
 use crate::schedule::MediaPlan;
 use crate::signal::{self, CallerVoice, ModelVoice};
 
@@ -215,6 +216,8 @@ pub struct Latencies {
     pub early: u64,
     /// Pieces not counted, because they came further ahead of real time than a relay passes on.
     pub paced: u64,
+    /// Pieces not counted, because they were heard by a side that is read late.
+    pub read_late: u64,
 }
 
 impl Latencies {
@@ -225,6 +228,7 @@ impl Latencies {
         self.planned.extend(other.planned);
         self.early += other.early;
         self.paced += other.paced;
+        self.read_late += other.read_late;
     }
 
     /// Counts one piece.
@@ -259,15 +263,18 @@ pub fn uplink_latency(call: &CallRecord, sessions: &[&SessionRecord]) -> Latenci
     let (_, arrivals) = stitch(sessions);
     let mut arrivals = arrivals.iter().peekable();
     let ready: Vec<(Nanos, Nanos)> = served(sessions);
+    let timed = sessions.iter().all(|session| session.probe);
     for frame in &call.sent {
         let until = frame.clock_to * per_tick;
         while arrivals.next_if(|&&(_, samples)| samples < until).is_some() {}
         let Some(&&(heard, _)) = arrivals.peek() else { break };
         let planned = frame.planned;
-        if ready.iter().any(|&(from, to)| from <= planned && planned < to) {
-            latencies.count(planned, frame.sent, heard);
-        } else {
+        if !ready.iter().any(|&(from, to)| from <= planned && planned < to) {
             latencies.early += 1;
+        } else if !timed {
+            latencies.read_late += 1;
+        } else {
+            latencies.count(planned, frame.sent, heard);
         }
     }
     latencies
@@ -460,7 +467,9 @@ fn starts_alike(code: &[i16], heard: &[i16]) -> bool {
 /// for its time could not come any more; or if the stream died, with whatever was on its way.
 pub(crate) fn hung_up_on(call: &CallRecord) -> bool {
     let died = matches!(call.closing, Some(Closing::Eof | Closing::Broken(_)));
-    died || call.times.closed.is_some_and(|closed| left_to_play(call, closed) > 0)
+    // What was read late may have begun to play so much earlier.
+    let unsure = if call.probe { 0 } else { LATE };
+    died || call.times.closed.is_some_and(|closed| left_to_play(call, closed) > unsure)
 }
 
 /// When each chunk was heard whole by the phone. `lead`: how far ahead of real time a relay passes
@@ -490,6 +499,8 @@ pub fn downlink_latency(
                 latencies.early += 1;
             } else if number > 0 && into > chunk.planned - began + lead {
                 latencies.paced += 1;
+            } else if !call.probe {
+                latencies.read_late += 1;
             } else {
                 latencies.count(chunk.planned, chunk.sent, heard);
             }
@@ -501,7 +512,7 @@ pub fn downlink_latency(
 /// How the relay answered the interruptions of one session.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BargeIns {
-    /// From `interrupted` leaving the model to `clear` reaching the phone.
+    /// From `interrupted` leaving the model to `clear` reaching the phone, where that is a probe.
     pub answered: Vec<Nanos>,
     /// Interruptions that no `clear` followed although the phone went on playing old speech.
     pub unanswered: u64,
@@ -517,7 +528,8 @@ pub fn barge_ins(session: &SessionRecord, call: &CallRecord) -> BargeIns {
         while clears.next_if(|clear| clear.at < at).is_some() {}
         let left = left_to_play(call, at);
         match clears.next() {
-            Some(clear) => result.answered.push(clear.at - at),
+            Some(clear) if call.probe => result.answered.push(clear.at - at),
+            Some(_) => {}
             None if left > PLAYED_OUT => result.unanswered += 1,
             None => {}
         }

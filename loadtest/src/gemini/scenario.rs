@@ -71,7 +71,7 @@ pub struct Scenario {
 }
 
 /// How the caller speaks.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Caller {
     /// How long it speaks at a time, in milliseconds; 0 is without a pause.
@@ -226,6 +226,17 @@ impl Scenario {
     /// What is counted to choose a script.
     pub fn order(&self) -> Order {
         if self.counts_all_connections { Order::OneCall } else { Order::ByConversation }
+    }
+
+    /// True if model and callers do nothing but talk: no swaps, faults, interruptions, tools, keys or
+    /// odd callers, whose times and reactions are what such a scenario is about.
+    pub fn only_talks(&self) -> bool {
+        let talks = |script: &Script| script.steps.is_empty() && script.faults.is_empty();
+        self.connections.is_empty()
+            && talks(&self.session)
+            && self.session.pong_after.is_none()
+            && self.book == 0.0
+            && self.caller == Caller::default()
     }
 
     /// Forgets the objections that this scenario provokes.

@@ -72,7 +72,7 @@ pub struct Heard {
     pub pcm: Vec<i16>,
     /// Its rate in hertz; 0 if nothing was heard.
     pub rate: u32,
-    /// When each message came, and how many samples there were with it.
+    /// When audio came, and how many samples there were with it; nothing where it was read late.
     pub arrivals: Vec<(Nanos, u64)>,
 }
 

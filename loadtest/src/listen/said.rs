@@ -51,7 +51,10 @@ pub(super) fn by_caller(part: &Part<'_>, sessions: &[&SessionRecord]) -> Said {
 
 /// What the model heard.
 pub(super) fn to_model(sessions: &[&SessionRecord]) -> Heard {
-    let (pcm, arrivals) = verify::stitch(sessions);
+    let (pcm, mut arrivals) = verify::stitch(sessions);
+    if !sessions.iter().all(|session| session.probe) {
+        arrivals.clear();
+    }
     let rate = sessions.iter().map(|session| session.uplink.rate).max().unwrap_or(0);
     Heard { pcm, rate, arrivals }
 }
@@ -119,7 +122,8 @@ impl Said {
 pub(super) fn to_caller(call: &CallRecord) -> Heard {
     let format = call.formats.down;
     let pcm = signal::linear(format, &call.heard.audio);
-    Heard { pcm, rate: format.rate, arrivals: call.heard.arrivals.clone() }
+    let arrivals = if call.probe { call.heard.arrivals.clone() } else { Vec::new() };
+    Heard { pcm, rate: format.rate, arrivals }
 }
 
 /// The first `ticks` of what the caller said on a stream, and their rate.

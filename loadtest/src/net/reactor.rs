@@ -79,6 +79,11 @@ impl Reactor {
         self.poll.registry().register(source, Token(index), both)
     }
 
+    /// Takes a socket away: nobody is woken for it until it is added again.
+    pub fn release(&self, source: &mut impl Source) -> io::Result<()> {
+        self.poll.registry().deregister(source)
+    }
+
     /// Adds a listening socket.
     pub fn register_listener(&self, source: &mut impl Source, index: usize) -> io::Result<()> {
         self.poll.registry().register(source, Token(index), Interest::READABLE)
