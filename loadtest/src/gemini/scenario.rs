@@ -388,6 +388,14 @@ mod tests {
     }
 
     #[test]
+    fn a_scenario_about_times_and_reactions_is_more_than_talk() {
+        assert!(Scenario::default().only_talks());
+        let talks = |&(name, _): &(&str, &str)| Scenario::find(name).unwrap().only_talks();
+        let only_talk: Vec<_> = BUILT_IN.iter().filter(|it| talks(it)).map(|it| it.0).collect();
+        assert_eq!(only_talk, ["liberties", "caller-before-the-model"]);
+    }
+
+    #[test]
     fn every_step_has_a_form_in_a_file() {
         let scenario = Scenario::read(
             r##"

@@ -253,7 +253,7 @@ impl Server {
         self.reactor.register_listener(&mut self.listener, LISTENER)?;
         let mut ready = Vec::new();
         loop {
-            self.reactor.wait(self.clock.now(), self.timers.next(), &mut ready)?;
+            self.reactor.wait(self.clock.now(), self.timers.earliest(), &mut ready)?;
             if self.stop.load(Ordering::Relaxed) {
                 for slot in 0..self.slots.len() {
                     self.step(slot, Connection::stop);

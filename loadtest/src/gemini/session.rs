@@ -826,6 +826,17 @@ mod tests {
     }
 
     #[test]
+    fn a_session_is_alone_once_only_speech_and_pauses_are_left() {
+        let mut session = ready(Script::converse(1, Speech::real_time(40), 0));
+        assert!(!session.is_alone(), "a greeting is to be asked for");
+        let content = r#"{"clientContent":{"turns":[],"turnComplete":true}}"#;
+        session.handle_text(0, content);
+        assert!(session.is_alone());
+        let steps = vec![Step::Speak(Speech::real_time(40)), Step::Interrupt { audio_ms: 0 }];
+        assert!(!ready(Script::of(steps)).is_alone());
+    }
+
+    #[test]
     fn an_interruption_follows_the_cut_and_may_carry_audio_nobody_hears() {
         let mut speech = Speech::real_time(1000);
         speech.cut_after = Some(24 * 100);
