@@ -138,6 +138,10 @@ pub struct Direction {
     /// Pieces heard by a side that is read late; not in the latencies.
     #[serde(default)]
     pub read_late: u64,
+    /// Pieces of streams that were not whole; by content, pieces not found in what was
+    /// heard. Not in the latencies: nothing says when they were heard.
+    #[serde(default)]
+    pub unplaced: u64,
     /// How late the load itself was.
     pub own_lateness: Percentiles,
 }
@@ -531,8 +535,16 @@ impl fmt::Display for Report {
         writeln!(
             f,
             "not in these: {} frames and {} chunks before the other side was ready, \
-             {} chunks paced",
-            up.early, down.early, down.paced
+             {} chunks paced, {} frames and {} chunks {}",
+            up.early,
+            down.early,
+            down.paced,
+            up.unplaced,
+            down.unplaced,
+            match self.judged {
+                Judgement::ByContent => "not found in what was heard",
+                Judgement::Exact | Judgement::ByCount => "of streams that were not whole",
+            }
         )?;
         let ProbeReport { calls, sessions, sessions_seen } = self.probes;
         if calls < self.calls || sessions < sessions_seen {

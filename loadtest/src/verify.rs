@@ -218,9 +218,16 @@ pub struct Latencies {
     pub paced: u64,
     /// Pieces not counted, because they were heard by a side that is read late.
     pub read_late: u64,
+    /// Pieces not counted, because what was heard does not tell when they were.
+    pub unplaced: u64,
 }
 
 impl Latencies {
+    /// Those of a stream that was not whole: so many pieces, none of them counted.
+    pub fn unplaced(pieces: usize) -> Latencies {
+        Latencies { unplaced: pieces as u64, ..Latencies::default() }
+    }
+
     /// The two together.
     pub fn add(&mut self, other: Latencies) {
         self.corrected.extend(other.corrected);
@@ -229,6 +236,14 @@ impl Latencies {
         self.early += other.early;
         self.paced += other.paced;
         self.read_late += other.read_late;
+        self.unplaced += other.unplaced;
+    }
+
+    /// The same pieces, heard by a side that is read late.
+    pub(crate) fn untimed(self) -> Latencies {
+        let read_late = self.read_late + self.corrected.len() as u64;
+        let Latencies { early, paced, unplaced, .. } = self;
+        Latencies { early, paced, unplaced, read_late, ..Latencies::default() }
     }
 
     /// Counts one piece.
@@ -263,21 +278,21 @@ pub fn uplink_latency(call: &CallRecord, sessions: &[&SessionRecord]) -> Latenci
     let (_, arrivals) = stitch(sessions);
     let mut arrivals = arrivals.iter().peekable();
     let ready: Vec<(Nanos, Nanos)> = served(sessions);
-    let timed = sessions.iter().all(|session| session.probe);
     for frame in &call.sent {
         let until = frame.clock_to * per_tick;
         while arrivals.next_if(|&&(_, samples)| samples < until).is_some() {}
         let Some(&&(heard, _)) = arrivals.peek() else { break };
         let planned = frame.planned;
-        if !ready.iter().any(|&(from, to)| from <= planned && planned < to) {
-            latencies.early += 1;
-        } else if !timed {
-            latencies.read_late += 1;
-        } else {
+        if ready.iter().any(|&(from, to)| from <= planned && planned < to) {
             latencies.count(planned, frame.sent, heard);
+        } else {
+            latencies.early += 1;
         }
     }
-    latencies
+    match sessions.iter().all(|session| session.probe) {
+        true => latencies,
+        false => latencies.untimed(),
+    }
 }
 
 /// From when to when the model took audio: a session that was replaced did until its last piece.
@@ -325,7 +340,9 @@ pub fn turn_code(seed: u64, session: usize, turn: &Turn, format: Format) -> Vec<
 
 pub(crate) fn turn_pcm(seed: u64, session: usize, turn: &Turn) -> Vec<i16> {
     let mut pcm = vec![0; turn.said() as usize];
-    ModelVoice::new(seed, session, turn.number, turn.samples).speak(0, &mut pcm);
+    let voice = ModelVoice::new(seed, session, turn.number, turn.samples);
+    let voice = if turn.steady { voice.steady() } else { voice };
+    voice.speak(0, &mut pcm);
     pcm
 }
 
@@ -499,14 +516,12 @@ pub fn downlink_latency(
                 latencies.early += 1;
             } else if number > 0 && into > chunk.planned - began + lead {
                 latencies.paced += 1;
-            } else if !call.probe {
-                latencies.read_late += 1;
             } else {
                 latencies.count(chunk.planned, chunk.sent, heard);
             }
         }
     }
-    latencies
+    if call.probe { latencies } else { latencies.untimed() }
 }
 
 /// How the relay answered the interruptions of one session.
@@ -664,7 +679,7 @@ mod tests {
 
     fn turn(number: usize, samples: u64, complete: bool) -> Turn {
         let chunks = vec![Chunk { planned: 0, sent: 0, to_sample: samples }];
-        Turn { number, samples, chunks, complete, continues: false }
+        Turn { number, samples, chunks, complete, continues: false, steady: false }
     }
 
     #[test]
@@ -801,7 +816,14 @@ mod tests {
     fn chunks_further_ahead_than_the_lead_are_not_called_late() {
         let chunks =
             (1..=10).map(|n| Chunk { planned: 100, sent: 101, to_sample: n * 960 }).collect();
-        let burst = Turn { number: 0, samples: 9600, chunks, complete: true, continues: false };
+        let burst = Turn {
+            number: 0,
+            samples: 9600,
+            chunks,
+            complete: true,
+            continues: false,
+            steady: false,
+        };
         let code = turn_code(7, 5, &burst, Format::PCMU);
         let record = session(5, Vec::new(), vec![Spoken::Turn(burst)]);
         let mut phone = call(code, &[]);

@@ -65,6 +65,13 @@ pub enum PieceKind {
     Paced,
 }
 
+impl Piece {
+    /// True if any of it is in this stretch.
+    fn touches(&self, stretch: &Range<f64>) -> bool {
+        self.from < stretch.end && stretch.start < self.to
+    }
+}
+
 /// What was heard.
 #[derive(Clone, Debug, Default)]
 pub struct Heard {
@@ -72,8 +79,10 @@ pub struct Heard {
     pub pcm: Vec<i16>,
     /// Its rate in hertz; 0 if nothing was heard.
     pub rate: u32,
-    /// When audio came, and how many samples there were with it; nothing where it was read late.
+    /// When audio came, and how many samples there were with it.
     pub arrivals: Vec<(Nanos, u64)>,
+    /// These are times of reading late: they tell no latency.
+    pub read_late: bool,
 }
 
 /// What the ear made of one direction of one call.
@@ -161,22 +170,28 @@ impl Ear {
             likeness,
             ..Hearing::default()
         };
-        hearing.time(&said.pieces, &runs, &arrivals);
-        hearing.hold(&said.pieces, &runs, &arrivals);
+        hearing.time(said, &runs, &arrivals);
+        if heard.read_late {
+            hearing.latencies = std::mem::take(&mut hearing.latencies).untimed();
+        } else {
+            hearing.hold(&said.pieces, &runs, &arrivals);
+        }
         hearing
     }
 }
 
 impl Hearing {
-    /// When each piece was heard.
-    fn time(&mut self, pieces: &[Piece], runs: &[Run], arrivals: &Arrivals) {
-        for piece in pieces {
+    /// When each piece was heard. One that was not, though it was to be, is counted.
+    fn time(&mut self, said: &Said, runs: &[Run], arrivals: &Arrivals) {
+        for piece in &said.pieces {
             match piece.kind {
                 PieceKind::Early => self.latencies.early += 1,
                 PieceKind::Paced => self.latencies.paced += 1,
                 PieceKind::Counted => {
                     if let Some(heard) = heard_at(piece, runs, arrivals) {
                         self.latencies.count(piece.planned, piece.sent, heard);
+                    } else if !said.voids.iter().any(|it| piece.touches(it)) {
+                        self.latencies.unplaced += 1;
                     }
                 }
             }
