@@ -123,7 +123,7 @@ fn a_faithful_relay_passes() {
     assert!(records.iter().all(|record| record.outcome == Outcome::HungUp));
 }
 
-/// Twelve calls of four and a half seconds, of which nine are probes, through a relay with `fault`.
+/// Twelve calls of four and a half seconds, of which ten are probes, through a relay with `fault`.
 fn mostly_probes(fault: Fault) -> (Report, Vec<Made>, Vec<SessionRecord>) {
     let probes = Probes::of(12, 8);
     let script = Script::converse(2, Speech::real_time(1600), 400 * MILLIS);
@@ -138,13 +138,14 @@ fn what_is_read_late_is_judged_in_full_and_gives_no_times() {
     assert!(report.is_good(), "{report}");
     assert_eq!(report.uplink.matched, 12 * 4500 * 16);
     assert_eq!(report.downlink.matched, 12 * 2 * 1600 * 8);
-    assert_eq!((report.probes.calls, report.probes.sessions), (9, 9));
+    assert_eq!((report.probes.calls, report.probes.sessions), (10, 10));
     // Every piece of every probe is timed, unless nobody was ready for it; none of the others.
     let [up, down] = [&report.uplink, &report.downlink];
     assert_eq!(up.corrected.count + up.read_late + up.early, 12 * 225);
     assert_eq!(down.corrected.count + down.read_late + down.early, 12 * 80);
-    assert!(up.corrected.count + up.early >= 9 * 225, "{report}");
-    assert!(up.read_late > 2 * 225 && down.read_late > 2 * 70, "{report}");
+    assert!(up.corrected.count + up.early >= 10 * 225, "{report}");
+    assert!(down.corrected.count + down.early >= 10 * 80, "{report}");
+    assert!(up.read_late > 0 && down.read_late > 0, "{report}");
     // A probe is read message by message, the others several at a time.
     for Made { record, .. } in &made {
         let arrivals = record.heard.arrivals.len();
@@ -160,7 +161,9 @@ fn what_is_read_late_is_judged_in_full_and_gives_no_times() {
 #[test]
 fn what_is_lost_or_doubled_while_it_is_read_late_is_noticed_in_every_call() {
     let (report, ..) = mostly_probes(Fault::LosesFrameLater);
-    assert_eq!((report.uplink.lost, report.uplink.doubled), (12 * 320, 0), "{report}");
+    // Where a filter blends what is before the gap with what is behind it, more is lost and foreign.
+    let Direction { lost, foreign, doubled, .. } = report.uplink;
+    assert_eq!((lost - foreign, doubled), (12 * 320, 0), "{report}");
     assert_eq!(report.downlink.lost, 0);
     let (report, ..) = mostly_probes(Fault::DoublesChunkLater);
     assert_eq!((report.downlink.doubled, report.downlink.lost), (12 * 320, 0), "{report}");
