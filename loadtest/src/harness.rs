@@ -222,6 +222,7 @@ impl Harness {
             linger: 250 * MILLIS,
             hangup: Hangup::StopAndClose,
             endurance: Endurance::default(),
+            probe: true,
         }
     }
 

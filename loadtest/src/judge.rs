@@ -220,6 +220,7 @@ pub(crate) fn count_calls(
         setup.extend(record.first_times().opened.map(|opened| opened - record.times.started));
     }
     report.setup = Percentiles::of(&setup);
+    report.probes.calls = calls.iter().filter(|call| call.record.probe).count();
 }
 
 pub(crate) fn count_parts(parts: &[Part<'_>], report: &mut Report) {
@@ -239,7 +240,8 @@ pub(crate) fn count_parts(parts: &[Part<'_>], report: &mut Report) {
             *report.violations.entry(name).or_default() += 1;
         }
         report.marks_returned += record.heard.marks_returned;
-        report.underruns += record.playout.underruns;
+        // Of audio that was read late nobody knows when it could have been played.
+        report.underruns += if record.probe { record.playout.underruns } else { 0 };
         late.extend(record.sent.iter().map(|frame| frame.sent.saturating_sub(frame.planned)));
         if record.heard.truncated {
             report.problems.push(format!("call {}: heard more than is kept", record.index));
@@ -251,6 +253,8 @@ pub(crate) fn count_parts(parts: &[Part<'_>], report: &mut Report) {
 
 pub(crate) fn count_complaints(sessions: &[SessionRecord], report: &mut Report) {
     let mut late = Vec::new();
+    report.probes.sessions = sessions.iter().filter(|session| session.probe).count();
+    report.probes.sessions_seen = sessions.len();
     for session in sessions {
         for complaint in &session.complaints {
             *report.complaints.entry(format!("{complaint:?}")).or_default() += 1;
@@ -527,6 +531,7 @@ pub(crate) fn set_latencies(direction: &mut Direction, latencies: &Latencies) {
     direction.uncorrected = Percentiles::of(&latencies.uncorrected);
     direction.early = latencies.early;
     direction.paced = latencies.paced;
+    direction.read_late = latencies.read_late;
     direction.unplaced = latencies.unplaced;
 }
 

@@ -12,6 +12,7 @@
 //! |---|---|
 //! | [`clock`], [`format`], [`schedule`], [`signal`] | times, forms of audio, planned times, audio |
 //! | [`load`], [`cores`], [`interrupt`] | when calls come, how long they last; cores; Ctrl-C |
+//! | [`probes`] | which calls give the times; the others are read late |
 //! | [`net`] | non-blocking sockets, TLS, WebSocket, HTTP, the event loop |
 //! | [`carrier`], [`gemini`] | the two peers; strangers to each other |
 //! | [`relay`], [`process`] | the relay as a child process, and what it uses |
@@ -42,6 +43,7 @@ pub mod listen;
 pub mod load;
 pub mod net;
 pub mod output;
+pub mod probes;
 pub mod process;
 pub mod recording;
 pub mod relay;

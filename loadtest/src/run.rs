@@ -27,6 +27,7 @@ use crate::interrupt;
 use crate::judge::{self, Judgement, Made};
 use crate::load::{Arrivals, LENGTH_STEP_MS, Lengths};
 use crate::output::live::{Live, Standing};
+use crate::probes::{self, Probes};
 use crate::process;
 use crate::recording::usage::Sampler;
 use crate::relay::Program;
@@ -81,6 +82,9 @@ pub struct RunSettings {
     pub speed: f64,
     /// Threads of the callers, and of the stand-in.
     pub threads: usize,
+    /// One in so many calls is a probe, and as many sessions: see [`crate::probes`]. In a scenario
+    /// of more than talk all are.
+    pub probes: usize,
     /// The seed of every voice.
     pub seed: u64,
     /// Settings of the relay, as environment variables.
@@ -140,6 +144,7 @@ impl RunSettings {
             pause_ms: 2000,
             speed: 1.0,
             threads: 1,
+            probes: probes::ONE_IN,
             seed: 1,
             environment: Vec::new(),
             echo: false,
@@ -200,6 +205,14 @@ impl RunSettings {
         (room / self.turn_period().max(1)) as usize
     }
 
+    /// Which calls, and sessions, are read as audio arrives.
+    fn probes(&self) -> Probes {
+        match self.scenario.only_talks() {
+            true => Probes::of(self.calls, self.probes),
+            false => Probes::default(),
+        }
+    }
+
     /// The scripts of the model's sessions.
     fn scripts(&self, plan: &[Planned]) -> Vec<Arc<Script>> {
         let speech = Speech::at_speed(self.turn_ms, self.speed);
@@ -220,6 +233,7 @@ pub fn run(settings: &RunSettings) -> Result<Report, HarnessError> {
         scripts: settings.scripts(&plan),
         tls: !settings.plain_model,
         order: settings.scenario.order(),
+        probes: settings.probes(),
         ..StandInConfig::local(Script::listen())
     };
     let of_scenario =
@@ -321,6 +335,7 @@ fn specs(
     plan: &[Planned],
     first: Nanos,
 ) -> Vec<CallSpec> {
+    let probes = settings.probes();
     // One plan for all calls of a line and a length.
     let mut plans: BTreeMap<(Line, u64), Arc<MediaPlan>> = BTreeMap::new();
     let calls = lines.iter().zip(plan).enumerate().map(|(index, (line, call))| {
@@ -331,6 +346,7 @@ fn specs(
             starts_at: first + call.at,
             media: Arc::clone(media),
             hangup: settings.scenario.caller.hangup,
+            probe: probes.is_one(index),
             endurance: settings.scenario.endurance(),
             ..harness.spec_on(*line, index, MediaPlan::steady(0))
         }

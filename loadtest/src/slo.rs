@@ -19,7 +19,7 @@
 //! | `rss_per_call` | the relay's peak of resident memory above idle, by calls at once | size |
 //! | `failed` | calls that did not end as planned | none |
 //! | `lost`, `doubled`, `foreign` | samples, both directions together | none |
-//! | `underruns` | times a phone's queue ran dry within speech | none |
+//! | `underruns` | times a phone's queue ran dry within speech, of the probes | none |
 //! | `violations` | messages that a carrier would have objected to | none |
 //!
 //! `Q` is `p50`, `p90`, `p99`, `p999` or `max`. Times are in `us`, `ms` or `s`, sizes in `KiB` or

@@ -173,6 +173,8 @@ pub struct CapacityReport {
     pub ramp: f64,
     /// The seed of voices and arrivals.
     pub seed: u64,
+    /// One in so many calls gave the times: see [`crate::probes`].
+    pub probes_one_in: usize,
     /// The relay's own settings.
     pub relay_settings: Vec<(String, String)>,
     /// The cores the relay was bound to.
@@ -259,6 +261,7 @@ fn search(
         hold_seconds: plan.hold,
         ramp: base.ramp,
         seed: base.seed,
+        probes_one_in: base.probes,
         relay_settings: base
             .environment
             .iter()

@@ -128,6 +128,7 @@ pub(crate) fn call(arguments: &Call) -> Result<bool, String> {
             voice: CallerVoice::new(seed, index),
             linger: 250 * MILLIS,
             endurance: Endurance::default(),
+            probe: true,
             hangup: match arguments.hangup {
                 Leave::Stop => Hangup::StopAndClose,
                 Leave::Close => Hangup::CloseOnly,

@@ -7,6 +7,7 @@
 
 use clap::Args;
 use loadtest::load::{Arrivals, Lengths};
+use loadtest::probes::ONE_IN;
 use loadtest::run::RunSettings;
 
 use super::positive;
@@ -46,6 +47,11 @@ pub(crate) struct Talk {
     /// Threads of the callers, and as many of the stand-in.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..))]
     threads: u8,
+    /// One call in so many, and no fewer than 8, is read as its audio arrives and gives the times;
+    /// the others are read late, and judged in the same way. 1: every call.
+    #[arg(long, value_name = "ONE_IN", default_value_t = ONE_IN as u32,
+          value_parser = clap::value_parser!(u32).range(1..))]
+    probes: u32,
     /// The seed of every voice.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -59,6 +65,7 @@ impl Talk {
             pause_ms: self.pause_ms.into(),
             speed: self.speed,
             threads: self.threads.into(),
+            probes: self.probes as usize,
             seed: self.seed,
             ..run
         }

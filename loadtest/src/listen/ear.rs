@@ -79,8 +79,10 @@ pub struct Heard {
     pub pcm: Vec<i16>,
     /// Its rate in hertz; 0 if nothing was heard.
     pub rate: u32,
-    /// When each message came, and how many samples there were with it.
+    /// When audio came, and how many samples there were with it.
     pub arrivals: Vec<(Nanos, u64)>,
+    /// These are times of reading late: they tell no latency.
+    pub read_late: bool,
 }
 
 /// What the ear made of one direction of one call.
@@ -169,7 +171,11 @@ impl Ear {
             ..Hearing::default()
         };
         hearing.time(said, &runs, &arrivals);
-        hearing.hold(&said.pieces, &runs, &arrivals);
+        if heard.read_late {
+            hearing.latencies = std::mem::take(&mut hearing.latencies).untimed();
+        } else {
+            hearing.hold(&said.pieces, &runs, &arrivals);
+        }
         hearing
     }
 }

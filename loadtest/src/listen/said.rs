@@ -52,8 +52,9 @@ pub(super) fn by_caller(part: &Part<'_>, sessions: &[&SessionRecord]) -> Said {
 /// What the model heard.
 pub(super) fn to_model(sessions: &[&SessionRecord]) -> Heard {
     let (pcm, arrivals) = verify::stitch(sessions);
+    let read_late = !sessions.iter().all(|session| session.probe);
     let rate = sessions.iter().map(|session| session.uplink.rate).max().unwrap_or(0);
-    Heard { pcm, rate, arrivals }
+    Heard { pcm, rate, arrivals, read_late }
 }
 
 /// What the model said. `lead`: see [`verify::downlink_latency`].
@@ -119,7 +120,8 @@ impl Said {
 pub(super) fn to_caller(call: &CallRecord) -> Heard {
     let format = call.formats.down;
     let pcm = signal::linear(format, &call.heard.audio);
-    Heard { pcm, rate: format.rate, arrivals: call.heard.arrivals.clone() }
+    let arrivals = call.heard.arrivals.clone();
+    Heard { pcm, rate: format.rate, arrivals, read_late: !call.probe }
 }
 
 /// The first `ticks` of what the caller said on a stream, and their rate.

@@ -41,7 +41,7 @@ fn heard(pcm: Vec<i16>, rate: u32, after: Nanos) -> Heard {
     let frame = u64::from(rate) / 50;
     let frames = (pcm.len() as u64).div_ceil(frame);
     let arrival = |n: u64| ((n + 1) * 20 * MILLIS + after, ((n + 1) * frame).min(pcm.len() as u64));
-    Heard { arrivals: (0..frames).map(arrival).collect(), pcm, rate }
+    Heard { arrivals: (0..frames).map(arrival).collect(), pcm, rate, read_late: false }
 }
 
 /// Half the taps of the converter, in samples said.
@@ -288,7 +288,7 @@ fn what_nobody_said_is_not_found() {
         assert!(hearing.latencies.corrected.is_empty());
         assert_eq!(hearing.likeness.signal, 0.0);
     }
-    let unknown = Heard { rate: 44_100, pcm: vec![1; 1000], arrivals: Vec::new() };
+    let unknown = Heard { rate: 44_100, pcm: vec![1; 1000], ..Heard::default() };
     assert!(!Ear::new().listen(&said, &unknown).found);
 }
 

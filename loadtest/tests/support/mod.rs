@@ -19,8 +19,12 @@ pub(crate) enum Fault {
     None,
     /// The tenth frame of the caller is lost.
     LosesFrame,
+    /// The hundred and fiftieth frame of the caller is lost, three seconds into the call.
+    LosesFrameLater,
     /// The fifth message of the model's audio is played twice.
     DoublesChunk,
+    /// The seventieth message of the model's audio is played twice.
+    DoublesChunkLater,
     /// Silence is added within a turn.
     AddsSilence,
     /// Marks carry a field too many.
@@ -193,6 +197,9 @@ impl Call {
 
     fn media(&mut self, message: &Value, model: &mut WebSocket<TcpStream>) -> bool {
         self.frames += 1;
+        if self.frames == 150 && self.fault == Fault::LosesFrameLater {
+            return true;
+        }
         if self.frames == 10 {
             match self.fault {
                 Fault::LosesFrame => return true,
@@ -278,6 +285,7 @@ impl Call {
         self.rest.extend_from_slice(&code);
         match self.fault {
             Fault::DoublesChunk if self.chunks == 5 => self.rest.extend_from_slice(&code),
+            Fault::DoublesChunkLater if self.chunks == 70 => self.rest.extend_from_slice(&code),
             Fault::AddsSilence if self.chunks == 5 => self.rest.extend_from_slice(&[0xFF; 160]),
             _ => {}
         }
