@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use mio::net::TcpStream;
 use rustls::ClientConfig;
-use rustls::pki_types::ServerName;
+use rustls::pki_types::{CertificateDer, ServerName};
 
 use super::Carrier;
 use crate::net::http::HttpError;
@@ -136,8 +136,14 @@ impl Target {
 
 /// TLS that trusts the public roots.
 pub fn public_tls() -> Arc<ClientConfig> {
+    tls_trusting(&[])
+}
+
+/// TLS that trusts the public roots and these; what is no root among these is passed over.
+pub fn tls_trusting(more: &[CertificateDer<'static>]) -> Arc<ClientConfig> {
     let mut roots = rustls::RootCertStore::empty();
     roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    roots.add_parsable_certificates(more.iter().cloned());
     Arc::new(ClientConfig::builder().with_root_certificates(roots).with_no_client_auth())
 }
 

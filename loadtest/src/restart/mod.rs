@@ -197,7 +197,7 @@ pub fn run(settings: &RestartSettings) -> Result<RestartReport, RestartError> {
     let kill_at = clock.now() + LEAD_IN + settings.kill_after();
     let fleet = Fleet::start(clock, calls, settings.threads).map_err(RestartError::Callers)?;
     let (records, mut watched) = watch(settings, &mut hosts, fleet, kill_at)?;
-    run::settle(hosts.harness());
+    run::settle(&hosts.harness().stand_in);
     let stored = (settings.book > 0.0).then(|| hosts.stored());
     let (sessions, problems) = hosts.finish()?;
     watched.problems.extend(problems);
