@@ -12,7 +12,7 @@ use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use loadtest::carrier::fleet::Fleet;
@@ -28,7 +28,6 @@ use loadtest::gemini::scenario::{Scenario, Suppression};
 use loadtest::harness::Site;
 use loadtest::interrupt;
 use loadtest::judge::{self, Judgement};
-use loadtest::output::provenance::Provenance;
 use loadtest::relay::Program;
 use loadtest::report::Percentiles;
 use loadtest::run::RunSettings;
@@ -37,7 +36,7 @@ use loadtest::slo::Slo;
 
 use super::load::{DemandArgs, Load, Talk};
 use super::machine::Own;
-use super::results::{self, ResultArgs};
+use super::results::{self, Origin, ResultArgs};
 use super::stand_in::StandInArgs;
 use super::{Ending, assignment, scenarios};
 
@@ -221,7 +220,7 @@ fn heard(
     listen: SocketAddr,
 ) -> Result<Ending, String> {
     arguments.results.check()?;
-    let (mut from, began) = (Provenance::now(), Instant::now());
+    let origin = Origin::now();
     let model = arguments.stand_in.model(listen)?;
     let model = Model::start(settings, model).map_err(|error| format!("{listen}: {error}"))?;
     arguments.stand_in.announce(&model);
@@ -233,10 +232,8 @@ fn heard(
     };
     let report = model.run(settings, &way).map_err(|error| error.to_string())?;
     println!("{report}");
-    from.took_s = began.elapsed().as_secs_f64();
-    from.load = results::arguments::<Call>();
     let ending = Ending::from(&report);
-    arguments.results.write(from, report)?;
+    arguments.results.write(origin.end::<Call>(), report)?;
     Ok(ending)
 }
 

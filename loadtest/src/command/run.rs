@@ -6,13 +6,11 @@
 //! Not here: the run itself (the library's `run`).
 
 use std::ffi::OsString;
-use std::time::Instant;
 
 use clap::Args;
 use loadtest::carrier::mix::Mix;
 use loadtest::interrupt;
 use loadtest::judge::Judgement;
-use loadtest::output::provenance::Provenance;
 use loadtest::relay::Program;
 use loadtest::relay::peer::{Peer, Workshop};
 use loadtest::run::{self, RunSettings};
@@ -20,7 +18,7 @@ use loadtest::slo::Slo;
 
 use super::load::{DemandArgs, Load, Talk};
 use super::machine::Machine;
-use super::results::{self, ResultArgs};
+use super::results::{Origin, ResultArgs};
 use super::{Ending, assignment, scenarios};
 
 /// How long a call speaks, in seconds, where neither the command line nor the scenario says.
@@ -83,7 +81,7 @@ pub(crate) fn run(arguments: Run) -> Result<Ending, String> {
     interrupt::watch().map_err(|error| error.to_string())?;
     let scenario = scenarios::find(arguments.scenario.as_deref())?;
     let seconds = arguments.load.seconds.or(scenario.seconds).unwrap_or(SECONDS);
-    let (mut from, began) = (Provenance::now(), Instant::now());
+    let origin = Origin::now();
     let program = match &arguments.relay_program {
         None => arguments.relay.prepare(&Workshop::of_this_program(None)?)?,
         Some(line) => Program::from_line(line).ok_or("--relay-program is empty")?,
@@ -114,9 +112,7 @@ pub(crate) fn run(arguments: Run) -> Result<Ending, String> {
     }
     let report = run::run(&settings).map_err(|error| error.to_string())?;
     println!("{report}");
-    from.took_s = began.elapsed().as_secs_f64();
-    from.load = results::arguments::<Run>();
     let ending = Ending::from(&report);
-    arguments.results.write(from, report)?;
+    arguments.results.write(origin.end::<Run>(), report)?;
     Ok(ending)
 }
