@@ -33,12 +33,10 @@ pub(crate) struct Show {
 
 /// Prints what there is and writes the page.
 pub(crate) fn show(arguments: &Show) -> Result<bool, String> {
-    let read = |file: &PathBuf| {
-        let read = File::read(file).map_err(|error| format!("{}: {error}", file.display()))?;
-        Ok((file, read))
-    };
+    let read =
+        |file: &PathBuf| File::read(file).map_err(|error| format!("{}: {error}", file.display()));
     let files = arguments.runs.iter().map(read).collect::<Result<Vec<_>, String>>()?;
-    match files[0].1.kind() {
+    match files[0].kind() {
         Kind::Run => of_kind::<Report>(arguments, files, table),
         Kind::Capacity => of_kind::<CapacityReport>(arguments, files, |all| {
             each(all, |report| {
@@ -54,13 +52,14 @@ pub(crate) fn show(arguments: &Show) -> Result<bool, String> {
 /// The same for files whose kind is known.
 fn of_kind<R: Paged>(
     arguments: &Show,
-    files: Vec<(&PathBuf, File)>,
+    files: Vec<File>,
     text: impl Fn(&[Document<R>]) -> String,
 ) -> Result<bool, String> {
     let document = |(file, read): (&PathBuf, File)| {
         read.document().map_err(|error| format!("{}: {error}", file.display()))
     };
-    let documents = files.into_iter().map(document).collect::<Result<Vec<Document<R>>, _>>()?;
+    let documents =
+        arguments.runs.iter().zip(files).map(document).collect::<Result<Vec<Document<R>>, _>>()?;
     print!("{}", text(&documents));
     if let Some(file) = &arguments.html {
         results::write_page(file, &documents)?;
