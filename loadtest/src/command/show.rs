@@ -118,7 +118,7 @@ mod tests {
     #[test]
     fn each_run_has_a_column_and_a_ratio_to_the_first() {
         let run = |name: &str, us: f64| {
-            let mut run = Document { name: name.into(), ..Document::default() };
+            let mut run: Document = Document { name: name.into(), ..Document::default() };
             run.report.own_cpu_us_per_call_second = us;
             run
         };

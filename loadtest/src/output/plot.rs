@@ -300,15 +300,14 @@ impl Plot {
             page.leaf("text", &at, name);
         }
         for (value, name) in self.moments.iter().filter(|(value, _)| within(&self.x, *value)) {
-            let at = self.right(*value);
-            let x = number(at);
+            let x = number(self.right(*value));
             line(page, "threshold", [&x, &top, &x, &bottom]);
-            // On the side where there is more room.
-            let is_left = at > (AREA[0] + AREA[2]) / 2.0;
-            let (anchor, beside) = if is_left { ("end", at - 4.0) } else { ("start", at + 4.0) };
-            let (beside, under) = (number(beside), number(AREA[1] + 10.0));
+            // Along the line, where it meets no name of a threshold.
+            let (beside, from) = (self.right(*value) - 4.0, AREA[3] - 6.0);
+            let turned = format!("rotate(-90 {beside:.1} {from:.1})");
+            let (beside, from) = (number(beside), number(from));
             let at =
-                [("class", "threshold"), ("text-anchor", anchor), ("x", &*beside), ("y", &*under)];
+                [("class", "threshold"), ("x", &*beside), ("y", &*from), ("transform", &*turned)];
             page.leaf("text", &at, name);
         }
     }

@@ -140,7 +140,10 @@ fn answers(page: &mut Markup, searches: &[Document<CapacityReport>]) {
         if searches.len() > 1 {
             frame::whose(page, number, name_of(search));
         }
-        page.leaf("p", &[], &report.text);
+        // Any other end stands among the problems and notes.
+        if report.is_good() {
+            page.leaf("p", &[], &report.text);
+        }
         page.leaf("p", &[("class", "faint")], &format!("Bounds: {}", report.slo.join(", ")));
         let Some(kept) = report.answer.kept() else { continue };
         let at = |of: Of| {

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use super::super::document::{Document, Measured};
+use super::super::document::{Document, Kind, Measured};
 use super::super::figures;
 use super::super::markup::Markup;
 use super::super::plot::{Plot, Stroke};
@@ -75,7 +75,13 @@ impl<'d> Head<'d> {
 
 /// What a document is called.
 pub(super) fn name_of<R>(document: &Document<R>) -> &str {
-    if document.name.is_empty() { "run" } else { &document.name }
+    match document.kind {
+        _ if !document.name.is_empty() => &document.name,
+        Kind::Run => "run",
+        Kind::Capacity => "search",
+        Kind::Comparison => "comparison",
+        Kind::Restart => "restart",
+    }
 }
 
 /// The page of these documents. `what`: what they are of; `body`: what is between their heads and
