@@ -173,7 +173,7 @@ fn settings(arguments: &Call) -> Result<RunSettings, String> {
         seconds: seconds.into(),
         lengths: load.length.clone(),
         ramp: load.ramp,
-        arrivals: load.arrivals.clone(),
+        arrivals: load.arrivals,
         scenario,
         mix: Some(arguments.carrier.into()),
         demands: arguments.demands.demands(),
