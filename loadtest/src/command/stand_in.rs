@@ -18,7 +18,7 @@ const WAIT_MAX: i64 = 600;
 /// Where and how the stand-in listens.
 #[derive(Args)]
 pub(crate) struct StandInArgs {
-    /// Runs the stand-in here, as HOST:PORT, for a relay whose own settings lead to it, and judges
+    /// Runs the stand-in at this IP:PORT, for a relay whose own settings lead to it, and judges
     /// the calls in full.
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) stand_in: Option<SocketAddr>,

@@ -193,6 +193,15 @@ pub struct Mark {
     pub hollow: bool,
 }
 
+/// Where the names of thresholds stand: away from where curves meet them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// At the left end.
+    Left,
+    /// At the right end.
+    Right,
+}
+
 /// A plot.
 #[derive(Clone, Debug)]
 pub struct Plot {
@@ -208,6 +217,8 @@ pub struct Plot {
     pub marks: Vec<Mark>,
     /// Values upwards that are not to be passed, and their names.
     pub thresholds: Vec<(f64, String)>,
+    /// Where these names stand.
+    pub names_at: Side,
     /// Values from left to right that mean something, and their names.
     pub moments: Vec<(f64, String)>,
 }
@@ -222,6 +233,7 @@ impl Plot {
             curves: Vec::new(),
             marks: Vec::new(),
             thresholds: Vec::new(),
+            names_at: Side::Right,
             moments: Vec::new(),
         }
     }
@@ -296,8 +308,12 @@ impl Plot {
             let y = number(self.up(*value));
             line(page, "threshold", [&left, &y, &right, &y]);
             let above = number(self.up(*value) - 4.0);
-            let at = [("class", "threshold"), ("text-anchor", "end"), ("x", &right), ("y", &above)];
-            page.leaf("text", &at, name);
+            let (anchor, beside) = match self.names_at {
+                Side::Left => ("start", number(AREA[0] + 4.0)),
+                Side::Right => ("end", right.clone()),
+            };
+            let at = [("text-anchor", anchor), ("x", &*beside), ("y", &*above)];
+            page.leaf("text", &[&[("class", "threshold")], &at[..]].concat(), name);
         }
         for (value, name) in self.moments.iter().filter(|(value, _)| within(&self.x, *value)) {
             let x = number(self.right(*value));

@@ -12,7 +12,7 @@
 use super::super::document::Document;
 use super::super::figures::{digits, duration, grouped};
 use super::super::markup::Markup;
-use super::super::plot::{Axis, Curve, Mark, Plot, Stroke};
+use super::super::plot::{Axis, Curve, Mark, Plot, Side, Stroke};
 use super::PageError;
 use super::frame::{self, Head, Standing, name_of, section};
 use crate::capacity::search::Outcome;
@@ -226,7 +226,9 @@ fn plot(searches: &[Document<CapacityReport>], place: usize, over: &Over, x: &Ax
         None => Axis::latency("time", values.into_iter()),
         Some(label) => Axis::amount(label, values.into_iter().fold(0.0, f64::max)),
     };
-    Plot { curves, marks, thresholds, moments, ..Plot::new(over.title, x.clone(), y) }
+    // Everything rises to the right.
+    let names_at = Side::Left;
+    Plot { curves, marks, thresholds, names_at, moments, ..Plot::new(over.title, x.clone(), y) }
 }
 
 /// The median over the runs of each number, in order.

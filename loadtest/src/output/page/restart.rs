@@ -31,8 +31,8 @@ pub(super) fn page(restarts: &[Document<RestartReport>]) -> Result<String, PageE
             page,
             "How soon calls come back",
             "Of the calls whose stream died of the kill, the share that had heard the model again \
-             by then; a curve that ends below 100 % ends with those that never did. Each step is a \
-             call.",
+             by then; a curve that ends below 100 % ends with those that never did. Nothing is \
+             smoothed.",
         );
         let strokes =
             [(Stroke::Solid, "heard the model again"), (Stroke::Dashed, "noticed the end")];

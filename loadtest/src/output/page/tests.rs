@@ -123,6 +123,8 @@ fn a_page_loads_nothing() {
             assert!(!value.contains("url(") && !value.contains("//"), "{attribute}={value}");
         }
     }
+    // It stands in the page as text does: what is escaped there would be no style.
+    assert!(!frame::STYLE.contains(['<', '>', '&', '"', '\'']));
     assert!(!frame::STYLE.contains("url(") && !frame::STYLE.contains("@import"));
 }
 
