@@ -18,12 +18,9 @@ use clap::{Args, ValueEnum};
 use loadtest::carrier::fleet::Fleet;
 use loadtest::carrier::mix::Line;
 use loadtest::carrier::record::{CallRecord, Hangup, Outcome};
-use loadtest::carrier::target::{
-    Entry, Secrets, Target, public_tls, resolve, split_url, tls_trusting,
-};
+use loadtest::carrier::target::{Entry, Secrets, Target, resolve, split_url};
 use loadtest::clock::Clock;
 use loadtest::elsewhere::{Model, Way};
-use loadtest::gemini::certificate;
 use loadtest::gemini::scenario::{Scenario, Suppression};
 use loadtest::harness::Site;
 use loadtest::interrupt;
@@ -38,7 +35,7 @@ use super::load::{DemandArgs, Load, Talk};
 use super::machine::Own;
 use super::results::{self, Origin, ResultArgs};
 use super::stand_in::StandInArgs;
-use super::{Ending, assignment, scenarios};
+use super::{Ending, assignment, roots, scenarios};
 
 /// How long each call speaks, in seconds, where neither the command line nor the scenario says.
 const SECONDS: u32 = 10;
@@ -87,7 +84,7 @@ pub(crate) struct Call {
     /// The origin that the carrier would have configured, if it is not that of the URL.
     #[arg(long)]
     public_url: Option<String>,
-    /// More root certificates to trust, as PEM; for https and wss.
+    /// A PEM file of root certificates to trust beside the public ones; for https and wss.
     #[arg(long, value_name = "FILE")]
     ca_file: Option<PathBuf>,
     /// A parameter of the stream as NAME=VALUE; for ws and wss.
@@ -337,7 +334,7 @@ fn target(arguments: &Call) -> Result<Target, String> {
     Ok(Target {
         authority: authority.to_string(),
         address,
-        tls: if tls { Some(trust(arguments)?) } else { None },
+        tls: roots::tls(tls, arguments.ca_file.as_deref())?,
         public_url: arguments.public_url.clone(),
         secrets: Secrets {
             twilio: arguments.auth_token.clone(),
@@ -347,14 +344,6 @@ fn target(arguments: &Call) -> Result<Target, String> {
         },
         entry: if is_stream { Entry::Stream { path, parameters } } else { Entry::Webhook { path } },
     })
-}
-
-/// TLS that trusts the public roots, and those that were named.
-fn trust(arguments: &Call) -> Result<Arc<rustls::ClientConfig>, String> {
-    let Some(file) = &arguments.ca_file else { return Ok(public_tls()) };
-    let roots =
-        certificate::certificates_in(file).map_err(|error| format!("--ca-file: {error}"))?;
-    Ok(tls_trusting(&roots))
 }
 
 #[cfg(test)]

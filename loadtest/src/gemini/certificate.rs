@@ -132,7 +132,7 @@ pub fn kept_in(directory: &Path, names: &[String]) -> Result<ServerTls, Certific
 }
 
 /// The certificates of a PEM file, of which there is one at least.
-pub fn certificates_in(file: &Path) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
+fn certificates_in(file: &Path) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
     let text = read(file)?;
     let found = CertificateDer::pem_slice_iter(text.as_bytes()).collect::<Result<Vec<_>, _>>();
     let found = found.ok().filter(|it| !it.is_empty());
