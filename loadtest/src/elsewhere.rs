@@ -1,10 +1,10 @@
-//! A run with a relay that runs elsewhere, started by somebody else with settings of its own: the
-//! callers reach it by URL, and the model that its settings lead to is the stand-in of this process.
+//! A run with a relay that runs elsewhere, started by somebody else with settings of its own: its
+//! callers reach it by URL, and the model its settings lead to is the stand-in of this process.
 //!
 //! In:       a run without its relay; where the stand-in listens; the way to the relay.
 //! Out:      the same report as of any run.
 //! Bounds:   those of the run; a relay that does not listen yet is waited for as long as is said.
-//! Not here: the calls and their judging (`run`), which calls and sessions belong together (`listen`).
+//! Not here: the calls and their judging (`run`), which call is of which session (`listen`).
 //!
 //! Nothing is known of the relay but what it says and what is heard through it: calls and sessions
 //! find each other by the voices in them. Callers and stand-in are one process with one clock, so

@@ -1,11 +1,11 @@
 //! `call`: calls against any Twilio-compatible relay, wherever it runs.
 //!
 //! In:       its arguments.
-//! Out:      what the calls saw, printed; true if all was well. With the stand-in as the relay's model,
-//!           the report of a run.
+//! Out:      what the calls saw, printed; true if all was well. With the stand-in as the relay's
+//!           model, the report of a run.
 //! Bounds:   those of the calls.
-//! Not here: one call (`carrier`); the stand-in's arguments (`stand_in`); what the model heard where
-//!           it is another's: nobody knows.
+//! Not here: one call (`carrier`); the stand-in's arguments (`stand_in`); what another's model
+//!           heard: nobody knows.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -90,7 +90,7 @@ pub(crate) struct Call {
     /// A parameter of the stream as NAME=VALUE; for ws and wss.
     #[arg(long, value_name = "NAME=VALUE", value_parser = assignment)]
     parameter: Vec<(String, OsString)>,
-    /// Frame sizes in eighths of a millisecond, in turn: as mu-law, bytes. By default the carrier's.
+    /// Frame sizes in eighths of a millisecond, in turn: as mu-law, bytes; else the carrier's.
     #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..=999))]
     frame_bytes: Vec<u16>,
     /// Holds frames back for 233 ms in every second.

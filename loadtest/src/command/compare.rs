@@ -1,8 +1,8 @@
 //! `compare`: the same load against several relays.
 //!
 //! In:       its arguments.
-//! Out:      one table, printed, as JSON and as a page; good if every run counts, without a verdict where
-//!           the load itself was late.
+//! Out:      one table, printed, as JSON and as a page; good if every run counts, without a verdict
+//!           where the load itself was late.
 //! Bounds:   those of the comparison.
 //! Not here: the comparison itself (the library's `compare`).
 

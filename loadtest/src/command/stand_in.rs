@@ -22,8 +22,8 @@ pub(crate) struct StandInArgs {
     /// the calls in full.
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) stand_in: Option<SocketAddr>,
-    /// TLS by cert.pem and key.pem of this directory; where neither is there, both are made and kept
-    /// in it, with the ca.pem that the relay must trust.
+    /// TLS by cert.pem and key.pem of this directory; where neither is there, both are made and
+    /// kept in it, with the ca.pem that the relay must trust.
     #[arg(long, value_name = "DIR", requires = "stand_in")]
     stand_in_tls: Option<PathBuf>,
     /// The host by which the relay dials it; a certificate that is made is for this one too.

@@ -102,7 +102,7 @@ pub struct Hearing {
     pub(super) latencies: Latencies,
     /// What was held before each message, in milliseconds.
     pub(super) held_ms: Vec<f64>,
-    /// Where each stretch that was sought was heard, in samples at 8 kHz; `None`: nothing of it was.
+    /// Where each stretch that was sought was heard, in samples at 8 kHz; `None`: nowhere.
     pub(super) places: Vec<Option<Range<f64>>>,
 }
 

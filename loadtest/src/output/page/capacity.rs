@@ -96,7 +96,7 @@ pub(super) fn page(searches: &[Document<CapacityReport>]) -> Result<String, Page
         section(
             page,
             "Against the number of calls",
-            "While all calls of a step talk. Lines join the medians over the runs of a number; each \
+            "While all calls of a step talk. Lines join the medians over the runs of a number; a \
              run is a mark, hollow where it did not keep the bounds. Runs that the load itself \
              spoilt are only in the plot of its lateness.",
         );
