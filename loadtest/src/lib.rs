@@ -22,6 +22,7 @@
 //! | [`slo`], [`hold`] | bounds on a report, and their verdicts; what is used while all calls talk |
 //! | [`output`] | what a run leaves for people and machines: JSON, `.hgrm`, page, live line |
 //! | [`harness`], [`run`] | all of it together: for a test, and for the command line |
+//! | [`elsewhere`] | a run with a relay that somebody else has started |
 //! | [`capacity`] | runs of more and more calls, up to the most that keep the bounds |
 //! | [`restart`] | calls of a relay that is killed in the middle |
 //! | [`compare`] | the same run of relay beside relay |
@@ -33,6 +34,7 @@ pub mod clock;
 pub mod comebacks;
 pub mod compare;
 pub mod cores;
+pub mod elsewhere;
 pub mod format;
 pub mod gemini;
 pub mod harness;

@@ -49,6 +49,19 @@ pub struct Slo {
     bound: f64,
 }
 
+/// What a bound is drawn over, where a plot has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drawn {
+    /// Latency, caller to model.
+    Uplink,
+    /// Latency, model to caller.
+    Downlink,
+    /// Cores of the relay.
+    Cores,
+    /// The relay's memory for a call.
+    RssPerCall,
+}
+
 /// What is bounded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Figure {
@@ -366,6 +379,18 @@ impl fmt::Display for Judged {
 }
 
 impl Slo {
+    /// Where a plot draws it: over what, and at which value, in microseconds, cores or KiB.
+    pub fn drawn(&self) -> Option<(Drawn, f64)> {
+        let over = match self.figure {
+            Figure::Time(Span::Uplink, _) => Drawn::Uplink,
+            Figure::Time(Span::Downlink, _) => Drawn::Downlink,
+            Figure::Cores => Drawn::Cores,
+            Figure::RssPerCall => Drawn::RssPerCall,
+            _ => return None,
+        };
+        Some((over, self.bound))
+    }
+
     /// Judges one bound. `spoilt`: the load itself was late.
     pub fn judge(&self, report: &Report, spoilt: bool) -> Judged {
         let value = self.figure.value(report);

@@ -160,12 +160,12 @@ fn what_is_read_late_is_judged_in_full_and_gives_no_times() {
 
 #[test]
 fn what_is_lost_or_doubled_while_it_is_read_late_is_noticed_in_every_call() {
-    let (report, ..) = mostly_probes(Fault::LosesFrameLater);
+    let (report, ..) = mostly_probes(Fault::LosesFrame(150));
     // Where a filter blends what is before the gap with what is behind it, more is lost and foreign.
     let Direction { lost, foreign, doubled, .. } = report.uplink;
     assert_eq!((lost - foreign, doubled), (12 * 320, 0), "{report}");
     assert_eq!(report.downlink.lost, 0);
-    let (report, ..) = mostly_probes(Fault::DoublesChunkLater);
+    let (report, ..) = mostly_probes(Fault::DoublesChunk(70));
     assert_eq!((report.downlink.doubled, report.downlink.lost), (12 * 320, 0), "{report}");
 }
 
@@ -185,7 +185,7 @@ fn a_relay_that_copes_with_bursts_holes_and_odd_frames_passes() {
 
 #[test]
 fn a_lost_frame_is_noticed() {
-    let (report, _) = run(Fault::LosesFrame, conversation(), 1, MediaPlan::steady(1000));
+    let (report, _) = run(Fault::LosesFrame(10), conversation(), 1, MediaPlan::steady(1000));
     assert!(!report.is_good());
     assert!(report.uplink.lost >= 320, "{report}");
     assert_eq!(report.downlink.lost, 0);
@@ -196,7 +196,7 @@ fn a_lost_frame_is_noticed() {
 
 #[test]
 fn audio_played_twice_is_noticed() {
-    let (report, _) = run(Fault::DoublesChunk, conversation(), 1, MediaPlan::steady(2000));
+    let (report, _) = run(Fault::DoublesChunk(5), conversation(), 1, MediaPlan::steady(2000));
     assert!(!report.is_good());
     assert_eq!((report.downlink.doubled, report.downlink.lost), (320, 0), "{report}");
 }
@@ -303,19 +303,19 @@ fn the_second_ear_hears_what_is_lost_doubled_and_put_in() {
     let (_, content) = both_verdicts(Fault::None);
     assert!(content.is_good(), "{content}");
     assert_eq!((content.uplink.unplaced, content.downlink.unplaced), (0, 0), "{content}");
-    for fault in [Fault::LosesFrame, Fault::DoublesChunk, Fault::AddsSilence] {
+    for fault in [Fault::LosesFrame(10), Fault::DoublesChunk(5), Fault::AddsSilence] {
         let (exact, content) = both_verdicts(fault);
         assert!(!exact.is_good() && !content.is_good(), "{fault:?}: {content}");
         let fidelity = content.fidelity.as_ref().unwrap();
         let (faults, ms) = match fault {
-            Fault::LosesFrame => (fidelity.uplink.gaps, 20.0),
-            Fault::DoublesChunk => (fidelity.downlink.doubled, 40.0),
+            Fault::LosesFrame(10) => (fidelity.uplink.gaps, 20.0),
+            Fault::DoublesChunk(5) => (fidelity.downlink.doubled, 40.0),
             _ => (fidelity.downlink.inserted, 20.0),
         };
         assert_eq!(faults.count, 1, "{fault:?}: {content}");
         assert!((faults.ms - ms).abs() < 0.2, "{fault:?}: {faults:?}");
         assert_eq!(content.problems.len(), 1, "{fault:?}: {content}");
-        let unheard = u64::from(fault == Fault::LosesFrame);
+        let unheard = u64::from(fault == Fault::LosesFrame(10));
         assert_eq!(content.uplink.unplaced, unheard, "{fault:?}: {content}");
     }
 }

@@ -1,4 +1,5 @@
-//! How calls come, how long they last and what is said in them, as more than one subcommand takes it.
+//! How calls come, how long they last, what is said in them and what is demanded of them, as more
+//! than one subcommand takes it.
 //!
 //! In:       its arguments.
 //! Out:      values.
@@ -6,11 +7,12 @@
 //! Not here: the plan (the library's `load`).
 
 use clap::Args;
+use loadtest::gemini::scenario::Demands;
 use loadtest::load::{Arrivals, Lengths};
 use loadtest::probes::ONE_IN;
 use loadtest::run::RunSettings;
 
-use super::positive;
+use super::{not_negative, positive};
 
 /// Arrivals and lengths.
 #[derive(Args)]
@@ -68,6 +70,35 @@ impl Talk {
             probes: self.probes as usize,
             seed: self.seed,
             ..run
+        }
+    }
+}
+
+/// What is demanded of swaps; each goes before what the scenario says.
+#[derive(Args)]
+pub(crate) struct DemandArgs {
+    /// The longest audible gap of a swap, p99, in milliseconds.
+    #[arg(long, value_name = "MS", value_parser = not_negative)]
+    max_gap_ms: Option<f64>,
+    /// Caller audio lost in calls with a fault, all together, in milliseconds.
+    #[arg(long, value_name = "MS", value_parser = not_negative)]
+    max_lost_ms: Option<f64>,
+    /// The longest recovery from a fault, in milliseconds.
+    #[arg(long, value_name = "MS", value_parser = not_negative)]
+    max_recovery_ms: Option<f64>,
+    /// Connections that came to their end in mid-call and were not replaced.
+    #[arg(long, value_name = "N")]
+    max_failed_swaps: Option<u64>,
+}
+
+impl DemandArgs {
+    /// As a run takes them.
+    pub(crate) fn demands(&self) -> Demands {
+        Demands {
+            max_gap_ms: self.max_gap_ms,
+            max_lost_ms: self.max_lost_ms,
+            max_recovery_ms: self.max_recovery_ms,
+            max_failed_swaps: self.max_failed_swaps,
         }
     }
 }

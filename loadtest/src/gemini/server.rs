@@ -23,7 +23,7 @@ use tungstenite::protocol::Role;
 use tungstenite::protocol::frame::coding::Data;
 use tungstenite::{Bytes, Message};
 
-use super::certificate;
+use super::certificate::{self, ServerTls};
 use super::conversation::{Conversations, Order};
 use super::entrance::{self, Entrance};
 use super::protocol::Complaint;
@@ -56,8 +56,10 @@ const LISTENER: usize = 0;
 pub struct StandInConfig {
     /// The address to listen on; port 0 takes any.
     pub listen: SocketAddr,
-    /// TLS with an authority of its own, or plain.
+    /// TLS, or plain.
     pub tls: bool,
+    /// By which certificate; `None`: by one that is made, with an authority of its own.
+    pub certificate: Option<ServerTls>,
     /// What clients must name and show.
     pub entrance: Entrance,
     /// The key, or token.
@@ -83,6 +85,7 @@ impl StandInConfig {
         StandInConfig {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             tls: true,
+            certificate: None,
             entrance: Entrance::Exact(PATH.to_string()),
             api_key: "stand-in-key".to_string(),
             model: "models/gemini-3.8-live".to_string(),
@@ -99,7 +102,9 @@ impl StandInConfig {
 pub struct StandIn {
     /// `wss://localhost:PORT` or `ws://…`: what the relay dials, without the path.
     pub url: String,
-    /// The authority to trust, as PEM; empty without TLS.
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// The authority to trust, as PEM; empty without TLS, and with a certificate from elsewhere.
     pub ca_pem: String,
     /// Sessions open now.
     pub open: Arc<AtomicUsize>,
@@ -118,13 +123,17 @@ impl StandIn {
         let conversations = Conversations::new(config.scripts.clone(), config.order, config.seed);
         let conversations = Arc::new(conversations);
         let listener = std::net::TcpListener::from(socket2_listener(config.listen)?);
-        let port = listener.local_addr()?.port();
-        let tls =
-            if config.tls { Some(certificate::make().map_err(io::Error::other)?) } else { None };
+        let address = listener.local_addr()?;
+        let tls = match &config.certificate {
+            _ if !config.tls => None,
+            Some(given) => Some(given.clone()),
+            None => Some(certificate::make().map_err(io::Error::other)?),
+        };
         let scheme = if tls.is_some() { "wss" } else { "ws" };
         let (sender, records) = channel();
         let mut stand_in = StandIn {
-            url: format!("{scheme}://localhost:{port}"),
+            url: format!("{scheme}://localhost:{}", address.port()),
+            address,
             ca_pem: tls.as_ref().map(|tls| tls.ca_pem.clone()).unwrap_or_default(),
             open: Arc::default(),
             stop: Arc::default(),
