@@ -203,7 +203,7 @@ impl Desk {
         };
         let Question { fields, proven, call_sid, origin, .. } = *question;
         Some(match recalled {
-            Recalled::Waits if let Some(origin) = &origin => match self.welcome(now) {
+            Recalled::Waits if let Some(origin) = &origin => match self.welcome_back(now) {
                 Ok(()) => {
                     self.lead_back(now, &fields, proven, &call_sid, origin, Known::ToTheJournal)
                 }

@@ -2,8 +2,10 @@
 //!
 //! In:       a reading of the configuration, or its errors.
 //! Out:      the effective settings, secrets masked, each with where it came from; then findings, one
-//!           a line, each that is not good with what to do. No port is listened on, no file is made.
-//! Bounds:   [`SESSION_TIMEOUT`] for the one session with the model, [`STORE_TIMEOUT`] for the book.
+//!           a line, each that is not good with what to do. No port is listened on, and no file is
+//!           made but those that SQLite keeps beside one it looks at.
+//! Bounds:   [`SESSION_TIMEOUT`] for the one session with the model, [`STORE_TIMEOUT`] for the book,
+//!           and for the journal.
 //! Not here: how the session is made (`dial::probe`).
 
 use std::fmt::Display;
@@ -22,12 +24,13 @@ use super::preflight;
 use crate::accept::Sockets;
 use crate::config::{Config, ConfigErrors, Place, Reading, Setting, SignatureMode, example};
 use crate::control::appointments::{Appointments, Open, StoreError};
+use crate::control::conversations;
 use crate::control::database::DatabaseError;
 use crate::dial::{self, ProbeFault, Probed};
 
 /// How long the one session may take, from the look-up to the close.
 pub const SESSION_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long the book may take to be opened.
+/// How long the book, or the journal, may take to be opened.
 pub const STORE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Where a key stands out of its default's way.
 const WHENCE_COLUMN: usize = 60;
@@ -87,6 +90,7 @@ fn all<W: Write>(reading: Reading, offline: bool, findings: &mut Findings<W>) ->
     machine(&reading.config, findings)?;
     files(&reading.config, findings)?;
     store(&reading.config, findings)?;
+    journal(&reading.config, findings)?;
     for exposure in exposures(&reading.config) {
         findings.add(Grade::Warning, exposure)?;
     }
@@ -232,27 +236,61 @@ fn store<W: Write>(config: &Config, findings: &mut Findings<W>) -> io::Result<()
             false => Ok(()),
         };
     }
-    let (answer, answered) = bounded(1);
     let (practice, settings) = (config.appointments.clone(), config.store.clone());
-    // It is not joined: what hangs there ends with the process.
-    let spawned = thread::Builder::new().name("store".into()).spawn(move || {
-        let opened = Appointments::open_as(&practice, &settings, Open::ReadOnly);
-        let _ = answer.send(opened.map(drop));
+    let opened = opened_in_time("store", move || {
+        Appointments::open_as(&practice, &settings, Open::ReadOnly).map(drop)
     });
-    if let Err(error) = spawned {
-        return findings.add(Grade::Error, format!("cannot start a thread: {error}"));
+    let opened = match opened {
+        Ok(Some(Err(StoreError::Database(DatabaseError::NoSchema)))) => {
+            let what = format!("store: {url} answers; its tables will be made");
+            return findings.add(Grade::Good, what);
+        }
+        other => other,
+    };
+    add_opened(findings, format!("store: {url}"), "store.url", opened)
+}
+
+/// The journal is opened as it is, and nothing in it can be changed by that.
+fn journal<W: Write>(config: &Config, findings: &mut Findings<W>) -> io::Result<()> {
+    if !config.journal.enabled {
+        return Ok(());
     }
-    match answered.recv_timeout(STORE_TIMEOUT) {
-        Ok(Ok(())) => findings.add(Grade::Good, format!("store: {url} is sound and ours")),
-        Ok(Err(StoreError::Database(DatabaseError::NoSchema))) => {
-            findings.add(Grade::Good, format!("store: {url} answers; its tables will be made"))
-        }
-        Ok(Err(error)) => findings.add(Grade::Error, format!("store: {url} (store.url): {error}")),
-        Err(_) => {
+    let path = config.journal.path.clone();
+    let what = format!("journal: {}", path.display());
+    if !path.exists() {
+        return findings.add(Grade::Good, format!("{what} will be made"));
+    }
+    let opened = opened_in_time("journal", move || conversations::try_open(&path));
+    add_opened(findings, what, "journal.file", opened)
+}
+
+type Opened = io::Result<Option<Result<(), StoreError>>>;
+
+/// Opens something that may hang, on a thread of its own: it is not joined, what hangs there ends
+/// with the process. `None`: it was not opened within [`STORE_TIMEOUT`].
+fn opened_in_time(
+    name: &str,
+    open: impl FnOnce() -> Result<(), StoreError> + Send + 'static,
+) -> Opened {
+    let (answer, answered) = bounded(1);
+    thread::Builder::new().name(name.into()).spawn(move || answer.send(open()))?;
+    Ok(answered.recv_timeout(STORE_TIMEOUT).ok())
+}
+
+fn add_opened<W: Write>(
+    findings: &mut Findings<W>,
+    what: String,
+    key: &str,
+    opened: Opened,
+) -> io::Result<()> {
+    match opened {
+        Ok(Some(Ok(()))) => findings.add(Grade::Good, format!("{what} is sound and ours")),
+        Ok(Some(Err(error))) => findings.add(Grade::Error, format!("{what} ({key}): {error}")),
+        Ok(None) => {
             let seconds = STORE_TIMEOUT.as_secs();
-            let what = format!("store: {url} (store.url) was not opened within {seconds} s");
-            findings.add(Grade::Error, what)
+            findings.add(Grade::Error, format!("{what} ({key}) was not opened within {seconds} s"))
         }
+        Err(error) => findings.add(Grade::Error, format!("cannot start a thread: {error}")),
     }
 }
 

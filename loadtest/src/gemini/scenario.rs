@@ -71,7 +71,7 @@ pub struct Scenario {
 }
 
 /// How the caller speaks.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Caller {
     /// How long it speaks at a time, in milliseconds; 0 is without a pause.
@@ -138,7 +138,7 @@ impl Demands {
 
 /// Scenarios that are built in: name and TOML, by what they are about: swaps, connections that
 /// fail, speech, tools, callers.
-pub const BUILT_IN: [(&str, &str); 44] = [
+pub const BUILT_IN: [(&str, &str); 45] = [
     ("rotations", include_str!("../../scenarios/rotations.toml")),
     ("rotations-at-random", include_str!("../../scenarios/rotations-at-random.toml")),
     ("forced-rotations", include_str!("../../scenarios/forced-rotations.toml")),
@@ -182,6 +182,7 @@ pub const BUILT_IN: [(&str, &str); 44] = [
     ("hangup-without-stop", include_str!("../../scenarios/hangup-without-stop.toml")),
     ("hangup-by-reset", include_str!("../../scenarios/hangup-by-reset.toml")),
     ("hangup-by-silence", include_str!("../../scenarios/hangup-by-silence.toml")),
+    ("hangup-by-pongs-alone", include_str!("../../scenarios/hangup-by-pongs-alone.toml")),
     ("resets", include_str!("../../scenarios/resets.toml")),
 ];
 
@@ -229,6 +230,17 @@ impl Scenario {
     /// What is counted to choose a script.
     pub fn order(&self) -> Order {
         if self.counts_all_connections { Order::OneCall } else { Order::ByConversation }
+    }
+
+    /// True if model and callers do nothing but talk: no swaps, faults, interruptions, tools, keys or
+    /// odd callers, whose times and reactions are what such a scenario is about.
+    pub fn only_talks(&self) -> bool {
+        let talks = |script: &Script| script.steps.is_empty() && script.faults.is_empty();
+        self.connections.is_empty()
+            && talks(&self.session)
+            && self.session.pong_after.is_none()
+            && self.book == 0.0
+            && self.caller == Caller::default()
     }
 
     /// Forgets the objections that this scenario provokes.
@@ -377,6 +389,14 @@ mod tests {
             let scripts = scenario.scripts(2, &Speech::real_time(400), 0);
             assert!(!scripts.is_empty(), "{name}");
         }
+    }
+
+    #[test]
+    fn a_scenario_about_times_and_reactions_is_more_than_talk() {
+        assert!(Scenario::default().only_talks());
+        let talks = |&(name, _): &(&str, &str)| Scenario::find(name).unwrap().only_talks();
+        let only_talk: Vec<_> = BUILT_IN.iter().filter(|it| talks(it)).map(|it| it.0).collect();
+        assert_eq!(only_talk, ["liberties", "caller-before-the-model"]);
     }
 
     #[test]

@@ -23,6 +23,7 @@ mod shelf;
 mod sqlite;
 
 use std::collections::{HashMap, VecDeque};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -85,6 +86,14 @@ struct Asker {
     whose: Whose,
     wish: Wish,
     until: Nanos,
+}
+
+/// Whether the file at `path`, which is there, can be the journal. It is only looked at.
+///
+/// # Errors
+/// Why it cannot.
+pub fn try_open(path: &Path) -> Result<(), StoreError> {
+    sqlite::try_open(path)
 }
 
 impl Conversations {
