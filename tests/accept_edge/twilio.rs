@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use vocaris::call::{Ending, Facts, LineFault, Opening, Refusal};
+use vocaris::call::{Again, Ending, Facts, LineFault, Opening, Refusal};
 use vocaris::config::{Agent, Busy, Carrier, SignatureMode};
 use vocaris::limits::MAILBOX_LETTERS;
 use vocaris::mail::{AcceptLetter, CallKey, DialLetter, WorkerLetter};
@@ -638,7 +638,7 @@ fn a_session_is_ordered_with_the_webhooks_answer_and_asked_for_by_the_stream() {
         token: Some(token),
         from: Some("+18005550199".into()),
         to: Some("+18005550100".into()),
-        again: false,
+        again: Again::No,
         custom: Vec::new(),
     };
     relay.post_letter(AcceptLetter::Admit { call, id, opening });
