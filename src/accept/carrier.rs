@@ -324,7 +324,6 @@ impl Desk {
         self.neighbours.journal.is_some()
             && is_name
             && !is_over(fields)
-            && !self.is_draining()
             && !self.endings.has_ended(now, call_sid)
     }
 

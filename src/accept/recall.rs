@@ -260,7 +260,9 @@ impl Desk {
                 self.lead_past(now, *question, generation)
             }
             Recalled::Over(sequel) => {
-                let Question { fields, proven, origin, .. } = *question;
+                let Question { fields, proven, call_sid, origin, .. } = *question;
+                // He has been told what he was owed.
+                self.endings.afterwards(now, &call_sid);
                 self.follow(now, &fields, proven, sequel, origin)
             }
             _ => self.after_here(now, *question),
@@ -268,11 +270,16 @@ impl Desk {
     }
 
     /// The caller is led to a stream that may take what is of the stream that is over, of this
-    /// `generation`; where there is no room for it, he hears so.
+    /// `generation`; where there is no room for it, he hears so, and a process that stops sends him to
+    /// another.
     fn lead_past(&mut self, now: Nanos, question: Question, generation: u32) -> Answer {
         let is_known = self.goes_on(now, &question.call_sid, &question.fields);
         let is_welcome = is_known || self.welcome(now).is_ok();
         let Question { fields, proven, call_sid, origin, .. } = question;
+        if self.is_draining() {
+            self.endings.afterwards(now, &call_sid);
+            return self.follow(now, &fields, proven, Sequel::Elsewhere, origin);
+        }
         match &origin {
             Some(origin) if is_welcome => {
                 let again = Again::Past(generation);

@@ -15,7 +15,8 @@ use super::reorder::Turn;
 use super::tap::Channel;
 use super::turns::Echo;
 use super::{
-    AGAIN, Again, Audio, Call, Class, Door, Dropped, Ending, Facts, Life, Oddity, Opening, Workbench,
+    AGAIN, Again, Audio, Call, Class, Door, Dropped, Ending, Facts, Life, Oddity, Opening,
+    Workbench,
 };
 use crate::config::Carrier;
 use crate::limits::SID_MAX_BYTES;

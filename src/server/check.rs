@@ -3,7 +3,8 @@
 //! In:       a reading of the configuration, or its errors.
 //! Out:      the effective settings, secrets masked, each with where it came from; then findings, one
 //!           a line, each that is not good with what to do. No port is listened on, no file is made.
-//! Bounds:   [`SESSION_TIMEOUT`] for the one session with the model, [`STORE_TIMEOUT`] for the book.
+//! Bounds:   [`SESSION_TIMEOUT`] for the one session with the model, [`STORE_TIMEOUT`] for the
+//!           book, and for the journal where it is in a database.
 //! Not here: how the session is made (`dial::probe`).
 
 use std::fmt::Display;
@@ -20,8 +21,11 @@ use super::capacity::{TooFewDescriptors, calls_for, calls_wanted, descriptors_ea
 use super::exposures::exposures;
 use super::preflight;
 use crate::accept::Sockets;
-use crate::config::{Config, ConfigErrors, Place, Reading, Setting, SignatureMode, example};
+use crate::config::{
+    Config, ConfigErrors, Place, Reading, Setting, SignatureMode, StoreUrl, example,
+};
 use crate::control::appointments::{Appointments, Open, StoreError};
+use crate::control::conversations;
 use crate::control::database::DatabaseError;
 use crate::dial::{self, ProbeFault, Probed};
 
@@ -87,6 +91,7 @@ fn all<W: Write>(reading: Reading, offline: bool, findings: &mut Findings<W>) ->
     machine(&reading.config, findings)?;
     files(&reading.config, findings)?;
     store(&reading.config, findings)?;
+    journal(&reading.config, findings)?;
     for exposure in exposures(&reading.config) {
         findings.add(Grade::Warning, exposure)?;
     }
@@ -232,26 +237,47 @@ fn store<W: Write>(config: &Config, findings: &mut Findings<W>) -> io::Result<()
             false => Ok(()),
         };
     }
-    let (answer, answered) = bounded(1);
     let (practice, settings) = (config.appointments.clone(), config.store.clone());
+    let open = move || Appointments::open_as(&practice, &settings, Open::ReadOnly).map(drop);
+    opened("store", url, findings, open)
+}
+
+/// So is the journal, where it is in a database.
+fn journal<W: Write>(config: &Config, findings: &mut Findings<W>) -> io::Result<()> {
+    match (config.journal.enabled, &config.journal.url) {
+        (true, StoreUrl::Postgres(settings)) => {
+            let settings = settings.clone();
+            let open = move || conversations::postgres::Postgres::check(&settings);
+            opened("journal", &config.journal.url, findings, open)
+        }
+        _ => Ok(()),
+    }
+}
+
+fn opened<W: Write>(
+    what: &str,
+    url: &StoreUrl,
+    findings: &mut Findings<W>,
+    open: impl FnOnce() -> Result<(), StoreError> + Send + 'static,
+) -> io::Result<()> {
+    let (answer, answered) = bounded(1);
     // It is not joined: what hangs there ends with the process.
-    let spawned = thread::Builder::new().name("store".into()).spawn(move || {
-        let opened = Appointments::open_as(&practice, &settings, Open::ReadOnly);
-        let _ = answer.send(opened.map(drop));
+    let spawned = thread::Builder::new().name(what.into()).spawn(move || {
+        let _ = answer.send(open());
     });
     if let Err(error) = spawned {
         return findings.add(Grade::Error, format!("cannot start a thread: {error}"));
     }
     match answered.recv_timeout(STORE_TIMEOUT) {
-        Ok(Ok(())) => findings.add(Grade::Good, format!("store: {url} is sound and ours")),
+        Ok(Ok(())) => findings.add(Grade::Good, format!("{what}: {url} is sound and ours")),
         Ok(Err(StoreError::Database(DatabaseError::NoSchema))) => {
-            findings.add(Grade::Good, format!("store: {url} answers; its tables will be made"))
+            findings.add(Grade::Good, format!("{what}: {url} answers; its tables will be made"))
         }
-        Ok(Err(error)) => findings.add(Grade::Error, format!("store: {url} (store.url): {error}")),
+        Ok(Err(error)) => findings.add(Grade::Error, format!("{what}: {url} (store.url): {error}")),
         Err(_) => {
             let seconds = STORE_TIMEOUT.as_secs();
-            let what = format!("store: {url} (store.url) was not opened within {seconds} s");
-            findings.add(Grade::Error, what)
+            let late = format!("{what}: {url} (store.url) was not opened within {seconds} s");
+            findings.add(Grade::Error, late)
         }
     }
 }

@@ -175,6 +175,16 @@ fn a_stream_whose_conversation_cannot_be_claimed_begins_anew() {
 }
 
 #[test]
+fn a_process_that_stops_takes_up_nobodys_call_and_knows_whose_goes_on_elsewhere() {
+    let relay = relay();
+    relay.drain();
+    let elsewhere = answered(&relay, WAITS);
+    assert!(elsewhere.contains("/twilio/after</Redirect>"), "{elsewhere}");
+    assert!(answered(&relay, Recalled::Over(Sequel::Hangup)).contains("<Hangup/>"));
+    assert!(answered(&relay, Recalled::Nothing).contains("<Hangup/>"));
+}
+
+#[test]
 fn a_call_that_another_process_still_believes_in_is_asked_for_twice_and_then_led_past_it() {
     let relay = relay();
     let held = || Recalled::Held { generation: 2 };

@@ -531,8 +531,10 @@ mod tests {
         assert_eq!(journal.shared.journal.entries.of("superseded"), 1);
         let letter = letters.take();
         assert!(
-            matches!(&letter, Some(AcceptLetter::TakenElsewhere { conversation: CallId(1),
-                generation: 2 })),
+            matches!(
+                &letter,
+                Some(AcceptLetter::TakenElsewhere { conversation: CallId(1), generation: 2 })
+            ),
             "{letter:?}"
         );
     }

@@ -129,11 +129,7 @@ impl Postgres {
     }
 
     /// See [`super::shelf::Shelf::write`].
-    pub(super) fn write(
-        &mut self,
-        now_unix: u64,
-        rows: &[&Row],
-    ) -> Result<Vec<bool>, StoreError> {
+    pub(super) fn write(&mut self, now_unix: u64, rows: &[&Row]) -> Result<Vec<bool>, StoreError> {
         let seconds = |until_unix: u64| until_unix.saturating_sub(now_unix) as i64;
         let names: Vec<String> = rows.iter().map(|row| row.conversation.to_string()).collect();
         let calls: Vec<Option<&str>> =

@@ -194,7 +194,9 @@ impl Sqlite {
 
 #[cfg(test)]
 mod tests {
+    use super::super::shelf::Mark;
     use super::*;
+    use crate::call::CallId;
 
     const NOW: u64 = 1_000_000;
 
@@ -215,101 +217,11 @@ mod tests {
         Row {
             conversation: CallId(id),
             call_name: Some(format!("CA{id}")),
+            generation: 0,
             mark,
             kept_until_unix: NOW + 60,
             ends_unix: NOW + 600,
             body: Secret::new(body.to_owned()),
-        }
-    }
-
-    fn call(id: u64) -> Whose {
-        Whose::Call(format!("CA{id}"))
-    }
-
-    fn kept(id: u64, body: &str) -> Found {
-        Found::Kept {
-            conversation: CallId(id),
-            call_name: Some(format!("CA{id}")),
-            ends_unix: NOW + 600,
-            body: Secret::new(body.to_owned()),
-        }
-    }
-
-    #[test]
-    fn what_a_process_wrote_before_it_was_gone_is_claimed_by_one_other() {
-        let path = path("one.db");
-        let mut first = Sqlite::open(&path).unwrap();
-        let rows = [row(1, Mark::Open, "a"), row(1, Mark::Open, "b")];
-        assert_eq!(first.write(NOW, &[&rows[0], &rows[1]]), Ok(vec![true, true]));
-        let mut second = Sqlite::open(&path).unwrap();
-        assert_eq!(second.look(&call(1), NOW), Ok(Found::Held));
-        assert_eq!(second.claim(&call(1), NOW), Ok(Found::Held), "its holder lives");
-        drop(first);
-        let mut third = Sqlite::open(&path).unwrap();
-        assert_eq!(second.look(&call(1), NOW), Ok(Found::Waits));
-        assert_eq!(second.claim(&Whose::Conversation(CallId(1)), NOW), Ok(kept(1, "b")));
-        assert_eq!(third.claim(&call(1), NOW), Ok(Found::Held));
-        assert_eq!(second.look(&call(2), NOW), Ok(Found::Nothing));
-    }
-
-    #[test]
-    fn of_processes_that_ask_at_once_one_goes_on() {
-        let path = path("race.db");
-        let mut first = Sqlite::open(&path).unwrap();
-        let rows: Vec<Row> = (0..20).map(|id| row(id, Mark::Parted, "a")).collect();
-        first.write(NOW, &rows.iter().collect::<Vec<_>>()).unwrap();
-        let askers: Vec<_> = (0..3)
-            .map(|_| {
-                let mut shelf = Sqlite::open(&path).unwrap();
-                std::thread::spawn(move || {
-                    let claims = (0..20).filter(|&id| {
-                        matches!(shelf.claim(&call(id), NOW), Ok(Found::Kept { .. }))
-                    });
-                    (claims.count(), shelf)
-                })
-            })
-            .collect();
-        // Each lives until all have asked.
-        let done: Vec<_> = askers.into_iter().map(|asker| asker.join().unwrap()).collect();
-        assert_eq!(done.iter().map(|(claims, _)| claims).sum::<usize>(), 20);
-    }
-
-    #[test]
-    fn whose_conversation_was_claimed_cannot_write_it_any_more() {
-        let path = path("fence.db");
-        let mut first = Sqlite::open(&path).unwrap();
-        first.write(NOW, &[&row(1, Mark::Parted, "a")]).unwrap();
-        let mut second = Sqlite::open(&path).unwrap();
-        assert_eq!(second.claim(&call(1), NOW), Ok(kept(1, "a")));
-        let rows = [row(1, Mark::Open, "late"), row(2, Mark::Open, "b")];
-        assert_eq!(first.write(NOW, &[&rows[0], &rows[1]]), Ok(vec![false, true]));
-        drop(second);
-        assert_eq!(first.claim(&call(1), NOW), Ok(kept(1, "a")));
-    }
-
-    #[test]
-    fn what_was_ended_is_not_gone_on_with_and_what_is_old_is_forgotten() {
-        let mut shelf = Sqlite::open(&path("ended.db")).unwrap();
-        let later = Row { kept_until_unix: NOW + 90, ..row(2, Mark::Closed, "\"hangup\"") };
-        shelf.write(NOW, &[&row(1, Mark::Open, "a"), &later]).unwrap();
-        let over = Ok(Found::Over { body: "\"hangup\"".to_owned() });
-        assert_eq!(shelf.claim(&call(2), NOW + 90), over);
-        assert_eq!(shelf.claim(&call(1), NOW + 61), Ok(Found::Nothing), "its time is over");
-        assert_eq!(shelf.purge(NOW + 60), Ok(0));
-        assert_eq!(shelf.purge(NOW + 61), Ok(1));
-        assert_eq!(shelf.look(&call(2), NOW + 61), over);
-    }
-
-    #[test]
-    fn a_newer_conversation_of_a_call_goes_before_an_older_one() {
-        let mut shelf = Sqlite::open(&path("newer.db")).unwrap();
-        let same =
-            |id, body| Row { call_name: Some("CA1".to_owned()), ..row(id, Mark::Open, body) };
-        shelf.write(NOW, &[&same(1, "old")]).unwrap();
-        shelf.write(NOW + 1, &[&same(2, "new")]).unwrap();
-        match shelf.claim(&call(1), NOW + 1) {
-            Ok(Found::Kept { body, .. }) => assert_eq!(body.reveal(), "new"),
-            other => panic!("{other:?}"),
         }
     }
 
@@ -329,15 +241,38 @@ mod tests {
     fn a_file_of_a_later_version_or_of_another_program_is_left_alone() {
         let later = path("later.db");
         drop(Sqlite::open(&later).unwrap());
-        Connection::open(&later).unwrap().pragma_update(None, "user_version", 2).unwrap();
+        Connection::open(&later).unwrap().pragma_update(None, "user_version", 3).unwrap();
         let refused = Sqlite::open(&later).unwrap_err();
-        assert_eq!(refused, StoreError::TooNew { found: 2, known: 1 });
+        assert_eq!(refused, StoreError::TooNew { found: 3, known: 2 });
         let foreign = path("foreign.db");
         Connection::open(&foreign).unwrap().execute_batch("CREATE TABLE theirs (a)").unwrap();
         assert_eq!(Sqlite::open(&foreign).unwrap_err(), StoreError::NotOurs);
         let garbage = path("garbage.db");
         std::fs::write(&garbage, vec![0x5A; 8192]).unwrap();
         assert_eq!(Sqlite::open(&garbage).unwrap_err(), StoreError::Damaged);
+    }
+
+    #[test]
+    fn a_file_of_an_older_version_is_brought_forward_beside_a_program_that_wrote_it() {
+        let path = path("older.db");
+        let older = Kind { versions: &[SCHEMA_1], ..JOURNAL };
+        let older = older.open(&path, Open::OrCreate).unwrap();
+        let write = |body: &str| {
+            let sql = "INSERT INTO conversations (conversation, call_name, holder, mark, \
+                       written_at, kept_until, ends_at, body) \
+                       VALUES ('0000000000000001', 'CA1', 'x', 'parted', ?1, ?1 + 60, ?1 + 60, ?2) \
+                       ON CONFLICT (conversation) DO UPDATE SET body = excluded.body \
+                       WHERE conversations.holder = excluded.holder";
+            older.execute(sql, params![NOW as i64, body]).unwrap()
+        };
+        assert_eq!(write("a"), 1);
+        let mut newer = Sqlite::open(&path).unwrap();
+        assert_eq!(write("b"), 1);
+        let found = newer.find(&Whose::Conversation(CallId(1)), NOW).unwrap().unwrap();
+        assert_eq!((found.generation, found.lives), (0, Holder::Gone));
+        assert_eq!(newer.take(&found, NOW).unwrap().unwrap().reveal(), "b");
+        assert_eq!(newer.take(&found, NOW), Ok(None), "it is no longer as it was found");
+        assert_eq!(write("late"), 0);
     }
 
     #[test]

@@ -13,8 +13,8 @@
 
 use std::time::Duration;
 
-/// Unanswered, the database asks a connection's host whether it is still there: first after two
-/// seconds, then twice more. No such question is put on a Unix socket, whose host is the database's.
+/// The database asks a connection's host whether it is still there: first after two seconds without a
+/// word, and once more; what it has sent is acknowledged in as much time as that takes. No such question is put on a Unix socket, whose host is the database's.
 const LOST_AFTER: Duration = Duration::from_secs(PROBE_FIRST + PROBES * PROBE_EVERY);
 const PROBE_FIRST: u64 = 2;
 const PROBE_EVERY: u64 = 1;
@@ -41,7 +41,9 @@ impl Presence {
     pub(super) fn begin(self) -> String {
         format!(
             "SET tcp_keepalives_idle = {PROBE_FIRST}; SET tcp_keepalives_interval = {PROBE_EVERY}; \
-             SET tcp_keepalives_count = {PROBES}; SELECT pg_advisory_lock_shared({}); ",
+             SET tcp_keepalives_count = {PROBES}; SET tcp_user_timeout = {}; \
+             SELECT pg_advisory_lock_shared({}); ",
+            LOST_AFTER.as_millis(),
             // The same 64 bits: locks are numbered with a sign.
             self.0 as i64
         )
