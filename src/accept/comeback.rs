@@ -1,11 +1,12 @@
 //! Conversations that lost their phone, and callers who come back.
 //!
-//! A conversation nobody has ended is kept for a while, by its own name: that of its first stream. A
-//! browser comes back with the token of its conversation, which it is told whenever a stream is up;
-//! a carrier by asking what follows the stream, and with the per-call token of the answer. The one
-//! that comes back while we still believe in the old stream takes its place: it waits until the old
-//! one is ended, and goes on with what that leaves. Of several that wait the newest does. Each stream
-//! of a conversation is of a later generation than the one before, whatever process it came to.
+//! A conversation nobody has ended is kept for a while, by its own name: that of its first stream.
+//! A browser comes back with the token of its conversation, which it is told whenever a stream is
+//! up; a carrier by asking what follows the stream, and with the per-call token of the answer. The
+//! one that comes back while we still believe in the old stream takes its place: it waits until the
+//! old one is ended, and goes on with what that leaves. Of several that wait the newest does. Each
+//! stream of a conversation is of a later generation than the one before, whatever process it came
+//! to.
 //!
 //! In:       what calls leave, tokens, who is let in.
 //! Out:      the worker is told to go on with a conversation, or a first line is ordered.
@@ -253,8 +254,8 @@ impl Desk {
         }
     }
 
-    /// Another process goes on with the conversation: the stream it has here is an orphan, unless it
-    /// is of a later `generation` than the one that was told of.
+    /// Another process goes on with the conversation: the stream it has here is an orphan, unless
+    /// it is of a later `generation` than the one that was told of.
     pub(super) fn taken_elsewhere(&mut self, conversation: CallId, generation: u32) {
         let kept = self.legacies.kept.get(&conversation);
         if kept.is_some_and(|kept| kept.generation <= generation + 1) {

@@ -5,19 +5,19 @@
 //! back; the stream that comes then claims the conversation, wherever it comes. A question that is
 //! played again therefore takes nothing from anybody: it is answered with a stream's address and a
 //! token, as any signed question is. Where another process that lives goes on with the call, the
-//! carrier is told to ask once more first: that process may be about to write that the call is over.
-//! If it still goes on with it then, it believes in a stream that the carrier knows to be over, and
-//! the new stream may take what is of that stream's generation, and no later one. Only a stream that
-//! our own answer sent says `vocaris_again`; no other waits for the journal.
+//! carrier is told to ask once more first: that process may be about to write that the call is
+//! over. If it still goes on with it then, it believes in a stream that the carrier knows to be
+//! over, and the new stream may take what is of that stream's generation, and no later one. Only a
+//! stream that our own answer sent says `vocaris_again`; no other waits for the journal.
 //!
-//! What this process keeps in its own memory counts where the journal knows nothing later, or cannot
-//! be asked.
+//! What this process keeps in its own memory counts where the journal knows nothing later, or
+//! cannot be asked.
 //!
 //! In:       questions of carriers, streams and browsers that are let in, answers, time.
 //! Out:      letters to the journal; a conversation that goes on, or a first line that is ordered.
 //! Bounds:   [`RECALLS_WAITING_MAX`] that wait, each [`RECALL_TIMEOUT`]; then a carrier is told to
-//!           ask once more after [`ONCE_MORE_SECONDS`], and after that, as for a stream, it is as if
-//!           the journal knew nothing.
+//!           ask once more after [`ONCE_MORE_SECONDS`], and after that, as for a stream, it is as
+//!           if the journal knew nothing.
 //! Not here: conversations of this process (`accept::comeback`), the journal
 //!           (`control::conversations`).
 
@@ -270,8 +270,8 @@ impl Desk {
     }
 
     /// The caller is led to a stream that may take what is of the stream that is over, of this
-    /// `generation`; where there is no room for it, he hears so, and a process that stops sends him to
-    /// another.
+    /// `generation`; where there is no room for it, he hears so, and a process that stops sends him
+    /// to another.
     fn lead_past(&mut self, now: Nanos, question: Question, generation: u32) -> Answer {
         let is_known = self.goes_on(now, &question.call_sid, &question.fields);
         let is_welcome = is_known || self.welcome(now).is_ok();

@@ -128,8 +128,8 @@ impl Snapshot {
         Some(self.agent.as_str()).filter(|agent| !agent.is_empty())
     }
 
-    /// Whether there is anything that a stream of this `generation` could go on with: the caller has
-    /// heard the model.
+    /// Whether there is anything that a stream of this `generation` could go on with: the caller
+    /// has heard the model.
     pub fn has_begun(&self, generation: u32) -> bool {
         self.has_spoken && self.returns < RETURNS_MAX && generation <= RETURNS_MAX
     }

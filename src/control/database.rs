@@ -6,7 +6,8 @@
 //!           statement, [`WORK_MAX`] for all of one piece of work, [`COMMIT_MAX`] for its commit and
 //!           [`VERDICT_MAX`] to find out what became of one whose answer was lost; [`IDLE_MAX`]
 //!           unused; [`REST_FIRST`] to [`REST_MAX`] between two attempts to connect.
-//! Not here: what is kept (`appointments`, `conversations`), where the database is (`config::postgres`).
+//! Not here: what is kept (`appointments`, `conversations`), where the database is
+//!           (`config::postgres`).
 //!
 //! | file | what it holds |
 //! |---|---|

@@ -1,5 +1,5 @@
-//! The journal of conversations: what is true of it whatever keeps it; and what becomes of it where a
-//! database fails.
+//! The journal of conversations: what is true of it whatever keeps it; and what becomes of it where
+//! a database fails.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -193,7 +193,7 @@ fn names_and_words_of_any_letters_are_kept_and_keep_nobody_elses_from_it() {
     });
 }
 
-// ------------------------------------------------------------------------------ of a database alone
+// ----------------------------------------------------------------------------- of a database alone
 
 #[test]
 fn a_database_that_knows_other_letters_takes_every_entry() {

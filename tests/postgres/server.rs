@@ -1,12 +1,14 @@
 //! A PostgreSQL server of the tests' own, in a temporary directory.
 //!
 //! In:       the programs of Debian's package or of `PATH`.
-//! Out:      [`Server`]s, databases in them; `None`, and a word on it, where there is no PostgreSQL.
+//! Out:      [`Server`]s, databases in them; `None`, and a word on it, where there is no
+//!           PostgreSQL.
 //! Bounds:   [`STARTS`] attempts to find a free port; `pg_ctl`'s own minute for a start or a stop.
 //! Not here: the service of the machine: it is not touched.
 //!
-//! The server refuses to run as root: then it runs as `postgres` or `nobody`. It ends with the test's
-//! process, however that ends: a shell waits for the end of a pipe that only that process holds.
+//! The server refuses to run as root: then it runs as `postgres` or `nobody`. It ends with the
+//! test's process, however that ends: a shell waits for the end of a pipe that only that process
+//! holds.
 
 use std::fs;
 use std::io::Write as _;

@@ -1,5 +1,5 @@
-//! Two hosts that share a database: a call goes from one to the other, and back, and each knows what
-//! the other has done; and the database goes away in the middle.
+//! Two hosts that share a database: a call goes from one to the other, and back, and each knows
+//! what the other has done; and the database goes away in the middle.
 
 use std::time::Duration;
 

@@ -191,8 +191,8 @@ fn environment(
     environment
 }
 
-/// What says where the database of the relays is, and how to get in: by the settings of the run, and
-/// as the relays find it in the environment of this process.
+/// What says where the database of the relays is, and how to get in: by the settings of the run,
+/// and as the relays find it in the environment of this process.
 fn database(settings: &RestartSettings, url: &str) -> Vec<(OsString, OsString)> {
     let of_run = settings.environment.iter().map(|(name, value)| (name.into(), value.clone()));
     let is_of_it = |name: &OsString| {

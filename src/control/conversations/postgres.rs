@@ -7,8 +7,8 @@
 //!
 //! Times are the database's: hosts need not agree on them. Every change is one statement, and done
 //! twice it comes to the same: so one whose answer was lost is simply asked for again. Names that
-//! PostgreSQL may have no letters for are nobody's, and bodies are bytes: no row keeps the others of
-//! its batch from being written.
+//! PostgreSQL may have no letters for are nobody's, and bodies are bytes: no row keeps the others
+//! of its batch from being written.
 
 use std::time::Duration;
 
@@ -24,8 +24,8 @@ use crate::mail::Whose;
 
 /// Rows thrown away by one statement.
 const PURGE_MAX: i64 = 4_096;
-/// An open conversation's time is written in whole steps of so many seconds. A row whose columns with
-/// an index stay as they are is changed in its place, and most are changed every second.
+/// An open conversation's time is written in whole steps of so many seconds. A row whose columns
+/// with an index stay as they are is changed in its place, and most are changed every second.
 const KEPT_STEP_SECONDS: u64 = 900;
 
 const SCHEMA: Schema =
@@ -57,8 +57,8 @@ SELECT conversation, call_name, $1, generation, mark, clock_timestamp(),
         THEN to_timestamp(ceil((extract(epoch FROM clock_timestamp()) + kept) / $2) * $2)
         ELSE clock_timestamp() + kept * interval '1 second' END,
     clock_timestamp() + goes_on * interval '1 second', body
-FROM unnest($3::text[], $4::text[], $5::bigint[], $6::text[], $7::bigint[], $8::bigint[], $9::bytea[])
-    AS new (conversation, call_name, generation, mark, kept, goes_on, body)
+FROM unnest($3::text[], $4::text[], $5::bigint[], $6::text[], $7::bigint[], $8::bigint[],
+        $9::bytea[]) AS new (conversation, call_name, generation, mark, kept, goes_on, body)
 ORDER BY conversation
 ON CONFLICT (conversation) DO UPDATE SET
     call_name = excluded.call_name, holder = excluded.holder, generation = excluded.generation,

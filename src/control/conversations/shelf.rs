@@ -8,15 +8,15 @@
 //!
 //! Each row is held by the process that wrote it last, and has a generation: that of the stream it
 //! tells of. A stream that goes on with a conversation is of the next one. A row is written over by
-//! a later generation, or by its holder in the same one: so a process that a call has left, and does
-//! not know it yet, never writes over what came afterwards.
+//! a later generation, or by its holder in the same one: so a process that a call has left, and
+//! does not know it yet, never writes over what came afterwards.
 //!
 //! Another process may only claim a row: where its phone was lost and the holder said so, where the
 //! holder is gone, or where the holder's generation is the one whose stream is known to be over. A
 //! claim is one statement that changes the row only if it still is as it was found, and makes it of
 //! the next generation: so of several that ask at once one goes on, and a request that is played
-//! again takes nothing from a call that lives elsewhere. Whose row was claimed learns it at its next
-//! entry, which is not written.
+//! again takes nothing from a call that lives elsewhere. Whose row was claimed learns it at its
+//! next entry, which is not written.
 
 use std::time::Duration;
 
@@ -208,8 +208,9 @@ impl Shelf {
         Ok(standing.map_or(Found::Nothing, |standing| standing.found(None)))
     }
 
-    /// Claims it, if it is there to be claimed: of several processes one does. `past`: the generation
-    /// whose stream is known to be over, whoever still believes in it. Never [`Found::Waits`].
+    /// Claims it, if it is there to be claimed: of several processes one does. `past`: the
+    /// generation whose stream is known to be over, whoever still believes in it. Never
+    /// [`Found::Waits`].
     ///
     /// # Errors
     /// Why it is not known, or not whether it was claimed; then it can be claimed again.

@@ -8,13 +8,14 @@
 //!
 //! Each connection of a program that is to be seen holds an advisory lock under its name, and the
 //! database lets go of it when the connection ends: so no clock of a host is asked, and nothing is
-//! written to stay alive. The lock is a shared one, for a connection that was given up may end later
-//! than the next one begins. Whoever has no connection for the moment counts as gone.
+//! written to stay alive. The lock is a shared one, for a connection that was given up may end
+//! later than the next one begins. Whoever has no connection for the moment counts as gone.
 
 use std::time::Duration;
 
-/// The database asks a connection's host whether it is still there: first after two seconds without a
-/// word, and once more; what it has sent is acknowledged in as much time as that takes. No such question is put on a Unix socket, whose host is the database's.
+/// The database asks a connection's host whether it is still there: first after two seconds without
+/// a word, and once more; what it has sent is acknowledged in as much time as that takes. No such
+/// question is put on a Unix socket, whose host is the database's.
 const LOST_AFTER: Duration = Duration::from_secs(PROBE_FIRST + PROBES * PROBE_EVERY);
 const PROBE_FIRST: u64 = 2;
 const PROBE_EVERY: u64 = 1;
@@ -49,8 +50,8 @@ impl Presence {
         )
     }
 
-    /// The condition that the program lives whose name, as [`Presence::name`] writes it, is the value
-    /// of `column`.
+    /// The condition that the program lives whose name, as [`Presence::name`] writes it, is the
+    /// value of `column`.
     pub fn lives(column: &str) -> String {
         // A lock's number is shown in two halves.
         let half = |from: u8| format!("('x' || substr({column}, {from}, 8))::bit(32)::bigint");
