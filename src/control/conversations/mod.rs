@@ -92,7 +92,7 @@ pub struct Conversations {
     tell_after: Nanos,
 }
 
-/// A question about a conversation that another process holds.
+/// A question; it is asked again while another process holds the conversation.
 #[derive(Debug)]
 struct Asker {
     ticket: u64,
