@@ -1,5 +1,5 @@
 //! The commented example of a configuration, held against the code: it is valid, names every key,
-//! and every default in it is the real one.
+//! and every default in it is the real one. And what the guides show can be copied from them.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -85,6 +85,45 @@ fn the_example_as_it_stands_is_valid_and_sets_nothing() {
     let reading = read(EXAMPLE.to_owned());
     assert!(reading.account.settings.is_empty(), "{:?}", reading.account.settings);
     assert_eq!(shown(&reading.config), shown(&Config::read(None, []).unwrap()));
+}
+
+/// The blocks of TOML in a guide, each with the number of the line it begins behind.
+fn blocks(guide: &str) -> Vec<(usize, String)> {
+    let mut blocks = Vec::new();
+    let mut open: Option<(usize, String)> = None;
+    for (at, line) in guide.lines().map(str::trim_start).enumerate() {
+        match &mut open {
+            None if line == "```toml" => open = Some((at + 1, String::new())),
+            None => {}
+            Some(_) if line == "```" => blocks.extend(open.take()),
+            Some((_, text)) => *text += &format!("{line}\n"),
+        }
+    }
+    assert!(open.is_none(), "a block has no end");
+    blocks
+}
+
+#[test]
+fn every_configuration_that_the_guides_show_is_one() {
+    let guides = [
+        ("README.md", include_str!("../README.md")),
+        ("deploy/README.md", include_str!("../deploy/README.md")),
+    ];
+    let mut wrong = Vec::new();
+    for (name, guide) in guides {
+        let blocks = blocks(guide);
+        assert!(!blocks.is_empty(), "{name} shows none");
+        for (at, text) in blocks {
+            let path = PathBuf::from(format!("{name}, behind line {at}"));
+            // As the guides have it: with a key for the model and a token of the carrier. Files that
+            // settings name are not opened here.
+            let secrets = [("GEMINI_API_KEY", "a-key"), ("TWILIO_AUTH_TOKEN", "a-token")];
+            let environment = secrets.map(|(name, value)| (name.into(), value.into()));
+            let read = Reading::of(Some(&SourceFile { path, text }), environment);
+            wrong.extend(read.err().map(|errors| errors.to_string()));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[test]

@@ -14,7 +14,7 @@ use crate::carrier::Carrier;
 use crate::carrier::record::{CallRecord, Formats, Outcome};
 use crate::clock::{Nanos, SECONDS};
 use crate::comebacks::{self, Part};
-use crate::gemini::record::{SessionRecord, Spoken};
+use crate::gemini::record::{Event, SessionRecord};
 use crate::hold;
 use crate::listen::{self, Ear, Fidelity, FidelityReport};
 use crate::load::most_at_once;
@@ -201,7 +201,9 @@ pub(crate) fn count_calls(
     let mut setup = Vec::new();
     for (Made { record, .. }, sessions) in calls.iter().zip(sessions_of) {
         let mut tools = sessions.iter().flat_map(|session| &session.tools);
-        let is_to_end = tools.any(|asked| ENDING_TOOLS.contains(&&*asked.name));
+        let mut events = sessions.iter().flat_map(|session| &session.events);
+        let is_to_end = tools.any(|asked| ENDING_TOOLS.contains(&&*asked.name))
+            || events.any(|(_, event)| matches!(event, Event::Dismissed(_)));
         match &record.outcome {
             Outcome::HungUp if !is_to_end => report.calls_good += 1,
             Outcome::HungUp => {
@@ -253,12 +255,7 @@ pub(crate) fn count_complaints(sessions: &[SessionRecord], report: &mut Report) 
         for complaint in &session.complaints {
             *report.complaints.entry(format!("{complaint:?}")).or_default() += 1;
         }
-        for spoken in &session.spoken {
-            if let Spoken::Turn(turn) = spoken {
-                let chunks = turn.chunks.iter();
-                late.extend(chunks.map(|chunk| chunk.sent.saturating_sub(chunk.planned)));
-            }
-        }
+        late.extend(session.lateness().map(|(_, late)| late));
         if session.uplink.truncated {
             report.problems.push(format!("session {}: heard more than is kept", session.index));
         }
@@ -344,8 +341,11 @@ fn judge_parts(
             let latencies = verify::downlink_latency(&downlink, &ready, &call.record, lead);
             of_carrier.down_latency.extend(&latencies.corrected);
             down_latency.add(latencies);
-        } else if report.judged == Judgement::Exact {
-            report.problems.push(fault("downlink", &call.record, &downlink.alignment));
+        } else {
+            down_latency.add(Latencies::unplaced(chunks(&ready)));
+            if report.judged == Judgement::Exact {
+                report.problems.push(fault("downlink", &call.record, &downlink.alignment));
+            }
         }
         for session in &ready {
             let answers = verify::barge_ins(session, &call.record);
@@ -445,10 +445,16 @@ fn judge_uplink(
         Judgement::Exact => align(&expected, &heard),
         Judgement::ByContent | Judgement::ByCount => same_so_far(&expected, &heard),
     };
-    if alignment.is_whole() {
-        latencies.add(verify::uplink_latency(&call.record, sessions));
-    }
+    latencies.add(match alignment.is_whole() {
+        true => verify::uplink_latency(&call.record, sessions),
+        false => Latencies::unplaced(call.record.sent.len()),
+    });
     alignment
+}
+
+/// The pieces of speech that sessions sent.
+pub(crate) fn chunks(sessions: &[&SessionRecord]) -> usize {
+    sessions.iter().map(|session| session.lateness().count()).sum()
 }
 
 /// How far both are the same: of other filters' samples nothing more can be said.
@@ -521,6 +527,7 @@ pub(crate) fn set_latencies(direction: &mut Direction, latencies: &Latencies) {
     direction.uncorrected = Percentiles::of(&latencies.uncorrected);
     direction.early = latencies.early;
     direction.paced = latencies.paced;
+    direction.unplaced = latencies.unplaced;
 }
 
 pub(crate) fn fault(direction: &str, call: &CallRecord, alignment: &Alignment) -> String {

@@ -135,6 +135,10 @@ pub struct Direction {
     pub early: u64,
     /// Pieces further ahead of real time than is passed on; not in the latencies.
     pub paced: u64,
+    /// Pieces of streams that were not whole; by content, pieces not found in what was
+    /// heard. Not in the latencies: nothing says when they were heard.
+    #[serde(default)]
+    pub unplaced: u64,
     /// How late the load itself was.
     pub own_lateness: Percentiles,
 }
@@ -515,8 +519,16 @@ impl fmt::Display for Report {
         writeln!(
             f,
             "not in these: {} frames and {} chunks before the other side was ready, \
-             {} chunks paced",
-            up.early, down.early, down.paced
+             {} chunks paced, {} frames and {} chunks {}",
+            up.early,
+            down.early,
+            down.paced,
+            up.unplaced,
+            down.unplaced,
+            match self.judged {
+                Judgement::ByContent => "not found in what was heard",
+                Judgement::Exact | Judgement::ByCount => "of streams that were not whole",
+            }
         )?;
         writeln!(f)?;
         if let Some(fidelity) = &self.fidelity {

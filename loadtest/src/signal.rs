@@ -164,18 +164,30 @@ impl CallerVoice {
 pub struct ModelVoice {
     seed: u64,
     samples: u64,
+    /// Its loudness does not change.
+    steady: bool,
 }
 
 impl ModelVoice {
     /// Turn `turn` of session `session`, `samples` long.
     pub fn new(seed: u64, session: usize, turn: usize, samples: u64) -> ModelVoice {
         let seed = bits(bits(!seed, session as u64), turn as u64);
-        ModelVoice { seed, samples }
+        ModelVoice { seed, samples, steady: false }
+    }
+
+    /// The same without syllables: noise of one level, which speech never is.
+    pub fn steady(self) -> ModelVoice {
+        ModelVoice { steady: true, ..self }
     }
 
     /// The length of the turn.
     pub fn samples(&self) -> u64 {
         self.samples
+    }
+
+    /// Loudness, 0 to 7, by milliseconds.
+    fn loudness(&self, ms: u64) -> u64 {
+        if self.steady { 7 } else { loudness(ms) }
     }
 
     /// The samples from `position` on; silence over the last [`TURN_TAIL_SAMPLES`].
@@ -186,7 +198,7 @@ impl ModelVoice {
         while !rest.is_empty() {
             let within = (at % 12) as usize;
             let (block, behind) = rest.split_at_mut(rest.len().min(12 - within));
-            let (noise, loud) = (bits(self.seed, at / 12), 2 + loudness(at / 24) as i32);
+            let (noise, loud) = (bits(self.seed, at / 12), 2 + self.loudness(at / 24) as i32);
             for (k, sample) in (within..).zip(block.iter_mut()) {
                 let noise = (noise >> (k / 3 * 16)) as u16 as i16;
                 let is_voiced = at + ((k - within) as u64) < voiced;
@@ -362,6 +374,21 @@ mod tests {
                 assert!(seen.insert(payload), "call {index} frame {frame}");
             }
         }
+    }
+
+    #[test]
+    fn a_steady_voice_keeps_its_level_and_one_that_speaks_does_not() {
+        let range = |voice: ModelVoice| {
+            let mut pcm = vec![0; 24_000];
+            voice.speak(0, &mut pcm);
+            let of = |piece: &[i16]| piece.iter().map(|&it| f64::from(it).powi(2)).sum::<f64>();
+            let levels: Vec<_> = pcm.chunks(480).map(of).collect();
+            let most = levels.iter().copied().fold(0.0, f64::max);
+            most / levels.iter().copied().fold(f64::MAX, f64::min)
+        };
+        let voice = ModelVoice::new(5, 0, 0, 48_000);
+        assert!(range(voice.steady()) < 2.0, "{}", range(voice.steady()));
+        assert!(range(voice) > 4.0, "{}", range(voice));
     }
 
     #[test]

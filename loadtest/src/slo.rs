@@ -396,6 +396,12 @@ pub fn is_spoilt(report: &Report, max_us: f64) -> bool {
     own_lateness_us(report) > max_us
 }
 
+/// Bounds on times of which the run has no value: each is among its problems.
+pub fn times_not_measured(report: &Report) -> usize {
+    let unmeasured = report.slo.iter().filter(|it| it.verdict == Verdict::NotMeasured);
+    unmeasured.filter(|it| it.slo.parse().is_ok_and(|slo: Slo| slo.figure.is_timed())).count()
+}
+
 /// p99.9 of the load's own lateness in microseconds, the worse of callers and stand-in.
 pub fn own_lateness_us(report: &Report) -> f64 {
     report.uplink.own_lateness.p999_us.max(report.downlink.own_lateness.p999_us)

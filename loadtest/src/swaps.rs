@@ -69,7 +69,8 @@ pub fn of(call: &CallRecord, sessions: &[&SessionRecord], turns: &[Placed]) -> (
 /// The last session's connection came to an end although the call went on for long.
 fn unreplaced(call: &CallRecord, sessions: &[&SessionRecord]) -> u64 {
     let (Some(last), Some(closed)) = (sessions.last(), call.times.closed) else { return 0 };
-    let ended = last.events.iter().find(|(_, event)| event.is_fatal()).map(|&(at, _)| at);
+    let is_end = |event: Event| event.is_fatal() && !matches!(event, Event::Dismissed(_));
+    let ended = last.events.iter().find(|&&(_, event)| is_end(event)).map(|&(at, _)| at);
     u64::from(ended.is_some_and(|at| at + REPLACED_WITHIN < closed))
 }
 
@@ -132,7 +133,8 @@ mod tests {
 
     fn placed(session: usize, planned: Nanos, continues: bool) -> Placed {
         let chunks = vec![Chunk { planned, sent: planned, to_sample: 2400 }];
-        let turn = Turn { number: 0, samples: 2400, chunks, complete: true, continues };
+        let turn =
+            Turn { number: 0, samples: 2400, chunks, complete: true, continues, steady: false };
         Placed { session, turn, from: session as u64 * 800, len: 800 }
     }
 

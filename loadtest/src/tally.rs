@@ -45,6 +45,7 @@ pub fn judge(calls: &[Made], sessions: &[SessionRecord], lead: Nanos) -> Report 
         if uplink.is_whole() {
             up_latency.add(verify::uplink_latency(&call.record, &ready));
         } else {
+            up_latency.add(Latencies::unplaced(call.record.sent.len()));
             report.problems.push(judge::fault("uplink", &call.record, &uplink));
         }
         up.add(&uplink);
@@ -52,6 +53,7 @@ pub fn judge(calls: &[Made], sessions: &[SessionRecord], lead: Nanos) -> Report 
         if downlink.alignment.is_whole() {
             down_latency.add(verify::downlink_latency(&downlink, &ready, &call.record, lead));
         } else {
+            down_latency.add(Latencies::unplaced(judge::chunks(&ready)));
             report.problems.push(judge::fault("downlink", &call.record, &downlink.alignment));
         }
         down.add(&downlink.alignment);
@@ -172,7 +174,14 @@ mod tests {
         let mut session = SessionRecord::new(0, 0);
         session.ready_at = Some(0);
         let chunks = vec![Chunk { planned: 0, sent: 0, to_sample: 960 }];
-        let turn = Turn { number: 0, samples: 960, chunks, complete: true, continues: false };
+        let turn = Turn {
+            number: 0,
+            samples: 960,
+            chunks,
+            complete: true,
+            continues: false,
+            steady: false,
+        };
         session.spoken.push(Spoken::Turn(turn));
         if interrupted {
             session.spoken.push(Spoken::Interrupted { at: 1 });
@@ -219,5 +228,34 @@ mod tests {
         assert!(uplink(&call, &[&session]).is_whole());
         session.uplink.arrivals = vec![(1, 300)];
         assert_eq!(uplink(&call, &[&session]).lost, 20);
+    }
+    #[test]
+    fn pieces_of_a_stream_that_was_not_whole_are_in_no_latency_and_are_counted() {
+        let media = std::sync::Arc::new(crate::schedule::MediaPlan::steady(40));
+        let voice = crate::signal::CallerVoice::new(1, 0);
+        let made = |record| Made { media: media.clone(), voice, record };
+        let mut heard_less = call(160, None);
+        heard_less.times.opened = Some(0);
+        heard_less.sent =
+            [160, 320].map(|clock_to| SentFrame { planned: 0, sent: 0, clock_to }).to_vec();
+        let mut session = session(false);
+        session.setup = Some(serde_json::json!({ "systemInstruction": "caller +18000000000" }));
+        let of = |session: &SessionRecord, call: &CallRecord| {
+            judge(&[made(call.clone())], std::slice::from_ref(session), 0)
+        };
+        let report = of(&session, &heard_less);
+        assert_eq!((report.uplink.unplaced, report.downlink.unplaced), (2, 1), "{report}");
+        assert_eq!((report.uplink.corrected.count, report.downlink.corrected.count), (0, 0));
+        let text = report.to_string();
+        assert!(text.contains("2 frames and 1 chunks of streams that were not whole"), "{text}");
+
+        let mut whole = heard_less;
+        whole.heard.samples = 320;
+        whole.heard.arrivals = vec![(1, 320)];
+        session.uplink.rate = 16_000;
+        session.uplink.arrivals = vec![(1, 640)];
+        let report = of(&session, &whole);
+        assert_eq!((report.uplink.unplaced, report.downlink.unplaced), (0, 0), "{report}");
+        assert_eq!((report.uplink.corrected.count, report.downlink.corrected.count), (2, 1));
     }
 }

@@ -215,9 +215,16 @@ pub struct Latencies {
     pub early: u64,
     /// Pieces not counted, because they came further ahead of real time than a relay passes on.
     pub paced: u64,
+    /// Pieces not counted, because what was heard does not tell when they were.
+    pub unplaced: u64,
 }
 
 impl Latencies {
+    /// Those of a stream that was not whole: so many pieces, none of them counted.
+    pub fn unplaced(pieces: usize) -> Latencies {
+        Latencies { unplaced: pieces as u64, ..Latencies::default() }
+    }
+
     /// The two together.
     pub fn add(&mut self, other: Latencies) {
         self.corrected.extend(other.corrected);
@@ -225,6 +232,7 @@ impl Latencies {
         self.planned.extend(other.planned);
         self.early += other.early;
         self.paced += other.paced;
+        self.unplaced += other.unplaced;
     }
 
     /// Counts one piece.
@@ -318,7 +326,9 @@ pub fn turn_code(seed: u64, session: usize, turn: &Turn, format: Format) -> Vec<
 
 pub(crate) fn turn_pcm(seed: u64, session: usize, turn: &Turn) -> Vec<i16> {
     let mut pcm = vec![0; turn.said() as usize];
-    ModelVoice::new(seed, session, turn.number, turn.samples).speak(0, &mut pcm);
+    let voice = ModelVoice::new(seed, session, turn.number, turn.samples);
+    let voice = if turn.steady { voice.steady() } else { voice };
+    voice.speak(0, &mut pcm);
     pcm
 }
 
@@ -652,7 +662,7 @@ mod tests {
 
     fn turn(number: usize, samples: u64, complete: bool) -> Turn {
         let chunks = vec![Chunk { planned: 0, sent: 0, to_sample: samples }];
-        Turn { number, samples, chunks, complete, continues: false }
+        Turn { number, samples, chunks, complete, continues: false, steady: false }
     }
 
     #[test]
@@ -789,7 +799,14 @@ mod tests {
     fn chunks_further_ahead_than_the_lead_are_not_called_late() {
         let chunks =
             (1..=10).map(|n| Chunk { planned: 100, sent: 101, to_sample: n * 960 }).collect();
-        let burst = Turn { number: 0, samples: 9600, chunks, complete: true, continues: false };
+        let burst = Turn {
+            number: 0,
+            samples: 9600,
+            chunks,
+            complete: true,
+            continues: false,
+            steady: false,
+        };
         let code = turn_code(7, 5, &burst, Format::PCMU);
         let record = session(5, Vec::new(), vec![Spoken::Turn(burst)]);
         let mut phone = call(code, &[]);

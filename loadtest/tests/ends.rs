@@ -112,7 +112,7 @@ fn ctrl_c_ends_a_restart_before_the_kill_with_its_report_and_no_orphan() {
 #[test]
 fn a_report_that_cannot_be_written_is_told_before_anything_is_measured() {
     let file = "/nonexistent/report.json";
-    for arguments in [&["restart"][..], &["capacity", "--slo", "lost=0"]] {
+    for arguments in [&["compare"][..], &["restart"], &["capacity", "--slo", "lost=0"]] {
         let (code, told, why) = ended(&[arguments, &["--json", file]].concat());
         assert_eq!((code, told.as_str()), (Some(1), ""), "{why}");
         assert!(why.starts_with(&format!("loadtest: {file}: ")), "{why}");

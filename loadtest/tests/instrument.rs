@@ -19,7 +19,7 @@ use loadtest::gemini::server::{StandIn, StandInConfig};
 use loadtest::judge::{self, Judgement, Made};
 use loadtest::net::http::HttpError;
 use loadtest::net::link::Closing;
-use loadtest::report::Report;
+use loadtest::report::{Direction, Report};
 use loadtest::schedule::{Bursts, Hole, MediaPlan};
 use loadtest::signal::CallerVoice;
 use loadtest::verify::LEAD;
@@ -124,6 +124,9 @@ fn a_lost_frame_is_noticed() {
     assert!(!report.is_good());
     assert!(report.uplink.lost >= 320, "{report}");
     assert_eq!(report.downlink.lost, 0);
+    let of = |it: &Direction| (it.unplaced, it.corrected.count + it.early);
+    assert_eq!(of(&report.uplink), (50, 0), "none of its frames can be timed: {report}");
+    assert_eq!(report.downlink.unplaced, 0, "{report}");
 }
 
 #[test]
@@ -233,6 +236,7 @@ fn a_relay_with_other_filters_passes_by_content_and_by_nothing_else() {
 fn the_second_ear_hears_what_is_lost_doubled_and_put_in() {
     let (_, content) = both_verdicts(Fault::None);
     assert!(content.is_good(), "{content}");
+    assert_eq!((content.uplink.unplaced, content.downlink.unplaced), (0, 0), "{content}");
     for fault in [Fault::LosesFrame, Fault::DoublesChunk, Fault::AddsSilence] {
         let (exact, content) = both_verdicts(fault);
         assert!(!exact.is_good() && !content.is_good(), "{fault:?}: {content}");
@@ -245,5 +249,7 @@ fn the_second_ear_hears_what_is_lost_doubled_and_put_in() {
         assert_eq!(faults.count, 1, "{fault:?}: {content}");
         assert!((faults.ms - ms).abs() < 0.2, "{fault:?}: {faults:?}");
         assert_eq!(content.problems.len(), 1, "{fault:?}: {content}");
+        let unheard = u64::from(fault == Fault::LosesFrame);
+        assert_eq!(content.uplink.unplaced, unheard, "{fault:?}: {content}");
     }
 }

@@ -17,6 +17,7 @@ use loadtest::gemini::scenario::{BUILT_IN, Demands, Scenario};
 use loadtest::gemini::script::{Script, Speech};
 use loadtest::harness::{Harness, HarnessConfig};
 use loadtest::judge::{self, Made};
+use loadtest::net::link::Closing;
 use loadtest::report::Report;
 use loadtest::run::{self, RunSettings};
 use loadtest::verify::LEAD;
@@ -285,6 +286,8 @@ fn every_close_of_the_service_has_its_consequence_for_the_call() {
         (1007, "Unknown name \"toolConfig\""),
         (1008, "models/X is not found for API version v1beta, or is not supported"),
         (1008, "Publisher Model X was not found or your project does not have access"),
+        (1011, "You exceeded your current quota, please check your plan and billing details."),
+        (1011, "RESOURCE_EXHAUSTED"),
     ] {
         add(20, Expected::Ends, close(code, reason));
     }
@@ -468,6 +471,36 @@ fn every_way_into_the_service_leads_to_a_conversation() {
             false => Err(format!("{:?}", outlook.sessions[0].entry)),
         }
     });
+}
+
+#[test]
+fn of_two_streams_of_one_call_the_newest_goes_on_with_its_conversation() {
+    let script = Script::converse(3, Speech::real_time(400), 800 * MILLIS);
+    let script = Script { carries_on: true, ..script };
+    let config = HarnessConfig::new(env!("CARGO_BIN_EXE_loadtest"), script)
+        .with("VOCARIS_SERVER_WORKERS", "1");
+    let harness = Harness::start(config).unwrap_or_else(|error| panic!("{error}"));
+    let mut older = harness.spec(0, Scenario::default().media(6000));
+    // The carrier asks for the same call again while its stream is open, and dials once more.
+    let mut newer = harness.spec(1, Scenario::default().media(3000));
+    (newer.ids, newer.from) = (older.ids.clone(), older.from.clone());
+    newer.starts_at = older.starts_at + 1500 * MILLIS;
+    older.endurance.comebacks = 0;
+    let records = harness.calls(vec![older, newer]).unwrap();
+    // The older stream's carrier was told to dial again, and does not: the relay waits for it as
+    // long as a harness waits for the relay, so its end says nothing.
+    let (sessions, _) = harness.finish().unwrap();
+    let [older, newer] = &records[..] else { panic!("two calls") };
+    let replaced = Closing::Frame { code: 1000, reason: "replaced".into() };
+    assert_eq!(older.outcome, Outcome::ClosedByRelay(replaced));
+    assert_eq!(newer.outcome, Outcome::HungUp);
+    assert!(older.heard.samples > 0 && newer.heard.samples > 0, "both heard the model");
+    // One conversation: the newer stream has a session that was taken up from the older one's, and
+    // nobody was greeted twice.
+    assert!(sessions.iter().any(|session| session.taken_up_from == Some(0)));
+    let greetings = sessions.iter().flat_map(|it| &it.messages);
+    let greetings = greetings.filter(|(_, it)| it.to_string().contains("Greet them")).count();
+    assert_eq!(greetings, 1);
 }
 
 /// How long the calls of a scenario speak that does not say it itself.

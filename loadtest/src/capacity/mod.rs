@@ -79,17 +79,20 @@ pub struct Step {
 
 impl Step {
     fn of(report: &Report, calls: usize, attempt: usize, own_lateness_max_us: f64) -> Step {
-        let outcome = match (slo::is_spoilt(report, own_lateness_max_us), report.is_good()) {
-            (true, _) => Outcome::Spoilt,
-            (false, true) => Outcome::Kept,
-            (false, false) => Outcome::Broken,
+        let is_late = slo::is_spoilt(report, own_lateness_max_us);
+        // A load that is late spoils times. What is wrong besides is wrong however late it was.
+        let excused = if is_late { slo::times_not_measured(report) } else { 0 };
+        let outcome = match report.problems.len() > excused {
+            true => Outcome::Broken,
+            false if is_late => Outcome::Spoilt,
+            false => Outcome::Kept,
         };
         let late = slo::own_lateness_us(report);
-        let mut reasons = Vec::new();
-        if outcome == Outcome::Spoilt {
-            reasons.push(format!("the load itself was late: p99.9 {:.1} ms", late / 1e3));
+        let mut reasons = report.problems.clone();
+        if is_late {
+            let told = format!("the load itself was late: p99.9 {:.1} ms", late / 1e3);
+            reasons.insert(if outcome == Outcome::Spoilt { 0 } else { reasons.len() }, told);
         }
-        reasons.extend(report.problems.iter().cloned());
         let peak = |usage: crate::report::Usage| {
             usage.rss_peak_kib.saturating_sub(usage.rss_idle_kib) as f64 / calls.max(1) as f64
         };
@@ -350,12 +353,28 @@ mod tests {
     }
 
     #[test]
-    fn a_step_whose_load_was_late_proves_nothing_either_way() {
-        for slo in ["lost=0", "failed=0"] {
-            let step = Step::of(&report(1001.0, slo), 5, 1, 1e3);
-            assert_eq!(step.outcome, Outcome::Spoilt, "{slo}");
+    fn a_step_whose_load_was_late_proves_nothing_of_times_and_excuses_nothing_else() {
+        for (slo, late, outcome) in [
+            ("lost=0", 1001.0, Outcome::Spoilt),
+            ("lost=0", 999.0, Outcome::Kept),
+            // No piece was timed: that may be the load's own doing.
+            ("lost=0,uplink.p999<=20ms", 1001.0, Outcome::Spoilt),
+            ("lost=0,uplink.p999<=20ms", 999.0, Outcome::Broken),
+            // One of the calls failed, and nobody's lateness does that.
+            ("failed=0", 1001.0, Outcome::Broken),
+            ("failed=0,uplink.p999<=20ms", 1001.0, Outcome::Broken),
+            // Memory was not measured: no lateness hides it.
+            ("rss_per_call<=1MiB", 1001.0, Outcome::Broken),
+        ] {
+            let step = Step::of(&report(late, slo), 5, 1, 1e3);
+            assert_eq!(step.outcome, outcome, "{slo} {late}: {:?}", step.reasons);
+            let told = step.reasons.iter().any(|reason| reason.contains("was late"));
+            assert_eq!(told, late > 1e3, "{:?}", step.reasons);
         }
-        assert_eq!(Step::of(&report(1001.0, "lost=0"), 5, 1, 2e3).outcome, Outcome::Kept);
+        let mut dead = report(1001.0, "uplink.p999<=20ms");
+        dead.problems.insert(0, "the relay died".into());
+        let step = Step::of(&dead, 5, 1, 1e3);
+        assert_eq!((step.outcome, step.reasons[0].as_str()), (Outcome::Broken, "the relay died"));
     }
 
     #[test]

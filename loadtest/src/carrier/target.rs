@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use mio::net::TcpStream;
 use rustls::ClientConfig;
-use rustls::pki_types::ServerName;
+use rustls::pki_types::{CertificateDer, ServerName};
 
 use super::Carrier;
 use crate::net::http::HttpError;
@@ -136,9 +136,18 @@ impl Target {
 
 /// TLS that trusts the public roots.
 pub fn public_tls() -> Arc<ClientConfig> {
+    tls_with(&[]).expect("no root is wrong where there is none")
+}
+
+/// TLS that trusts the public roots and these.
+///
+/// # Errors
+/// Where one of these is no certificate that can be a root.
+pub fn tls_with(more: &[CertificateDer<'_>]) -> Result<Arc<ClientConfig>, rustls::Error> {
     let mut roots = rustls::RootCertStore::empty();
     roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-    Arc::new(ClientConfig::builder().with_root_certificates(roots).with_no_client_auth())
+    more.iter().try_for_each(|root| roots.add(root.clone().into_owned()))?;
+    Ok(Arc::new(ClientConfig::builder().with_root_certificates(roots).with_no_client_auth()))
 }
 
 /// The first address of `host` or `host:port`. It may ask the name server, and wait for it.

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use loadtest::carrier::fleet::Fleet;
 use loadtest::carrier::ids::Ids;
 use loadtest::carrier::mix::Line;
 use loadtest::carrier::record::{CallRecord, CallSpec, Hangup, Outcome};
-use loadtest::carrier::target::{Entry, Secrets, Target, public_tls, resolve, split_url};
+use loadtest::carrier::target::{Entry, Secrets, Target, resolve, split_url};
 use loadtest::clock::{Clock, MILLIS};
 use loadtest::interrupt;
 use loadtest::judge;
@@ -25,8 +26,8 @@ use loadtest::report::Percentiles;
 use loadtest::schedule::{Bursts, MediaPlan};
 use loadtest::signal::CallerVoice;
 
-use super::assignment;
 use super::load::Load;
+use super::{assignment, roots};
 
 /// How long each call speaks, in seconds, where nothing is said.
 const SECONDS: u32 = 10;
@@ -54,6 +55,9 @@ pub(crate) struct Call {
     /// The origin that the carrier would have configured, if it is not that of the URL.
     #[arg(long)]
     public_url: Option<String>,
+    /// A PEM file of root certificates to trust beside the public ones; for https and wss.
+    #[arg(long, value_name = "FILE")]
+    ca_file: Option<PathBuf>,
     /// A parameter of the stream as NAME=VALUE; for ws and wss.
     #[arg(long, value_name = "NAME=VALUE", value_parser = assignment)]
     parameter: Vec<(String, OsString)>,
@@ -238,7 +242,7 @@ fn target(arguments: &Call) -> Result<Target, String> {
     Ok(Target {
         authority: authority.to_string(),
         address,
-        tls: tls.then(public_tls),
+        tls: roots::tls(tls, arguments.ca_file.as_deref())?,
         public_url: arguments.public_url.clone(),
         secrets: Secrets {
             twilio: arguments.auth_token.clone(),

@@ -17,7 +17,7 @@ use loadtest::relay::peer::{Peer, Workshop};
 use loadtest::run::RunSettings;
 
 use super::machine::Machine;
-use super::{Ending, assignment, positive, write};
+use super::{Ending, assignment, positive, results, write};
 
 /// The arguments of `compare`.
 #[derive(Args)]
@@ -64,6 +64,7 @@ pub(crate) struct Compare {
 
 /// Compares, and prints what came of it.
 pub(crate) fn compare(arguments: Compare) -> Result<Ending, String> {
+    arguments.json.as_deref().map_or(Ok(()), results::check)?;
     arguments.machine.prepare()?;
     interrupt::watch().map_err(|error| error.to_string())?;
     let workshop = Workshop::of_this_program(arguments.baselines)?;

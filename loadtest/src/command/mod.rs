@@ -17,6 +17,7 @@ pub(crate) mod load;
 pub(crate) mod machine;
 pub(crate) mod restart;
 pub(crate) mod results;
+pub(crate) mod roots;
 pub(crate) mod run;
 pub(crate) mod scenarios;
 pub(crate) mod show;

@@ -67,6 +67,21 @@ impl SessionRecord {
             ended_at: None,
         }
     }
+
+    /// Every piece of speech: when it was due, and how late it was handed to the socket. What was
+    /// planned while there was no connection to say it on is due when the session is ready: that it
+    /// could not be said before is the relay's doing, not the schedule's.
+    pub fn lateness(&self) -> impl Iterator<Item = (Nanos, Nanos)> + '_ {
+        let ready_at = self.ready_at.unwrap_or(0);
+        let turns = self.spoken.iter().filter_map(|spoken| match spoken {
+            Spoken::Turn(turn) => Some(turn),
+            Spoken::Interrupted { .. } => None,
+        });
+        turns.flat_map(|turn| &turn.chunks).map(move |chunk| {
+            let due = chunk.planned.max(ready_at);
+            (due, chunk.sent.saturating_sub(due))
+        })
+    }
 }
 
 /// How a client named the service and itself.
@@ -131,6 +146,8 @@ pub struct Turn {
     pub complete: bool,
     /// It is what the session before had no time to say: only a handover parts the two.
     pub continues: bool,
+    /// It is noise of one level, and no speech.
+    pub steady: bool,
 }
 
 impl Turn {
@@ -166,6 +183,10 @@ pub enum Event {
     Stuck,
     /// It sent what is no message.
     Garbled,
+    /// It began to give noise of one level for speech.
+    Droned,
+    /// It was closed with this code for a reason that no other connection mends.
+    Dismissed(u16),
 }
 
 impl Event {
@@ -192,4 +213,35 @@ pub struct Asked {
     pub answer: Option<(Nanos, Value)>,
     /// It was withdrawn.
     pub withdrawn: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::{MILLIS, SECONDS};
+
+    #[test]
+    fn a_resumed_session_700_ms_behind_has_no_lateness_of_its_own() {
+        let mut session = SessionRecord::new(1, 0);
+        session.ready_at = Some(2 * SECONDS);
+        // One piece from the outage, one from after it that was 3 ms late, one sent ahead of time.
+        let plan = [(1300, 2000), (2040, 2043), (2080, 2079)];
+        let chunk = |(planned, sent): (u64, u64)| Chunk {
+            planned: planned * MILLIS,
+            sent: sent * MILLIS,
+            to_sample: 960,
+        };
+        let turn = Turn {
+            number: 0,
+            samples: 2880,
+            chunks: plan.map(chunk).to_vec(),
+            complete: true,
+            continues: true,
+            steady: false,
+        };
+        session.spoken = vec![Spoken::Turn(turn), Spoken::Interrupted { at: 3 * SECONDS }];
+        let late: Vec<_> =
+            session.lateness().map(|(at, late)| (at / MILLIS, late / MILLIS)).collect();
+        assert_eq!(late, [(2000, 0), (2040, 3), (2080, 0)]);
+    }
 }

@@ -138,7 +138,7 @@ impl Demands {
 
 /// Scenarios that are built in: name and TOML, by what they are about: swaps, connections that
 /// fail, speech, tools, callers.
-pub const BUILT_IN: [(&str, &str); 41] = [
+pub const BUILT_IN: [(&str, &str); 44] = [
     ("rotations", include_str!("../../scenarios/rotations.toml")),
     ("rotations-at-random", include_str!("../../scenarios/rotations-at-random.toml")),
     ("forced-rotations", include_str!("../../scenarios/forced-rotations.toml")),
@@ -150,6 +150,8 @@ pub const BUILT_IN: [(&str, &str); 41] = [
     ("backlog-refused", include_str!("../../scenarios/backlog-refused.toml")),
     ("faults", include_str!("../../scenarios/faults.toml")),
     ("closes", include_str!("../../scenarios/closes.toml")),
+    ("key-refused", include_str!("../../scenarios/key-refused.toml")),
+    ("quota-used-up", include_str!("../../scenarios/quota-used-up.toml")),
     ("garbage", include_str!("../../scenarios/garbage.toml")),
     ("dead-line", include_str!("../../scenarios/dead-line.toml")),
     ("silent-stall", include_str!("../../scenarios/silent-stall.toml")),
@@ -163,6 +165,7 @@ pub const BUILT_IN: [(&str, &str); 41] = [
     ("broken-off", include_str!("../../scenarios/broken-off.toml")),
     ("speech-after-the-turn", include_str!("../../scenarios/speech-after-the-turn.toml")),
     ("long-bursts", include_str!("../../scenarios/long-bursts.toml")),
+    ("noise-for-speech", include_str!("../../scenarios/noise-for-speech.toml")),
     ("slower-than-speech", include_str!("../../scenarios/slower-than-speech.toml")),
     ("liberties", include_str!("../../scenarios/liberties.toml")),
     ("bookings", include_str!("../../scenarios/bookings.toml")),
@@ -298,7 +301,7 @@ impl Scenario {
         }
         let steps = self.connections.iter().chain([&self.session]).flat_map(|script| &script.steps);
         for step in steps {
-            if let Step::Close { reason, .. } = step
+            if let Step::Close { reason, .. } | Step::Dismiss { reason, .. } = step
                 && reason.len() > 123
             {
                 return Err("the reason of a close has at most 123 bytes".into());
@@ -421,6 +424,8 @@ mod tests {
               { send_bytes = [143, 0] },
               "quiet", "stuck", "stall",
               { close = { code = 1011, reason = "Internal error encountered." } },
+              { dismiss = { code = 1007, reason = "API key expired." } },
+              { speak = { ms = 4000, steady = true } },
               "hangup", "reset",
             ]
             [[connections.faults]]
@@ -439,7 +444,7 @@ mod tests {
         assert_eq!(scenario.connections[1].setup_after, None);
         let last = &scenario.connections[2];
         assert_eq!((last.setup_after, last.updates_every), (Some(400 * MILLIS), None));
-        assert_eq!(last.steps.len(), 21);
+        assert_eq!(last.steps.len(), 23);
         assert_eq!(last.faults[0].at, Moment::Between([1000, 4000]));
         let media = scenario.media(10);
         assert_eq!((media.frame_bytes.len(), media.holes.len()), (2, 1));

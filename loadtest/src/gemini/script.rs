@@ -220,6 +220,14 @@ pub enum Step {
         #[serde(default)]
         reason: String,
     },
+    /// Closes for a reason that no other connection mends, such as a key or a quota: the relay is to
+    /// end the call.
+    Dismiss {
+        /// The close code.
+        code: u16,
+        /// The reason.
+        reason: String,
+    },
     /// Ends the stream without a close frame.
     Hangup,
     /// Resets the connection.
@@ -311,6 +319,8 @@ pub struct Speech {
     pub cut_after: Option<u64>,
     /// `turnComplete` comes with `generationComplete`, not when the turn has been played.
     pub complete_at_once: bool,
+    /// It is no speech, but noise of one level: a client has no use for the connection.
+    pub steady: bool,
 }
 
 /// A [`Speech`] as a file tells it.
@@ -326,6 +336,8 @@ struct SpeechForm {
     cut_after_ms: Option<u64>,
     #[serde(default)]
     complete_at_once: bool,
+    #[serde(default)]
+    steady: bool,
 }
 
 impl TryFrom<SpeechForm> for Speech {
@@ -350,6 +362,7 @@ impl TryFrom<SpeechForm> for Speech {
         speech.transcript = form.transcript;
         speech.cut_after = form.cut_after_ms.map(|ms| ms * SAMPLES_PER_MS);
         speech.complete_at_once = form.complete_at_once;
+        speech.steady = form.steady;
         Ok(speech)
     }
 }
@@ -369,6 +382,7 @@ impl Speech {
             transcript: None,
             cut_after: None,
             complete_at_once: false,
+            steady: false,
         }
     }
 

@@ -509,6 +509,9 @@ impl Session {
             Step::Close { code, reason } => {
                 self.suffer(now, Event::Closed(code), Output::Close { code, reason });
             }
+            Step::Dismiss { code, reason } => {
+                self.suffer(now, Event::Dismissed(code), Output::Close { code, reason });
+            }
             Step::Hangup => self.suffer(now, Event::Cut, Output::Hangup),
             Step::Reset => self.suffer(now, Event::Cut, Output::Reset),
             Step::AwaitGreeting
@@ -571,14 +574,19 @@ impl Session {
         let number = self.turns;
         self.turns += 1;
         let voice = ModelVoice::new(self.seed, self.record.index, number, speech.samples);
+        let voice = if speech.steady { voice.steady() } else { voice };
         self.record.spoken.push(Spoken::Turn(Turn {
             number,
             samples: speech.samples,
             chunks: Vec::new(),
             complete: false,
             continues: played.is_some(),
+            steady: speech.steady,
         }));
         let began = on_grid(self.course.step_at);
+        if speech.steady {
+            self.record.events.push((began, Event::Droned));
+        }
         let played = played.unwrap_or(began + speech.duration());
         let speaking = Speaking { speech, voice, began, played, sample: 0, chunk: 0, odd: None };
         self.act = Act::Speaking(Box::new(speaking));

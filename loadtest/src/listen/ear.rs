@@ -65,6 +65,13 @@ pub enum PieceKind {
     Paced,
 }
 
+impl Piece {
+    /// True if any of it is in this stretch.
+    fn touches(&self, stretch: &Range<f64>) -> bool {
+        self.from < stretch.end && stretch.start < self.to
+    }
+}
+
 /// What was heard.
 #[derive(Clone, Debug, Default)]
 pub struct Heard {
@@ -161,22 +168,24 @@ impl Ear {
             likeness,
             ..Hearing::default()
         };
-        hearing.time(&said.pieces, &runs, &arrivals);
+        hearing.time(said, &runs, &arrivals);
         hearing.hold(&said.pieces, &runs, &arrivals);
         hearing
     }
 }
 
 impl Hearing {
-    /// When each piece was heard.
-    fn time(&mut self, pieces: &[Piece], runs: &[Run], arrivals: &Arrivals) {
-        for piece in pieces {
+    /// When each piece was heard. One that was not, though it was to be, is counted.
+    fn time(&mut self, said: &Said, runs: &[Run], arrivals: &Arrivals) {
+        for piece in &said.pieces {
             match piece.kind {
                 PieceKind::Early => self.latencies.early += 1,
                 PieceKind::Paced => self.latencies.paced += 1,
                 PieceKind::Counted => {
                     if let Some(heard) = heard_at(piece, runs, arrivals) {
                         self.latencies.count(piece.planned, piece.sent, heard);
+                    } else if !said.voids.iter().any(|it| piece.touches(it)) {
+                        self.latencies.unplaced += 1;
                     }
                 }
             }

@@ -9,7 +9,7 @@ use super::distribution::Distribution;
 use super::series::{Piece, Series, Told};
 use super::{Distributions, Recording};
 use crate::carrier::record::CallRecord;
-use crate::gemini::record::{SessionRecord, Spoken};
+use crate::gemini::record::SessionRecord;
 use crate::verify::Latencies;
 
 /// The recording of `calls`; `sessions_of` each of them.
@@ -21,14 +21,10 @@ pub fn recording<'c>(
 ) -> Recording {
     let began = calls.clone().map(|call| call.times.started).min().unwrap_or(0);
     let frames = calls.clone().flat_map(|call| &call.sent);
-    let late_up: Vec<Piece> = frames.map(|frame| late(frame.planned, frame.sent)).collect();
-    let spoken = sessions_of.iter().flatten().flat_map(|session| &session.spoken);
-    let chunks = spoken.filter_map(|spoken| match spoken {
-        Spoken::Turn(turn) => Some(&turn.chunks),
-        Spoken::Interrupted { .. } => None,
-    });
+    let late_up: Vec<Piece> =
+        frames.map(|it| (it.planned, it.sent.saturating_sub(it.planned))).collect();
     let late_down: Vec<Piece> =
-        chunks.flatten().map(|chunk| late(chunk.planned, chunk.sent)).collect();
+        sessions_of.iter().flatten().flat_map(|session| session.lateness()).collect();
     let open = calls.filter_map(|call| call.times.opened.zip(call.times.closed)).collect();
     let told = Told {
         open,
@@ -42,10 +38,6 @@ pub fn recording<'c>(
         series: Series::of(began, &told),
         relay_settings: Vec::new(),
     }
-}
-
-fn late(planned: u64, sent: u64) -> Piece {
-    (planned, sent.saturating_sub(planned))
 }
 
 fn corrected(latencies: &Latencies) -> Vec<Piece> {
