@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use vocaris::call::{Ending, Entry, Legacy, LineFault, Revival, Snapshot, Standing};
+use vocaris::call::{Again, Ending, Entry, Legacy, LineFault, Revival, Snapshot, Standing};
 use vocaris::config::Secret;
 use vocaris::limits::{JOURNAL_EVERY, JOURNAL_SOON};
 
@@ -60,6 +60,17 @@ fn another_process_resumes_the_session_and_greets_nobody_again() {
     let told = stage.agent.texts();
     assert_eq!(told.iter().filter(|text| text.to_string().contains("is back now")).count(), 1);
     assert_eq!(stage.ending, None);
+}
+
+#[test]
+fn what_our_answer_said_of_a_conversation_is_read_as_it_was_written() {
+    for again in [Again::No, Again::Perhaps, Again::Past(0), Again::Past(u32::MAX)] {
+        assert_eq!(Again::of(again.value().as_deref()), again);
+    }
+    // Of another version, or of nobody of ours: it names no stream that is over.
+    for value in ["", "yes", "past-", "past-x", "past-4294967296"] {
+        assert_eq!(Again::of(Some(value)), Again::Perhaps, "{value}");
+    }
 }
 
 #[test]
