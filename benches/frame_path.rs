@@ -48,7 +48,7 @@ const FRAME: Duration = Duration::from_millis(20);
 /// One row: its name, and what runs it over so many frames and tells how long they took.
 type Station = (&'static str, fn(usize) -> Duration);
 
-const STATIONS: [Station; 18] = [
+const STATIONS: [Station; 19] = [
     ("up    TLS, decrypt (wss)", |n| tls(n, Way::In, &phone_frame(0))),
     ("up    WebSocket, unmask", |n| websocket(n, Role::Client, phone_frame)),
     ("up    carrier message", |n| {
@@ -78,7 +78,8 @@ const STATIONS: [Station; 18] = [
     ("down  resample 24 to 8 kHz", |n| resample(n, Conversion::Down24To8, 480)),
     ("down  mu-law encode", mulaw_encode),
     ("down  carrier message", carrier_message),
-    ("both  whole, a frame each way", whole),
+    ("both  whole, a frame each way", |n| whole(n, 1)),
+    ("both  whole, 400 calls in turn", |n| whole(n, 400)),
     ("both  timer set and fired", timer),
     ("both  latency recorded", histogram),
 ];
@@ -275,27 +276,23 @@ fn carrier_message(frames: usize) -> Duration {
     })
 }
 
-/// A call in full swing, in which both sides speak.
-fn whole(frames: usize) -> Duration {
-    // The model's audio here is the same again and again, which is no speech.
-    let timers = Timers { tone: Duration::ZERO, ..Timers::default() };
-    let settings = Settings { timers: Arc::new(timers), ..Settings::default() };
+/// Calls in full swing, in which both sides speak, one frame of each in turn: of many, each finds
+/// little of what it needs in the cache.
+fn whole(frames: usize, calls: usize) -> Duration {
     let mut now = Nanos::from_millis(1);
     let mut bench = Workbench::new(kernels());
-    let mut call = Call::new(now, CallId(1), Door::Twilio, settings, None);
-    let start =
-        r#"{"event":"start","streamSid":"MZ1","start":{"streamSid":"MZ1","callSid":"CA1"}}"#;
-    call.handle_phone_bytes(now, &mut framed(Role::Client, start), &mut bench);
-    let terms = LineTerms { uplink_rate_hz: 16_000, uplink_ms: 20, ..LineTerms::default() };
-    call.handle_line(now, &terms);
-    while call.poll_request().is_some() {}
+    let mut calls: Vec<_> = (0..calls).map(|_| live_call(now, &mut bench)).collect();
     let ups: Vec<_> = (0..DIFFERENT).map(phone_frame).collect();
     let agent = agent_frame(0);
     let mut socket = Vec::with_capacity(4096);
+    let step = FRAME / calls.len() as u32;
     timed(frames, |number| {
-        now = now.plus(FRAME);
+        now = now.plus(step);
+        let turn = number / calls.len();
+        let place = number % calls.len();
+        let call = &mut calls[place];
         socket.clear();
-        socket.extend_from_slice(&ups[number % DIFFERENT]);
+        socket.extend_from_slice(&ups[turn % DIFFERENT]);
         call.handle_phone_bytes(now, &mut socket, &mut bench);
         socket.clear();
         socket.extend_from_slice(&agent);
@@ -305,6 +302,21 @@ fn whole(frames: usize) -> Duration {
         sent(call.agent_output());
         black_box(call.next_timeout());
     })
+}
+
+/// A call whose phone and model are there.
+fn live_call(now: Nanos, bench: &mut Workbench) -> Call {
+    // The model's audio here is the same again and again, which is no speech.
+    let timers = Timers { tone: Duration::ZERO, ..Timers::default() };
+    let settings = Settings { timers: Arc::new(timers), ..Settings::default() };
+    let mut call = Call::new(now, CallId(1), Door::Twilio, settings, None);
+    let start =
+        r#"{"event":"start","streamSid":"MZ1","start":{"streamSid":"MZ1","callSid":"CA1"}}"#;
+    call.handle_phone_bytes(now, &mut framed(Role::Client, start), bench);
+    let terms = LineTerms { uplink_rate_hz: 16_000, uplink_ms: 20, ..LineTerms::default() };
+    call.handle_line(now, &terms);
+    while call.poll_request().is_some() {}
+    call
 }
 
 fn sent(output: &mut SendBuf) {

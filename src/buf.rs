@@ -2,11 +2,14 @@
 //!
 //! [`RecvBuf`]: bytes that came in and were not used yet. [`SendBuf`]: bytes that wait to go out,
 //! with stamps at the places where a measured message ends.
+//! [`Rooms`]: memory of emptied send buffers, shared by the calls of a worker.
 //! Bounds:   a `RecvBuf` by the message bound of its reader; a `SendBuf` by its user, who asks
-//! [`SendBuf::len_bytes`] first; stamps by [`STAMPS_MAX`].
+//! [`SendBuf::len_bytes`] first; stamps by [`STAMPS_MAX`]; [`ROOMS_MAX`].
 //! Not here: sockets, clocks.
 
-use std::collections::VecDeque;
+mod few;
+
+pub use few::Few;
 
 use crate::clock::Nanos;
 use crate::limits::STAMPS_MAX;
@@ -15,6 +18,10 @@ use crate::limits::STAMPS_MAX;
 /// The largest chunk that a carrier insists on, 3,840 bytes as base64, fits: its buffer is not
 /// given back and asked for again with every chunk.
 const KEPT_BYTES: usize = 8 * 1024;
+
+/// Emptied buffers that are kept for the next calls: as many as one turn fills, nearly always. Of
+/// more the memory is given back.
+const ROOMS_MAX: usize = 64;
 
 /// Bytes that came in and were not used yet.
 #[derive(Debug, Default)]
@@ -111,6 +118,10 @@ impl RecvBuf {
     }
 }
 
+/// Memory of send buffers that are empty, for whichever call writes next.
+#[derive(Debug, Default)]
+pub struct Rooms(Vec<Vec<u8>>);
+
 /// What a stamp measures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stamped {
@@ -171,9 +182,9 @@ pub struct SendBuf {
     gone: usize,
     /// Bytes that had gone out when `bytes` was last emptied.
     gone_before: u64,
-    stamps: VecDeque<Stamp>,
+    stamps: Few<Stamp>,
     /// One entry a message that waits, so the bound on the bytes bounds it too.
-    cargo: VecDeque<Cargo>,
+    cargo: Few<Cargo>,
     /// The sum of `cargo`.
     audio: Audio,
     /// Of the waiting bytes, how many at the front are encrypted already: they can neither be
@@ -243,21 +254,26 @@ impl SendBuf {
     pub fn retract_audio_by(&mut self, mut taken: impl FnMut(&[u8], Audio)) -> Audio {
         let origin = self.gone_before;
         let committed = origin + (self.gone + self.pinned) as u64;
-        let kept = self.cargo.partition_point(|cargo| cargo.start < committed);
         let mut retracted = Audio::default();
-        let mut removed = 0;
-        for cargo in self.cargo.drain(kept..) {
-            let (start, end) = (cargo.start - removed, cargo.end - removed);
-            let place = (start - origin) as usize..(end - origin) as usize;
-            taken(&self.bytes[place.clone()], cargo.audio);
-            self.bytes.drain(place);
-            self.stamps.retain(|stamp| stamp.end != end);
-            for stamp in self.stamps.iter_mut().filter(|stamp| stamp.end > end) {
-                stamp.end -= end - start;
+        let SendBuf { bytes, stamps, cargo, .. } = self;
+        cargo.change(|cargo| {
+            let kept = cargo.partition_point(|cargo| cargo.start < committed);
+            let mut removed = 0;
+            for cargo in cargo.drain(kept..) {
+                let (start, end) = (cargo.start - removed, cargo.end - removed);
+                let place = (start - origin) as usize..(end - origin) as usize;
+                taken(&bytes[place.clone()], cargo.audio);
+                bytes.drain(place);
+                stamps.change(|stamps| {
+                    stamps.retain(|stamp| stamp.end != end);
+                    for stamp in stamps.iter_mut().filter(|stamp| stamp.end > end) {
+                        stamp.end -= end - start;
+                    }
+                });
+                removed += end - start;
+                retracted.add(cargo.audio);
             }
-            removed += end - start;
-            retracted.add(cargo.audio);
-        }
+        });
         self.audio.take(retracted);
         retracted
     }
@@ -329,6 +345,26 @@ impl SendBuf {
             self.bytes.drain(..self.gone);
             self.gone_before = gone;
             self.gone = 0;
+        }
+    }
+
+    /// With memory of its own, if it has none: an emptied buffer of another call's.
+    pub fn borrow_room(&mut self, rooms: &mut Rooms) {
+        if self.bytes.capacity() == 0
+            && let Some(room) = rooms.0.pop()
+        {
+            self.bytes = room;
+        }
+    }
+
+    /// Gives its memory to `rooms` if nothing waits: so an idle call holds none, and what the next
+    /// one writes to is warm.
+    pub fn return_room(&mut self, rooms: &mut Rooms) {
+        if self.is_empty() && self.bytes.capacity() > 0 {
+            let room = std::mem::take(&mut self.bytes);
+            if rooms.0.len() < ROOMS_MAX {
+                rooms.0.push(room);
+            }
         }
     }
 
@@ -472,6 +508,35 @@ mod tests {
         }
         assert_eq!(buf.len_bytes(), 1);
         assert!(buf.bytes.capacity() < 20 * KEPT_BYTES, "{}", buf.bytes.capacity());
+    }
+
+    #[test]
+    fn an_emptied_buffer_lends_its_memory_to_the_next_and_one_with_bytes_keeps_it() {
+        let (mut rooms, mut one, mut other) = (Rooms::default(), SendBuf::new(), SendBuf::new());
+        say(&mut one, "a frame");
+        one.return_room(&mut rooms);
+        assert_eq!((one.waiting(), rooms.0.len()), (&b"a frame"[..], 0), "it still waits");
+        one.consume(7);
+        one.return_room(&mut rooms);
+        assert_eq!((one.bytes.capacity(), rooms.0.len()), (0, 1));
+        other.borrow_room(&mut rooms);
+        assert!(other.bytes.capacity() >= 7 && rooms.0.is_empty());
+        say(&mut other, "another");
+        other.borrow_room(&mut rooms);
+        assert_eq!(other.waiting(), b"another");
+        other.stamp(Stamped::Frame, Nanos(1));
+        other.consume(7);
+        other.return_room(&mut rooms);
+        let mut settled = 0;
+        other.settle(|_, _| settled += 1);
+        assert_eq!(settled, 1, "what was measured is not forgotten with the memory");
+        for _ in 0..2 * ROOMS_MAX {
+            let mut full = SendBuf::new();
+            say(&mut full, "x");
+            full.consume(1);
+            full.return_room(&mut rooms);
+        }
+        assert_eq!(rooms.0.len(), ROOMS_MAX);
     }
 
     #[test]

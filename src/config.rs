@@ -194,6 +194,8 @@ impl Config {
 pub struct Server {
     /// Where to listen.
     pub listen: SocketAddr,
+    /// Where HAProxy's agent checks are answered; `None`: nowhere.
+    pub agent_check: Option<SocketAddr>,
     /// The `https://` origin that carriers see, without a slash at its end; `None`: taken from
     /// each request's `Host`.
     pub public_url: Option<String>,
@@ -383,6 +385,17 @@ pub struct Twilio {
     pub busy: Busy,
     /// Whether the carrier is asked for a copy of both tracks of each call, for its recording.
     pub both_tracks: bool,
+    /// How the carrier is brought to ask what follows a stream.
+    pub after_stream: AfterStream,
+}
+
+/// How the carrier is brought to ask what follows a stream. Both ask the same of the same address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AfterStream {
+    /// By the `action` of `<Connect>`.
+    Action,
+    /// By the verb behind `<Connect>`.
+    Verb,
 }
 
 /// What is done with a wrong or missing signature or per-call token.

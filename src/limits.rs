@@ -22,9 +22,10 @@ pub const PLAYOUT_LEAD_MAX: Duration = Duration::from_secs(10);
 /// turn, which then comes at once, so that one call with a backlog cannot delay another.
 pub const FRAMES_PER_TURN: usize = 16;
 
-/// Bytes read from one connection in one turn. What is left is read in the next turn, which then
-/// comes at once.
-pub const READ_BYTES_PER_TURN: usize = 64 * 1024;
+/// Bytes read from one connection in one turn: the longest record of TLS, a quarter of a second of
+/// the model's audio, 0.8 s of a carrier's. What is left is read in the next turn, which then comes
+/// at once, so that a burst on one connection delays the others by so much work and no more.
+pub const READ_BYTES_PER_TURN: usize = 16 * 1024 + 512;
 
 /// A carrier's or browser's message. Their media messages stay below 10 kB; above: close 1009.
 pub const PHONE_MESSAGE_MAX_BYTES: usize = 64 * 1024;
@@ -285,6 +286,9 @@ pub const HANDLE_KEPT: Duration = Duration::from_secs(2 * 3_600);
 /// How long the journal may take to say what it knows of a call. Then what this process remembers
 /// serves.
 pub const RECALL_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long it may take to give a stream the conversation that it comes back to: a caller who hears
+/// nothing for so long is better off than one who begins anew.
+pub const CLAIM_TIMEOUT: Duration = Duration::from_secs(3);
 /// Questions to the journal that wait for an answer. To another one what this process remembers
 /// serves.
 pub const RECALLS_WAITING_MAX: usize = 1_024;

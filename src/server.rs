@@ -231,6 +231,9 @@ impl Server {
         let tls = tls(&config)?;
         let (rooms, posts) = build_rooms(&config, count, &load, &shared, tls.clone(), estate)?;
         let local_addr = rooms.accept.local_addr();
+        if let Some(address) = rooms.accept.agent_check_addr() {
+            log::info!("event=agent_check address={address}");
+        }
         let takeover = config.server.takeover.clone();
         let takeover = takeover.map(|path| Ok((path, rooms.accept.estate()?)));
         let takeover = takeover.transpose().map_err(StartError::Thread)?;
@@ -555,8 +558,12 @@ impl Running {
         let promised = if self.threads.has(HEIR) { LAST_REQUESTS } else { PROMISED_TIMEOUT };
         let start = Instant::now();
         let deadline = start + self.config.server.drain_timeout;
-        let promised_by = start + promised;
+        let mut promised_by = start + promised;
         while self.load.calls() > 0 || (self.load.expected() > 0 && Instant::now() < promised_by) {
+            if self.load.calls() > 0 {
+                // The last of them may lose its phone, and its caller be led back.
+                promised_by = Instant::now() + promised;
+            }
             let look = Instant::now() + DRAIN_LOOK;
             match self.threads.next_event(Some(look.min(deadline))) {
                 Some(Event::Signal) => return Drained::Signal,

@@ -83,7 +83,7 @@ fn a_demo_keeps_its_sample_bookings_out_of_the_book_of_a_real_setup() {
 #[test]
 fn without_a_word_on_guards_they_are_as_open_as_the_port() {
     let config = Config::read(None, []).unwrap();
-    assert!(config.server.trusted_proxies.is_empty());
+    assert!(config.server.trusted_proxies.is_empty() && config.server.agent_check.is_none());
     let (web, admin, twilio) = (&config.web, &config.admin, &config.twilio);
     assert!(web.allow.is_none() && web.allowed_origins.is_empty() && web.tokens.is_empty());
     assert!(admin.token.is_none() && admin.allow.is_none() && admin.listen.is_none());
@@ -94,6 +94,7 @@ fn without_a_word_on_guards_they_are_as_open_as_the_port() {
 #[test]
 fn guards_are_set_in_the_file_and_in_variables() {
     let file = "[server]\ntrusted_proxies = [\"10.0.0.0/8\", \"::1\"]\n\
+        agent_check = \"10.0.0.11:8081\"\n\
         [limits]\nmax_calls_per_number = 2\n\
         [web]\nallow = [\"192.0.2.0/24\"]\nallowed_origins = [\"https://Shop.example.com\"]\n\
         tokens = [\"0123456789abcdef\", \"fedcba9876543210\"]\n\
@@ -103,6 +104,7 @@ fn guards_are_set_in_the_file_and_in_variables() {
     let inside = |text: &str| text.parse().unwrap();
     assert!(config.server.trusted_proxies.contains(inside("10.9.9.9")));
     assert!(!config.server.trusted_proxies.contains(inside("11.0.0.1")));
+    assert_eq!(config.server.agent_check, "10.0.0.11:8081".parse().ok());
     assert_eq!(config.limits.max_calls_per_number, 2);
     assert!(config.web.allow.unwrap().contains(inside("192.0.2.99")));
     assert_eq!(config.web.allowed_origins, ["https://shop.example.com"]);

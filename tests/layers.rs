@@ -64,6 +64,10 @@ struct Absence {
 
 /// The only room that may name rustls: this file, and those in the folder beside it.
 const RUSTLS_HOME: &str = "net/tls";
+/// A crate that joins rustls to the database's client, and the rooms that may name it: where its
+/// settings are made, and where they are handed to that client.
+const RUSTLS_FOR_POSTGRES: (&str, [&str; 2]) =
+    ("tokio_postgres_rustls", ["net/tls/client.rs", "control/database.rs"]);
 
 // ------------------------------------------------------------------------------------ the sources
 
@@ -211,6 +215,16 @@ fn rustls_outside_its_file_is_caught() {
 }
 
 #[test]
+fn what_joins_rustls_to_the_database_is_named_where_it_is_made_and_where_it_is_used() {
+    caught("control/journal.rs", "use tokio_postgres_rustls::MakeRustlsConnect;");
+    caught("dial/mod.rs", "fn f(x: tokio_postgres_rustls::MakeRustlsConnect) {}");
+    caught("net/stream.rs", "use ::tokio_postgres_rustls::MakeRustlsConnect;");
+    caught("control/database.rs", "use rustls::ClientConfig;");
+    passes("control/database.rs", "use tokio_postgres_rustls::MakeRustlsConnect;");
+    passes("net/tls/client.rs", "use tokio_postgres_rustls::MakeRustlsConnect;");
+}
+
+#[test]
 fn an_unsafe_block_is_found_and_so_is_one_without_its_reason() {
     // Spelt so that a plain search for the word with its brace finds `dsp` alone.
     let found = |text: &str| unsafe_lines(&text.replace("UN", "un"));
@@ -288,6 +302,10 @@ fn broken_rules(path: &str, text: &str) -> Vec<Broken> {
         }
         if name.path[0] == "rustls" && !is_rustls_home(path) {
             found.push(broken(name.line, &whole, "rustls is named in src/net/tls alone"));
+        }
+        let (joint, homes) = RUSTLS_FOR_POSTGRES;
+        if name.path[0] == joint && !homes.contains(&path) {
+            found.push(broken(name.line, &whole, "made in net/tls, used in control/database"));
         }
     }
     found

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use dsp::kernels::{Isa, Kernels};
@@ -11,6 +12,7 @@ use vocaris::call::tap::Channel;
 use vocaris::call::{CallId, Tap};
 use vocaris::clock::{Clock, Nanos};
 use vocaris::config::Recording;
+use vocaris::limits::TAP_RING_MS;
 use vocaris::mail::TapeLetter;
 use vocaris::metrics::Shared;
 use vocaris::record::Recordings;
@@ -19,6 +21,11 @@ use vocaris::record::Recordings;
 const VICTIM: &str = "VOCARIS_TEST_RECORD_INTO";
 /// So much is in the file before the blow: several times what is written at once.
 const ENOUGH_BYTES: u64 = 400_000;
+
+/// So far the caller is ahead of the file at most: half of what a tape holds. What does not fit on it
+/// is dropped, and has its place in the recording as silence, as it is meant to be; and a caller has no
+/// audio to say twice.
+const AHEAD_MAX_SAMPLES: u64 = TAP_RING_MS as u64 / 2 * 8;
 
 /// Records for ever: the caller's samples count up, as far as mu-law can tell them apart.
 fn record_into(directory: &Path) -> ! {
@@ -30,7 +37,7 @@ fn record_into(directory: &Path) -> ! {
         max_duration: Duration::from_secs(24 * 3600),
     };
     let (kernels, shared) = (Kernels::detect(Isa::Scalar), Arc::<Shared>::default());
-    let (room, post) = Recordings::new(&settings, Clock::start(), kernels, shared).unwrap();
+    let (room, post) = Recordings::new(&settings, Clock::start(), kernels, shared.clone()).unwrap();
     let (mut tap, tape) =
         Tap::new(Nanos::ZERO, Format::Mulaw8k, Format::Mulaw8k, Duration::from_millis(300));
     let tape = Box::new(tape);
@@ -38,14 +45,15 @@ fn record_into(directory: &Path) -> ! {
     std::thread::spawn(move || room.run());
     let mut ms = 0;
     loop {
-        let dropped = tap.count().dropped;
-        let now = Nanos::from_millis(ms + 20);
-        tap.arrived(now, Channel::Caller, Some(ms), &frame(ms));
-        if tap.count().dropped == dropped {
-            ms += 20;
-        } else {
+        while tap.count().samples - shared.kept.samples_written.load(Ordering::Relaxed)
+            > AHEAD_MAX_SAMPLES
+        {
             std::thread::yield_now();
         }
+        let now = Nanos::from_millis(ms + 20);
+        tap.arrived(now, Channel::Caller, Some(ms), &frame(ms));
+        assert_eq!(tap.count().dropped, 0);
+        ms += 20;
     }
 }
 
@@ -80,11 +88,10 @@ fn a_killed_relay_leaves_a_recording_that_can_be_read() {
 
     let mut reader = hound::WavReader::open(recording_in(&directory).unwrap()).unwrap();
     let left: Vec<i16> = reader.samples::<i16>().map(Result::unwrap).step_by(2).collect();
-    // Two channels of two bytes; half of it, for what came last may not have been written.
-    let enough = ENOUGH_BYTES as usize / 8;
-    assert!(left.len() > enough, "only {} samples", left.len());
+    // Two channels of two bytes; half of it, for the header may not have been written yet.
+    assert!(left.len() as u64 > ENOUGH_BYTES / 8, "only {} samples", left.len());
     let mut expected = [0; 160];
-    for (n, read) in left[..enough].chunks_exact(160).enumerate() {
+    for (n, read) in left.chunks_exact(160).enumerate() {
         Kernels::detect(Isa::Scalar).mulaw_decode(&frame(20 * n as u64), &mut expected);
         assert_eq!(read, expected, "frame {n}");
     }

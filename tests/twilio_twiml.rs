@@ -1,7 +1,7 @@
 //! Our TwiML, read back by a small XML reader: what Twilio would find in it.
 
 use vocaris::wire::twiml::{
-    self, ConnectFacts, FORK_NAME, ForkFacts, PARAMETER_BYTES_MAX, SAY_BYTES_MAX,
+    self, After, ConnectFacts, FORK_NAME, ForkFacts, PARAMETER_BYTES_MAX, SAY_BYTES_MAX,
 };
 
 /// An element as XML has it.
@@ -95,10 +95,11 @@ fn unescape(text: &str) -> String {
     plain
 }
 
+const AFTER: &str = "https://voice.example.com/twilio/after";
 const FACTS: ConnectFacts<'_> = ConnectFacts {
     stream_url: "wss://voice.example.com/twilio/media",
     status_callback: "https://voice.example.com/twilio/stream-status",
-    action: "https://voice.example.com/twilio/after",
+    after: After::Action(AFTER),
     parameters: &[
         ("source", "twilio"),
         ("token", "v1.CA0000.1795400000.0a"),
@@ -126,7 +127,7 @@ fn a_call_is_connected_to_the_stream_and_nothing_else() {
     let root = read(&twiml::connect(&FACTS));
     assert_eq!(root.names(), ["Connect"], "a verb behind it would run after every hang-up");
     let connect = &root.children[0];
-    assert_eq!(connect.attributes, [("action".into(), FACTS.action.into())]);
+    assert_eq!(connect.attributes, [("action".into(), AFTER.into())]);
     assert_eq!(connect.names(), ["Stream"]);
     let stream = &connect.children[0];
     assert_eq!(
@@ -139,6 +140,18 @@ fn a_call_is_connected_to_the_stream_and_nothing_else() {
     );
     assert!(!stream.attribute("url").unwrap().contains('?'));
     assert_eq!(parameters(stream), FACTS.parameters);
+}
+
+#[test]
+fn by_the_verb_behind_the_call_the_same_is_asked_and_nothing_is_spoken() {
+    let by_action = read(&twiml::connect(&FACTS));
+    let root = read(&twiml::connect(&ConnectFacts { after: After::Verb(AFTER), ..FACTS }));
+    assert_eq!(root.names(), ["Connect", "Redirect"]);
+    let [connect, redirect] = &root.children[..] else { panic!("{root:?}") };
+    assert_eq!(connect.attributes, [], "an action would take the verb's place");
+    assert_eq!(connect.children, by_action.children[0].children, "the stream is the same");
+    assert_eq!(redirect.attributes, [("method".into(), "POST".into())]);
+    assert_eq!((redirect.text.as_str(), redirect.children.len()), (AFTER, 0));
 }
 
 #[test]

@@ -8,13 +8,15 @@
 //!
 //! The rooms, top down: [`kernels`] chooses once which code this CPU runs; [`resample`] keeps the
 //! state of a rate conversion; [`ring`] lets bytes wait between two threads or two moments;
-//! [`g711`] is the formula and the tables everything else is judged by.
+//! [`g711`] is the formula and the tables everything else is judged by. [`near`] has the CPU fetch
+//! what will be needed soon.
 //!
-//! This is the only crate of the project that holds `unsafe`, for two reasons: calling code that
-//! was compiled for a CPU feature, and the ring. Each block names what makes it sound.
+//! This is the only crate of the project that holds `unsafe`, for three reasons: calling code that
+//! was compiled for a CPU feature, the ring, and that fetching. Each block names what makes it sound.
 
 pub mod g711;
 pub mod kernels;
+pub mod near;
 pub mod resample;
 pub mod ring;
 

@@ -11,9 +11,10 @@
 //! follows it has one that nobody could have known. The carrier itself always names the call.
 //!
 //! While no new calls are taken (the relay drains, or a quota of the model's is used up), only a
-//! good token lets in: its webhook was answered before, and a place is kept for it. Without one, a
-//! call that would be let in needs a free place. A copy of both tracks of a call takes no place and
-//! is let in by its own good token alone, in every mode.
+//! call that a place is kept for is let in: this relay answered its webhook before. Any other that
+//! would be let in needs a free place, however good its token: where relays share a secret, its
+//! place is kept by the one that gave the token out. A copy of both tracks of a call takes no place
+//! and is let in by its own good token alone, in every mode.
 //!
 //! A browser needs an address on the allow list, where there is one, and one of the tokens, where
 //! there are any.
@@ -86,6 +87,8 @@ pub(super) enum Facts {
         mode: SignatureMode,
         /// What became of its token.
         token: TokenCheck,
+        /// Whether a place is kept here for the call that its token is of.
+        is_kept: bool,
         /// Why new calls are not taken at present, if they are not.
         shut: Option<Refusal>,
         /// Whether a place is free.
@@ -130,8 +133,7 @@ pub(super) fn verdict(facts: Facts) -> Verdict {
         Facts::Web { has_room, .. } => (!has_room).then_some(Refusal::Full),
         // It belongs to a call that has its place.
         Facts::Fork { .. } => None,
-        // Its place is kept.
-        Facts::Twilio { token: TokenCheck::Good | TokenCheck::OfNoCall, .. } => None,
+        Facts::Twilio { is_kept: true, .. } => None,
         Facts::Twilio { has_room: false, .. } => Some(Refusal::Full),
         Facts::Twilio { number_has_room: false, .. } => Some(Refusal::NumberFull),
         Facts::Twilio { .. } => None,
@@ -153,7 +155,7 @@ fn verdict_with_room(facts: Facts) -> Verdict {
         Facts::Web { .. } => return Verdict::In,
         // Nobody but our own TwiML asks for one.
         Facts::Fork { token } => return token.refusal().map_or(Verdict::In, Verdict::Refused),
-        Facts::Twilio { token, shut: Some(refusal), .. } if token != TokenCheck::Good => {
+        Facts::Twilio { shut: Some(refusal), is_kept: false, .. } => {
             return Verdict::Refused(refusal);
         }
         Facts::Twilio { mode, token, .. } => (mode, token),
@@ -252,10 +254,17 @@ mod tests {
     fn stream(
         mode: SignatureMode,
         token: TokenCheck,
+        is_kept: bool,
         shut: Option<Refusal>,
         has_room: bool,
     ) -> Facts {
-        Facts::Twilio { mode, token, shut, has_room, number_has_room: true }
+        Facts::Twilio { mode, token, is_kept, shut, has_room, number_has_room: true }
+    }
+
+    /// Every mode with every token, of a call that a place is kept for and of one that has none.
+    fn streams() -> impl Iterator<Item = (SignatureMode, TokenCheck, bool)> {
+        let kept = |(mode, token)| [true, false].map(|is_kept| (mode, token, is_kept));
+        MODES.into_iter().flat_map(|mode| CHECKS.map(|token| (mode, token))).flat_map(kept)
     }
 
     fn browser(enabled: bool, is_allowed: bool, bearer: Bearer) -> Facts {
@@ -263,10 +272,10 @@ mod tests {
     }
 
     #[test]
-    fn a_good_token_always_opens_and_a_full_memory_never_does() {
+    fn a_good_token_opens_where_a_place_is_kept_and_a_full_memory_never_does() {
         for mode in MODES {
             for shut in [None, Some(Refusal::Draining), Some(Refusal::Quota)] {
-                let of = |token| verdict(stream(mode, token, shut, false));
+                let of = |token| verdict(stream(mode, token, true, shut, false));
                 assert_eq!(of(TokenCheck::Good), Verdict::In);
                 assert!(matches!(of(TokenCheck::NoRoom), Verdict::Refused(_)));
             }
@@ -284,7 +293,7 @@ mod tests {
             (TokenCheck::Used, Refusal::UsedToken, Refused(Refusal::UsedToken)),
         ];
         for (token, refusal, off) in table {
-            let of = |mode| verdict(stream(mode, token, None, true));
+            let of = |mode| verdict(stream(mode, token, false, None, true));
             assert_eq!(of(SignatureMode::Require), Refused(refusal), "{token:?}");
             assert_eq!(of(SignatureMode::Warn), InDespite(refusal), "{token:?}");
             assert_eq!(of(SignatureMode::Off), off, "{token:?}");
@@ -292,19 +301,16 @@ mod tests {
     }
 
     #[test]
-    fn while_no_new_calls_are_taken_only_one_answered_before_is_let_in() {
+    fn while_no_new_calls_are_taken_only_one_answered_here_before_is_let_in() {
         for why in [Refusal::Draining, Refusal::Quota] {
             let shut = Some(why);
-            for (mode, token) in MODES.iter().flat_map(|&mode| CHECKS.map(|token| (mode, token))) {
-                let expected = match token {
-                    TokenCheck::Good => Verdict::In,
-                    _ => Verdict::Refused(why),
+            for (mode, token, is_kept) in streams() {
+                let expected = match is_kept {
+                    true => verdict(stream(mode, token, true, None, true)),
+                    false => Verdict::Refused(why),
                 };
-                assert_eq!(
-                    verdict(stream(mode, token, shut, true)),
-                    expected,
-                    "{mode:?} {token:?}"
-                );
+                let found = verdict(stream(mode, token, is_kept, shut, true));
+                assert_eq!(found, expected, "{mode:?} {token:?} {is_kept}");
             }
             for enabled in [false, true] {
                 let (is_allowed, bearer, has_room) = (true, Bearer::Good, true);
@@ -353,39 +359,31 @@ mod tests {
     }
 
     #[test]
-    fn a_number_with_all_its_calls_gets_no_other_but_one_that_was_promised() {
-        for mode in MODES {
-            for token in CHECKS {
-                let of = |number_has_room| {
-                    let (shut, has_room) = (None, true);
-                    verdict(Facts::Twilio { mode, token, shut, has_room, number_has_room })
-                };
-                let is_promised = matches!(token, TokenCheck::Good | TokenCheck::OfNoCall);
-                let expected = match of(true) {
-                    Verdict::In | Verdict::InDespite(_) if !is_promised => {
-                        Verdict::Refused(Refusal::NumberFull)
-                    }
-                    verdict => verdict,
-                };
-                assert_eq!(of(false), expected, "{mode:?} {token:?}");
-            }
+    fn a_number_with_all_its_calls_gets_no_other_but_one_that_a_place_is_kept_for() {
+        for (mode, token, is_kept) in streams() {
+            let of = |number_has_room| {
+                let (shut, has_room) = (None, true);
+                verdict(Facts::Twilio { mode, token, is_kept, shut, has_room, number_has_room })
+            };
+            let expected = match of(true) {
+                Verdict::In | Verdict::InDespite(_) if !is_kept => {
+                    Verdict::Refused(Refusal::NumberFull)
+                }
+                verdict => verdict,
+            };
+            assert_eq!(of(false), expected, "{mode:?} {token:?} {is_kept}");
         }
     }
 
     #[test]
-    fn without_a_free_place_only_a_promised_call_is_let_in() {
-        for mode in MODES {
-            for token in CHECKS {
-                let of = |has_room| verdict(stream(mode, token, None, has_room));
-                let is_promised = matches!(token, TokenCheck::Good | TokenCheck::OfNoCall);
-                let expected = match of(true) {
-                    Verdict::In | Verdict::InDespite(_) if !is_promised => {
-                        Verdict::Refused(Refusal::Full)
-                    }
-                    verdict => verdict,
-                };
-                assert_eq!(of(false), expected, "{mode:?} {token:?}");
-            }
+    fn without_a_free_place_only_a_call_that_one_is_kept_for_is_let_in() {
+        for (mode, token, is_kept) in streams() {
+            let of = |has_room| verdict(stream(mode, token, is_kept, None, has_room));
+            let expected = match of(true) {
+                Verdict::In | Verdict::InDespite(_) if !is_kept => Verdict::Refused(Refusal::Full),
+                verdict => verdict,
+            };
+            assert_eq!(of(false), expected, "{mode:?} {token:?} {is_kept}");
         }
     }
 

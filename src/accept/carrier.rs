@@ -22,7 +22,7 @@ use super::request::Request;
 use super::routes::JSON;
 use crate::call::{AGAIN, Again, Refusal, Told};
 use crate::clock::Nanos;
-use crate::config::{Busy, SignatureMode};
+use crate::config::{AfterStream, Busy, SignatureMode};
 use crate::mail::Sequel;
 use crate::wire::http::Method;
 use crate::wire::signature::{Claim, Keys, SignatureError, body_hash_matches, webhook_candidates};
@@ -223,7 +223,7 @@ impl Desk {
         let again = if let Heard::Before(again) = heard { again.value() } else { None };
         parameters.extend(again.as_deref().map(|value| (AGAIN, value)));
         let says = self.config.recording.enabled && heard == Heard::Nothing;
-        let tracks_url = origin.tracks_url();
+        let (tracks_url, after_url) = (origin.tracks_url(), origin.action());
         // A copy that says of no call whose it is could not be put beside it.
         let fork_token = call_sid
             .filter(|_| self.config.twilio.both_tracks)
@@ -231,7 +231,10 @@ impl Desk {
         twiml::connect(&twiml::ConnectFacts {
             stream_url: &origin.stream_url(),
             status_callback: &origin.status_callback(),
-            action: &origin.action(),
+            after: match self.config.twilio.after_stream {
+                AfterStream::Action => twiml::After::Action(&after_url),
+                AfterStream::Verb => twiml::After::Verb(&after_url),
+            },
             parameters: &parameters,
             say_first: self.config.recording.consent.as_deref().filter(|_| says),
             fork: fork_token
@@ -324,6 +327,7 @@ impl Desk {
         self.neighbours.journal.is_some()
             && is_name
             && !is_over(fields)
+            && !self.is_cut(now, call_sid)
             && !self.endings.has_ended(now, call_sid)
     }
 
@@ -331,7 +335,14 @@ impl Desk {
     /// ended it, and the carrier does not say that the call is over. The place it had is free or
     /// about to be.
     pub(super) fn goes_on(&mut self, now: Nanos, call_sid: &str, fields: &Fields) -> bool {
-        !is_over(fields) && !self.is_draining() && self.before_of_call_sid(now, call_sid).is_some()
+        let is_asked_for = !is_over(fields) && !self.is_cut(now, call_sid);
+        is_asked_for && self.before_of_call_sid(now, call_sid).is_some()
+    }
+
+    /// Whether this process has cut the call because it is about to stop: another takes it up. One
+    /// whose phone was lost while this process only drains goes on here.
+    fn is_cut(&mut self, now: Nanos, call_sid: &str) -> bool {
+        self.is_draining() && self.endings.was_cut(now, call_sid)
     }
 
     /// The carrier's report of a stream: the only place where a handshake that failed on its way

@@ -74,6 +74,8 @@ struct Shown {
     check: TokenCheck,
     /// It is good, and a proven webhook was answered with it.
     vouched: bool,
+    /// A place was kept here for the call it is of.
+    is_kept: bool,
     /// The number of the caller it was given out to.
     number: Option<String>,
 }
@@ -228,6 +230,16 @@ impl Desk {
         }
     }
 
+    /// Whether a caller who comes back to a conversation is welcome, or why not. A relay that drains
+    /// leads him on, too, if it has a free place: where others share its name his stream comes to one
+    /// that does not drain, and where none does his own relay is the only one he has.
+    pub(super) fn welcome_back(&mut self, now: Nanos) -> Result<(), Refusal> {
+        match self.welcome(now) {
+            Err(Refusal::Draining) if self.has_room() && self.emptiest().is_some() => Ok(()),
+            welcome => welcome,
+        }
+    }
+
     /// Why no new calls are taken at all, however many places are free.
     fn shut(&mut self, now: Nanos) -> Option<Refusal> {
         let is_late = self.late.look(now, self.load.lateness());
@@ -243,6 +255,16 @@ impl Desk {
     /// Whether a place is free: neither taken nor kept.
     fn has_room(&mut self) -> bool {
         self.guests.calls(&self.load) + self.guests.promised(unix_seconds()) < self.max_calls
+    }
+
+    /// Places for calls: how many are free, neither taken nor kept and on no media thread that is too
+    /// late for another; and how many there are.
+    pub(super) fn places(&mut self) -> (usize, usize) {
+        let taken = self.guests.calls(&self.load) + self.guests.promised(unix_seconds());
+        let each = self.config.limits.max_calls_per_worker;
+        let in_time = (0..self.load.workers()).filter(|&worker| !self.late.is(worker));
+        let left = in_time.map(|worker| each - self.guests.calls_on(worker, &self.load).min(each));
+        (self.max_calls.saturating_sub(taken).min(left.sum()), self.max_calls)
     }
 
     /// Whether the call of this name has a place kept.
@@ -371,7 +393,10 @@ impl Desk {
                 }
                 self.tell_worker(call, WorkerLetter::Refused { call, refusal });
                 if let (true, Opening::Twilio { carrier, call_sid, .. }) = (vouched, opening) {
-                    self.forget_ahead(&name_of(*carrier, call_sid));
+                    let name = name_of(*carrier, call_sid);
+                    self.forget_ahead(&name);
+                    // Another relay answered its webhook: this one may be asked what follows.
+                    self.endings.expect(now, &name);
                 }
                 return None;
             }
@@ -481,15 +506,21 @@ impl Desk {
                 let in_query = in_query.filter(|_| *carrier != Carrier::Twilio);
                 let token = token.clone().or(in_query);
                 let name = name_of(*carrier, call_sid);
-                let Shown { check: token, vouched, number } =
+                let Shown { check: token, vouched, is_kept, number } =
                     self.use_token(token.as_deref(), &name);
                 self.shared.signatures.token.count(token.label());
                 let number =
                     number.or_else(|| from.as_deref().and_then(telling_number).map(str::to_owned));
                 let mode = self.config.carriers.mode(*carrier, self.config.twilio.signature);
                 let number_has_room = !self.is_number_full(number.as_deref());
-                let facts =
-                    admission::Facts::Twilio { mode, token, shut, has_room, number_has_room };
+                let facts = admission::Facts::Twilio {
+                    mode,
+                    token,
+                    is_kept,
+                    shut,
+                    has_room,
+                    number_has_room,
+                };
                 Judged { verdict: verdict(facts), vouched, number }
             }
         }
@@ -555,7 +586,7 @@ impl Desk {
 
     /// Checks the token of a stream of the call `name`; a good one is used up by it.
     fn use_token(&mut self, token: Option<&str>, name: &str) -> Shown {
-        let bad = |check| Shown { check, vouched: false, number: None };
+        let bad = |check| Shown { check, vouched: false, is_kept: false, number: None };
         let Some(token) = token.filter(|token| !token.is_empty()) else {
             return bad(TokenCheck::Missing);
         };
@@ -578,6 +609,7 @@ impl Desk {
         }
         // With one token, all the others of its call that prove as much are used up.
         let Kept { marks, number } = self.guests.keep_promise(name);
+        let is_kept = !marks.is_empty();
         for mark in marks {
             self.used_tokens.take(now_unix, mark);
         }
@@ -587,7 +619,8 @@ impl Desk {
             name: Some(name.to_owned()),
         }]);
         let check = if names_no_call.is_some() { TokenCheck::OfNoCall } else { TokenCheck::Good };
-        Shown { check, vouched: proven && check == TokenCheck::Good, number }
+        let vouched = proven && check == TokenCheck::Good;
+        Shown { check, vouched, is_kept, number }
     }
 
     /// A token for a copy of the tracks of `call_sid`.

@@ -115,6 +115,12 @@ impl Endings {
         self.by_call_sid.get(call_sid).is_some_and(|kept| kept.has_ended)
     }
 
+    /// Whether the relay has stopped under the call.
+    pub(super) fn was_cut(&mut self, now: Nanos, call_sid: &str) -> bool {
+        self.forget_old(now);
+        self.by_call_sid.get(call_sid).is_some_and(|kept| kept.sequel == Sequel::Elsewhere)
+    }
+
     /// What the caller gets. The call stays known, for a carrier that asks twice. A call nobody
     /// knows is over.
     pub(super) fn afterwards(&mut self, now: Nanos, call_sid: &str) -> Sequel {

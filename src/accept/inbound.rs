@@ -7,7 +7,7 @@
 //! Not here: what a connection is served (`accept::connection`), what a letter means
 //!           (`accept::desk`).
 
-use std::io::{ErrorKind, Write};
+use std::io::{self, ErrorKind, Write};
 use std::net::IpAddr;
 use std::ops::ControlFlow;
 use std::os::fd::AsRawFd;
@@ -36,8 +36,10 @@ pub(super) const BELL: Token = Token(0);
 pub(super) const LISTENER: Token = Token(1);
 /// The same at the address for figures.
 pub(super) const ADMIN: Token = Token(2);
+/// HAProxy's agent checks are waiting outside.
+pub(super) const AGENT_CHECK: Token = Token(3);
 /// The connection in slot 0; the others follow.
-const FIRST_SLOT: usize = 3;
+const FIRST_SLOT: usize = 4;
 
 /// Connections accepted in one turn.
 const ACCEPTS_PER_TURN: usize = 64;
@@ -64,6 +66,8 @@ pub(super) struct Inbound {
     listener: Option<TcpListener>,
     /// At the address for figures, where they have one.
     admin: Option<TcpListener>,
+    /// Where HAProxy asks for our capacity.
+    agent_check: Option<TcpListener>,
     mailbox: Mailbox<AcceptLetter>,
     clock: Clock,
     deadlines: Deadlines,
@@ -78,6 +82,8 @@ pub(super) struct Inbound {
     now: Nanos,
     /// Connections may be waiting outside: the poll tells of new ones only.
     may_accept: bool,
+    /// So may agent checks.
+    may_check: bool,
     /// Not before this.
     accept_after: Nanos,
     /// Letters may be waiting.
@@ -96,6 +102,7 @@ impl Inbound {
             poll,
             listener,
             admin,
+            agent_check,
             mailbox,
             config,
             clock,
@@ -111,6 +118,7 @@ impl Inbound {
             poll,
             listener: Some(listener),
             admin: admin.map(|(listener, _)| listener),
+            agent_check: agent_check.map(|(listener, _)| listener),
             mailbox,
             clock,
             deadlines,
@@ -122,6 +130,7 @@ impl Inbound {
             ciphertext: RecvBuf::new(),
             now: clock.now(),
             may_accept: true,
+            may_check: true,
             accept_after: Nanos::ZERO,
             may_have_mail: true,
             ready: Vec::new(),
@@ -138,6 +147,7 @@ impl Inbound {
         self.wait_for_events(events)?;
         self.now = self.clock.now();
         self.take_mail()?;
+        self.answer_checks();
         self.accept();
         self.serve_ready();
         self.expire();
@@ -163,6 +173,7 @@ impl Inbound {
             match event.token() {
                 BELL => self.may_have_mail = true,
                 LISTENER | ADMIN => self.may_accept = true,
+                AGENT_CHECK => self.may_check = true,
                 Token(token) => {
                     let slot = token - FIRST_SLOT;
                     if let Some(connection) = self.young.at(slot) {
@@ -181,7 +192,8 @@ impl Inbound {
         if self.may_have_mail || !self.again.is_empty() {
             return Some(Duration::ZERO);
         }
-        let accept = if self.may_accept { self.accept_after } else { Nanos::NEVER };
+        let waiting = self.may_accept || self.may_check;
+        let accept = if waiting { self.accept_after } else { Nanos::NEVER };
         match accept.min(self.expire_after).min(self.desk.recalls.next_due()) {
             Nanos::NEVER => None,
             // The poll counts whole milliseconds: without one more it would wake too early.
@@ -253,10 +265,23 @@ impl Inbound {
     /// What waits outside is the other process's. Taken out of the poll first: that knows sockets by
     /// what both processes share, and would go on telling of them.
     fn stop_listening(&mut self) {
-        for mut listener in [self.listener.take(), self.admin.take()].into_iter().flatten() {
+        let listeners = [self.listener.take(), self.admin.take(), self.agent_check.take()];
+        for mut listener in listeners.into_iter().flatten() {
             let _ = self.poll.registry().deregister(&mut listener);
         }
-        self.may_accept = false;
+        (self.may_accept, self.may_check) = (false, false);
+    }
+
+    /// Tells HAProxy what it asks.
+    fn answer_checks(&mut self) {
+        if !self.may_check || self.now < self.accept_after {
+            return;
+        }
+        let checks = self.agent_check.as_ref();
+        match checks.map_or(Ok(false), |listener| self.desk.answer_checks(self.now, listener)) {
+            Ok(may_check) => self.may_check = may_check,
+            Err(error) => self.pause_accepting(&error),
+        }
     }
 
     /// Accepts what waits outside, up to a turn's share.
@@ -278,19 +303,20 @@ impl Inbound {
                         return;
                     }
                     ErrorKind::Interrupted | ErrorKind::ConnectionAborted => {}
-                    _ => {
-                        self.desk.shared.connections.count("accept_failed");
-                        let speaks = self.desk.limiters.accepts.may_speak_once(self.now);
-                        if let Some(left_out) = speaks {
-                            log::warn!("event=accept_paused{left_out}: {error}");
-                        }
-                        self.accept_after = self.now.plus(ACCEPT_PAUSE);
-                        self.desk.accept_failed(self.now);
-                        return;
-                    }
+                    _ => return self.pause_accepting(&error),
                 },
             }
         }
+    }
+
+    /// The kernel gives no connection now.
+    fn pause_accepting(&mut self, error: &io::Error) {
+        self.desk.shared.connections.count("accept_failed");
+        if let Some(left_out) = self.desk.limiters.accepts.may_speak_once(self.now) {
+            log::warn!("event=accept_paused{left_out}: {error}");
+        }
+        self.accept_after = self.now.plus(ACCEPT_PAUSE);
+        self.desk.accept_failed(self.now);
     }
 
     /// Gives a new connection a slot, or shows it out.

@@ -38,6 +38,8 @@ pub struct Sockets {
     pub main: Option<std::net::TcpListener>,
     /// For `admin.listen`.
     pub admin: Option<std::net::TcpListener>,
+    /// For `server.agent_check`.
+    pub agent_check: Option<std::net::TcpListener>,
 }
 
 /// What the tokens of calls are signed with.

@@ -15,6 +15,7 @@
 //! | `desk` | what is known while answering; capacity; the verdict on a call |
 //! | `routes`, `carrier`, `doors`, `page` | the answers, by kind of request |
 //! | `status` | the operator's page, who may read it; health and readiness |
+//! | `agent_check` | what HAProxy is told of our capacity |
 //! | `late`, `descriptors` | when measurement forbids another call |
 //! | `listeners`, `successor` | what passes from one process to the next |
 //! | `limiter` | log lines that strangers can cause |
@@ -31,6 +32,7 @@
 //! | label | meaning |
 //! |---|---|
 //! | `accepted` | got a slot |
+//! | `agent_check` | was told how much is free, and closed |
 //! | `too_many`, `too_many_of_one_address` | got none: closed at once |
 //! | `gave_way` | idled between two requests, and was closed for a new one |
 //! | `bad_forwarded` | a trusted proxy's list of hops could not be read: its client is unknown |
@@ -47,6 +49,7 @@
 //! | `worker_box_full`, `dial_box_full` | a letter was lost, or a line could not be ordered |
 
 mod admission;
+mod agent_check;
 mod answer;
 mod carrier;
 mod carriers;
@@ -106,6 +109,8 @@ pub struct Accept {
     local_addr: SocketAddr,
     /// The listener for figures, and where it listens.
     admin: Option<(TcpListener, SocketAddr)>,
+    /// The listener for HAProxy's agent checks, and where it listens.
+    agent_check: Option<(TcpListener, SocketAddr)>,
     mailbox: Mailbox<AcceptLetter>,
     config: Arc<Config>,
     clock: Clock,
@@ -186,6 +191,9 @@ impl Accept {
         let (listener, local_addr) = watched(main, sockets.main, inbound::LISTENER)?;
         let admin = config.admin.listen.map(|address| ("admin.listen", address));
         let admin = admin.map(|admin| watched(admin, sockets.admin, inbound::ADMIN)).transpose()?;
+        let check = config.server.agent_check.map(|address| ("server.agent_check", address));
+        let check = check.map(|check| watched(check, sockets.agent_check, inbound::AGENT_CHECK));
+        let agent_check = check.transpose()?;
         let bell = Arc::new(Waker::new(poll.registry(), inbound::BELL).map_err(no_poll)?);
         let (postbox, mailbox) = mailbox(bell);
         let deadlines = Deadlines::default();
@@ -194,6 +202,7 @@ impl Accept {
             listener,
             local_addr,
             admin,
+            agent_check,
             mailbox,
             config,
             clock,
@@ -230,8 +239,14 @@ impl Accept {
     /// # Errors
     /// When there are no descriptors for them.
     pub fn estate(&self) -> io::Result<Estate> {
-        let admin = self.admin.as_ref().map(|(admin, _)| again(admin)).transpose()?;
-        let sockets = Sockets { main: Some(again(&self.listener)?), admin };
+        let once_more = |watched: &Option<(TcpListener, SocketAddr)>| {
+            watched.as_ref().map(|(listener, _)| again(listener)).transpose()
+        };
+        let sockets = Sockets {
+            main: Some(again(&self.listener)?),
+            admin: once_more(&self.admin)?,
+            agent_check: once_more(&self.agent_check)?,
+        };
         Ok(Estate { sockets, keys: Some(self.keys.clone()) })
     }
 
@@ -243,6 +258,11 @@ impl Accept {
     /// Where it listens for those who ask for figures, if that is an address of its own.
     pub fn admin_addr(&self) -> Option<SocketAddr> {
         self.admin.as_ref().map(|&(_, address)| address)
+    }
+
+    /// Where it listens for HAProxy's agent checks, if it does.
+    pub fn agent_check_addr(&self) -> Option<SocketAddr> {
+        self.agent_check.as_ref().map(|&(_, address)| address)
     }
 
     /// Serves until [`AcceptLetter::Stop`].

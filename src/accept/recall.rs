@@ -15,9 +15,10 @@
 //!
 //! In:       questions of carriers, streams and browsers that are let in, answers, time.
 //! Out:      letters to the journal; a conversation that goes on, or a first line that is ordered.
-//! Bounds:   [`RECALLS_WAITING_MAX`] that wait, each [`RECALL_TIMEOUT`]; then a carrier is told to
-//!           ask once more after [`ONCE_MORE_SECONDS`], and after that, as for a stream, it is as
-//!           if the journal knew nothing.
+//! Bounds:   [`RECALLS_WAITING_MAX`] that wait, a carrier's question [`RECALL_TIMEOUT`], a stream
+//!           [`CLAIM_TIMEOUT`]; then a carrier is told to ask once more after
+//!           [`ONCE_MORE_SECONDS`], and after that, as for a stream, it is as if the journal knew
+//!           nothing.
 //! Not here: conversations of this process (`accept::comeback`), the journal
 //!           (`control::conversations`).
 
@@ -32,7 +33,7 @@ use super::origin::Origin;
 use crate::call::{Again, CallId, Opening};
 use crate::clock::{Nanos, unix_seconds};
 use crate::config::Carrier;
-use crate::limits::{RECALL_TIMEOUT, RECALLS_WAITING_MAX};
+use crate::limits::{CLAIM_TIMEOUT, RECALL_TIMEOUT, RECALLS_WAITING_MAX};
 use crate::mail::{
     CallKey, JournalLetter, Recall, Recalled, Right, Sequel, Whose, Wish, WorkerLetter,
 };
@@ -126,7 +127,7 @@ impl Desk {
         match self.ask_journal(now, whose, Wish::Claim(right)) {
             Some(ticket) => {
                 let asker = Asker::Stream(Box::new(comer));
-                self.recalls.waiting.insert(ticket, (now.plus(RECALL_TIMEOUT), asker));
+                self.recalls.waiting.insert(ticket, (now.plus(CLAIM_TIMEOUT), asker));
             }
             None => self.go_on_here(comer),
         }
@@ -134,7 +135,11 @@ impl Desk {
 
     fn ask_journal(&mut self, now: Nanos, whose: Whose, wish: Wish) -> Option<u64> {
         let journal = self.neighbours.journal.as_ref()?;
-        let (ticket, until) = (self.next_ticket, now.plus(RECALL_TIMEOUT));
+        let at_most = match wish {
+            Wish::Look => RECALL_TIMEOUT,
+            Wish::Claim(_) => CLAIM_TIMEOUT,
+        };
+        let (ticket, until) = (self.next_ticket, now.plus(at_most));
         let is_full = self.recalls.waiting.len() >= RECALLS_WAITING_MAX;
         if is_full || journal.post(JournalLetter::Ask { ticket, whose, wish, until }).is_err() {
             self.shared.journal.recalls.count("full");
@@ -260,9 +265,7 @@ impl Desk {
                 self.lead_past(now, *question, generation)
             }
             Recalled::Over(sequel) => {
-                let Question { fields, proven, call_sid, origin, .. } = *question;
-                // He has been told what he was owed.
-                self.endings.afterwards(now, &call_sid);
+                let Question { fields, proven, origin, .. } = *question;
                 self.follow(now, &fields, proven, sequel, origin)
             }
             _ => self.after_here(now, *question),
@@ -270,16 +273,11 @@ impl Desk {
     }
 
     /// The caller is led to a stream that may take what is of the stream that is over, of this
-    /// `generation`; where there is no room for it, he hears so, and a process that stops sends him
-    /// to another.
+    /// `generation`; where there is no room for it, he hears so.
     fn lead_past(&mut self, now: Nanos, question: Question, generation: u32) -> Answer {
         let is_known = self.goes_on(now, &question.call_sid, &question.fields);
-        let is_welcome = is_known || self.welcome(now).is_ok();
+        let is_welcome = is_known || self.welcome_back(now).is_ok();
         let Question { fields, proven, call_sid, origin, .. } = question;
-        if self.is_draining() {
-            self.endings.afterwards(now, &call_sid);
-            return self.follow(now, &fields, proven, Sequel::Elsewhere, origin);
-        }
         match &origin {
             Some(origin) if is_welcome => {
                 let again = Again::Past(generation);

@@ -109,7 +109,8 @@ impl Desk {
         }
     }
 
-    fn stuck(&self, now: Nanos) -> Option<String> {
+    /// The media thread that will not end its turn, and for how long it has been in it.
+    pub(super) fn stuck(&self, now: Nanos) -> Option<String> {
         let (worker, stuck_for) = self.load.lateness().hung(now)?;
         Some(format!("worker-{worker} has been in one turn for {} s", stuck_for.as_secs()))
     }

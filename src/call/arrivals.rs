@@ -2,8 +2,7 @@
 //!
 //! Bounds:   [`ARRIVALS_MAX`]; beyond it two messages count as having arrived with the first.
 
-use std::collections::VecDeque;
-
+use crate::buf::Few;
 use crate::clock::Nanos;
 
 /// Messages told apart in one ring: 1.3 s of 20 ms frames.
@@ -21,7 +20,7 @@ struct Arrival {
 /// When the bytes in a ring arrived.
 #[derive(Debug, Default)]
 pub struct Arrivals {
-    messages: VecDeque<Arrival>,
+    messages: Few<Arrival>,
 }
 
 impl Arrivals {

@@ -6,6 +6,7 @@ use dsp::g711::ALAW_SILENCE;
 use dsp::kernels::{Kernels, MULAW_SILENCE};
 use dsp::resample::{Conversion, FilterSet, Resampler};
 
+use crate::buf::Rooms;
 use crate::config::AudioFormat;
 use crate::limits::PTIME_MS;
 use crate::wire::dialect::{ByteOrder, Told};
@@ -155,6 +156,8 @@ pub struct Workbench {
     pub target_pcm: Vec<i16>,
     /// Bytes in the target's format.
     pub target_bytes: Vec<u8>,
+    /// Memory of the calls' outputs that are empty.
+    pub rooms: Rooms,
 }
 
 impl Workbench {
@@ -169,6 +172,7 @@ impl Workbench {
             source_pcm: Vec::new(),
             target_pcm: Vec::new(),
             target_bytes: Vec::new(),
+            rooms: Rooms::default(),
         }
     }
 

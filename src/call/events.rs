@@ -362,6 +362,9 @@ pub enum Ending {
     PhoneLost,
     /// Nothing came from the phone for [`crate::limits::PHONE_DEAD`].
     PhoneSilent,
+    /// The carrier's socket lives and its stream does not: no audio, mark or key for
+    /// `timers.media_timeout`, though it was asked.
+    MediaTimeout,
     /// The phone took nothing until [`crate::limits::PHONE_OUTPUT_MAX_BYTES`] were waiting.
     PhoneStalled,
     /// The phone's side sent what is no WebSocket, or nothing we can understand.
@@ -418,7 +421,7 @@ pub enum Afterwards {
 
 impl Ending {
     /// How many labels there are.
-    pub const COUNT: usize = 21;
+    pub const COUNT: usize = 22;
 
     /// The labels, by [`Ending::index`].
     pub const LABELS: [&'static str; Ending::COUNT] = [
@@ -443,6 +446,7 @@ impl Ending {
         "agent_hung_up",
         "transferred",
         "unknown_codec",
+        "media_timeout",
     ];
 
     /// Its place among the counters.
@@ -469,6 +473,7 @@ impl Ending {
             Ending::AgentHungUp => 18,
             Ending::Transferred => 19,
             Ending::UnknownCodec => 20,
+            Ending::MediaTimeout => 21,
         }
     }
 

@@ -79,6 +79,9 @@ impl Call {
         if self.is_over() {
             return;
         }
+        if let Event::Text(_) | Event::Binary(_) = event {
+            self.pulse.felt(self.now);
+        }
         match event {
             Event::Text(text) => self.handle_phone_text(text, bench),
             Event::Binary(bytes) => self.handle_phone_binary(bytes, bench),
@@ -240,7 +243,9 @@ pub(super) fn sentence_for(ending: Ending) -> Option<&'static str> {
         | Ending::PhoneLost
         | Ending::AgentHungUp
         | Ending::Transferred => None,
-        Ending::PhoneSilent | Ending::PhoneStalled => Some("The connection was too slow."),
+        Ending::PhoneSilent | Ending::MediaTimeout | Ending::PhoneStalled => {
+            Some("The connection was too slow.")
+        }
         Ending::PhoneBroke { .. } | Ending::UnknownCodec => {
             Some("The relay did not understand this client.")
         }

@@ -82,6 +82,7 @@ impl Ending {
             Ending::PhoneClosed { .. }
                 | Ending::PhoneLost
                 | Ending::PhoneSilent
+                | Ending::MediaTimeout
                 | Ending::PhoneStalled
                 | Ending::Replaced
                 | Ending::Drained

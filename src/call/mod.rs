@@ -14,6 +14,7 @@
 //! | `session` | the model's session, which outlives its connections |
 //! | `swap` | what the call does while a connection is swapped |
 //! | `watch`, `ear` | whether the model answers, whether the caller speaks |
+//! | `pulse` | whether the carrier's stream still lives |
 //! | `steady` | whether the model speaks, or only makes a noise |
 //! | `hold` | when the caller's audio waits though the model is there |
 //! | `memory` | what was said, in words |
@@ -56,6 +57,7 @@ mod legacy;
 mod memory;
 pub mod phone;
 pub mod playout;
+mod pulse;
 pub mod reorder;
 pub mod session;
 mod state;
@@ -98,6 +100,7 @@ use journal::Diary;
 use keys::Keys;
 use memory::Memory;
 use phone::PhoneLeg;
+use pulse::{Alarm, Pulse};
 use reorder::Reorder;
 use session::{Cause, Session};
 use tools::Tools;
@@ -205,6 +208,7 @@ pub struct Call {
     phone_end: Endpoint,
     phone_heard_at: Nanos,
     phone_pinged_at: Nanos,
+    pulse: Pulse,
     agent: AgentLeg,
     agent_reader: MessageReader,
     agent_life: LegLife,
@@ -351,6 +355,7 @@ impl Call {
             phone_end: Endpoint::new(Role::Server, PHONE_CLOSE_MAX_BYTES),
             phone_heard_at: now,
             phone_pinged_at: now,
+            pulse: Pulse::default(),
             agent: AgentLeg::new(seed),
             agent_reader: MessageReader::new(Role::Server, AGENT_MESSAGE_MAX_BYTES),
             agent_life: LegLife::Absent,
@@ -547,6 +552,11 @@ impl Call {
             self.phone_pinged_at = self.now;
             self.phone.send_ping();
         }
+        match self.pulse.poll(self.now, self.media_timeout()) {
+            Some(Alarm::Ask) => self.phone.send_mark(self.turns.mark_here()),
+            Some(Alarm::GiveUp) => return self.end(Ending::MediaTimeout),
+            None => {}
+        }
         match self.life {
             Life::Opening { since } if self.now >= since.plus(START_TIMEOUT) => {
                 self.end(Ending::NoStart);
@@ -576,6 +586,16 @@ impl Call {
         self.tell_journal();
     }
 
+    /// How long the stream may be silent; zero: for ever. A copy of a call's tracks ends with the call.
+    fn media_timeout(&self) -> Duration {
+        match (self.class, self.life) {
+            _ if self.is_fork => Duration::ZERO,
+            (_, Life::Opening { .. } | Life::Over { .. }) => Duration::ZERO,
+            (Some(Class::Twilio), _) => self.settings.timers.media_timeout,
+            _ => Duration::ZERO,
+        }
+    }
+
     /// When the model counts as dead, unless a byte comes from it: where something is due. Where
     /// updates come all the time, that is always; else while it owes an answer, or the rest of one.
     fn agent_dead_at(&self) -> Nanos {
@@ -600,7 +620,7 @@ impl Call {
     /// happens.
     pub fn next_timeout(&self) -> Nanos {
         let phone = self.phone_heard_at.plus(PHONE_DEAD).min(self.phone_pinged_at.plus(PHONE_PING));
-        let phone = phone.min(self.reorder.due());
+        let phone = phone.min(self.reorder.due()).min(self.pulse.next_due(self.media_timeout()));
         let playout = self.audio.as_ref().map_or(Nanos::NEVER, |audio| audio.downlink.next_due());
         match self.life {
             Life::Opening { since } => since.plus(START_TIMEOUT).min(phone),
@@ -671,6 +691,7 @@ impl Call {
             }
             let since = uplink.take_group(ducked, bench, &mut self.tally.uplink);
             let (was_heard, phone_hz) = (uplink.was_heard(), format.rate_hz());
+            self.agent.output.borrow_room(&mut bench.rooms);
             self.agent.send_audio(rate_hz, &bench.target_bytes, bench.source_pcm.len() as u64);
             self.agent_silent_since.get_or_insert(self.now);
             if let Some(since) = since {
@@ -699,6 +720,7 @@ impl Call {
         let Some(frames) = downlink.take_frames(self.now, bench, &mut self.tally) else {
             return false;
         };
+        self.phone.output.borrow_room(&mut bench.rooms);
         let messages = self.phone.send_audio(&bench.bytes, frames.samples);
         self.tally.downlink.messages_out += messages - 1;
         if let Some(tap) = &mut self.tap {

@@ -92,16 +92,19 @@ impl Turns {
     /// is due: at every [`MARK_EVERY_MS`], and behind the `last` audio of a turn.
     pub fn audio_left(&mut self, ms: u64, last: bool) -> Option<MarkName> {
         self.sent_ms += ms;
-        if !last && self.sent_ms < self.marked_ms + MARK_EVERY_MS {
-            return None;
-        }
-        self.marked_ms = self.sent_ms;
-        Some(MarkName { generation: self.generation, at_ms: self.sent_ms })
+        let is_due = last || self.sent_ms >= self.marked_ms + MARK_EVERY_MS;
+        is_due.then(|| self.mark_here())
     }
 
     /// The turn is whole and all of its audio has left: the mark behind it, unless it stands there.
     pub fn all_left(&mut self) -> Option<MarkName> {
         (self.marked_ms < self.sent_ms).then(|| self.audio_left(0, true)).flatten()
+    }
+
+    /// A mark behind what has left so far, due or not: for a phone that is to show that it is there.
+    pub fn mark_here(&mut self) -> MarkName {
+        self.marked_ms = self.sent_ms;
+        MarkName { generation: self.generation, at_ms: self.sent_ms }
     }
 
     /// The phone has returned a mark.

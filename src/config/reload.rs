@@ -15,8 +15,9 @@ type Keep = fn(&mut Config, &Config);
 
 /// What only a start can change: a key, or a section with a dot behind it; and how the old value is
 /// kept.
-const AT_START: [(&str, Keep); 28] = [
+const AT_START: [(&str, Keep); 29] = [
     ("server.listen", |new, old| new.server.listen = old.server.listen),
+    ("server.agent_check", |new, old| new.server.agent_check = old.server.agent_check),
     ("server.proxy_protocol", |new, old| new.server.proxy_protocol = old.server.proxy_protocol),
     // What the files hold is read again.
     ("server.tls_cert", |new, old| new.server.tls = old.server.tls.clone()),
@@ -61,7 +62,7 @@ const AT_START: [(&str, Keep); 28] = [
 ];
 
 /// What applies to new calls. `recording.consent` goes before its section.
-const TO_NEW_CALLS: [&str; 41] = [
+const TO_NEW_CALLS: [&str; 42] = [
     "server.public_url",
     "server.trusted_proxies",
     "server.drain_timeout",
@@ -99,6 +100,7 @@ const TO_NEW_CALLS: [&str; 41] = [
     "vonage.",
     "jambonz.",
     "twilio.both_tracks",
+    "twilio.after_stream",
     "web.",
     "admin.token",
     "admin.allow",

@@ -9,7 +9,9 @@ use std::time::Duration;
 use dsp::kernels::Isa;
 
 use super::settings::{Key, Settings};
-use super::{Busy, Limits, Log, LogFormat, Server, SignatureMode, Twilio, edge, guard, values};
+use super::{
+    AfterStream, Busy, Limits, Log, LogFormat, Server, SignatureMode, Twilio, edge, guard, values,
+};
 use crate::limits::{PTIME, TICK_MAX};
 
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8080);
@@ -49,6 +51,7 @@ pub(super) fn server(settings: &mut Settings<'_>) -> Server {
     let proxy_protocol = edge::proxy_protocol(settings, !trusted_proxies.is_empty());
     Server {
         listen,
+        agent_check: settings.read(Key::open("server", "agent_check"), values::listen_address),
         public_url: settings.read(Key::open("server", "public_url"), values::public_url),
         trusted_proxies,
         token_secrets: guard::token_secrets(settings),
@@ -142,6 +145,9 @@ pub(super) fn twilio(settings: &mut Settings<'_>) -> Twilio {
             .unwrap_or_else(|| DEFAULT_FALLBACK.to_owned()),
         busy: settings.read(Key::open("twilio", "busy"), values::busy).unwrap_or(Busy::Reject),
         both_tracks: settings.read(BOTH_TRACKS, values::truth).unwrap_or(false),
+        after_stream: settings
+            .read(Key::open("twilio", "after_stream"), values::after_stream)
+            .unwrap_or(AfterStream::Action),
     }
 }
 

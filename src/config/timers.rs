@@ -97,6 +97,9 @@ pub struct Timers {
     /// After so much silence the model that owes an answer is told that the caller has ended
     /// (`audioStreamEnd`); zero: it is not.
     pub stream_end: Duration,
+    /// Without audio, a mark or a key of a carrier's stream, though it was asked for a mark after half
+    /// of it: the call ends. Zero: it does not.
+    pub media_timeout: Duration,
     /// Answers in a row of which the caller heard nothing to speak of, because they were
     /// interrupted: then the other end is a machine, and the call ends. 0: it never is.
     pub interruptions: usize,
@@ -141,6 +144,7 @@ impl Default for Timers {
             greeting_hold: ms(2_500),
             greeting_heard: ms(500),
             stream_end: Duration::ZERO,
+            media_timeout: ms(20_000),
             interruptions: 12,
         }
     }
@@ -150,7 +154,7 @@ impl Default for Timers {
 type DurationKey = (&'static str, u64, u64, fn(&mut Timers) -> &mut Duration);
 
 /// Every length of time.
-const DURATIONS: [DurationKey; 29] = [
+const DURATIONS: [DurationKey; 30] = [
     ("tcp", 100, 60_000, |timers| &mut timers.tcp),
     ("upgrade", 100, 60_000, |timers| &mut timers.upgrade),
     ("setup", 1_000, 60_000, |timers| &mut timers.setup),
@@ -183,6 +187,7 @@ const DURATIONS: [DurationKey; 29] = [
     ("greeting_hold", 0, 10_000, |timers| &mut timers.greeting_hold),
     ("greeting_heard", 0, 5_000, |timers| &mut timers.greeting_heard),
     ("stream_end", 0, 60_000, |timers| &mut timers.stream_end),
+    ("media_timeout", 0, 3_600_000, |timers| &mut timers.media_timeout),
 ];
 
 /// What is needed before it is known which agent answers, or apart from any: not for one agent.

@@ -13,7 +13,7 @@ use dsp::kernels::Isa;
 use toml::de::DeValue;
 
 use super::settings::Written;
-use super::{Busy, ModelUrl, Secret, SignatureMode, SwapOrder};
+use super::{AfterStream, Busy, ModelUrl, Secret, SignatureMode, SwapOrder};
 
 use crate::limits::{PLAYOUT_GROUP_MAX, PLAYOUT_LEAD_MAX, PTIME, PTIME_MS, SENTENCE_MAX_BYTES};
 
@@ -406,6 +406,11 @@ pub(super) fn signature(written: &Written<'_>) -> Result<SignatureMode, String> 
         "off" => Ok(SignatureMode::Off),
         _ => Err("must be \"require\", \"warn\" or \"off\"".to_owned()),
     }
+}
+
+/// `action` or `verb`.
+pub(super) fn after_stream(written: &Written<'_>) -> Result<AfterStream, String> {
+    word(written, &[("action", AfterStream::Action), ("verb", AfterStream::Verb)])
 }
 
 /// A key or token. Space around it is dropped: it comes with a file's last line.

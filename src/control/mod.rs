@@ -9,10 +9,10 @@
 //! Not here: what the page says (`metrics::exposition`), counting (`worker`), sockets.
 
 pub mod appointments;
+pub mod call_log;
 pub mod certificates;
 pub mod conversations;
 pub mod database;
-pub mod journal;
 pub mod rounds;
 mod sqlite;
 mod strangers;
@@ -31,8 +31,8 @@ use crate::mail::{
     mailbox_without_bell,
 };
 use crate::metrics::{Build, Figures, Page, Process, Shared, Window};
+use call_log::CallLog;
 use certificates::Certificates;
-use journal::Journal;
 use rounds::{Asker, Form, Outcome, Rounds};
 use strangers::{Line, Strangers};
 
@@ -44,7 +44,7 @@ const IDLE_WAIT: Duration = Duration::from_secs(60);
 pub struct Control {
     mailbox: Mailbox<ControlLetter>,
     clock: Clock,
-    journal: Journal,
+    call_log: CallLog,
     strangers: Strangers,
     rounds: Rounds,
     shared: Arc<Shared>,
@@ -103,7 +103,7 @@ impl Control {
         let control = Control {
             mailbox,
             clock,
-            journal: Journal { redact_numbers },
+            call_log: CallLog { redact_numbers },
             strangers: Strangers::default(),
             rounds: Rounds::new(workers),
             shared,
@@ -153,7 +153,7 @@ impl Control {
                     self.shared.tools.count(name, *outcome, *took);
                 }
                 match self.strangers.judge(now, &report) {
-                    Line::Written { left_out } => self.journal.write(id, class, &report, left_out),
+                    Line::Written { left_out } => self.call_log.write(id, class, &report, left_out),
                     Line::LeftOut(event) => self.shared.log_lines_left_out.count(event),
                 }
             }
@@ -165,7 +165,7 @@ impl Control {
             }
             ControlLetter::Missed { id, class, missed } => match self.strangers.judge_missed(now) {
                 Line::Written { left_out } => {
-                    self.journal.write_missed(id, class, &missed, left_out);
+                    self.call_log.write_missed(id, class, &missed, left_out);
                 }
                 Line::LeftOut(event) => self.shared.log_lines_left_out.count(event),
             },

@@ -5,7 +5,7 @@
 //! Out:      whether the line is written, and what it says of those before it.
 //! Bounds:   [`OPENED_PER_SECOND`] beyond those that were joined; [`ENDED_PER_SECOND`]. Beyond:
 //!           left out, and counted by event.
-//! Not here: the lines (`control::journal`); the lines of the inbound thread, which has its own
+//! Not here: the lines (`control::call_log`); the lines of the inbound thread, which has its own
 //!           limits.
 
 use crate::call::{Ending, Report};
@@ -108,6 +108,7 @@ fn is_their_doing(ending: Ending) -> bool {
             | Ending::PhoneClosed { .. }
             | Ending::PhoneLost
             | Ending::PhoneSilent
+            | Ending::MediaTimeout
             | Ending::PhoneStalled
             | Ending::PhoneBroke { .. }
             | Ending::UnknownCodec

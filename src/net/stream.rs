@@ -66,6 +66,13 @@ impl Stream {
         session.take_in(&mut self.socket, Received::Some(0), early, into)
     }
 
+    /// Has the CPU fetch what TLS keeps of this connection: it is about to be used.
+    pub fn bring_near(&self) {
+        if let Some(tls) = &self.tls {
+            dsp::near::bring_near(&**tls);
+        }
+    }
+
     /// Whether TLS is on, or about to be.
     pub fn is_tls(&self) -> bool {
         self.tls.is_some()
@@ -172,7 +179,7 @@ impl Stream {
 }
 
 /// One read of at most [`READ_BYTES_PER_TURN`]. A short one has emptied the socket.
-fn read_once(socket: &mut TcpStream, into: &mut RecvBuf) -> io::Result<Received> {
+fn read_once(socket: &mut impl Read, into: &mut RecvBuf) -> io::Result<Received> {
     loop {
         match socket.read(into.space(READ_BYTES_PER_TURN)) {
             Ok(0) => return Ok(Received::End),
@@ -188,16 +195,94 @@ fn read_once(socket: &mut TcpStream, into: &mut RecvBuf) -> io::Result<Received>
     }
 }
 
-/// Writes until nothing waits or the kernel takes no more.
-fn write_all_it_takes(socket: &mut TcpStream, from: &mut SendBuf) -> io::Result<()> {
+/// Writes until nothing waits or the kernel takes no more: it has said so where it takes a part.
+fn write_all_it_takes(socket: &mut impl Write, from: &mut SendBuf) -> io::Result<()> {
     while !from.is_empty() {
         match socket.write(from.waiting()) {
             Ok(0) => return Err(ErrorKind::WriteZero.into()),
-            Ok(n) => from.consume(n),
+            Ok(n) => {
+                let is_part = n < from.len_bytes();
+                from.consume(n);
+                if is_part {
+                    return Ok(());
+                }
+            }
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A socket that tells how often it was asked.
+    #[derive(Default)]
+    struct Counted {
+        arrived: usize,
+        takes: usize,
+        asked: usize,
+    }
+
+    impl Read for Counted {
+        fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+            self.asked += 1;
+            match std::mem::take(&mut self.arrived) {
+                0 => Err(ErrorKind::WouldBlock.into()),
+                arrived => {
+                    let read = arrived.min(into.len());
+                    self.arrived = arrived - read;
+                    Ok(read)
+                }
+            }
+        }
+    }
+
+    impl Write for Counted {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.asked += 1;
+            match std::mem::take(&mut self.takes) {
+                0 => Err(ErrorKind::WouldBlock.into()),
+                takes => {
+                    let taken = takes.min(bytes.len());
+                    self.takes = takes - taken;
+                    Ok(taken)
+                }
+            }
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_turn_reads_a_socket_once_and_a_short_read_has_emptied_it() {
+        for (arrived, expected) in [
+            (300, Received::All(300)),
+            (READ_BYTES_PER_TURN - 1, Received::All(READ_BYTES_PER_TURN - 1)),
+            (READ_BYTES_PER_TURN, Received::Some(READ_BYTES_PER_TURN)),
+            (64 * READ_BYTES_PER_TURN, Received::Some(READ_BYTES_PER_TURN)),
+            (0, Received::All(0)),
+        ] {
+            let mut socket = Counted { arrived, ..Counted::default() };
+            let mut into = RecvBuf::new();
+            assert_eq!(read_once(&mut socket, &mut into).unwrap(), expected);
+            assert_eq!((socket.asked, into.len_bytes()), (1, arrived.min(READ_BYTES_PER_TURN)));
+        }
+    }
+
+    #[test]
+    fn what_waits_leaves_in_one_write_and_a_socket_that_took_a_part_is_not_asked_again() {
+        for (takes, left) in [(5_000, 0), (1_000, 0), (999, 1), (1, 999), (0, 1_000)] {
+            let mut socket = Counted { takes, ..Counted::default() };
+            let mut from = SendBuf::new();
+            from.tail().extend_from_slice(&[7; 1_000]);
+            write_all_it_takes(&mut socket, &mut from).unwrap();
+            assert_eq!((socket.asked, from.len_bytes()), (1, left), "{takes} taken");
+        }
+    }
 }

@@ -2,9 +2,10 @@
 //!
 //! In:       a reading of the configuration, or its errors.
 //! Out:      the effective settings, secrets masked, each with where it came from; then findings, one
-//!           a line, each that is not good with what to do. No port is listened on, no file is made.
-//! Bounds:   [`SESSION_TIMEOUT`] for the one session with the model, [`STORE_TIMEOUT`] for the
-//!           book, and for the journal where it is in a database.
+//!           a line, each that is not good with what to do. No port is listened on, and no file is
+//!           made but those that SQLite keeps beside one it looks at.
+//! Bounds:   [`SESSION_TIMEOUT`] for the one session with the model, [`STORE_TIMEOUT`] for the book,
+//!           and for the journal.
 //! Not here: how the session is made (`dial::probe`).
 
 use std::fmt::Display;
@@ -31,7 +32,7 @@ use crate::dial::{self, ProbeFault, Probed};
 
 /// How long the one session may take, from the look-up to the close.
 pub const SESSION_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long the book may take to be opened.
+/// How long the book, or the journal, may take to be opened.
 pub const STORE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Where a key stands out of its default's way.
 const WHENCE_COLUMN: usize = 60;
@@ -238,47 +239,60 @@ fn store<W: Write>(config: &Config, findings: &mut Findings<W>) -> io::Result<()
         };
     }
     let (practice, settings) = (config.appointments.clone(), config.store.clone());
-    let open = move || Appointments::open_as(&practice, &settings, Open::ReadOnly).map(drop);
-    opened("store", url, findings, open)
-}
-
-/// So is the journal, where it is in a database.
-fn journal<W: Write>(config: &Config, findings: &mut Findings<W>) -> io::Result<()> {
-    match (config.journal.enabled, &config.journal.url) {
-        (true, StoreUrl::Postgres(settings)) => {
-            let settings = settings.clone();
-            let open = move || conversations::postgres::Postgres::check(&settings);
-            opened("journal", &config.journal.url, findings, open)
-        }
-        _ => Ok(()),
-    }
-}
-
-fn opened<W: Write>(
-    what: &str,
-    url: &StoreUrl,
-    findings: &mut Findings<W>,
-    open: impl FnOnce() -> Result<(), StoreError> + Send + 'static,
-) -> io::Result<()> {
-    let (answer, answered) = bounded(1);
-    // It is not joined: what hangs there ends with the process.
-    let spawned = thread::Builder::new().name(what.into()).spawn(move || {
-        let _ = answer.send(open());
+    let opened = opened_in_time("store", move || {
+        Appointments::open_as(&practice, &settings, Open::ReadOnly).map(drop)
     });
-    if let Err(error) = spawned {
-        return findings.add(Grade::Error, format!("cannot start a thread: {error}"));
+    add_opened(findings, format!("store: {url}"), "store.url", opened)
+}
+
+/// The journal is opened as it is, and nothing in it can be changed by that.
+fn journal<W: Write>(config: &Config, findings: &mut Findings<W>) -> io::Result<()> {
+    if !config.journal.enabled {
+        return Ok(());
     }
-    match answered.recv_timeout(STORE_TIMEOUT) {
-        Ok(Ok(())) => findings.add(Grade::Good, format!("{what}: {url} is sound and ours")),
-        Ok(Err(StoreError::Database(DatabaseError::NoSchema))) => {
-            findings.add(Grade::Good, format!("{what}: {url} answers; its tables will be made"))
+    let url = config.journal.url.clone();
+    let what = format!("journal: {url}");
+    let key = match &url {
+        StoreUrl::Sqlite(path) if !path.exists() => {
+            return findings.add(Grade::Good, format!("{what} will be made"));
         }
-        Ok(Err(error)) => findings.add(Grade::Error, format!("{what}: {url} (store.url): {error}")),
-        Err(_) => {
+        StoreUrl::Sqlite(_) => "journal.file",
+        StoreUrl::Postgres(_) => "store.url",
+    };
+    let opened = opened_in_time("journal", move || conversations::try_open(&url));
+    add_opened(findings, what, key, opened)
+}
+
+type Opened = io::Result<Option<Result<(), StoreError>>>;
+
+/// Opens something that may hang, on a thread of its own: it is not joined, what hangs there ends
+/// with the process. `None`: it was not opened within [`STORE_TIMEOUT`].
+fn opened_in_time(
+    name: &str,
+    open: impl FnOnce() -> Result<(), StoreError> + Send + 'static,
+) -> Opened {
+    let (answer, answered) = bounded(1);
+    thread::Builder::new().name(name.into()).spawn(move || answer.send(open()))?;
+    Ok(answered.recv_timeout(STORE_TIMEOUT).ok())
+}
+
+fn add_opened<W: Write>(
+    findings: &mut Findings<W>,
+    what: String,
+    key: &str,
+    opened: Opened,
+) -> io::Result<()> {
+    match opened {
+        Ok(Some(Ok(()))) => findings.add(Grade::Good, format!("{what} is sound and ours")),
+        Ok(Some(Err(StoreError::Database(DatabaseError::NoSchema)))) => {
+            findings.add(Grade::Good, format!("{what} answers; its tables will be made"))
+        }
+        Ok(Some(Err(error))) => findings.add(Grade::Error, format!("{what} ({key}): {error}")),
+        Ok(None) => {
             let seconds = STORE_TIMEOUT.as_secs();
-            let late = format!("{what}: {url} (store.url) was not opened within {seconds} s");
-            findings.add(Grade::Error, late)
+            findings.add(Grade::Error, format!("{what} ({key}) was not opened within {seconds} s"))
         }
+        Err(error) => findings.add(Grade::Error, format!("cannot start a thread: {error}")),
     }
 }
 

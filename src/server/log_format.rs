@@ -5,7 +5,7 @@
 //! Out:      text: `time LEVEL target message`. JSON: `ts` (RFC 3339), `level`, `target`, then
 //!           `call`, `event` and `fields` where there are such pairs, and `message` for the rest.
 //! Bounds:   the line's own length; a character more for each that is escaped.
-//! Not here: what is said of a call (`control::journal`), where lines go (`server::log_lines`).
+//! Not here: what is said of a call (`control::call_log`), where lines go (`server::log_lines`).
 //!
 //! Pairs are read back out of the message, so that a line is written once for both forms. That is
 //! safe because whoever writes a pair quotes and escapes what a peer told: a value cannot look like

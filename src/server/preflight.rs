@@ -80,21 +80,34 @@ pub(super) fn standing(config: &Config) -> Vec<Problem> {
     if let (true, StoreUrl::Sqlite(path)) = (config.journal.enabled, &config.journal.url) {
         problems.extend(store("journal.file", path));
     }
-    problems.extend(two_addresses(config));
+    problems.extend(shared_addresses(config));
     problems
 }
 
 /// What is wrong with the addresses to listen on: they are in use, or cannot be had. Those of sockets
 /// that are `given` are not looked at.
 pub(super) fn addresses(config: &Config, given: &Sockets) -> Vec<Problem> {
-    let main = given.main.is_none().then_some(("server.listen", config.server.listen));
-    let admin = config.admin.listen.filter(|_| given.admin.is_none());
-    let wanted = [main, admin.map(|address| ("admin.listen", address))];
-    let tried = wanted.into_iter().flatten().map(|(key, address)| {
+    let is_given = |key| match key {
+        "server.listen" => given.main.is_some(),
+        "admin.listen" => given.admin.is_some(),
+        _ => given.agent_check.is_some(),
+    };
+    let wanted = wanted(config).filter(|&(key, _)| !is_given(key));
+    let tried = wanted.map(|(key, address)| {
         let error = accept::try_address(address).err()?;
         Some(Problem::address(key, address, &error))
     });
     tried.flatten().collect()
+}
+
+/// The addresses to listen on, by key.
+fn wanted(config: &Config) -> impl Iterator<Item = (&'static str, SocketAddr)> {
+    let addresses = [
+        ("server.listen", Some(config.server.listen)),
+        ("admin.listen", config.admin.listen),
+        ("server.agent_check", config.server.agent_check),
+    ];
+    addresses.into_iter().filter_map(|(key, address)| Some((key, address?)))
 }
 
 fn clock(now_unix: u64) -> Option<Problem> {
@@ -107,17 +120,23 @@ fn clock(now_unix: u64) -> Option<Problem> {
     })
 }
 
-/// Both addresses are one.
-fn two_addresses(config: &Config) -> Option<Problem> {
-    let (main, admin) = (config.server.listen, config.admin.listen?);
+/// Addresses that are one with an earlier one.
+fn shared_addresses(config: &Config) -> Vec<Problem> {
     let is_any = |ip: IpAddr| ip.is_unspecified();
-    let overlap = main.ip() == admin.ip() || is_any(main.ip()) || is_any(admin.ip());
-    (main.port() == admin.port() && main.port() != 0 && overlap).then(|| {
-        Problem(format!(
-            "admin.listen {admin} and server.listen {main} are one address: give admin.listen \
-             another port, or leave it out"
-        ))
-    })
+    let is_one = |one: SocketAddr, other: SocketAddr| {
+        let overlap = one.ip() == other.ip() || is_any(one.ip()) || is_any(other.ip());
+        one.port() == other.port() && one.port() != 0 && overlap
+    };
+    let wanted: Vec<_> = wanted(config).collect();
+    let shared = wanted.iter().enumerate().filter_map(|(number, &(key, address))| {
+        let &(other_key, other) =
+            wanted[..number].iter().find(|(_, other)| is_one(address, *other))?;
+        Some(Problem(format!(
+            "{key} {address} and {other_key} {other} are one address: give {key} another port, or \
+             leave it out"
+        )))
+    });
+    shared.collect()
 }
 
 /// A directory that will be made where it is not there, with those above it.
@@ -167,7 +186,7 @@ mod tests {
 
     #[test]
     fn two_listeners_on_one_address_are_told_before_either_listens() {
-        for (main, admin, is_one) in [
+        for (main, other, is_one) in [
             ("0.0.0.0:8080", "127.0.0.1:8080", true),
             ("127.0.0.1:8080", "127.0.0.1:8080", true),
             ("127.0.0.1:8080", "[::]:8080", true),
@@ -175,9 +194,15 @@ mod tests {
             ("127.0.0.1:8080", "127.0.0.1:9100", false),
             ("127.0.0.1:0", "127.0.0.1:0", false),
         ] {
-            let config =
-                config(&[("VOCARIS_SERVER_LISTEN", main), ("VOCARIS_ADMIN_LISTEN", admin)]);
-            assert_eq!(two_addresses(&config).is_some(), is_one, "{main} {admin}");
+            for key in ["VOCARIS_ADMIN_LISTEN", "VOCARIS_SERVER_AGENT_CHECK"] {
+                let config = config(&[("VOCARIS_SERVER_LISTEN", main), (key, other)]);
+                let told = shared_addresses(&config).len();
+                assert_eq!(told, usize::from(is_one), "{main} {key} {other}");
+            }
         }
+        let both = "127.0.0.1:9100";
+        let config =
+            config(&[("VOCARIS_ADMIN_LISTEN", both), ("VOCARIS_SERVER_AGENT_CHECK", both)]);
+        assert_eq!(shared_addresses(&config).len(), 1);
     }
 }

@@ -150,7 +150,7 @@ fn serve(
 /// What the process that runs gives, if there is one, else what a supervisor does.
 fn inheritance(config: &Config, sockets: Sockets) -> Result<(Estate, Option<Elder>), StartError> {
     let claimed = config.server.takeover.as_deref().map(|path| {
-        takeover::claim(path, config.server.listen, config.admin.listen)
+        takeover::claim(path, &config.server, config.admin.listen)
             .map_err(|error| StartError::TakeOver { path: path.to_owned(), error })
     });
     Ok(match claimed.transpose()?.flatten() {

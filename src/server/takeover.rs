@@ -47,6 +47,7 @@ use serde::{Deserialize, Serialize};
 
 use super::threads::Event;
 use crate::accept::{Estate, Keyring, Sockets};
+use crate::config;
 use crate::mail::{AcceptLetter, Bequest, Mailbox, Postbox, mailbox_without_bell};
 use crate::metrics::Shared;
 
@@ -67,7 +68,7 @@ const ELDERS_MAX: usize = 128;
 /// The elder's agreement.
 const AGREED: u8 = b'.';
 /// Sockets that are passed on.
-const SOCKETS_MAX: usize = 2;
+const SOCKETS_MAX: usize = 3;
 /// How long the elder's thread waits for a letter before it looks whether there will be another.
 const LETTER_WAIT: Duration = Duration::from_secs(60);
 
@@ -91,20 +92,23 @@ struct Will {
     keys: Keyring,
     /// Whether the second socket is that for figures.
     admin: bool,
+    /// Whether the last is that for agent checks. Who knows nothing of it has and takes none.
+    #[serde(default)]
+    agent_check: bool,
 }
 
 /// The process that ran before, waiting for us to be ready.
 #[derive(Debug)]
 pub(super) struct Elder(UnixStream);
 
-/// Asks the process that listens at `path`, if one does, for what it has. `listen` and `admin`: where
+/// Asks the process that listens at `path`, if one does, for what it has. `server` and `admin`: where
 /// the settings say that we listen; a socket of another address is not taken.
 ///
 /// # Errors
 /// When somebody is there who does not answer as the process before this one would.
 pub(super) fn claim(
     path: &Path,
-    listen: SocketAddr,
+    server: &config::Server,
     admin: Option<SocketAddr>,
 ) -> io::Result<Option<(Estate, Elder)>> {
     let mut elder = match UnixStream::connect(path) {
@@ -118,9 +122,11 @@ pub(super) fn claim(
     let (line, sockets) = receive(&elder)?;
     let will: Will = serde_json::from_slice(&line)?;
     let mut given = sockets.into_iter().map(TcpListener::from);
-    let main = taken("server.listen", Some(listen), given.next());
-    let admin = taken("admin.listen", admin, given.next().filter(|_| will.admin));
-    let sockets = Sockets { main, admin };
+    let main = taken("server.listen", Some(server.listen), given.next());
+    let mut next_if = |is_there: bool| if is_there { given.next() } else { None };
+    let admin = taken("admin.listen", admin, next_if(will.admin));
+    let agent_check = taken("server.agent_check", server.agent_check, next_if(will.agent_check));
+    let sockets = Sockets { main, admin, agent_check };
     Ok(Some((Estate { sockets, keys: Some(will.keys) }, Elder(elder))))
 }
 
@@ -180,7 +186,7 @@ impl Elder {
 }
 
 /// Sockets that a supervisor gives, by the protocol of systemd (`LISTEN_FDS`): the first listens for
-/// everybody, the second for figures.
+/// everybody, the second for figures, the third for agent checks.
 ///
 /// Called before there are threads: it takes its variables out of the environment.
 ///
@@ -188,7 +194,8 @@ impl Elder {
 /// When what it gives is no TCP socket.
 pub(super) fn from_supervisor() -> io::Result<Sockets> {
     let mut given = listenfd::ListenFd::from_env();
-    Ok(Sockets { main: given.take_tcp_listener(0)?, admin: given.take_tcp_listener(1)? })
+    let mut take = |number| given.take_tcp_listener(number);
+    Ok(Sockets { main: take(0)?, admin: take(1)?, agent_check: take(2)? })
 }
 
 /// Where heirs and elders come to.
@@ -345,9 +352,10 @@ impl Gate {
     ) -> io::Result<bool> {
         let Estate { sockets, keys } = &self.estate;
         let Some(keys) = keys.clone() else { return Ok(false) };
-        let mut will = serde_json::to_vec(&Will { keys, admin: sockets.admin.is_some() })?;
+        let (admin, agent_check) = (sockets.admin.is_some(), sockets.agent_check.is_some());
+        let mut will = serde_json::to_vec(&Will { keys, admin, agent_check })?;
         will.push(b'\n');
-        let sockets = [&sockets.main, &sockets.admin].into_iter().flatten();
+        let sockets = [&sockets.main, &sockets.admin, &sockets.agent_check].into_iter().flatten();
         let sockets: Vec<BorrowedFd<'_>> = sockets.map(AsFd::as_fd).collect();
         send(stream, &will, &sockets)?;
         stream.set_read_timeout(Some(READY_TIMEOUT))?;
@@ -546,7 +554,7 @@ mod tests {
             let (mut stream, _) = gate.accept().unwrap();
             let mut lines = BufReader::new(stream.try_clone().unwrap());
             read_line(&mut lines).unwrap();
-            let will = Will { keys: Keyring::random(), admin: false };
+            let will = Will { keys: Keyring::random(), admin: false, agent_check: false };
             let will = serde_json::to_string(&will).unwrap() + "\n";
             send(&mut stream, will.as_bytes(), &[socket.as_fd()]).unwrap();
             assert_eq!(read_line(&mut lines).unwrap(), b"ready");
@@ -557,6 +565,11 @@ mod tests {
             gate
         });
         (address, elder)
+    }
+
+    fn listening_on(address: SocketAddr) -> config::Server {
+        let listen = ("VOCARIS_SERVER_LISTEN".into(), address.to_string().into());
+        config::Config::read(None, [listen]).unwrap().server
     }
 
     fn gate(path: &Path) -> Gate {
@@ -573,7 +586,7 @@ mod tests {
     fn an_heir_takes_the_place_of_an_elder_that_agrees_and_leaves_it_clean() {
         let path = socket("agrees");
         let (address, elder) = elder(&path, true);
-        let (estate, claimed) = claim(&path, address, None).unwrap().unwrap();
+        let (estate, claimed) = claim(&path, &listening_on(address), None).unwrap().unwrap();
         assert_eq!(estate.sockets.main.unwrap().local_addr().unwrap(), address);
         let before = identity(&path).unwrap();
         let place = gate(&path).open(Some(claimed)).unwrap();
@@ -587,7 +600,7 @@ mod tests {
     fn an_heir_whose_elder_has_given_it_up_ends_and_touches_nothing() {
         let path = socket("too-late");
         let (address, elder) = elder(&path, false);
-        let (_, claimed) = claim(&path, address, None).unwrap().unwrap();
+        let (_, claimed) = claim(&path, &listening_on(address), None).unwrap().unwrap();
         let before = identity(&path).unwrap();
         let gate = gate(&path);
         let aside = gate.aside.clone();
@@ -603,7 +616,7 @@ mod tests {
     fn an_heir_whose_elder_ended_meanwhile_needs_no_agreement() {
         let path = socket("gone");
         let (address, elder) = elder(&path, false);
-        let (_, mut claimed) = claim(&path, address, None).unwrap().unwrap();
+        let (_, mut claimed) = claim(&path, &listening_on(address), None).unwrap().unwrap();
         claimed.0.write_all(b"ready\n").unwrap();
         drop(elder.join().unwrap());
         let place = gate(&path).open(Some(claimed)).unwrap();

@@ -27,15 +27,25 @@ pub struct ConnectFacts<'a> {
     pub stream_url: &'a str,
     /// Where Twilio reports on the stream: the only place where failed handshakes show.
     pub status_callback: &'a str,
-    /// What Twilio asks once the stream has ended from our side. Nothing may follow `<Connect>`
-    /// in the document: it would be spoken after every hang-up of ours.
-    pub action: &'a str,
+    /// How Twilio is brought to ask what follows the stream, and where.
+    pub after: After<'a>,
     /// Names and values that come back in `start.customParameters`.
     pub parameters: &'a [(&'a str, &'a str)],
     /// Said to the caller before anything else: what must be known before the call begins.
     pub say_first: Option<&'a str>,
     /// Before the call is connected, starts a one-way copy of both tracks: a second WebSocket.
     pub fork: Option<ForkFacts<'a>>,
+}
+
+/// How Twilio asks what follows a stream that has ended from our side, at the address within. What
+/// stands behind `<Connect>` runs after every hang-up of ours: it may be nothing but this question,
+/// whose answer tells a goodbye from a crash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum After<'a> {
+    /// By the `action` of `<Connect>`. No verb behind it would ever be reached.
+    Action(&'a str),
+    /// By a `<Redirect>` behind `<Connect>`, which then has no `action`.
+    Verb(&'a str),
 }
 
 /// What `<Start><Stream track="both_tracks">` needs to know.
@@ -58,10 +68,15 @@ pub fn connect(facts: &ConnectFacts<'_>) -> String {
         push_fork(&mut xml, fork, facts.status_callback);
     }
     xml.push_str("  <Connect");
-    push_attribute(&mut xml, "action", facts.action);
+    if let After::Action(url) = facts.after {
+        push_attribute(&mut xml, "action", url);
+    }
     xml.push_str(">\n");
     push_stream(&mut xml, facts);
     xml.push_str("  </Connect>\n");
+    if let After::Verb(url) = facts.after {
+        push_redirect(&mut xml, url);
+    }
     xml.push_str(TAIL);
     xml
 }
@@ -92,18 +107,16 @@ pub fn dial(number: &str, action: &str) -> String {
 
 /// Sends the carrier to `url` for the document to go on with: with POST, as it asked here.
 pub fn redirect(url: &str) -> String {
-    let mut xml = String::from("  <Redirect method=\"POST\">");
-    xml.push_str(&escape(url));
-    xml.push_str("</Redirect>\n");
+    let mut xml = String::new();
+    push_redirect(&mut xml, url);
     document(&xml)
 }
 
 /// The same after so many seconds of silence.
 pub fn redirect_later(seconds: u32, url: &str) -> String {
-    let url = escape(url);
-    document(&format!(
-        "  <Pause length=\"{seconds}\"/>\n  <Redirect method=\"POST\">{url}</Redirect>\n"
-    ))
+    let mut xml = format!("  <Pause length=\"{seconds}\"/>\n");
+    push_redirect(&mut xml, url);
+    document(&xml)
 }
 
 /// Hangs up.
@@ -153,6 +166,12 @@ pub(super) fn push_say(xml: &mut String, text: &str, language: Option<&str>) {
     xml.push('>');
     xml.push_str(&escape(cut(text, SAY_BYTES_MAX)));
     xml.push_str("</Say>\n");
+}
+
+fn push_redirect(xml: &mut String, url: &str) {
+    xml.push_str("  <Redirect method=\"POST\">");
+    xml.push_str(&escape(url));
+    xml.push_str("</Redirect>\n");
 }
 
 fn push_fork(xml: &mut String, fork: &ForkFacts<'_>, status_callback: &str) {

@@ -60,6 +60,11 @@ impl Connection {
         self.writable |= event.is_writable();
     }
 
+    /// Has the CPU fetch what TLS keeps of it.
+    pub(super) fn bring_near(&self) {
+        self.socket.bring_near();
+    }
+
     /// Whether reading may bring something.
     pub(super) fn is_readable(&self) -> bool {
         self.readable

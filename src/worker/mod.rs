@@ -7,6 +7,8 @@
 //! Not here: HTTP, DNS, certificates, log lines; what any message means: the worker moves bytes
 //! and time into calls.
 
+#[cfg(test)]
+mod burst;
 mod connection;
 mod slots;
 mod survey;
@@ -19,6 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dsp::kernels::Kernels;
+use dsp::near::bring_near;
 use mio::{Events, Poll, Token, Waker};
 
 use connection::{Brought, Connection};
@@ -121,6 +124,8 @@ pub struct Worker {
     unclaimed: Vec<Legacy>,
     /// Since when the first of this turn's timers was due.
     due: Nanos,
+    /// When the turn before ended: the time at which the wait for this one began.
+    ended: Nanos,
     figures: Figures,
     /// The figures being gathered, if somebody asked for them.
     survey: Option<Survey>,
@@ -165,6 +170,7 @@ impl Worker {
             expired: Vec::new(),
             unclaimed: Vec::new(),
             due: Nanos::ZERO,
+            ended: clock.now(),
             figures: Figures::default(),
             survey: None,
             bounds: slo::Bounds::default(),
@@ -216,13 +222,15 @@ impl Worker {
         self.expire(now); // timers -> calls
         self.transcode(now); // rings -> kernels -> messages, bounded work per call
         self.grant(neighbours); // wishes of the calls -> letters
-        self.send(); // calls -> TLS -> sockets; clock read again, for frame latency only
-        self.grant(neighbours); // what a socket that broke just now made its call wish
+        // calls -> TLS -> sockets; clock read again, for frame latency only
+        if self.send() {
+            self.grant(neighbours); // what that made its call wish
+        }
         self.tidy(now, &neighbours.load); // timers set, slots of ended calls freed
         self.look_around(neighbours); // figures, a few slots a turn
-        let done = self.clock.now();
-        self.figures.histograms.record(Stage::Loop, done.since(now));
-        lateness.end(self.number, self.due, now, done);
+        self.ended = self.clock.now();
+        self.figures.histograms.record(Stage::Loop, self.ended.since(now));
+        lateness.end(self.number, self.due, now, self.ended);
         Ok(())
     }
 
@@ -232,7 +240,7 @@ impl Worker {
         let timeout = if at_once {
             Some(Duration::ZERO)
         } else {
-            let now = self.clock.now();
+            let now = self.ended;
             match self.tick.rest(now) {
                 Some(rest) => {
                     std::thread::sleep(rest);
@@ -395,6 +403,7 @@ impl Worker {
         for at in 0..self.touched.len() {
             let number = self.touched[at];
             let Some(slot) = self.slots.at(number) else { continue };
+            slot.bring_near();
             let rooms = (&mut self.ciphertext, &mut self.reading_room, &mut self.bench);
             let more_phone = receive_leg(slot, Leg::Phone, now, rooms);
             let rooms = (&mut self.ciphertext, &mut self.reading_room, &mut self.bench);
@@ -465,11 +474,14 @@ impl Worker {
         }
     }
 
-    fn send(&mut self) {
+    /// Returns whether a socket broke.
+    fn send(&mut self) -> bool {
+        let mut broke = false;
         for &number in &self.touched {
             let Some(slot) = self.slots.at(number) else { continue };
             let class = class_of(&slot.call) as usize;
             let Slot { call, phone, agent, watch, .. } = slot;
+            let rooms = &mut self.bench.rooms;
             let (clock, bounds) = (&self.clock, &self.bounds);
             let histograms = &mut self.figures.histograms;
             let missed = &mut self.figures.slo_missed[class];
@@ -491,9 +503,10 @@ impl Worker {
                             hold(slo::Stage::Downlink, now, now.since(since));
                         }
                     });
+                    output.return_room(rooms);
                 });
                 if sent.is_err() {
-                    *phone = None;
+                    (*phone, broke) = (None, true);
                     let now = clock.now();
                     guard(call, now, |call| call.handle_phone_gone(now));
                     self.again.push(number);
@@ -506,9 +519,10 @@ impl Worker {
                         histograms.record(Stage::Uplink, now.since(since));
                         hold(slo::Stage::Uplink, now, now.since(since));
                     });
+                    output.return_room(rooms);
                 });
                 if sent.is_err() {
-                    *agent = None;
+                    (*agent, broke) = (None, true);
                     let now = clock.now();
                     guard(call, now, |call| call.handle_agent_gone(now));
                     self.again.push(number);
@@ -518,6 +532,7 @@ impl Worker {
                 }
             }
         }
+        broke
     }
 
     /// Sets the timers of the calls seen to, and frees the slots of those that are over.
@@ -573,6 +588,15 @@ impl Slot {
         match leg {
             Leg::Phone => self.phone.as_mut(),
             Leg::Agent => self.agent.as_mut(),
+        }
+    }
+
+    /// Has the CPU fetch the call, which nobody has looked at for some milliseconds, while the
+    /// kernel is asked what has come for it.
+    fn bring_near(&self) {
+        bring_near(self);
+        if let Some(agent) = &self.agent {
+            agent.bring_near();
         }
     }
 

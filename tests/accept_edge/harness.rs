@@ -27,6 +27,8 @@ pub(crate) struct Relay {
     pub(crate) address: SocketAddr,
     /// Where the figures have an address of their own.
     pub(crate) admin: Option<SocketAddr>,
+    /// Where HAProxy's agent checks are answered.
+    pub(crate) agent_check: Option<SocketAddr>,
     pub(crate) letters: Postbox<AcceptLetter>,
     pub(crate) workers: Vec<Mailbox<WorkerLetter>>,
     /// The other ends of `workers` and `dial`, to fill them.
@@ -80,6 +82,7 @@ impl Relay {
             Accept::bind(Arc::new(config), Clock::start(), load.clone(), shared.clone()).unwrap();
         let accept = finish(accept);
         let (address, admin) = (accept.local_addr(), accept.admin_addr());
+        let agent_check = accept.agent_check_addr();
         let (to_workers, workers): (Vec<_>, Vec<_>) =
             (0..WORKERS).map(|_| mailbox_without_bell()).unzip();
         let (to_dial, dial) = mailbox_without_bell();
@@ -97,6 +100,7 @@ impl Relay {
         Relay {
             address,
             admin,
+            agent_check,
             letters,
             workers,
             to_workers,

@@ -1,9 +1,10 @@
 //! Several relays behind one name: a webhook answered by one, its stream taken by another. And names
 //! of calls at their bound.
 
-use vocaris::config::{Config, Secret, SignatureMode};
+use vocaris::call::{Again, Opening, Refusal};
+use vocaris::config::{Carrier, Config, Secret, SignatureMode};
 use vocaris::limits::SID_MAX_BYTES;
-use vocaris::mail::WorkerLetter;
+use vocaris::mail::{AcceptLetter, CallKey, WorkerLetter};
 use vocaris::wire::signature::{Algorithm, sign};
 
 use crate::harness::{Relay, signed, token_in};
@@ -56,6 +57,61 @@ fn relays_that_share_a_secret_take_each_others_calls_also_while_it_is_replaced()
     assert_refused(&with(&[OLD]), &required(&[NEW]), "CA5");
     // The first signs.
     assert_refused(&with(&[NEW, OLD]), &required(&[OLD]), "CA6");
+}
+
+#[test]
+fn a_call_whose_webhook_another_relay_answered_needs_a_free_place_like_any_other() {
+    let with = |max_calls, max_calls_per_number| {
+        Relay::with(|config| {
+            signed(SignatureMode::Off)(config);
+            sharing(&[OLD])(config);
+            config.limits.max_calls = max_calls;
+            config.limits.max_calls_per_number = max_calls_per_number;
+        })
+    };
+    let token = |here: &Relay, call_sid: &str| {
+        let form = format!("CallSid={call_sid}&From=%2B18005550199");
+        token_in(&here.post_form("/twilio/incoming", &form).body)
+    };
+    let refused = |there: &Relay| match there.worker_letter(1) {
+        WorkerLetter::Refused { refusal, .. } => refusal,
+        other => panic!("not refused but {other:?}"),
+    };
+    let (here, there) = (with(0, 0), with(1, 0));
+    there.admit("CA1", Some(&token(&here, "CA1")), None);
+    there.dial_letter();
+    // The worker counts its sockets.
+    there.load.placed(1);
+    there.admit("CA2", Some(&token(&here, "CA2")), None);
+    assert_eq!(refused(&there), Refusal::Full);
+    let after = there.post_form("/twilio/after", "CallSid=CA2").body;
+    assert!(after.contains("<Say>We are &lt;sorry&gt;"), "it was our side that failed: {after}");
+    // Its own webhook finds it full.
+    assert!(there.post_form("/twilio/incoming", "CallSid=CA3").body.contains("<Reject"));
+
+    let there = with(0, 1);
+    for call_sid in ["CA1", "CA2"] {
+        let opening = Opening::Twilio {
+            carrier: Carrier::Twilio,
+            call_sid: call_sid.into(),
+            stream_sid: "MZ1".into(),
+            token: Some(token(&here, call_sid)),
+            from: Some("+18005550199".into()),
+            to: None,
+            again: Again::No,
+            custom: Vec::new(),
+        };
+        let id = there.fresh_id();
+        let call = CallKey { worker: 1, slot: 0, generation: id.0 };
+        there.post_letter(AcceptLetter::Admit { call, id, opening });
+    }
+    there.dial_letter();
+    assert_eq!(refused(&there), Refusal::NumberFull);
+
+    let there = with(0, 0);
+    there.drain();
+    there.admit("CA1", Some(&token(&here, "CA1")), None);
+    assert_eq!(refused(&there), Refusal::Draining);
 }
 
 #[test]

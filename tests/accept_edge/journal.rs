@@ -95,6 +95,40 @@ fn the_stream_of_a_caller_who_was_cut_asks_a_journal_that_may_know_of_him_by_the
 }
 
 #[test]
+fn while_draining_a_caller_whose_relay_is_gone_is_led_on_where_there_is_a_place() {
+    let relay = relay();
+    relay.drain();
+    let again = answered(&relay, WAITS);
+    assert!(again.contains("<Stream ") && again.contains("vocaris_again"), "{again}");
+    // His stream comes here, where no other relay has our name.
+    stream(&relay, &again, Again::Past(4));
+    let (.., wish) = asked(&relay);
+    assert_eq!(wish, Wish::Claim(Right::Past(4)));
+
+    let full = Relay::with(|config| {
+        config.journal.enabled = true;
+        config.limits.max_calls = 1;
+    });
+    full.browser_inside(0);
+    full.drain();
+    let fallback = answered(&full, WAITS);
+    assert!(fallback.contains("<Say>We are &lt;sorry&gt;"), "{fallback}");
+}
+
+#[test]
+fn while_draining_a_caller_who_was_cut_is_sent_on_and_the_journal_is_not_asked() {
+    let relay = relay();
+    let (call_sid, id) = ("CA1", relay.fresh_id());
+    relay.admit_as(id, call_sid, None, None);
+    relay.drain();
+    relay.end(id, call_sid, Ending::Drained);
+    let later = after(&relay).response().body;
+    assert!(later.contains("<Pause length=\"3\"/>"), "{later}");
+    assert!(later.contains("/twilio/after</Redirect>"), "{later}");
+    assert_eq!(relay.journal.len_letters(), 0);
+}
+
+#[test]
 fn a_browser_that_no_other_process_could_know_again_is_not_journalled() {
     for shares in [true, false] {
         let relay = Relay::with(|config| {
@@ -172,16 +206,6 @@ fn a_stream_whose_conversation_cannot_be_claimed_begins_anew() {
         while !is_its(relay.dial_letter()) {}
         until(|| relay.shared.comebacks.of("unknown") == 1);
     }
-}
-
-#[test]
-fn a_process_that_stops_takes_up_nobodys_call_and_knows_whose_goes_on_elsewhere() {
-    let relay = relay();
-    relay.drain();
-    let elsewhere = answered(&relay, WAITS);
-    assert!(elsewhere.contains("/twilio/after</Redirect>"), "{elsewhere}");
-    assert!(answered(&relay, Recalled::Over(Sequel::Hangup)).contains("<Hangup/>"));
-    assert!(answered(&relay, Recalled::Nothing).contains("<Hangup/>"));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The inbound thread as its peers meet it: the real thread over loopback, raw sockets and
 //! tungstenite in front of it, mailboxes of the test behind it.
 
+mod agent_check;
 mod authority;
 mod calendar;
 mod carriers;

@@ -1,11 +1,13 @@
 //! The carrier's webhooks, their signatures, and who is let in at the stream's start.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use vocaris::call::{Again, Ending, Facts, LineFault, Opening, Refusal};
+use vocaris::call::{Again, CallId, Ending, Facts, Legacy, LineFault, Opening, Refusal, Snapshot};
 use vocaris::config::{Agent, Busy, Carrier, SignatureMode};
 use vocaris::limits::MAILBOX_LETTERS;
 use vocaris::mail::{AcceptLetter, CallKey, DialLetter, WorkerLetter};
+use vocaris::wire::signature::{Algorithm, sign};
 
 use crate::harness::{Relay, attribute, get, post, signed, token_in, until};
 
@@ -407,6 +409,54 @@ fn while_draining_a_call_answered_before_is_still_let_in() {
     assert_eq!(refusal(&relay, call), Refusal::Draining);
 }
 
+/// What a call leaves whose caller may come back.
+fn legacy(id: CallId, call_sid: &str) -> Box<Legacy> {
+    let snapshot = r#"{"form":1,"agent":"everybody","to":null,"handle":"h1","has_spoken":true,
+        "returns":0,"turns":[],"tools":{"finished":[],"answers":[],"notes":[],"next_ticket":0,
+        "next_batch":0}}"#;
+    let left = Duration::from_secs(600);
+    let snapshot = Snapshot::read(snapshot).expect("a snapshot");
+    snapshot.into_legacy(1, id, Some(call_sid.into()), left, Arc::new(Agent::default()))
+}
+
+#[test]
+fn while_draining_a_caller_whose_phone_was_lost_goes_on_and_one_who_was_cut_does_not() {
+    let relay = Relay::start();
+    let begun = |call_sid: &str| {
+        let answer = relay.post_form("/twilio/incoming", &format!("CallSid={call_sid}"));
+        let id = relay.fresh_id();
+        let call = relay.admit_as(id, call_sid, Some(&token_in(&answer.body)), None);
+        agent_dialled(&relay, call);
+        id
+    };
+    let ended = |id, call_sid: &str, ending| {
+        relay.post_letter(AcceptLetter::Ended {
+            id,
+            call_sid: Some(call_sid.into()),
+            ending,
+            transfer: None,
+            legacy: Some(legacy(id, call_sid)),
+            had_model: true,
+        });
+    };
+    let [lost, unaware, cut] = ["CA1", "CA2", "CA3"].map(begun);
+    relay.drain();
+    ended(lost, "CA1", Ending::PhoneLost);
+    let back = after(&relay, "CA1");
+    assert!(back.contains("<Stream "), "{back}");
+    let again = relay.admit("CA1", Some(&token_in(&back)), None);
+    match relay.worker_letter(again.worker) {
+        WorkerLetter::GoOn { call, .. } => assert_eq!(call, again),
+        other => panic!("it does not go on but {other:?}"),
+    }
+    // The carrier knew first.
+    let back = after(&relay, "CA2");
+    assert!(back.contains("<Stream "), "{unaware:?}: {back}");
+    ended(cut, "CA3", Ending::Drained);
+    let told = after(&relay, "CA3");
+    assert!(told.contains("We are &lt;sorry&gt;") && !told.contains("<Stream "), "{told}");
+}
+
 /// A model closed a call's session for want of quota, and the relay knows.
 fn use_quota_up(relay: &Relay) {
     relay.post_letter(AcceptLetter::QuotaUsedUp);
@@ -469,6 +519,27 @@ fn the_same_call_asked_for_twice_gets_two_good_answers() {
     let call = relay.admit(SID, Some(&token), None);
     assert_eq!(agent_dialled(&relay, call), "everybody");
     assert_eq!(relay.ask(get("/healthz")).status, 200);
+}
+
+#[test]
+fn a_question_played_again_touches_no_call_until_its_stream_takes_the_callers_place() {
+    let relay = Relay::with(signed(SignatureMode::Require));
+    let own = relay.admit(SID, Some(&fresh_token(&relay)), None);
+    assert_eq!(agent_dialled(&relay, own), "everybody");
+    let fields = [("CallSid", SID), ("CallStatus", "in-progress")];
+    let form = fields.map(|(name, value)| format!("{name}={value}")).join("&");
+    let fields = fields.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let token = "test_auth_token_0123456789abcdef";
+    let url = "https://voice.example.com/twilio/after";
+    let signed = signature(&sign(Algorithm::HmacSha1, token, url, &fields));
+    let question = post("/twilio/after", &signed, &form);
+    let [first, again] = [0, 1].map(|_| token_in(&relay.ask(&question).body));
+    assert_eq!(relay.workers[own.worker].len_letters(), 0, "the call goes on");
+    let other = relay.admit(SID, Some(&again), None);
+    let letter = relay.worker_letter(own.worker);
+    assert!(matches!(letter, WorkerLetter::Replaced { call } if call == own), "{letter:?}");
+    let late = relay.admit(SID, Some(&first), None);
+    assert_eq!(refusal(&relay, late), Refusal::UsedToken, "{other:?} has used them all");
 }
 
 /// What the carrier is told to do after the stream of `call_sid`.

@@ -9,6 +9,7 @@ mod harness;
 mod journal;
 mod keys;
 mod outliving;
+mod pulse;
 mod record;
 mod session;
 mod swap_order;

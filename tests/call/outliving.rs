@@ -303,6 +303,7 @@ fn an_agents_own_timers_go_before_the_common_ones() {
     let slow = Agent {
         timers: Arc::new(vocaris::config::Timers {
             reply: Duration::from_secs(20),
+            media_timeout: Duration::ZERO,
             ..Default::default()
         }),
         ..Default::default()

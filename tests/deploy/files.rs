@@ -158,7 +158,8 @@ fn haproxy_takes_the_settings_of_two_hosts() {
     };
     let mut command = Command::new(haproxy);
     command.arg("-c").arg("-f").arg(folder().join("two-hosts/haproxy.cfg"));
-    for (port, variable) in ["FRONT_PORT", "HOST_1_PORT", "HOST_2_PORT"].into_iter().enumerate() {
+    let ports = ["FRONT_PORT", "HOST_1_PORT", "HOST_2_PORT", "HOST_1_AGENT", "HOST_2_AGENT"];
+    for (port, variable) in ports.into_iter().enumerate() {
         command.env(variable, (8080 + port).to_string());
     }
     let checked = command.output().unwrap();

@@ -14,11 +14,13 @@ use std::sync::Arc;
 use rustls::pki_types::CertificateDer;
 
 use crate::phone::{Caller, until};
-use crate::relay::{Introduction, Relay, signal};
+use crate::relay::{Relay, Settings, signal};
 
 /// The names in the files.
 pub(crate) const ENTRY: &str = "voice.example.com";
 pub(crate) const HOSTS: [&str; 2] = ["voice-1.example.com", "voice-2.example.com"];
+/// The port of the agent checks in HAProxy's.
+const AGENT_PORT: u16 = 8081;
 /// The addresses in the files.
 const ADDRESSES: [&str; 2] = ["10.0.0.11:8080", "10.0.0.12:8080"];
 
@@ -47,14 +49,14 @@ impl Front {
         folder: &str,
         change: impl FnOnce(String) -> String,
     ) -> Option<Front> {
-        Front::start_with(kind, folder, Introduction::None, change)
+        Front::start_with(kind, folder, &[], change)
     }
 
-    /// The same before relays that are told of their clients so.
+    /// The same before relays with more settings.
     pub(crate) fn start_with(
         kind: Kind,
         folder: &str,
-        introduction: Introduction,
+        settings: Settings<'_>,
         change: impl FnOnce(String) -> String,
     ) -> Option<Front> {
         let name = match kind {
@@ -70,7 +72,7 @@ impl Front {
         fs::create_dir_all(&folder).unwrap();
         let relays: Vec<Relay> = HOSTS
             .iter()
-            .map(|host| Relay::start_with(host, &folder.join(host), introduction))
+            .map(|host| Relay::start_with(host, &folder.join(host), settings))
             .collect();
         let certificate = certify(&folder);
         let port = free_port();
@@ -89,6 +91,11 @@ impl Front {
             until("the relay answers through the proxy", healthy);
         }
         Some(front)
+    }
+
+    /// Where the proxy and its relays keep their files.
+    pub(crate) fn folder(&self) -> &Path {
+        self.config.parent().unwrap()
     }
 
     /// All that the proxy has written to its logs.
@@ -177,6 +184,10 @@ fn templated(kind: Kind, folder: &Path, port: u16, relays: &[Relay]) -> String {
         if kind == Kind::Nginx {
             // In the map of what answered, dots are escaped.
             changes.push((written.replace('.', "\\."), real.replace('.', "\\.")));
+        } else {
+            let agent_port = |address: &str, port| format!("{address} agent-port {port}");
+            let real = agent_port(&real, relay.agent_check.port());
+            changes.push((agent_port(&written, AGENT_PORT), real));
         }
         changes.push((written, real));
     }
@@ -220,7 +231,7 @@ fn certify(folder: &Path) -> CertificateDer<'static> {
 }
 
 /// A port that nobody listens on now.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().map(|address: SocketAddr| address.port()).unwrap()
 }

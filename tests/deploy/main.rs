@@ -10,6 +10,7 @@ mod front;
 mod phone;
 mod proxies;
 mod relay;
+mod weights;
 
 use std::path::{Path, PathBuf};
 

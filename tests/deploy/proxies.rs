@@ -6,7 +6,6 @@ use std::sync::mpsc::channel;
 use crate::front::{Front, HOSTS, Kind};
 use crate::phone::until;
 use crate::relay::BROWSER;
-use crate::relay::Introduction;
 
 /// Messages of the model's audio after which a call counts as up.
 const HEARD: u64 = 3;
@@ -150,7 +149,8 @@ fn secrets_in_addresses_stay_out_of_the_logs(kind: Kind) {
 /// The variant of the guide: the address travels in front of the connection, not in its requests.
 #[test]
 fn haproxy_may_say_the_clients_address_by_the_proxy_protocol() {
-    let front = Front::start_with(Kind::Haproxy, "Haproxy-introduces", Introduction::V2, |text| {
+    let settings = [("VOCARIS_SERVER_PROXY_PROTOCOL", "v2")];
+    let front = Front::start_with(Kind::Haproxy, "Haproxy-introduces", &settings, |text| {
         let told = "http-request set-header X-Forwarded-For %[src]";
         assert!(text.contains(told));
         let text = text.replace(told, "http-request del-header X-Forwarded-For");

@@ -5,6 +5,8 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
+use crate::phone::until;
+
 /// What the carrier signs with.
 pub(crate) const AUTH_TOKEN: &str = "test_auth_token_0123456789abcdef";
 /// The only address a browser may come from.
@@ -13,25 +15,23 @@ pub(crate) const BROWSER: &str = "127.0.0.9";
 pub(crate) struct Relay {
     child: Child,
     pub(crate) address: SocketAddr,
+    /// Where it answers HAProxy's agent checks.
+    pub(crate) agent_check: SocketAddr,
     stdout: BufReader<ChildStdout>,
 }
 
-/// What the proxies say of their clients before everything else.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Introduction {
-    None,
-    /// PROXY protocol, version 2.
-    V2,
-}
+/// Settings besides those that all relays here have, as variables; of one that stands twice the later
+/// counts.
+pub(crate) type Settings<'s> = &'s [(&'s str, &'s str)];
 
 impl Relay {
     /// One that goes by `name` and keeps its files in `folder`.
     pub(crate) fn start(name: &str, folder: &Path) -> Relay {
-        Relay::start_with(name, folder, Introduction::None)
+        Relay::start_with(name, folder, &[])
     }
 
-    /// The same, where proxies introduce their clients so.
-    pub(crate) fn start_with(name: &str, folder: &Path, introduction: Introduction) -> Relay {
+    /// The same, with more settings.
+    pub(crate) fn start_with(name: &str, folder: &Path, settings: Settings<'_>) -> Relay {
         std::fs::create_dir_all(folder).unwrap();
         let log = std::fs::File::create(folder.join("log")).unwrap();
         // Ends with us, however we end.
@@ -40,16 +40,16 @@ impl Relay {
             .env_clear()
             .env("RUST_LOG", "info")
             .env("VOCARIS_SERVER_LISTEN", "127.0.0.1:0")
+            .env("VOCARIS_SERVER_AGENT_CHECK", "127.0.0.1:0")
             .env("VOCARIS_SERVER_PUBLIC_URL", format!("https://{name}"))
             .env("VOCARIS_SERVER_TRUSTED_PROXIES", "127.0.0.1")
             .env("VOCARIS_SERVER_WORKERS", "1")
             .env("VOCARIS_SERVER_PIN", "false")
+            // Phones here are silent while a test looks at something else.
+            .env("VOCARIS_TIMERS_MEDIA_TIMEOUT", "0s")
             .env("VOCARIS_WEB_ALLOW", BROWSER)
             .env("TWILIO_AUTH_TOKEN", AUTH_TOKEN)
-            .envs(
-                (introduction == Introduction::V2)
-                    .then_some(("VOCARIS_SERVER_PROXY_PROTOCOL", "v2")),
-            )
+            .envs(settings.iter().copied())
             .current_dir(folder)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -63,7 +63,15 @@ impl Relay {
             assert_ne!(stdout.read_line(&mut line).unwrap(), 0, "the relay ended");
         }
         let address = line.trim_start_matches("listening on ").trim().parse().unwrap();
-        Relay { child, address, stdout }
+        let mut agent_check = None;
+        until("the log says where agent checks are answered", || {
+            let log = std::fs::read_to_string(folder.join("log")).unwrap();
+            let told = log.split_once("event=agent_check address=").map(|(_, told)| told);
+            agent_check = told.and_then(|told| told.lines().next()?.parse().ok());
+            agent_check.is_some()
+        });
+        let agent_check = agent_check.unwrap();
+        Relay { child, address, agent_check, stdout }
     }
 
     /// The figures, asked for without a proxy.

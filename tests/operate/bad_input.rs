@@ -266,9 +266,11 @@ fn the_check_finds_what_the_start_would() {
 fn a_port_in_use_is_told_and_no_file_is_made() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    for (variable, key) in
-        [("VOCARIS_SERVER_LISTEN", "server.listen"), ("VOCARIS_ADMIN_LISTEN", "admin.listen")]
-    {
+    for (variable, key) in [
+        ("VOCARIS_SERVER_LISTEN", "server.listen"),
+        ("VOCARIS_ADMIN_LISTEN", "admin.listen"),
+        ("VOCARIS_SERVER_AGENT_CHECK", "server.agent_check"),
+    ] {
         let folder = folder(&format!("bad-port-{key}"));
         let mut command = program(&folder);
         command.env(variable, &address).env("VOCARIS_RECORDING_ENABLED", "true");

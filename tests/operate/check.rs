@@ -90,6 +90,42 @@ fn a_model_that_cannot_be_had_is_told_with_what_to_do() {
     }
 }
 
+#[test]
+fn a_journal_that_would_end_the_start_is_told_and_one_that_would_not_stays_as_it_is() {
+    let folder = folder("check-journal");
+    let path = folder.join("j.db");
+    let check = || {
+        let mut command = program(&folder);
+        command.env("VOCARIS_JOURNAL_ENABLED", "true").env("VOCARIS_JOURNAL_FILE", "j.db");
+        let (code, said, _) = run(command.args(["check", "--offline"]));
+        let line = said.lines().find(|line| line.contains(": journal: j.db"));
+        (code, line.unwrap_or_else(|| panic!("{said}")).to_owned())
+    };
+    assert_eq!(check(), (Some(0), "ok: journal: j.db will be made".to_owned()));
+    assert!(!path.exists());
+    fs::write(&path, "this is no journal, nor any other SQLite file, however long ".repeat(99))
+        .unwrap();
+    let (code, line) = check();
+    let told = "error: journal: j.db (journal.file): it is damaged, or no SQLite file";
+    assert!(code == Some(1) && line.starts_with(told), "{line}");
+    let made = |pragmas: &str| {
+        let _ = fs::remove_file(&path);
+        let file = rusqlite::Connection::open(&path).unwrap();
+        file.execute_batch(&format!("CREATE TABLE t (a); {pragmas}")).unwrap();
+    };
+    made("PRAGMA application_id = 7;");
+    let (code, line) = check();
+    assert!(code == Some(1) && line.contains("it belongs to another program"), "{line}");
+    // "VocJ", of a later version.
+    made("PRAGMA application_id = 0x566F634A; PRAGMA user_version = 99;");
+    let (code, line) = check();
+    assert!(code == Some(1) && line.contains("newer version of vocaris (schema 99"), "{line}");
+    made("PRAGMA application_id = 0x566F634A; PRAGMA user_version = 1;");
+    let before = fs::read(&path).unwrap();
+    assert_eq!(check(), (Some(0), "ok: journal: j.db is sound and ours".to_owned()));
+    assert_eq!(fs::read(&path).unwrap(), before);
+}
+
 /// A model that knows nobody's key.
 fn refusing() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -6,7 +6,7 @@ use rusqlite::Connection;
 use serde_json::{Value, json};
 use tungstenite::Message;
 
-use crate::harness::{PATIENCE, Relay, Stream, until};
+use crate::harness::{PATIENCE, Relay, Stream, ask, post, token_in, until};
 use crate::place::{Kept, Place, after, call, figure, stream_again};
 
 #[test]
@@ -43,6 +43,43 @@ fn a_call_whose_relay_was_killed_goes_on_by_its_handle_with_what_its_tools_did()
         stream_again(&relay.address, "CA1", &twiml).hear().unwrap();
         assert_eq!(host.model.handles().last(), Some(&Some("handle-1".to_owned())));
     }
+}
+
+#[test]
+fn by_the_verb_behind_connect_a_crash_leads_back_and_a_goodbye_hangs_up() {
+    let host = Place::new("verb");
+    let start = || {
+        let mut command = host.command("127.0.0.1:0");
+        Relay::start(command.env("VOCARIS_TWILIO_AFTER_STREAM", "verb"))
+    };
+    // What the carrier runs once the stream is over.
+    let run_verb = |relay: &Relay, twiml: &str| {
+        assert!(twiml.contains("<Connect>"), "no action: {twiml}");
+        let (_, behind) = twiml.split_once("</Connect>\n  <Redirect method=\"POST\">").unwrap();
+        let (url, rest) = behind.split_once("</Redirect>").unwrap();
+        assert_eq!(rest, "\n</Response>\n");
+        let path = url.strip_prefix("http://localhost").unwrap();
+        let form = "CallSid=CA1&CallStatus=in-progress&From=%2B15550100&To=%2B15550101";
+        ask(&relay.address, &post(path, form)).1
+    };
+    let relay = start();
+    let form = "CallSid=CA1&From=%2B15550100&To=%2B15550101";
+    let (_, twiml) = ask(&relay.address, &post("/twilio/incoming", form));
+    let mut stream = Stream::open(&relay.address, "CA1", &token_in(&twiml).unwrap()).unwrap();
+    stream.hear().unwrap();
+    host.await_row("open", "handle-0");
+    relay.signal("-KILL");
+    relay.end();
+
+    let relay = start();
+    let again = run_verb(&relay, &twiml);
+    let mut stream = stream_again(&relay.address, "CA1", &again);
+    stream.hear().unwrap();
+    assert_eq!(host.model.handles().last(), Some(&Some("handle-0".to_owned())));
+    stream.hang_up().unwrap();
+    host.await_row("closed", "");
+    let over = run_verb(&relay, &again);
+    assert!(over.contains("<Hangup/>") && !over.contains("<Say"), "{over}");
 }
 
 #[test]

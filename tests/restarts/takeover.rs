@@ -1,6 +1,7 @@
 //! A new process takes the port over from the one that runs: no webhook is lost, no call is cut.
 
-use std::net::TcpListener;
+use std::io::Read;
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -258,6 +259,32 @@ fn an_heir_listens_where_its_own_settings_say() {
     for key in ["server.listen", "admin.listen"] {
         assert!(log.contains(&format!("event=socket_left key={key} ")), "{log}");
     }
+}
+
+#[test]
+fn an_heir_answers_agent_checks_at_the_socket_of_its_elder() {
+    let socket = fresh("agent-check.sock");
+    // Nobody has it a moment later.
+    let address = TcpListener::bind("127.0.0.2:0").unwrap().local_addr().unwrap().to_string();
+    let told = || {
+        let mut line = String::new();
+        TcpStream::connect(&address).unwrap().read_to_string(&mut line).unwrap();
+        line
+    };
+    let elder = Relay::start(
+        program("")
+            .env("VOCARIS_SERVER_TAKEOVER", &socket)
+            .env("VOCARIS_SERVER_AGENT_CHECK", &address),
+    );
+    assert_eq!(told(), "up 100%\n");
+    let heir =
+        Relay::start(heir_of(&elder.address, &socket).env("VOCARIS_SERVER_AGENT_CHECK", &address));
+    assert_eq!(elder.end().0, Some(0));
+    assert_eq!(told(), "up 100%\n");
+    heir.signal("-TERM");
+    let (code, log) = heir.end();
+    assert_eq!(code, Some(0), "{log}");
+    assert!(log.contains("event=socket_taken key=server.agent_check "), "{log}");
 }
 
 #[test]

@@ -211,6 +211,10 @@ impl World {
             _ => SwapOrder::CloseFirst,
         };
         let mut patience = timers();
+        if let Kind::Rotating { .. } = kind {
+            // Its caller says for minutes only that it is there.
+            patience.media_timeout = Duration::ZERO;
+        }
         if dice.random().bool() {
             patience.greeting_hold = Duration::ZERO;
         }

@@ -546,7 +546,7 @@ impl Caller {
         let left = matches!(self.phase, Phase::Leaving { .. });
         self.phase = Phase::Done;
         self.phone.lose();
-        if left && self.spec.hangup != Hangup::Silence {
+        if left && !self.fell_silent {
             self.outcome = Some(Outcome::HungUp);
             return;
         }
@@ -598,6 +598,10 @@ impl Caller {
                 self.fell_silent = true;
                 // Not even to pings.
                 link.hold_pongs();
+                wait = SILENCE_WAIT;
+            }
+            Hangup::PongsOnly => {
+                self.fell_silent = true;
                 wait = SILENCE_WAIT;
             }
             Hangup::Reset => {

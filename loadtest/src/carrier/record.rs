@@ -41,6 +41,8 @@ pub enum Hangup {
     Reset,
     /// Nothing more is sent, and nothing is closed.
     Silence,
+    /// The same, but for the pongs that a socket gives by itself.
+    PongsOnly,
 }
 
 /// One call to be made.

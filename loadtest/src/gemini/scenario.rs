@@ -138,7 +138,7 @@ impl Demands {
 
 /// Scenarios that are built in: name and TOML, by what they are about: swaps, connections that
 /// fail, speech, tools, callers.
-pub const BUILT_IN: [(&str, &str); 44] = [
+pub const BUILT_IN: [(&str, &str); 45] = [
     ("rotations", include_str!("../../scenarios/rotations.toml")),
     ("rotations-at-random", include_str!("../../scenarios/rotations-at-random.toml")),
     ("forced-rotations", include_str!("../../scenarios/forced-rotations.toml")),
@@ -182,6 +182,7 @@ pub const BUILT_IN: [(&str, &str); 44] = [
     ("hangup-without-stop", include_str!("../../scenarios/hangup-without-stop.toml")),
     ("hangup-by-reset", include_str!("../../scenarios/hangup-by-reset.toml")),
     ("hangup-by-silence", include_str!("../../scenarios/hangup-by-silence.toml")),
+    ("hangup-by-pongs-alone", include_str!("../../scenarios/hangup-by-pongs-alone.toml")),
     ("resets", include_str!("../../scenarios/resets.toml")),
 ];
 

@@ -36,7 +36,7 @@ use std::time::Duration;
 use super::appointments::StoreError;
 use crate::call::{CallId, Entry, Snapshot, SnapshotError, Standing};
 use crate::clock::{Clock, Nanos, unix_seconds};
-use crate::config::{Journal as Settings, Secret};
+use crate::config::{Journal as Settings, Secret, StoreUrl};
 use crate::limits::{
     ENDINGS_KEPT, HANDLE_KEPT, JOURNAL_BATCH_EVERY, JOURNAL_BATCH_MAX, JOURNAL_WAITING_MAX,
     LEGACY_KEPT, RECALLS_WAITING_MAX,
@@ -102,6 +102,17 @@ struct Asker {
     held_until: Nanos,
     /// Until when somebody waits for the answer.
     until: Nanos,
+}
+
+/// Whether what is there at `url` can be the journal. It is only looked at.
+///
+/// # Errors
+/// Why it cannot.
+pub fn try_open(url: &StoreUrl) -> Result<(), StoreError> {
+    match url {
+        StoreUrl::Sqlite(path) => sqlite::try_open(path),
+        StoreUrl::Postgres(settings) => postgres::try_open(settings),
+    }
 }
 
 impl Conversations {
@@ -427,7 +438,6 @@ fn row(entry: Entry, now_unix: u64) -> Row {
 mod tests {
     use super::*;
     use crate::call::Ending;
-    use crate::config::StoreUrl;
 
     /// Nobody waits as long.
     const LATER: Nanos = Nanos::NEVER;

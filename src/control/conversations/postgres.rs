@@ -81,6 +81,12 @@ DELETE FROM conversations WHERE conversation IN (
     SELECT conversation FROM conversations WHERE kept_until < clock_timestamp()
     ORDER BY kept_until LIMIT $1 FOR UPDATE SKIP LOCKED)";
 
+/// Whether there is a database whose tables are ours. Nothing is changed.
+pub(super) fn try_open(settings: &Settings) -> Result<(), StoreError> {
+    let database = Database::new(settings, SCHEMA, Access::ReadOnly)?;
+    Ok(database.look(|session| session.query("SELECT", &[])).map(drop)?)
+}
+
 /// See the module.
 #[derive(Debug)]
 pub struct Postgres {
@@ -112,15 +118,6 @@ impl Postgres {
         };
         let (find_by_call, find_by_name) = (find("call_name"), find("conversation"));
         Ok(Postgres { database, presence, find_by_call, find_by_name })
-    }
-
-    /// Whether there is a database whose tables are ours, or could be made; nothing is changed.
-    ///
-    /// # Errors
-    /// What is wrong with it.
-    pub fn check(settings: &Settings) -> Result<(), StoreError> {
-        let database = Database::new(settings, SCHEMA, Access::ReadOnly)?;
-        Ok(database.look(|session| session.query("SELECT", &[])).map(drop)?)
     }
 
     /// See [`super::shelf::Shelf::bound`].

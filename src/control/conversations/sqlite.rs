@@ -18,7 +18,7 @@ use super::alive::Lives;
 use super::shelf::{Holder, Row, Standing};
 use crate::config::Secret;
 use crate::control::appointments::{Open, StoreError};
-use crate::control::sqlite::Kind;
+use crate::control::sqlite::{Kind, empty_log};
 use crate::limits::{JOURNAL_FILE_BYTES_MAX, LEGACY_KEPT};
 use crate::mail::Whose;
 
@@ -82,6 +82,11 @@ RETURNING body";
 pub struct Sqlite {
     connection: Connection,
     lives: Lives,
+}
+
+/// Whether the file, which is there, can be the journal. Only looked at, it stays as it is.
+pub(super) fn try_open(path: &Path) -> Result<(), StoreError> {
+    JOURNAL.open(path, Open::ReadOnly).map(drop)
 }
 
 impl Sqlite {
@@ -184,11 +189,14 @@ impl Sqlite {
 
     /// See [`super::shelf::Shelf::purge`].
     pub(super) fn purge(&mut self, now_unix: u64) -> Result<usize, StoreError> {
-        Ok(self.connection.execute(
+        let purged = self.connection.execute(
             "DELETE FROM conversations WHERE rowid IN \
              (SELECT rowid FROM conversations WHERE kept_until < ?1 LIMIT ?2)",
             params![now_unix as i64, PURGE_MAX as i64],
-        )?)
+        )?;
+        // Put off, it is done with the next purge.
+        empty_log(&self.connection)?;
+        Ok(purged)
     }
 }
 
@@ -223,6 +231,55 @@ mod tests {
             ends_unix: NOW + 600,
             body: Secret::new(body.to_owned()),
         }
+    }
+
+    /// Whether a word stands anywhere in the files of a journal.
+    fn is_in_files(path: &Path, word: &str) -> bool {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        ["", "-wal", "-shm"].iter().any(|end| {
+            let bytes = std::fs::read(path.with_file_name(format!("{name}{end}")));
+            let bytes = bytes.unwrap_or_default();
+            bytes.windows(word.len()).any(|window| window == word.as_bytes())
+        })
+    }
+
+    #[test]
+    fn what_was_forgotten_or_overwritten_stands_in_no_file_any_more() {
+        let path = path("words.db");
+        let mut shelf = Sqlite::open(&path).unwrap();
+        // One that fills pages of its own, and one that shares a page.
+        let long = "my-password-is-rosebud ".repeat(2_000);
+        let short = "short-of-breath";
+        shelf.write(NOW, &[&row(1, Mark::Parted, &long), &row(2, Mark::Open, short)]).unwrap();
+        shelf.write(NOW, &[&row(2, Mark::Open, "an-earlier-word")]).unwrap();
+        let kept = Row { kept_until_unix: NOW + 600, ..row(3, Mark::Open, "still-going-on") };
+        shelf.write(NOW, &[&kept, &row(2, Mark::Open, "the-last-word")]).unwrap();
+        let all = ["rosebud", short, "an-earlier-word", "the-last-word", "still-going-on"];
+        for word in all {
+            assert!(is_in_files(&path, word), "{word}: in the log at least");
+        }
+        assert_eq!(shelf.purge(NOW), Ok(0));
+        let standing = all.map(|word| is_in_files(&path, word));
+        assert_eq!(standing, [true, false, false, true, true], "overwritten is gone already");
+        assert_eq!(shelf.purge(NOW + 61), Ok(2));
+        let standing = all.map(|word| is_in_files(&path, word));
+        assert_eq!(standing, [false, false, false, false, true]);
+        let whose = Whose::Call("CA3".to_owned());
+        assert!(shelf.find(&whose, NOW + 61).unwrap().is_some());
+    }
+
+    #[test]
+    fn a_reader_puts_the_emptying_of_the_log_off_and_no_longer_than_it_reads() {
+        let path = path("reader.db");
+        let mut shelf = Sqlite::open(&path).unwrap();
+        shelf.write(NOW, &[&row(1, Mark::Parted, "rosebud")]).unwrap();
+        let reader = Connection::open(&path).unwrap();
+        reader.execute_batch("BEGIN; SELECT count(*) FROM conversations").unwrap();
+        assert_eq!(shelf.purge(NOW + 61), Ok(1), "it is deleted all the same");
+        assert!(is_in_files(&path, "rosebud"));
+        drop(reader);
+        assert_eq!(shelf.purge(NOW + 61), Ok(0));
+        assert!(!is_in_files(&path, "rosebud"));
     }
 
     #[test]

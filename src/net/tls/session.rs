@@ -11,7 +11,7 @@
 //! receives, the plaintext. `tests/allocations.rs` counts them.
 
 use std::fmt;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, IoSlice, Read, Write};
 
 use mio::net::TcpStream;
 use rustls::pki_types::ServerName;
@@ -153,16 +153,7 @@ impl Session {
 
     /// Hands ciphertext to the kernel. True if none is left.
     fn flush(&mut self, socket: &mut TcpStream) -> io::Result<bool> {
-        while self.rustls.wants_write() {
-            match self.rustls.write_tls(socket) {
-                Ok(0) => return Err(ErrorKind::WriteZero.into()),
-                Ok(_) => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(true)
+        flush(&mut self.rustls, socket)
     }
 
     fn take_plaintext(&mut self, bytes: usize, into: &mut RecvBuf) -> io::Result<()> {
@@ -180,6 +171,52 @@ impl Session {
         while let Ok(n @ 1..) = self.rustls.reader().read(into.space(RECORD_MAX_BYTES)) {
             into.commit(n);
         }
+    }
+}
+
+/// Hands what rustls has ready to the kernel, as much as it takes: it has said so where it takes a
+/// part. True if nothing is left.
+fn flush(rustls: &mut Connection, socket: &mut impl Write) -> io::Result<bool> {
+    while rustls.wants_write() {
+        let mut socket = Plainly { socket, took_part: false };
+        match rustls.write_tls(&mut socket) {
+            Ok(0) => return Err(ErrorKind::WriteZero.into()),
+            Ok(_) if socket.took_part => return Ok(false),
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(true)
+}
+
+/// A socket that is written to as one without TLS is: what rustls has ready is nearly always one
+/// record, and `send` costs the kernel less than a vector of one.
+struct Plainly<'s, S> {
+    socket: &'s mut S,
+    /// It took less than it was offered: it is full.
+    took_part: bool,
+}
+
+impl<S: Write> Write for Plainly<'_, S> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let taken = self.socket.write(bytes)?;
+        self.took_part = taken < bytes.len();
+        Ok(taken)
+    }
+
+    fn write_vectored(&mut self, records: &[IoSlice<'_>]) -> io::Result<usize> {
+        if let [one] = records {
+            return self.write(one);
+        }
+        let taken = self.socket.write_vectored(records)?;
+        self.took_part = taken < records.iter().map(|record| record.len()).sum();
+        Ok(taken)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.socket.flush()
     }
 }
 

@@ -5,11 +5,12 @@
 //! Bounds:   [`PARAMETER_CHARS`], [`EXTRA_HEADERS_BYTES_MAX`].
 //! Not here: the JSON answers (`markup::json`).
 //!
-//! Twilio, Telnyx: `<Connect action><Stream url …><Parameter name value/>`. SignalWire: the same,
-//! with `codec` and `authBearerToken` (page cxml/voice/stream). Telnyx: `codec`,
-//! `bidirectionalMode`, `bidirectionalCodec`, `bidirectionalSamplingRate` (page
-//! texml-verbs/stream). Plivo: `<Stream bidirectional keepCallAlive contentType extraHeaders>` with
-//! the URL as its text (page voice/xml/audiostream).
+//! Twilio, Telnyx: `<Connect action><Stream url …><Parameter name value/>`; in place of the `action`
+//! a `<Redirect>` right behind `<Connect>` asks the same. SignalWire: the same, with `codec` and
+//! `authBearerToken` (page cxml/voice/stream). Telnyx: `codec`, `bidirectionalMode`,
+//! `bidirectionalCodec`, `bidirectionalSamplingRate` (page texml-verbs/stream). Plivo: `<Stream
+//! bidirectional keepCallAlive contentType extraHeaders>` with the URL as its text (page
+//! voice/xml/audiostream).
 
 use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event};
@@ -121,6 +122,14 @@ impl Reading {
                 return Err(MarkupError::StreamUrl);
             }
             stream.url = url.to_string();
+        }
+        // What stands behind `<Connect>` runs once the stream is over: sent elsewhere at once, the
+        // carrier asks there what follows, as an `action` would have had it.
+        if self.path == ["Response", "Redirect"]
+            && self.answer.verbs.ends_with(&["Connect".to_string(), "Redirect".to_string()])
+            && let Some(stream) = &mut self.answer.stream
+        {
+            stream.action.get_or_insert_with(|| self.text.trim().to_string());
         }
         self.text.clear();
         self.path.pop();
@@ -271,6 +280,21 @@ mod tests {
         assert_eq!(stream.status_callback.as_deref(), Some("https://h/s?a=1&b=2"));
         let first = ("from".to_string(), "+1<2>\"3\"".to_string());
         assert_eq!(stream.parameters, [first, ("token".into(), "v1".into())]);
+    }
+
+    #[test]
+    fn what_follows_is_asked_by_the_action_or_by_a_redirect_right_behind() {
+        let say = "<Say>Sorry.</Say>";
+        let redirect = "<Redirect method=\"POST\">https://h/later?a=1&amp;b=2</Redirect>";
+        let action = " action=\"https://h/twilio/after\"";
+        let asked =
+            |document: &str| read(Carrier::Twilio, document, false).unwrap().stream.unwrap().action;
+        let both = CONNECT.replace(say, redirect);
+        assert_eq!(asked(&both).as_deref(), Some("https://h/twilio/after"));
+        let verb = both.replace(action, "");
+        assert_eq!(asked(&verb).as_deref(), Some("https://h/later?a=1&b=2"));
+        let spoken = CONNECT.replace(say, &format!("{say}{redirect}")).replace(action, "");
+        assert_eq!(asked(&spoken), None);
     }
 
     #[test]

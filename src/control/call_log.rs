@@ -18,12 +18,12 @@ use crate::metrics::slo::Missed;
 
 /// Writes the log lines of calls.
 #[derive(Clone, Copy, Debug)]
-pub struct Journal {
+pub struct CallLog {
     /// Whether callers' numbers are shortened to their last two digits.
     pub redact_numbers: bool,
 }
 
-impl Journal {
+impl CallLog {
     /// Writes the line of one event; `left_out`: so many of its kind before it were not written.
     pub fn write(&self, id: CallId, class: Class, report: &Report, left_out: u64) {
         if report.is_unsaid() {
@@ -119,6 +119,7 @@ fn level(report: &Report) -> Level {
         | Ending::PhoneClosed { .. }
         | Ending::PhoneLost
         | Ending::PhoneSilent
+        | Ending::MediaTimeout
         | Ending::PhoneStalled
         | Ending::PhoneBroke { .. }
         | Ending::UnknownCodec
@@ -196,8 +197,8 @@ mod tests {
     use super::*;
 
     const ID: CallId = CallId(0x2a);
-    const REDACTING: Journal = Journal { redact_numbers: true };
-    const OPEN: Journal = Journal { redact_numbers: false };
+    const REDACTING: CallLog = CallLog { redact_numbers: true };
+    const OPEN: CallLog = CallLog { redact_numbers: false };
 
     fn opened(from: &str) -> Report {
         Report::Opened {
