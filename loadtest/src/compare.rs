@@ -17,7 +17,7 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::interrupt;
 use crate::judge::Judgement;
@@ -53,7 +53,8 @@ pub struct CompareSettings {
 }
 
 /// Several relays under the same load.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Comparison {
     /// Calls at once.
     pub calls: usize,
@@ -61,6 +62,8 @@ pub struct Comparison {
     pub seconds: u64,
     /// Rounds asked for.
     pub rounds: usize,
+    /// p99.9 of the load's own lateness above which latencies are no evidence, in microseconds.
+    pub own_lateness_max_us: f64,
     /// The relays that ran.
     pub relays: Vec<Row>,
     /// The relays that did not, and why.
@@ -72,7 +75,7 @@ pub struct Comparison {
 }
 
 /// A relay that did not run.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Skipped {
     /// Its name.
     pub name: String,
@@ -81,7 +84,8 @@ pub struct Skipped {
 }
 
 /// A relay in a comparison.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Row {
     /// Its name.
     pub name: String,
@@ -109,7 +113,7 @@ pub struct Row {
 
 /// The figures of a relay; `None` where one was not measured, is no evidence or, of a ratio, says
 /// nothing. Latencies count from the planned time, in microseconds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Figures {
     /// User and system time for each second of each call, in microseconds.
     pub cpu_us_per_call_second: Option<f64>,
@@ -124,7 +128,7 @@ pub struct Figures {
 }
 
 /// A latency by its percentiles; `None` of fewer pieces than one takes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Tail {
     /// The median.
     pub p50: Option<f64>,
@@ -141,6 +145,7 @@ pub fn compare(settings: &CompareSettings, mut say: impl FnMut(&str)) -> Compari
         calls: load.calls,
         seconds: load.seconds,
         rounds: settings.rounds.min(ROUNDS_MAX),
+        own_lateness_max_us: load.own_lateness_max_us,
         ..Comparison::default()
     };
     if cfg!(debug_assertions) {
@@ -236,6 +241,25 @@ impl Comparison {
 }
 
 impl Row {
+    /// The content of its last run that was listened to.
+    pub fn heard(&self) -> Option<&FidelityReport> {
+        self.reports.iter().rev().find_map(|report| report.fidelity.as_ref())
+    }
+
+    /// What its runs have to say, each kind once: the figures in a remark differ from run to run,
+    /// its first words do not.
+    pub fn remarks(&self) -> Vec<&str> {
+        let kind = |remark: &str| remark.split('(').next().unwrap_or_default().to_string();
+        let (mut told, mut kinds) = (Vec::new(), Vec::new());
+        for remark in self.reports.iter().flat_map(|report| &report.remarks) {
+            if !kinds.contains(&kind(remark)) {
+                kinds.push(kind(remark));
+                told.push(remark.as_str());
+            }
+        }
+        told
+    }
+
     /// Adds a run. Its latencies count unless p99.9 of the load's own lateness is above
     /// `own_lateness_max_us` microseconds.
     fn add(&mut self, report: Report, own_lateness_max_us: f64) {
@@ -374,14 +398,8 @@ impl fmt::Display for Comparison {
             }
         }
         for row in &self.relays {
-            // The figures in it differ from run to run; its first words do not.
-            let kind = |remark: &str| remark.split('(').next().unwrap_or_default().to_string();
-            let mut told = Vec::new();
-            for remark in row.reports.iter().flat_map(|report| &report.remarks) {
-                if !told.contains(&kind(remark)) {
-                    writeln!(f, "note         {}: {remark}", row.name)?;
-                    told.push(kind(remark));
-                }
+            for remark in row.remarks() {
+                writeln!(f, "note         {}: {remark}", row.name)?;
             }
         }
         for remark in &self.remarks {
@@ -401,8 +419,7 @@ impl fmt::Display for Comparison {
 impl Row {
     /// A line for the content of its last run, where that was listened to.
     fn write_fidelity(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let heard = self.reports.iter().rev().find_map(|report| report.fidelity.as_ref());
-        let Some(FidelityReport { uplink, downlink, .. }) = heard else { return Ok(()) };
+        let Some(FidelityReport { uplink, downlink, .. }) = self.heard() else { return Ok(()) };
         let told = |value: Option<f64>| figure(value, 1);
         writeln!(
             f,

@@ -118,6 +118,41 @@ impl From<io::Error> for HarnessError {
     }
 }
 
+/// What callers must know of a relay, whoever runs it.
+#[derive(Clone)]
+pub struct Site {
+    /// The clock of every record.
+    pub clock: Clock,
+    /// Where calls go.
+    pub target: Arc<Target>,
+    /// The seed of all voices.
+    pub seed: u64,
+    /// What the identifiers of calls are made of: a relay takes each once.
+    pub names: u64,
+}
+
+impl Site {
+    /// Call `index` on any line, to begin now: says `media`, then hangs up in good order. Ordinary
+    /// frames become those of its carrier.
+    pub fn spec_on(&self, line: Line, index: usize, media: MediaPlan) -> CallSpec {
+        CallSpec {
+            index,
+            line,
+            ids: Ids::of(line.carrier, self.names, index),
+            from: caller_number(index),
+            to: "+18005550100".to_string(),
+            target: Arc::clone(&self.target),
+            starts_at: self.clock.now(),
+            media: Arc::new(line.plan(&media)),
+            voice: CallerVoice::new(self.seed, index),
+            linger: 250 * MILLIS,
+            hangup: Hangup::StopAndClose,
+            endurance: Endurance::default(),
+            probe: true,
+        }
+    }
+}
+
 /// A stand-in and a relay, running.
 pub struct Harness {
     /// The clock of every record.
@@ -202,6 +237,12 @@ impl Harness {
         })
     }
 
+    /// What its callers must know.
+    pub fn site(&self) -> Site {
+        let Harness { clock, seed, .. } = *self;
+        Site { clock, target: Arc::clone(&self.target), seed, names: seed }
+    }
+
     /// Call `index` by Twilio, to begin now: says `media`, then hangs up in good order.
     pub fn spec(&self, index: usize, media: MediaPlan) -> CallSpec {
         self.spec_on(Line::default(), index, media)
@@ -209,20 +250,7 @@ impl Harness {
 
     /// The same on any line; ordinary frames become those of its carrier.
     pub fn spec_on(&self, line: Line, index: usize, media: MediaPlan) -> CallSpec {
-        CallSpec {
-            index,
-            line,
-            ids: Ids::of(line.carrier, self.seed, index),
-            from: caller_number(index),
-            to: "+18005550100".to_string(),
-            target: Arc::clone(&self.target),
-            starts_at: self.clock.now(),
-            media: Arc::new(line.plan(&media)),
-            voice: CallerVoice::new(self.seed, index),
-            linger: 250 * MILLIS,
-            hangup: Hangup::StopAndClose,
-            endurance: Endurance::default(),
-        }
+        self.site().spec_on(line, index, media)
     }
 
     /// Makes one call and waits for its end.

@@ -46,7 +46,7 @@ pub fn held<'c>(
 pub struct HoldMeter {
     /// From when to when; `None`: there is no such stretch.
     window: Option<(Nanos, Nanos)>,
-    relay: u32,
+    relay: Option<u32>,
     /// At the beginning, once it was reached.
     began: Option<Reading>,
     hold: Option<Hold>,
@@ -61,8 +61,9 @@ struct Reading {
 }
 
 impl HoldMeter {
-    /// For calls that each begin and stop talking at these times. `relay`: its process.
-    pub fn new(calls: impl IntoIterator<Item = (Nanos, Nanos)>, relay: u32) -> HoldMeter {
+    /// For calls that each begin and stop talking at these times. `relay`: its process; without
+    /// one nothing is measured.
+    pub fn new(calls: impl IntoIterator<Item = (Nanos, Nanos)>, relay: Option<u32>) -> HoldMeter {
         HoldMeter { window: stretch(calls), relay, began: None, hold: None }
     }
 
@@ -71,7 +72,7 @@ impl HoldMeter {
         if !self.is_due(now) {
             return;
         }
-        let read = process::cpu_us(self.relay).zip(process::cpu_us(std::process::id()));
+        let read = self.relay.and_then(process::cpu_us).zip(process::cpu_us(std::process::id()));
         if let Some((relay_us, own_us)) = read {
             self.note(Reading { at: now, calls: talking, relay_us, own_us });
         }
@@ -110,7 +111,7 @@ mod tests {
     #[test]
     fn the_stretch_is_from_the_last_beginning_to_the_first_end() {
         let calls = [(0, 30 * SECONDS), (5 * SECONDS, 20 * SECONDS)];
-        let mut meter = HoldMeter::new(calls, 1);
+        let mut meter = HoldMeter::new(calls, Some(1));
         let due: Vec<_> = (0..30).filter(|&at| meter.is_due(at * SECONDS)).collect();
         assert_eq!(due.first(), Some(&8));
         let read = |seconds: u64, relay_us, own_us| Reading {
@@ -151,15 +152,15 @@ mod tests {
 
     #[test]
     fn calls_that_never_all_talk_have_no_such_stretch() {
-        let mut meter = HoldMeter::new([(0, SECONDS), (2 * SECONDS, 3 * SECONDS)], 1);
+        let mut meter = HoldMeter::new([(0, SECONDS), (2 * SECONDS, 3 * SECONDS)], Some(1));
         (0..100).for_each(|n| meter.poll(n * SECONDS, 1));
         assert!(meter.hold().is_none());
-        assert!(HoldMeter::new([], 1).window.is_none());
+        assert!(HoldMeter::new([], Some(1)).window.is_none());
     }
 
     #[test]
     fn a_relay_that_is_gone_is_not_measured() {
-        let mut meter = HoldMeter::new([(0, 10 * SECONDS)], u32::MAX);
+        let mut meter = HoldMeter::new([(0, 10 * SECONDS)], Some(u32::MAX));
         (0..100).for_each(|n| meter.poll(n * SECONDS, 1));
         assert!(meter.hold().is_none());
     }

@@ -16,7 +16,7 @@ use crate::clock::{Nanos, SECONDS};
 use crate::comebacks::{self, Part};
 use crate::gemini::record::{Event, SessionRecord};
 use crate::hold;
-use crate::listen::{self, Ear, Fidelity, FidelityReport};
+use crate::listen::{self, Audition, Ear, Fidelity, FidelityReport};
 use crate::load::most_at_once;
 use crate::net::link::Closing;
 use crate::recording::records;
@@ -25,7 +25,7 @@ use crate::schedule::MediaPlan;
 use crate::signal::{self, CallerVoice};
 use crate::swaps::{self, Cause, Swap};
 use crate::tally;
-use crate::verify::{self, Alignment, Latencies, align};
+use crate::verify::{self, Alignment, Latencies, Placed, align};
 
 /// A call as it was to be and as it was.
 #[derive(Clone)]
@@ -93,16 +93,20 @@ pub fn judge_by(
         Judgement::ByContent => 1,
     };
     let listened = parts.iter().zip(ready.iter().map(Vec::as_slice)).step_by(step);
-    let (fidelity, [up, down]) = listen::hear(&mut ear, listened, seed, lead);
+    let Audition { fidelity, latencies: [up, down], carriers, turns } =
+        listen::hear(&mut ear, listened, seed, lead);
     if judged == Judgement::ByContent {
         set_heard(&mut report.uplink, &fidelity.uplink, &up);
         set_heard(&mut report.downlink, &fidelity.downlink, &down);
         note_early(&fidelity, &mut report);
         if let Some(swaps) = &mut report.swaps {
             swaps.lost_ms = fidelity.uplink.lost_at_faults_ms;
+            swaps.gap = Percentiles::of(&announced_gaps(&parts, &ready, &turns));
         }
-        for of_carrier in report.carriers.values_mut() {
-            *of_carrier = without_samples(std::mem::take(of_carrier));
+        for (carrier, heard) in &carriers {
+            if let Some(of_carrier) = report.carriers.get_mut(carrier.name()) {
+                set_carrier(of_carrier, heard);
+            }
         }
         report.held = hold::held(calls.iter().map(|call| &call.record), &up, &down);
         let streams = parts.iter().map(|part| &*part.record);
@@ -168,17 +172,28 @@ fn note_early(fidelity: &FidelityReport, report: &mut Report) {
     }
 }
 
-/// The calls of a carrier without what only the comparison sample for sample knows.
-fn without_samples(of_carrier: CarrierReport) -> CarrierReport {
-    CarrierReport {
-        uplink_samples: None,
-        uplink_faults: None,
-        downlink_samples: None,
-        downlink_faults: None,
-        uplink: Percentiles::default(),
-        downlink: Percentiles::default(),
-        ..of_carrier
-    }
+/// The calls of a carrier by content: samples at 8 kHz, silence not counted.
+fn set_carrier(of_carrier: &mut CarrierReport, [uplink, downlink]: &[Fidelity; 2]) {
+    let counted = |fidelity: &Fidelity| {
+        let mut direction = Direction::default();
+        set_heard(&mut direction, fidelity, &Latencies::default());
+        let lost = direction.lost - direction.lost_at_faults;
+        (Some(direction.matched), Some(lost + direction.doubled + direction.foreign))
+    };
+    (of_carrier.uplink_samples, of_carrier.uplink_faults) = counted(uplink);
+    (of_carrier.downlink_samples, of_carrier.downlink_faults) = counted(downlink);
+    (of_carrier.uplink, of_carrier.downlink) = (uplink.corrected, downlink.corrected);
+}
+
+/// The audible gaps of handovers that were announced, by where the turns were heard.
+fn announced_gaps(
+    parts: &[Part<'_>],
+    ready: &[Vec<&SessionRecord>],
+    turns: &[Vec<Placed>],
+) -> Vec<Nanos> {
+    let of_part = parts.iter().zip(ready).zip(turns);
+    let swaps = of_part.flat_map(|((part, ready), turns)| swaps::of(&part.record, ready, turns).0);
+    swaps.filter(|swap| swap.cause == Cause::Announced).filter_map(|swap| swap.gap).collect()
 }
 
 /// Those that took audio.
@@ -220,6 +235,7 @@ pub(crate) fn count_calls(
         setup.extend(record.first_times().opened.map(|opened| opened - record.times.started));
     }
     report.setup = Percentiles::of(&setup);
+    report.probes.calls = calls.iter().filter(|call| call.record.probe).count();
 }
 
 pub(crate) fn count_parts(parts: &[Part<'_>], report: &mut Report) {
@@ -239,7 +255,8 @@ pub(crate) fn count_parts(parts: &[Part<'_>], report: &mut Report) {
             *report.violations.entry(name).or_default() += 1;
         }
         report.marks_returned += record.heard.marks_returned;
-        report.underruns += record.playout.underruns;
+        // Of audio that was read late nobody knows when it could have been played.
+        report.underruns += if record.probe { record.playout.underruns } else { 0 };
         late.extend(record.sent.iter().map(|frame| frame.sent.saturating_sub(frame.planned)));
         if record.heard.truncated {
             report.problems.push(format!("call {}: heard more than is kept", record.index));
@@ -251,6 +268,8 @@ pub(crate) fn count_parts(parts: &[Part<'_>], report: &mut Report) {
 
 pub(crate) fn count_complaints(sessions: &[SessionRecord], report: &mut Report) {
     let mut late = Vec::new();
+    report.probes.sessions = sessions.iter().filter(|session| session.probe).count();
+    report.probes.sessions_seen = sessions.len();
     for session in sessions {
         for complaint in &session.complaints {
             *report.complaints.entry(format!("{complaint:?}")).or_default() += 1;
@@ -527,6 +546,7 @@ pub(crate) fn set_latencies(direction: &mut Direction, latencies: &Latencies) {
     direction.uncorrected = Percentiles::of(&latencies.uncorrected);
     direction.early = latencies.early;
     direction.paced = latencies.paced;
+    direction.read_late = latencies.read_late;
     direction.unplaced = latencies.unplaced;
 }
 

@@ -12,6 +12,7 @@
 //! |---|---|
 //! | [`clock`], [`format`], [`schedule`], [`signal`] | times, forms of audio, planned times, audio |
 //! | [`load`], [`cores`], [`interrupt`] | when calls come, how long they last; cores; Ctrl-C |
+//! | [`probes`] | which calls give the times; the others are read late |
 //! | [`net`] | non-blocking sockets, TLS, WebSocket, HTTP, the event loop |
 //! | [`carrier`], [`gemini`] | the two peers; strangers to each other |
 //! | [`relay`], [`process`] | the relay as a child process, and what it uses |
@@ -21,6 +22,7 @@
 //! | [`slo`], [`hold`] | bounds on a report, and their verdicts; what is used while all calls talk |
 //! | [`output`] | what a run leaves for people and machines: JSON, `.hgrm`, page, live line |
 //! | [`harness`], [`run`] | all of it together: for a test, and for the command line |
+//! | [`elsewhere`] | a run with a relay that somebody else has started |
 //! | [`capacity`] | runs of more and more calls, up to the most that keep the bounds |
 //! | [`restart`] | calls of a relay that is killed in the middle |
 //! | [`compare`] | the same run of relay beside relay |
@@ -32,6 +34,7 @@ pub mod clock;
 pub mod comebacks;
 pub mod compare;
 pub mod cores;
+pub mod elsewhere;
 pub mod format;
 pub mod gemini;
 pub mod harness;
@@ -42,6 +45,7 @@ pub mod listen;
 pub mod load;
 pub mod net;
 pub mod output;
+pub mod probes;
 pub mod process;
 pub mod recording;
 pub mod relay;

@@ -35,7 +35,7 @@ enum Command {
     /// The same load against several relays in turn, and one table.
     Compare(Box<compare::Compare>),
     /// Calls against any Twilio-compatible relay.
-    Call(call::Call),
+    Call(Box<call::Call>),
     /// The stand-in for the Gemini Live API alone.
     Gemini(gemini::Gemini),
     /// Runs that were kept as JSON, side by side.
@@ -63,7 +63,7 @@ fn main() -> ExitCode {
         Command::Show(arguments) => show::show(&arguments).map(Ending::from),
         Command::Compare(arguments) => compare::compare(*arguments),
         Command::Scenarios { name } => scenarios::print(name.as_deref()).map(Ending::from),
-        Command::Call(arguments) => call::call(&arguments).map(Ending::from),
+        Command::Call(arguments) => call::call(&arguments),
         Command::Gemini(arguments) => gemini::gemini(arguments).map(Ending::from),
         Command::Relay => serve().map(Ending::from),
         Command::RelayNull => relay::null::serve().map(|()| Ending::from(true)),

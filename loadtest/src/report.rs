@@ -135,6 +135,9 @@ pub struct Direction {
     pub early: u64,
     /// Pieces further ahead of real time than is passed on; not in the latencies.
     pub paced: u64,
+    /// Pieces heard by a side that is read late; not in the latencies.
+    #[serde(default)]
+    pub read_late: u64,
     /// Pieces of streams that were not whole; by content, pieces not found in what was
     /// heard. Not in the latencies: nothing says when they were heard.
     #[serde(default)]
@@ -324,6 +327,17 @@ pub struct BookingReport {
     pub doubled: u64,
 }
 
+/// What was read as its audio arrived, and gave the times.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub struct ProbeReport {
+    /// Calls: downlink, set-up, underruns.
+    pub calls: usize,
+    /// Sessions of the model: uplink.
+    pub sessions: usize,
+    /// All sessions.
+    pub sessions_seen: usize,
+}
+
 /// The report of a run.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -332,6 +346,8 @@ pub struct Report {
     pub judged: Judgement,
     /// Calls made.
     pub calls: usize,
+    /// What gave the times.
+    pub probes: ProbeReport,
     /// Calls that ended as planned.
     pub calls_good: usize,
     /// The most that were under way at once.
@@ -366,7 +382,7 @@ pub struct Report {
     pub bookings: Option<BookingReport>,
     /// Marks sent back.
     pub marks_returned: u64,
-    /// Times a phone's queue ran dry within speech.
+    /// Times a phone's queue ran dry within speech, of the probes.
     pub underruns: u64,
     /// The relay's process.
     pub relay: Option<Usage>,
@@ -530,6 +546,15 @@ impl fmt::Display for Report {
                 Judgement::Exact | Judgement::ByCount => "of streams that were not whole",
             }
         )?;
+        let ProbeReport { calls, sessions, sessions_seen } = self.probes;
+        if calls < self.calls || sessions < sessions_seen {
+            writeln!(
+                f,
+                "probes       {calls} of {} calls and {sessions} of {sessions_seen} sessions gave \
+                 the times; {} frames and {} chunks were read late",
+                self.calls, up.read_late, down.read_late
+            )?;
+        }
         writeln!(f)?;
         if let Some(fidelity) = &self.fidelity {
             writeln!(f, "{fidelity}")?;

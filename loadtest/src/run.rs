@@ -11,26 +11,28 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::bookings;
+use crate::bookings::{self, Stored};
 use crate::carrier::Carrier;
 use crate::carrier::fleet::{Fleet, Progress};
 use crate::carrier::mix::{Line, Mix};
 use crate::carrier::record::{CallRecord, CallSpec};
-use crate::clock::{MILLIS, Nanos};
+use crate::clock::{Clock, MILLIS, Nanos};
 use crate::cores::Cores;
+use crate::gemini::record::SessionRecord;
 use crate::gemini::scenario::{Demands, Scenario};
 use crate::gemini::script::{Script, Speech};
-use crate::gemini::server::StandInConfig;
-use crate::harness::{Harness, HarnessConfig, HarnessError};
+use crate::gemini::server::{StandIn, StandInConfig};
+use crate::harness::{Harness, HarnessConfig, HarnessError, Site};
 use crate::hold::HoldMeter;
 use crate::interrupt;
 use crate::judge::{self, Judgement, Made};
 use crate::load::{Arrivals, LENGTH_STEP_MS, Lengths};
 use crate::output::live::{Live, Standing};
+use crate::probes::{self, Probes};
 use crate::process;
-use crate::recording::usage::Sampler;
-use crate::relay::Program;
-use crate::report::{LATENESS_NANOS_MAX, Report, Usage};
+use crate::recording::usage::{Sample, Sampler};
+use crate::relay::{Program, Relay};
+use crate::report::{Hold, LATENESS_NANOS_MAX, Report, Usage};
 use crate::schedule::MediaPlan;
 use crate::signal::CallerVoice;
 use crate::slo::{self, Slo};
@@ -81,6 +83,9 @@ pub struct RunSettings {
     pub speed: f64,
     /// Threads of the callers, and of the stand-in.
     pub threads: usize,
+    /// One in so many calls is a probe, and as many sessions: see [`crate::probes`]. In a scenario
+    /// of more than talk all are.
+    pub probes: usize,
     /// The seed of every voice.
     pub seed: u64,
     /// Settings of the relay, as environment variables.
@@ -140,6 +145,7 @@ impl RunSettings {
             pause_ms: 2000,
             speed: 1.0,
             threads: 1,
+            probes: probes::ONE_IN,
             seed: 1,
             environment: Vec::new(),
             echo: false,
@@ -200,6 +206,53 @@ impl RunSettings {
         (room / self.turn_period().max(1)) as usize
     }
 
+    /// Which calls, and sessions, are read as audio arrives.
+    fn probes(&self) -> Probes {
+        match self.scenario.only_talks() {
+            true => Probes::of(self.calls, self.probes),
+            false => Probes::default(),
+        }
+    }
+
+    /// The line of each call, in order.
+    fn lines(&self) -> Vec<Line> {
+        self.mix.as_ref().unwrap_or(&self.scenario.carriers).lines(self.calls)
+    }
+
+    /// The model, with TLS and on a free port of this machine.
+    pub(crate) fn stand_in(&self) -> StandInConfig {
+        StandInConfig {
+            seed: self.seed,
+            threads: self.threads,
+            scripts: self.scripts(&self.plan()),
+            order: self.scenario.order(),
+            probes: self.probes(),
+            ..StandInConfig::local(Script::listen())
+        }
+    }
+
+    /// Every call to this site; the first begins at `first`.
+    pub fn specs(&self, site: &Site, first: Nanos) -> Vec<CallSpec> {
+        let probes = self.probes();
+        // One plan for all calls of a line and a length.
+        let mut plans: BTreeMap<(Line, u64), Arc<MediaPlan>> = BTreeMap::new();
+        let lines = self.lines();
+        let calls = lines.iter().zip(self.plan()).enumerate().map(|(index, (line, call))| {
+            let media = plans
+                .entry((*line, call.talk_ms))
+                .or_insert_with(|| Arc::new(line.plan(&self.scenario.media(call.talk_ms))));
+            CallSpec {
+                starts_at: first + call.at,
+                media: Arc::clone(media),
+                hangup: self.scenario.caller.hangup,
+                probe: probes.is_one(index),
+                endurance: self.scenario.endurance(),
+                ..site.spec_on(*line, index, MediaPlan::steady(0))
+            }
+        });
+        calls.collect()
+    }
+
     /// The scripts of the model's sessions.
     fn scripts(&self, plan: &[Planned]) -> Vec<Arc<Script>> {
         let speech = Speech::at_speed(self.turn_ms, self.speed);
@@ -213,19 +266,10 @@ impl RunSettings {
 
 /// Runs and judges.
 pub fn run(settings: &RunSettings) -> Result<Report, HarnessError> {
-    let plan = settings.plan();
-    let stand_in = StandInConfig {
-        seed: settings.seed,
-        threads: settings.threads,
-        scripts: settings.scripts(&plan),
-        tls: !settings.plain_model,
-        order: settings.scenario.order(),
-        ..StandInConfig::local(Script::listen())
-    };
+    let stand_in = StandInConfig { tls: !settings.plain_model, ..settings.stand_in() };
     let of_scenario =
         settings.scenario.relay.iter().map(|(name, value)| (name.clone(), value.into()));
-    let lines = settings.mix.as_ref().unwrap_or(&settings.scenario.carriers).lines(settings.calls);
-    let carriers: BTreeSet<Carrier> = lines.iter().map(|line| line.carrier).collect();
+    let carriers: BTreeSet<Carrier> = settings.lines().iter().map(|line| line.carrier).collect();
     let mut harness = Harness::start(HarnessConfig {
         program: settings.program.clone(),
         stand_in,
@@ -242,100 +286,174 @@ pub fn run(settings: &RunSettings) -> Result<Report, HarnessError> {
         directory: None,
         relay_cores: settings.relay_cores.clone(),
     })?;
-    let rss_idle_kib = process::memory_kib(harness.relay.pid()).map_or(0, |(now, _)| now);
-    let cpu_before = [harness.relay.pid(), std::process::id()].map(process::cpu_us);
-    let first = harness.clock.now() + LEAD_IN;
-    let calls = specs(settings, &harness, &lines, &plan, first);
-    let plans: Vec<_> = calls.iter().map(|call| Arc::clone(&call.media)).collect();
-    let fleet = Fleet::start(harness.clock, calls, settings.threads)?;
-    let talks = plan.iter().map(|call| (first + call.at, first + call.until()));
-    let mut meter = HoldMeter::new(talks, harness.relay.pid());
-    let mut sampler = Sampler::start(harness.clock.now(), harness.relay.pid());
-    let end = plan.iter().map(|call| call.until()).max().unwrap_or(0);
-    let Watched { records, mut problems, died } =
-        watch(&mut harness, fleet, &mut meter, &mut sampler, plan.len(), end)?;
-    settle(&harness);
-    let cpu_after = [harness.relay.pid(), std::process::id()].map(process::cpu_us);
-    let memory = process::memory_kib(harness.relay.pid());
-
-    let seed = settings.seed;
+    let site = harness.site();
+    let mut calls =
+        make_calls(settings, &site, &harness.stand_in, Seen::Child(&mut harness.relay))?;
     let last_words = harness.relay.last_words();
     let relay_settings = std::mem::take(&mut harness.settings);
     let store = match settings.scenario.book > 0.0 {
         true => Some(bookings::stored(&harness.store)),
         false => None,
     };
-    let (mut sessions, ended) = harness.finish()?;
-    settings.scenario.forgive(&mut sessions);
+    let (sessions, ended) = harness.finish()?;
     if let Err(problem) = ended {
         // Where it died before its time, they are told already.
-        problems.push(match died {
+        calls.problems.push(match calls.died {
             true => problem,
             false => format!("{problem}; its last words:\n{last_words}"),
         });
     }
     if sessions.is_empty() {
-        problems.push("nobody dialled the stand-in: the relay never asked for a model".into());
+        calls.problems.push(format!("{NO_SESSION}: nobody dialled it"));
     }
-    let made: Vec<Made> = records
-        .into_iter()
-        .map(|record| Made {
-            media: Arc::clone(&plans[record.index]),
-            voice: CallerVoice::new(seed, record.index),
-            record,
-        })
-        .collect();
-    let mut report = match settings.judged {
-        Judgement::Exact if !settings.listen => judge::judge(&made, &sessions, seed, LEAD),
-        judged => judge::judge_by(judged, &made, &sessions, seed, LEAD),
-    };
-    report.problems.splice(0..0, problems);
-    report.recording.series.set_usage(&sampler.finish());
+    let mut report = calls.judge(settings, sessions, store);
     report.recording.relay_settings = relay_settings;
-    if let Some(stored) = store {
-        let (of_bookings, wrong) = bookings::judge(&sessions, stored);
-        report.bookings = Some(of_bookings);
-        report.problems.extend(wrong);
-    }
-    report.demand(&settings.demands.or(settings.scenario.demands));
-    let spent = |which: usize| {
-        let (before, after) = (cpu_before[which]?, cpu_after[which]?);
-        // Where no stream was opened there is no second of a call to hold it against.
-        (report.call_seconds > 0.0).then(|| (after - before) as f64 / report.call_seconds)
-    };
-    report.own_cpu_us_per_call_second = spent(1).unwrap_or(0.0);
-    report.relay = spent(0).zip(memory).map(|(cpu, (_, peak))| Usage {
-        cpu_us_per_call_second: cpu,
-        rss_idle_kib,
-        rss_peak_kib: peak,
-    });
-    report.hold = meter.hold();
-    slo::apply(&settings.slos, &mut report, settings.own_lateness_max_us);
     Ok(report)
 }
 
-fn specs(
-    settings: &RunSettings,
-    harness: &Harness,
-    lines: &[Line],
-    plan: &[Planned],
-    first: Nanos,
-) -> Vec<CallSpec> {
-    // One plan for all calls of a line and a length.
-    let mut plans: BTreeMap<(Line, u64), Arc<MediaPlan>> = BTreeMap::new();
-    let calls = lines.iter().zip(plan).enumerate().map(|(index, (line, call))| {
-        let media = plans
-            .entry((*line, call.talk_ms))
-            .or_insert_with(|| Arc::new(line.plan(&settings.scenario.media(call.talk_ms))));
-        CallSpec {
-            starts_at: first + call.at,
-            media: Arc::clone(media),
-            hangup: settings.scenario.caller.hangup,
-            endurance: settings.scenario.endurance(),
-            ..harness.spec_on(*line, index, MediaPlan::steady(0))
+/// What is said where the model was never reached.
+pub(crate) const NO_SESSION: &str = "no session reached the stand-in";
+
+/// The relay, as far as a run can look at it.
+pub(crate) enum Seen<'r> {
+    /// A child of this process.
+    Child(&'r mut Relay),
+    /// A process of this machine that somebody else has started.
+    Process(u32),
+    /// It runs anywhere.
+    Nothing,
+}
+
+impl Seen<'_> {
+    fn pid(&self) -> Option<u32> {
+        match self {
+            Seen::Child(relay) => Some(relay.pid()),
+            Seen::Process(pid) => Some(*pid),
+            Seen::Nothing => None,
         }
-    });
-    calls.collect()
+    }
+
+    /// What is told of a relay that has died.
+    fn death(&mut self) -> Option<String> {
+        match self {
+            Seen::Child(relay) => match relay.is_alive() {
+                true => None,
+                false => Some(format!("the relay died:\n{}", relay.last_words())),
+            },
+            Seen::Process(pid) => match process::memory_kib(*pid) {
+                Some(_) => None,
+                None => Some(format!("the relay died: there is no process {pid}")),
+            },
+            Seen::Nothing => None,
+        }
+    }
+}
+
+/// The calls of a run as they were made, and what was used meanwhile.
+pub(crate) struct Calls {
+    plans: Vec<Arc<MediaPlan>>,
+    records: Vec<CallRecord>,
+    /// What was wrong so far.
+    pub(crate) problems: Vec<String>,
+    /// The relay did not live to their end.
+    pub(crate) died: bool,
+    samples: Vec<Sample>,
+    hold: Option<Hold>,
+    /// CPU of relay and load test, in microseconds.
+    cpu_us: [Option<u64>; 2],
+    /// Resident memory of the relay before the first call, and at most, in KiB.
+    rss_kib: Option<[u64; 2]>,
+}
+
+/// Makes the calls of a run, and waits until the model's sessions are over too.
+pub(crate) fn make_calls(
+    settings: &RunSettings,
+    site: &Site,
+    stand_in: &StandIn,
+    mut relay: Seen<'_>,
+) -> Result<Calls, HarnessError> {
+    let pids = [relay.pid(), Some(std::process::id())];
+    let cpu = || pids.map(|pid| pid.and_then(process::cpu_us));
+    let memory = || pids[0].and_then(process::memory_kib);
+    let (rss_before, cpu_before) = (memory(), cpu());
+    let first = site.clock.now() + LEAD_IN;
+    let plan = settings.plan();
+    let calls = settings.specs(site, first);
+    let plans: Vec<_> = calls.iter().map(|call| Arc::clone(&call.media)).collect();
+    let fleet = Fleet::start(site.clock, calls, settings.threads)?;
+    let talks = plan.iter().map(|call| (first + call.at, first + call.until()));
+    let mut meter = HoldMeter::new(talks, pids[0]);
+    let mut sampler = Sampler::start(site.clock.now(), pids[0]);
+    let end = plan.iter().map(|call| call.until()).max().unwrap_or(0);
+    let Watched { records, problems, died } =
+        watch(site.clock, &mut relay, fleet, &mut meter, &mut sampler, plan.len(), end)?;
+    settle(stand_in);
+    let (rss_after, cpu_after) = (memory(), cpu());
+    let samples = sampler.finish();
+    // The peak of a process that was there before may be from before.
+    let peak = match relay {
+        Seen::Child(_) => rss_after.map(|(_, peak)| peak),
+        _ => samples.iter().filter_map(|it| it.relay_rss_kib).max(),
+    };
+    let spent = |which: usize| cpu_after[which]?.checked_sub(cpu_before[which]?);
+    Ok(Calls {
+        plans,
+        records,
+        problems,
+        died,
+        samples,
+        hold: meter.hold(),
+        cpu_us: [spent(0), spent(1)],
+        rss_kib: rss_after.zip(peak).map(|(_, peak)| [rss_before.map_or(0, |it| it.0), peak]),
+    })
+}
+
+impl Calls {
+    /// Judges them by what the model heard and said. `store`: the bookings on the relay's disk,
+    /// where some were asked for.
+    pub(crate) fn judge(
+        self,
+        settings: &RunSettings,
+        mut sessions: Vec<SessionRecord>,
+        store: Option<rusqlite::Result<Stored>>,
+    ) -> Report {
+        settings.scenario.forgive(&mut sessions);
+        let seed = settings.seed;
+        let made: Vec<Made> = self
+            .records
+            .into_iter()
+            .map(|record| Made {
+                media: Arc::clone(&self.plans[record.index]),
+                voice: CallerVoice::new(seed, record.index),
+                record,
+            })
+            .collect();
+        let mut report = match settings.judged {
+            Judgement::Exact if !settings.listen => judge::judge(&made, &sessions, seed, LEAD),
+            judged => judge::judge_by(judged, &made, &sessions, seed, LEAD),
+        };
+        report.problems.splice(0..0, self.problems);
+        report.recording.series.set_usage(&self.samples);
+        if let Some(stored) = store {
+            let (of_bookings, wrong) = bookings::judge(&sessions, stored);
+            report.bookings = Some(of_bookings);
+            report.problems.extend(wrong);
+        }
+        report.demand(&settings.demands.or(settings.scenario.demands));
+        let [relay, own] = self.cpu_us.map(|spent| {
+            // Where no stream was opened there is no second of a call to hold it against.
+            spent.filter(|_| report.call_seconds > 0.0).map(|us| us as f64 / report.call_seconds)
+        });
+        report.own_cpu_us_per_call_second = own.unwrap_or(0.0);
+        report.relay = relay.zip(self.rss_kib).map(|(cpu, [rss_idle_kib, rss_peak_kib])| Usage {
+            cpu_us_per_call_second: cpu,
+            rss_idle_kib,
+            rss_peak_kib,
+        });
+        report.hold = self.hold;
+        slo::apply(&settings.slos, &mut report, settings.own_lateness_max_us);
+        report
+    }
 }
 
 /// What became of the calls.
@@ -349,7 +467,8 @@ struct Watched {
 /// Waits for the end of the calls; if the relay dies, or a signal asks for it, ends them. `end`:
 /// when the last of them has spoken, from now.
 fn watch(
-    harness: &mut Harness,
+    clock: Clock,
+    relay: &mut Seen<'_>,
     fleet: Fleet,
     meter: &mut HoldMeter,
     sampler: &mut Sampler,
@@ -359,16 +478,16 @@ fn watch(
     let mut problems = Vec::new();
     let mut died = false;
     let mut live = Live::start(end);
-    let began = harness.clock.now();
+    let began = clock.now();
     while !fleet.is_finished() {
         std::thread::sleep(Duration::from_millis(50));
-        let now = harness.clock.now();
+        let now = clock.now();
         meter.poll(now, fleet.progress().talking.load(Ordering::Relaxed));
         sampler.look(now);
         live.show(now - began, &standing(fleet.progress(), calls, sampler));
-        if !harness.relay.is_alive() {
+        if let Some(death) = relay.death() {
             died = true;
-            problems.push(format!("the relay died:\n{}", harness.relay.last_words()));
+            problems.push(death);
             fleet.stop();
             break;
         }
@@ -394,10 +513,9 @@ fn standing(progress: &Progress, calls: usize, sampler: &Sampler) -> Standing {
 }
 
 /// Gives the relay time to close its sessions after the last call.
-pub(crate) fn settle(harness: &Harness) {
+pub(crate) fn settle(stand_in: &StandIn) {
     let deadline = std::time::Instant::now() + SETTLE_WAIT;
-    while harness.stand_in.open.load(Ordering::Relaxed) > 0 && std::time::Instant::now() < deadline
-    {
+    while stand_in.open.load(Ordering::Relaxed) > 0 && std::time::Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(20));
     }
 }

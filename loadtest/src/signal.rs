@@ -199,11 +199,14 @@ impl ModelVoice {
             let within = (at % 12) as usize;
             let (block, behind) = rest.split_at_mut(rest.len().min(12 - within));
             let (noise, loud) = (bits(self.seed, at / 12), 2 + self.loudness(at / 24) as i32);
-            for (k, sample) in (within..).zip(block.iter_mut()) {
-                let noise = (noise >> (k / 3 * 16)) as u16 as i16;
-                let is_voiced = at + ((k - within) as u64) < voiced;
-                *sample = if is_voiced { (i32::from(noise) * loud / 40) as i16 } else { 0 };
+            let part = |n: usize| (i32::from((noise >> (n * 16)) as u16 as i16) * loud / 40) as i16;
+            let parts = [part(0), part(1), part(2), part(3)];
+            let spoken = block.len().min(voiced.saturating_sub(at) as usize);
+            let (spoken, silent) = block.split_at_mut(spoken);
+            for (k, sample) in (within..).zip(spoken) {
+                *sample = parts[k / 3];
             }
+            silent.fill(0);
             at += block.len() as u64;
             rest = behind;
         }

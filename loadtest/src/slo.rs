@@ -19,7 +19,7 @@
 //! | `rss_per_call` | the relay's peak of resident memory above idle, by calls at once | size |
 //! | `failed` | calls that did not end as planned | none |
 //! | `lost`, `doubled`, `foreign` | samples, both directions together | none |
-//! | `underruns` | times a phone's queue ran dry within speech | none |
+//! | `underruns` | times a phone's queue ran dry within speech, of the probes | none |
 //! | `violations` | messages that a carrier would have objected to | none |
 //!
 //! `Q` is `p50`, `p90`, `p99`, `p999` or `max`. Times are in `us`, `ms` or `s`, sizes in `KiB` or
@@ -47,6 +47,19 @@ pub struct Slo {
     op: Op,
     /// In microseconds, KiB, or pieces.
     bound: f64,
+}
+
+/// What a bound is drawn over, where a plot has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drawn {
+    /// Latency, caller to model.
+    Uplink,
+    /// Latency, model to caller.
+    Downlink,
+    /// Cores of the relay.
+    Cores,
+    /// The relay's memory for a call.
+    RssPerCall,
 }
 
 /// What is bounded.
@@ -366,6 +379,18 @@ impl fmt::Display for Judged {
 }
 
 impl Slo {
+    /// Where a plot draws it: over what, and at which value, in microseconds, cores or KiB.
+    pub fn drawn(&self) -> Option<(Drawn, f64)> {
+        let over = match self.figure {
+            Figure::Time(Span::Uplink, _) => Drawn::Uplink,
+            Figure::Time(Span::Downlink, _) => Drawn::Downlink,
+            Figure::Cores => Drawn::Cores,
+            Figure::RssPerCall => Drawn::RssPerCall,
+            _ => return None,
+        };
+        Some((over, self.bound))
+    }
+
     /// Judges one bound. `spoilt`: the load itself was late.
     pub fn judge(&self, report: &Report, spoilt: bool) -> Judged {
         let value = self.figure.value(report);

@@ -22,6 +22,7 @@ use crate::format::Format;
 use crate::gemini::record::{SessionRecord, Spoken, Turn};
 use crate::gemini::script::SAMPLES_PER_MS;
 use crate::net::link::Closing;
+use crate::probes::LATE;
 use crate::schedule::MediaPlan;
 use crate::signal::{self, CallerVoice, ModelVoice};
 
@@ -215,6 +216,8 @@ pub struct Latencies {
     pub early: u64,
     /// Pieces not counted, because they came further ahead of real time than a relay passes on.
     pub paced: u64,
+    /// Pieces not counted, because they were heard by a side that is read late.
+    pub read_late: u64,
     /// Pieces not counted, because what was heard does not tell when they were.
     pub unplaced: u64,
 }
@@ -232,7 +235,15 @@ impl Latencies {
         self.planned.extend(other.planned);
         self.early += other.early;
         self.paced += other.paced;
+        self.read_late += other.read_late;
         self.unplaced += other.unplaced;
+    }
+
+    /// The same pieces, heard by a side that is read late.
+    pub(crate) fn untimed(self) -> Latencies {
+        let read_late = self.read_late + self.corrected.len() as u64;
+        let Latencies { early, paced, unplaced, .. } = self;
+        Latencies { early, paced, unplaced, read_late, ..Latencies::default() }
     }
 
     /// Counts one piece.
@@ -278,7 +289,10 @@ pub fn uplink_latency(call: &CallRecord, sessions: &[&SessionRecord]) -> Latenci
             latencies.early += 1;
         }
     }
-    latencies
+    match sessions.iter().all(|session| session.probe) {
+        true => latencies,
+        false => latencies.untimed(),
+    }
 }
 
 /// From when to when the model took audio: a session that was replaced did until its last piece.
@@ -470,7 +484,9 @@ fn starts_alike(code: &[i16], heard: &[i16]) -> bool {
 /// for its time could not come any more; or if the stream died, with whatever was on its way.
 pub(crate) fn hung_up_on(call: &CallRecord) -> bool {
     let died = matches!(call.closing, Some(Closing::Eof | Closing::Broken(_)));
-    died || call.times.closed.is_some_and(|closed| left_to_play(call, closed) > 0)
+    // What was read late may have begun to play so much earlier.
+    let unsure = if call.probe { 0 } else { LATE };
+    died || call.times.closed.is_some_and(|closed| left_to_play(call, closed) > unsure)
 }
 
 /// When each chunk was heard whole by the phone. `lead`: how far ahead of real time a relay passes
@@ -505,13 +521,13 @@ pub fn downlink_latency(
             }
         }
     }
-    latencies
+    if call.probe { latencies } else { latencies.untimed() }
 }
 
 /// How the relay answered the interruptions of one session.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BargeIns {
-    /// From `interrupted` leaving the model to `clear` reaching the phone.
+    /// From `interrupted` leaving the model to `clear` reaching the phone, where that is a probe.
     pub answered: Vec<Nanos>,
     /// Interruptions that no `clear` followed although the phone went on playing old speech.
     pub unanswered: u64,
@@ -527,7 +543,8 @@ pub fn barge_ins(session: &SessionRecord, call: &CallRecord) -> BargeIns {
         while clears.next_if(|clear| clear.at < at).is_some() {}
         let left = left_to_play(call, at);
         match clears.next() {
-            Some(clear) => result.answered.push(clear.at - at),
+            Some(clear) if call.probe => result.answered.push(clear.at - at),
+            Some(_) => {}
             None if left > PLAYED_OUT => result.unanswered += 1,
             None => {}
         }

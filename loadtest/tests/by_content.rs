@@ -51,7 +51,12 @@ fn both_judges_agree_about_a_relay_that_is_exact() {
         assert!((1.0..4.0).contains(&filter_ms), "{name}: {filter_ms} ms");
     }
     let of_twilio = &content.carriers["twilio"];
-    assert_eq!((of_twilio.calls, of_twilio.uplink_samples), (3, None), "none is by content");
+    assert_eq!((of_twilio.calls, of_twilio.uplink_samples), (3, Some(content.uplink.matched)));
+    assert_eq!(
+        (of_twilio.downlink_samples, of_twilio.downlink_faults),
+        (Some(content.downlink.matched), Some(0))
+    );
+    assert_eq!(of_twilio.uplink.count, content.uplink.corrected.count);
     assert_eq!(exact.carriers["twilio"].uplink_samples, Some(3 * 48_000));
     let fidelity = content.fidelity.as_ref().unwrap();
     assert!(fidelity.uplink.sinad_db.unwrap() >= 75.0, "{content}");
@@ -79,4 +84,25 @@ fn holes_bursts_odd_frames_and_interruptions_are_nobodys_loss() {
     assert!(content.is_good(), "{content}");
     let fidelity = content.fidelity.as_ref().unwrap();
     assert!(fidelity.downlink.void_ms > 0.0, "{content}");
+}
+
+#[test]
+fn both_judges_hear_the_same_gap_between_two_connections_of_the_model() {
+    let again = Step::GoAway { time_left: "0s".into(), enforced: false };
+    let steps = vec![Step::AwaitUplink { ms: 300 }, Step::Speak(Speech::real_time(400)), again];
+    let script = Script { updates_every: Some(100 * MILLIS), ..Script::of(steps) };
+    let (exact, content) = both_verdicts(script, 2, &MediaPlan::steady(5000));
+    let [exact, content] = [exact, content].map(|report| {
+        let swaps = report.swaps.clone();
+        swaps.unwrap_or_else(|| panic!("{report}"))
+    });
+    assert!(exact.announced > 0 && exact.gap.count > 0, "{exact:?}");
+    assert_eq!((content.announced, content.gap.count), (exact.announced, exact.gap.count));
+    // A place by content is that of the first whole block; what it is held against are messages.
+    for (name, exact, content) in [
+        ("p50", exact.gap.p50_us, content.gap.p50_us),
+        ("max", exact.gap.max_us, content.gap.max_us),
+    ] {
+        assert!((exact - content).abs() <= 40_000.0, "{name}: {exact} and {content}");
+    }
 }

@@ -164,7 +164,7 @@ fn a_stand_in_that_nobody_dials_is_told() {
     let (code, told, why) =
         ended(&["run", "--calls", "2", "--seconds", "2", "--relay-env", &elsewhere]);
     assert_eq!(code, Some(1), "{told}{why}");
-    assert!(told.contains("nobody dialled the stand-in"), "{told}{why}");
+    assert!(told.contains("no session reached the stand-in: nobody dialled it"), "{told}{why}");
     assert!(told.contains("calls        2 made"), "{told}");
 }
 

@@ -19,6 +19,7 @@ use loadtest::gemini::server::{StandIn, StandInConfig};
 use loadtest::judge::{self, Judgement, Made};
 use loadtest::net::http::HttpError;
 use loadtest::net::link::Closing;
+use loadtest::probes::Probes;
 use loadtest::report::{Direction, Report};
 use loadtest::schedule::{Bursts, Hole, MediaPlan};
 use loadtest::signal::CallerVoice;
@@ -27,7 +28,13 @@ use support::Fault;
 
 const SEED: u64 = 11;
 
-fn specs(clock: Clock, relay: SocketAddr, calls: usize, media: &Arc<MediaPlan>) -> Vec<CallSpec> {
+fn specs(
+    clock: Clock,
+    relay: SocketAddr,
+    calls: usize,
+    media: &Arc<MediaPlan>,
+    probes: Probes,
+) -> Vec<CallSpec> {
     let target = Arc::new(Target {
         authority: relay.to_string(),
         address: relay,
@@ -50,6 +57,7 @@ fn specs(clock: Clock, relay: SocketAddr, calls: usize, media: &Arc<MediaPlan>) 
             linger: 250 * MILLIS,
             hangup: Hangup::StopAndClose,
             endurance: Endurance::default(),
+            probe: probes.is_one(index),
         })
         .collect()
 }
@@ -68,12 +76,23 @@ fn make(
     calls: usize,
     media: MediaPlan,
 ) -> (Vec<Made>, Vec<SessionRecord>) {
+    make_with(Probes::default(), fault, script, calls, media)
+}
+
+/// The same, where only `probes` are read as audio arrives.
+fn make_with(
+    probes: Probes,
+    fault: Fault,
+    script: Script,
+    calls: usize,
+    media: MediaPlan,
+) -> (Vec<Made>, Vec<SessionRecord>) {
     let clock = Clock::start();
-    let config = StandInConfig { tls: false, seed: SEED, ..StandInConfig::local(script) };
+    let config = StandInConfig { tls: false, seed: SEED, probes, ..StandInConfig::local(script) };
     let stand_in = StandIn::start(clock, config).unwrap();
     let relay = support::start(stand_in.url.replace("localhost", "127.0.0.1"), fault);
     let media = Arc::new(media);
-    let fleet = Fleet::start(clock, specs(clock, relay, calls, &media), 2).unwrap();
+    let fleet = Fleet::start(clock, specs(clock, relay, calls, &media, probes), 2).unwrap();
     let records = fleet.join().unwrap();
     let mut sessions = Vec::new();
     while sessions.len() < calls {
@@ -104,6 +123,52 @@ fn a_faithful_relay_passes() {
     assert!(records.iter().all(|record| record.outcome == Outcome::HungUp));
 }
 
+/// Twelve calls of four and a half seconds, of which ten are probes, through a relay with `fault`.
+fn mostly_probes(fault: Fault) -> (Report, Vec<Made>, Vec<SessionRecord>) {
+    let probes = Probes::of(12, 8);
+    let script = Script::converse(2, Speech::real_time(1600), 400 * MILLIS);
+    let (made, sessions) = make_with(probes, fault, script, 12, MediaPlan::steady(4500));
+    let report = judge::judge(&made, &sessions, SEED, LEAD);
+    (report, made, sessions)
+}
+
+#[test]
+fn what_is_read_late_is_judged_in_full_and_gives_no_times() {
+    let (report, made, sessions) = mostly_probes(Fault::None);
+    assert!(report.is_good(), "{report}");
+    assert_eq!(report.uplink.matched, 12 * 4500 * 16);
+    assert_eq!(report.downlink.matched, 12 * 2 * 1600 * 8);
+    assert_eq!((report.probes.calls, report.probes.sessions), (10, 10));
+    // Every piece of every probe is timed, unless nobody was ready for it; none of the others.
+    let [up, down] = [&report.uplink, &report.downlink];
+    assert_eq!(up.corrected.count + up.read_late + up.early, 12 * 225);
+    assert_eq!(down.corrected.count + down.read_late + down.early, 12 * 80);
+    assert!(up.corrected.count + up.early >= 10 * 225, "{report}");
+    assert!(down.corrected.count + down.early >= 10 * 80, "{report}");
+    assert!(up.read_late > 0 && down.read_late > 0, "{report}");
+    // A probe is read message by message, the others several at a time.
+    for Made { record, .. } in &made {
+        let arrivals = record.heard.arrivals.len();
+        assert_eq!(record.probe, arrivals == 80, "call {}: {arrivals}", record.index);
+        assert!(record.heard.marks_returned == 80, "{}", record.heard.marks_returned);
+    }
+    for session in &sessions {
+        let arrivals = session.uplink.arrivals.len();
+        assert_eq!(session.probe, arrivals == 225, "session {}: {arrivals}", session.index);
+    }
+}
+
+#[test]
+fn what_is_lost_or_doubled_while_it_is_read_late_is_noticed_in_every_call() {
+    let (report, ..) = mostly_probes(Fault::LosesFrame(150));
+    // Where a filter blends what is before the gap with what is behind it, more is lost and foreign.
+    let Direction { lost, foreign, doubled, .. } = report.uplink;
+    assert_eq!((lost - foreign, doubled), (12 * 320, 0), "{report}");
+    assert_eq!(report.downlink.lost, 0);
+    let (report, ..) = mostly_probes(Fault::DoublesChunk(70));
+    assert_eq!((report.downlink.doubled, report.downlink.lost), (12 * 320, 0), "{report}");
+}
+
 #[test]
 fn a_relay_that_copes_with_bursts_holes_and_odd_frames_passes() {
     let mut media = MediaPlan::steady(1500);
@@ -120,7 +185,7 @@ fn a_relay_that_copes_with_bursts_holes_and_odd_frames_passes() {
 
 #[test]
 fn a_lost_frame_is_noticed() {
-    let (report, _) = run(Fault::LosesFrame, conversation(), 1, MediaPlan::steady(1000));
+    let (report, _) = run(Fault::LosesFrame(10), conversation(), 1, MediaPlan::steady(1000));
     assert!(!report.is_good());
     assert!(report.uplink.lost >= 320, "{report}");
     assert_eq!(report.downlink.lost, 0);
@@ -131,7 +196,7 @@ fn a_lost_frame_is_noticed() {
 
 #[test]
 fn audio_played_twice_is_noticed() {
-    let (report, _) = run(Fault::DoublesChunk, conversation(), 1, MediaPlan::steady(2000));
+    let (report, _) = run(Fault::DoublesChunk(5), conversation(), 1, MediaPlan::steady(2000));
     assert!(!report.is_good());
     assert_eq!((report.downlink.doubled, report.downlink.lost), (320, 0), "{report}");
 }
@@ -205,7 +270,8 @@ fn a_relay_that_is_not_there_fails_every_call_at_once() {
     // A port that was free a moment ago, and that nobody listens on.
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let media = Arc::new(MediaPlan::steady(1000));
-    let records = Fleet::start(clock, specs(clock, nobody, 3, &media), 1).unwrap().join().unwrap();
+    let records = Fleet::start(clock, specs(clock, nobody, 3, &media, Probes::default()), 1);
+    let records = records.unwrap().join().unwrap();
     assert_eq!(records.len(), 3);
     let refused = HttpError::Io(std::io::ErrorKind::ConnectionRefused);
     for record in records {
@@ -237,19 +303,19 @@ fn the_second_ear_hears_what_is_lost_doubled_and_put_in() {
     let (_, content) = both_verdicts(Fault::None);
     assert!(content.is_good(), "{content}");
     assert_eq!((content.uplink.unplaced, content.downlink.unplaced), (0, 0), "{content}");
-    for fault in [Fault::LosesFrame, Fault::DoublesChunk, Fault::AddsSilence] {
+    for fault in [Fault::LosesFrame(10), Fault::DoublesChunk(5), Fault::AddsSilence] {
         let (exact, content) = both_verdicts(fault);
         assert!(!exact.is_good() && !content.is_good(), "{fault:?}: {content}");
         let fidelity = content.fidelity.as_ref().unwrap();
         let (faults, ms) = match fault {
-            Fault::LosesFrame => (fidelity.uplink.gaps, 20.0),
-            Fault::DoublesChunk => (fidelity.downlink.doubled, 40.0),
+            Fault::LosesFrame(10) => (fidelity.uplink.gaps, 20.0),
+            Fault::DoublesChunk(5) => (fidelity.downlink.doubled, 40.0),
             _ => (fidelity.downlink.inserted, 20.0),
         };
         assert_eq!(faults.count, 1, "{fault:?}: {content}");
         assert!((faults.ms - ms).abs() < 0.2, "{fault:?}: {faults:?}");
         assert_eq!(content.problems.len(), 1, "{fault:?}: {content}");
-        let unheard = u64::from(fault == Fault::LosesFrame);
+        let unheard = u64::from(fault == Fault::LosesFrame(10));
         assert_eq!(content.uplink.unplaced, unheard, "{fault:?}: {content}");
     }
 }

@@ -77,6 +77,44 @@ fn a_run_leaves_json_hgrm_and_a_page_that_agree() {
 }
 
 #[test]
+fn a_search_and_a_comparison_leave_json_and_pages_that_show_opens_too() {
+    let directory = Directory::new().unwrap();
+    let patient = ["--turn-ms", "600", "--pause-ms", "400", "--own-lateness-max", "60000"];
+    let search = ["capacity", "--slo", "failed=0", "--from", "1", "--to", "1", "--hold", "1"];
+    let compare = ["compare", "--relays", "null,vocaris", "--rounds", "1", "--calls", "1"];
+    let compare = [&compare[..], &["--seconds", "2", "--own-lateness-max", "60000"]].concat();
+    for (name, kind, arguments, drawn) in [
+        ("search", "capacity", [&search[..], &patient].concat(), "Against the number of calls"),
+        ("both", "comparison", compare, "class=\"bar\""),
+    ] {
+        let [json, html, shown] = ["json", "html", "shown.html"]
+            .map(|end| directory.path().join(format!("{name}.{end}")));
+        let secret = ["--relay-env", "VOCARIS_ADMIN_TOKEN=a-token-that-nobody-is-told"];
+        let arguments = [&arguments[..], &secret].concat();
+        let output = loadtest(&arguments, &[("--json", &json), ("--html", &html)]);
+        let text = std::fs::read_to_string(&json).unwrap();
+        assert!(!text.is_empty() && !text.contains("a-token-that-nobody-is-told"), "{output:?}");
+        let document: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!((&document["schema"], &document["kind"]), (&1.into(), &kind.into()));
+        assert!(!document["provenance"]["rustc"].as_str().unwrap().is_empty());
+        assert!(!document["provenance"]["machine"]["cpu"].is_null());
+        assert!(document["provenance"]["load"].as_array().is_some_and(|it| it.len() > 5));
+        assert!(document["bounds"]["latency_max_ns"].is_u64());
+        assert!(text.contains("\"admin.token\""), "the relay's settings are in it");
+        assert!(std::fs::read_to_string(&html).unwrap().contains(drawn), "{name}");
+        let opened = loadtest(&["show", json.to_str().unwrap()], &[("--html", &shown)]);
+        assert!(opened.status.success(), "{opened:?}");
+        assert!(String::from_utf8(opened.stdout).unwrap().starts_with(name));
+        assert!(std::fs::read_to_string(&shown).unwrap().contains(drawn), "{name}");
+    }
+    let both = ["search.json", "both.json"].map(|name| directory.path().join(name));
+    let output = loadtest(&["show", both[0].to_str().unwrap(), both[1].to_str().unwrap()], &[]);
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert!(error.contains("both.json: of a comparison of relays, not of a search"), "{error}");
+}
+
+#[test]
 fn a_file_that_cannot_be_written_ends_a_run_before_it_begins() {
     let nowhere = Path::new("/nonexistent/report.json");
     let output = loadtest(&["run", "--seconds", "3600"], &[("--json", nowhere)]);

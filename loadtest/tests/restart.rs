@@ -21,7 +21,11 @@ fn restart(name: &str, arguments: &[&str]) -> (Output, Value) {
         panic!("{error}\n{}", String::from_utf8_lossy(&output.stderr));
     });
     std::fs::remove_file(&file).expect("it was there");
-    (output, serde_json::from_str(&text).expect("the report is JSON"))
+    let mut document: Value = serde_json::from_str(&text).expect("the report is JSON");
+    assert_eq!((&document["schema"], &document["kind"]), (&1.into(), &"restart".into()));
+    let machine = &document["provenance"]["machine"];
+    assert!(machine["kernel"].as_str().is_some_and(|kernel| !kernel.is_empty()), "{machine}");
+    (output, document["report"].take())
 }
 
 /// What it printed, for a test that fails.
@@ -40,6 +44,8 @@ fn calls_of_a_relay_that_was_killed_come_back_and_their_bookings_are_on_its_disk
     assert!(report["listening_after_ms"].as_f64().is_some_and(|ms| ms > 0.0), "{told}");
     assert_eq!((&report["back"], lost(&report)), (&4.into(), 0), "{told}");
     assert_eq!(report["audio"]["bookings"]["confirmed"], 4, "{told}");
+    let settings = report["audio"]["recording"]["relay_settings"].as_array().unwrap();
+    assert!(settings.iter().any(|it| it["name"] == "journal.enabled"), "{settings:?}");
     assert_eq!((&report["bookings_lost"], &report["bookings_doubled"]), (&0.into(), &0.into()));
     assert_eq!(report["greeted_twice"], 0, "{told}");
     assert_eq!(output.status.code(), Some(0), "{told}");

@@ -12,12 +12,12 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::clock::SECONDS;
 use crate::harness::HarnessError;
 use crate::interrupt;
-use crate::recording::settings::masked;
+use crate::recording::settings::{Setting, as_given};
 use crate::report::{Percentiles, Report};
 use crate::run::{self, RunSettings};
 use crate::slo::{self, Judged, Verdict};
@@ -43,7 +43,7 @@ pub struct Plan {
 }
 
 /// One run of a search.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Step {
     /// Calls at once.
     pub calls: usize,
@@ -116,7 +116,7 @@ impl Step {
     }
 
     /// What broke it, in a word each: the names of bounds, or else the first problem.
-    fn broken_by(&self) -> String {
+    pub fn broken_by(&self) -> String {
         let broken =
             |judged: &&Judged| matches!(judged.verdict, Verdict::Broken | Verdict::NotMeasured);
         let slos: Vec<_> = self.slo.iter().filter(broken).map(|it| it.slo.as_str()).collect();
@@ -163,7 +163,8 @@ impl fmt::Display for Step {
 }
 
 /// What a search has found.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct CapacityReport {
     /// The bounds.
     pub slo: Vec<String>,
@@ -173,8 +174,10 @@ pub struct CapacityReport {
     pub ramp: f64,
     /// The seed of voices and arrivals.
     pub seed: u64,
-    /// The relay's own settings.
-    pub relay_settings: Vec<(String, String)>,
+    /// One in so many calls gave the times: see [`crate::probes`].
+    pub probes_one_in: usize,
+    /// Every setting of the relay, secrets masked; where there was no run, those that were given.
+    pub relay_settings: Vec<Setting>,
     /// The cores the relay was bound to.
     pub relay_cores: Option<String>,
     /// p99.9 of the load's own lateness above which a step is spoilt, in microseconds.
@@ -185,6 +188,13 @@ pub struct CapacityReport {
     pub answer: Answer,
     /// The end in a sentence.
     pub text: String,
+}
+
+impl CapacityReport {
+    /// True if it says how many calls the relay carries.
+    pub fn is_good(&self) -> bool {
+        self.answer.is_found()
+    }
 }
 
 /// The most calls, up to `most`, whose records fit the memory that is free; `seconds` is how long
@@ -222,6 +232,8 @@ fn search(
 ) -> CapacityReport {
     let mut search = Search::new(plan.range);
     let mut steps: Vec<Step> = Vec::new();
+    let given = base.environment.iter().map(|(name, value)| (name.as_str(), value));
+    let mut relay_settings = as_given(given);
     let mut error = None;
     let answer = loop {
         let calls = match search.next() {
@@ -234,7 +246,7 @@ fn search(
             lengths: None,
             ..base.clone()
         };
-        let report = match run(&settings) {
+        let mut report = match run(&settings) {
             Ok(report) => report,
             Err(why) => {
                 error = Some(why.to_string());
@@ -247,6 +259,11 @@ fn search(
         let attempt = 1 + steps.iter().filter(|step| step.calls == calls).count();
         let step = Step::of(&report, calls, attempt, base.own_lateness_max_us);
         search.note(calls, step.outcome);
+        // They are the same in every run.
+        let told_settings = std::mem::take(&mut report.recording.relay_settings);
+        if steps.is_empty() && !told_settings.is_empty() {
+            relay_settings = told_settings;
+        }
         told(&step);
         steps.push(step);
     };
@@ -259,11 +276,8 @@ fn search(
         hold_seconds: plan.hold,
         ramp: base.ramp,
         seed: base.seed,
-        relay_settings: base
-            .environment
-            .iter()
-            .map(|(name, value)| (name.clone(), masked(name, &value.to_string_lossy())))
-            .collect(),
+        probes_one_in: base.probes,
+        relay_settings,
         relay_cores: base.relay_cores.as_ref().map(ToString::to_string),
         own_lateness_max_us: base.own_lateness_max_us,
         steps,

@@ -12,7 +12,7 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The most runs of a search; then it ends with what it has.
 pub const STEPS_MAX: usize = 60;
@@ -82,7 +82,7 @@ impl Tolerance {
 }
 
 /// What came of a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// It kept every bound.
@@ -103,7 +103,7 @@ pub enum Next {
 }
 
 /// The end of a search.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Answer {
     /// The largest number that kept the bounds is known within the tolerance.
@@ -151,7 +151,26 @@ pub enum Answer {
     },
 }
 
+impl Default for Answer {
+    /// Of a search that has not begun.
+    fn default() -> Answer {
+        Answer::Stopped { kept: None }
+    }
+}
+
 impl Answer {
+    /// The largest number known to keep the bounds.
+    pub fn kept(self) -> Option<usize> {
+        match self {
+            Answer::Largest { kept, .. } | Answer::KeptAtLargest { kept } => Some(kept),
+            Answer::NoneKept { .. } => None,
+            Answer::GeneratorLimit { kept, .. }
+            | Answer::OutOfSteps { kept, .. }
+            | Answer::NoRun { kept, .. }
+            | Answer::Stopped { kept } => kept,
+        }
+    }
+
     /// True if it says how many calls the relay carries, or that it carries all there were.
     pub fn is_found(self) -> bool {
         matches!(self, Answer::Largest { .. } | Answer::KeptAtLargest { .. })

@@ -34,6 +34,7 @@ use crate::net::http::{Exchange, HttpError, Response};
 use crate::net::link::{Closing, Link, Received, SendError};
 use crate::net::reactor::Reactor;
 use crate::net::stream::Stream;
+use crate::probes::{LATE, LATE_AFTER, RECEIVE_BUFFER_BYTES, Reading};
 
 /// How long a webhook may take, connecting and repetitions included: Twilio's own limit.
 pub const WEBHOOK_WAIT: Nanos = 15 * SECONDS;
@@ -64,6 +65,8 @@ pub struct Caller {
     /// Why the question of what follows had no answer.
     unanswered: Option<Failure>,
     times: CallTimes,
+    /// How the open stream is read.
+    reading: Reading,
     /// Times in which nothing is read, from and to; known once the stream is open.
     deaf: VecDeque<(Nanos, Nanos)>,
     fell_silent: bool,
@@ -149,6 +152,7 @@ impl Caller {
             after: None,
             unanswered: None,
             times: CallTimes::default(),
+            reading: Reading::Prompt,
             deaf: VecDeque::new(),
             fell_silent: false,
             question: Question::default(),
@@ -198,6 +202,7 @@ impl Caller {
             Phase::Lingering { until, .. } if *until <= now => self.leave(now),
             Phase::Talking { .. } | Phase::Lingering { .. } => {
                 self.talk(now);
+                self.attend(now, reactor);
                 if self.deaf.pop_front_if(|&mut (_, to)| to <= now).is_some() {
                     self.listen(reactor);
                 }
@@ -248,6 +253,7 @@ impl Caller {
         CallRecord {
             index: self.spec.index,
             carrier: self.spec.line.carrier,
+            probe: self.spec.probe,
             formats,
             outcome: self.outcome.unwrap_or(Outcome::Failed(Failure::Stopped)),
             fell_silent: self.fell_silent,
@@ -447,6 +453,7 @@ impl Caller {
             let token = self.spec.target.secrets.web.as_deref();
             self.phone.open(now, formats, &noun.parameters, noun.passes_keys, token);
         }
+        self.reading = Reading::Prompt;
         let link = Link::new(stream, response.body, Role::Client);
         self.phase = Phase::Talking { link };
         self.talk(now);
@@ -464,6 +471,36 @@ impl Caller {
         }
         if let Phase::Talking { link } = std::mem::replace(&mut self.phase, Phase::Done) {
             self.phase = Phase::Lingering { link, until: now + self.spec.linger };
+        }
+    }
+
+    /// Behind what was said: begins to read late, does so, or returns to reading at once when all
+    /// is spoken.
+    fn attend(&mut self, now: Nanos, reactor: &Reactor) {
+        let (Phase::Talking { link } | Phase::Lingering { link, .. }) = &mut self.phase else {
+            return;
+        };
+        let stream = link.stream();
+        let changed = match self.reading {
+            Reading::Prompt if self.spec.probe || !self.phone.is_steady(now, LATE_AFTER) => return,
+            Reading::Prompt if !(self.deaf.is_empty() && self.resets.is_empty()) => return,
+            Reading::Prompt => {
+                stream.make_room(RECEIVE_BUFFER_BYTES);
+                self.reading = Reading::Late { at: now + LATE };
+                reactor.release(stream)
+            }
+            Reading::Late { .. } if self.phone.is_spoken_out() => {
+                self.reading = Reading::Prompt;
+                reactor.register(stream, self.slot)
+            }
+            Reading::Late { .. } => Ok(()),
+        };
+        if let Err(error) = changed {
+            return self.closed(Closing::Broken(error.kind()), now, reactor);
+        }
+        if self.reading.is_due(now) {
+            stream.wake(false);
+            self.listen(reactor);
         }
     }
 
@@ -495,14 +532,17 @@ impl Caller {
     /// Takes everything the server has sent.
     fn listen(&mut self, reactor: &Reactor) {
         let leaving = matches!(self.phase, Phase::Leaving { .. });
+        let mut now = self.clock.now();
         loop {
+            if self.reading == Reading::Prompt {
+                now = self.clock.now();
+            }
             let (Phase::Talking { link }
             | Phase::Lingering { link, .. }
             | Phase::Leaving { link, .. }) = &mut self.phase
             else {
                 return;
             };
-            let now = self.clock.now();
             let is_deaf = self.deaf.front().is_some_and(|&(from, to)| from <= now && now < to);
             let Some(received) = (if is_deaf { None } else { link.receive() }) else {
                 link.flush();

@@ -129,7 +129,7 @@ impl Driver {
         let mut left = calls.len();
         let mut ready = Vec::new();
         while left > 0 {
-            self.reactor.wait(self.clock.now(), timers.next(), &mut ready)?;
+            self.reactor.wait(self.clock.now(), timers.earliest(), &mut ready)?;
             if self.stop.load(Ordering::Relaxed) {
                 calls.iter_mut().flatten().for_each(Caller::stop);
                 ready.clear();
@@ -137,7 +137,7 @@ impl Driver {
             }
             // Due frames first: their lateness is the schedule's, their latency the relay's.
             let now = self.clock.now();
-            self.note_lateness(now, timers.next());
+            self.note_lateness(now, timers.earliest());
             while let Some(slot) = timers.pop_due(now) {
                 if let Some(call) = &mut calls[slot] {
                     self.step(call, |call, reactor| call.handle_timeout(now, reactor));

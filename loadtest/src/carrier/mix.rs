@@ -57,6 +57,13 @@ impl Default for Mix {
     }
 }
 
+impl From<Line> for Mix {
+    /// This line alone.
+    fn from(line: Line) -> Mix {
+        Mix { shares: vec![(line, 1)] }
+    }
+}
+
 /// What a mix cannot mean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MixError {

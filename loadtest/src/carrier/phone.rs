@@ -113,7 +113,8 @@ pub struct Heard {
     pub audio: Vec<u8>,
     /// How many samples that is.
     pub samples: u64,
-    /// When each message of audio came, and how many samples there were with it.
+    /// When audio came, and how many samples there were with it: one entry a message, or one for
+    /// those that came in the same instant.
     pub arrivals: Vec<(Nanos, u64)>,
     /// Every `clear`.
     pub clears: Vec<Cleared>,
@@ -353,6 +354,12 @@ impl Phone {
         self.next_frame == self.plan.len() && matches!(self.state, State::Speaking { .. })
     }
 
+    /// True while its plan is being said and its media clock has run for so long.
+    pub fn is_steady(&self, now: Nanos, since: Nanos) -> bool {
+        matches!(self.state, State::Speaking { opened_at } if opened_at + since <= now)
+            && !self.is_spoken_out()
+    }
+
     /// When everything heard so far will have been played.
     pub fn played_out_at(&self) -> Nanos {
         self.playout.dry_at()
@@ -405,7 +412,11 @@ impl Phone {
         }
         self.heard.audio.extend_from_slice(audio);
         self.heard.samples += samples as u64;
-        self.heard.arrivals.push((now, self.heard.samples));
+        match self.heard.arrivals.last_mut() {
+            // Read in one go.
+            Some((at, heard)) if *at == now => *heard = self.heard.samples,
+            _ => self.heard.arrivals.push((now, self.heard.samples)),
+        }
     }
 
     fn clear(&mut self, now: Nanos) {
@@ -619,7 +630,7 @@ mod tests {
         phone.handle_binary(0, &[0; 320]);
         let Leftover { formats, heard, .. } = phone.into_record();
         assert_eq!(formats.down, Format::L16_16K);
-        assert_eq!(heard.arrivals, [(0, 320), (0, 480)]);
+        assert_eq!(heard.arrivals, [(0, 480)], "in one instant");
         assert_eq!(heard.violations, [Violation::PieceSize]);
     }
 

@@ -71,6 +71,8 @@ pub struct CallSpec {
     pub hangup: Hangup,
     /// What befalls its streams, and what its carrier does then.
     pub endurance: Endurance,
+    /// It is read as audio arrives, from its beginning to its end: see [`crate::probes`].
+    pub probe: bool,
 }
 
 /// Why a call failed.
@@ -205,6 +207,8 @@ pub struct CallRecord {
     pub index: usize,
     /// Who brought it.
     pub carrier: Carrier,
+    /// It was read as audio arrived; else the times of arrival are those of reading late.
+    pub probe: bool,
     /// The audio on its stream.
     pub formats: Formats,
     /// How it ended.
@@ -240,6 +244,7 @@ impl CallRecord {
         CallRecord {
             index,
             carrier: Carrier::Twilio,
+            probe: true,
             formats: Formats::default(),
             outcome: Outcome::HungUp,
             fell_silent: false,
@@ -276,6 +281,7 @@ impl CallRecord {
                 let stream = stream.clone();
                 Cow::Owned(CallRecord {
                     carrier: self.carrier,
+                    probe: self.probe,
                     formats: stream.formats,
                     outcome: Outcome::ClosedByRelay(stream.closing.clone()),
                     closing: Some(stream.closing),

@@ -217,6 +217,7 @@ mod tests {
             linger: 0,
             hangup: Hangup::StopAndClose,
             endurance: Endurance::default(),
+            probe: true,
         };
         let path = spec.target.webhook(carrier).expect("a carrier has a webhook");
         let url = spec.target.signed_url(&path);

@@ -1,36 +1,64 @@
-//! `call`: calls against any Twilio-compatible relay.
+//! `call`: calls against any Twilio-compatible relay, wherever it runs.
 //!
 //! In:       its arguments.
-//! Out:      what the calls saw, printed; true if all was well.
+//! Out:      what the calls saw, printed; true if all was well. With the stand-in as the relay's
+//!           model, the report of a run.
 //! Bounds:   those of the calls.
-//! Not here: one call (`carrier`); what the model heard, and how late (`run`, which owns the model).
+//! Not here: one call (`carrier`); the stand-in's arguments (`stand_in`); what another's model
+//!           heard: nobody knows.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use loadtest::carrier::endurance::Endurance;
 use loadtest::carrier::fleet::Fleet;
-use loadtest::carrier::ids::Ids;
 use loadtest::carrier::mix::Line;
-use loadtest::carrier::record::{CallRecord, CallSpec, Hangup, Outcome};
+use loadtest::carrier::record::{CallRecord, Hangup, Outcome};
 use loadtest::carrier::target::{Entry, Secrets, Target, resolve, split_url};
-use loadtest::clock::{Clock, MILLIS};
+use loadtest::clock::Clock;
+use loadtest::elsewhere::{Model, Way};
+use loadtest::gemini::scenario::{Scenario, Suppression};
+use loadtest::harness::Site;
 use loadtest::interrupt;
-use loadtest::judge;
-use loadtest::load::Lengths;
+use loadtest::judge::{self, Judgement};
+use loadtest::relay::Program;
 use loadtest::report::Percentiles;
-use loadtest::schedule::{Bursts, MediaPlan};
-use loadtest::signal::CallerVoice;
+use loadtest::run::RunSettings;
+use loadtest::schedule::Bursts;
+use loadtest::slo::Slo;
 
-use super::load::Load;
-use super::{assignment, roots};
+use super::load::{DemandArgs, Load, Talk};
+use super::machine::Own;
+use super::results::{self, Origin, ResultArgs};
+use super::stand_in::StandInArgs;
+use super::{Ending, assignment, roots, scenarios};
 
-/// How long each call speaks, in seconds, where nothing is said.
+/// How long each call speaks, in seconds, where neither the command line nor the scenario says.
 const SECONDS: u32 = 10;
+
+/// What needs the model's ears.
+const FOR_THE_STAND_IN: [&str; 16] = [
+    "json",
+    "html",
+    "hgrm",
+    "name",
+    "slo",
+    "scenario",
+    "max-gap-ms",
+    "max-lost-ms",
+    "max-recovery-ms",
+    "max-failed-swaps",
+    "own-lateness-max",
+    "probes",
+    "turn-ms",
+    "pause-ms",
+    "speed",
+    "threads",
+];
 
 /// The arguments of `call`.
 #[derive(Args)]
@@ -43,6 +71,8 @@ pub(crate) struct Call {
     calls: u32,
     #[command(flatten)]
     load: Load,
+    #[command(flatten)]
+    talk: Talk,
     /// Who brings the calls, and in which format where the relay leaves that open.
     #[arg(long, value_name = "NAME[/FORMAT]", default_value = "twilio")]
     carrier: Line,
@@ -61,9 +91,8 @@ pub(crate) struct Call {
     /// A parameter of the stream as NAME=VALUE; for ws and wss.
     #[arg(long, value_name = "NAME=VALUE", value_parser = assignment)]
     parameter: Vec<(String, OsString)>,
-    /// Frame sizes in eighths of a millisecond, in turn: as mu-law, bytes.
-    #[arg(long, value_delimiter = ',', default_value = "160",
-          value_parser = clap::value_parser!(u16).range(1..=999))]
+    /// Frame sizes in eighths of a millisecond, in turn: as mu-law, bytes; else the carrier's.
+    #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..=999))]
     frame_bytes: Vec<u16>,
     /// Holds frames back for 233 ms in every second.
     #[arg(long)]
@@ -71,13 +100,23 @@ pub(crate) struct Call {
     /// Sends nothing for 400 ms after every second of speech.
     #[arg(long)]
     suppress_silence: bool,
-    /// The seed of voices, lengths and arrivals; by default the time. What the calls are named by
-    /// is never repeated.
-    #[arg(long)]
-    seed: Option<u64>,
-    /// How the callers leave.
-    #[arg(long, value_enum, default_value_t = Leave::Stop)]
-    hangup: Leave,
+    /// How the callers leave; by default as the scenario says, or else by `stop`.
+    #[arg(long, value_enum)]
+    hangup: Option<Leave>,
+    #[command(flatten)]
+    stand_in: StandInArgs,
+    /// What both sides do: the name of a built-in scenario, or a TOML file.
+    #[arg(long, value_name = "NAME|FILE")]
+    scenario: Option<String>,
+    #[command(flatten)]
+    demands: DemandArgs,
+    /// What must be kept, as uplink.p999<=20ms,lost=0,failed=0; see the README for the names.
+    #[arg(long, value_name = "BOUNDS", value_delimiter = ',')]
+    slo: Vec<Slo>,
+    #[command(flatten)]
+    results: ResultArgs,
+    #[command(flatten)]
+    own: Own,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -92,51 +131,119 @@ enum Leave {
     Silence,
 }
 
-/// Makes the calls, and prints what they saw.
-pub(crate) fn call(arguments: &Call) -> Result<bool, String> {
+/// Makes the calls, and prints what came of them.
+pub(crate) fn call(arguments: &Call) -> Result<Ending, String> {
     interrupt::watch().map_err(|error| error.to_string())?;
-    let clock = Clock::start();
+    let settings = settings(arguments)?;
     let target = Arc::new(target(arguments)?);
-    let line = arguments.carrier;
-    let load = &arguments.load;
     // Numbers that no earlier run has used: a relay takes a CallSid once.
-    let run = std::time::SystemTime::now()
+    let names = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .map_or(0, |since| since.as_nanos() as u64);
-    let seed = arguments.seed.unwrap_or(run);
-    let seconds = u64::from(load.seconds.unwrap_or(SECONDS));
-    let lengths = load.length.clone().unwrap_or(Lengths::Fixed(seconds * 1000));
-    let times = load.arrivals.times(load.ramp, arguments.calls as usize, seed);
-    let first = clock.now();
-    // One plan for all calls of a length.
-    let mut plans: BTreeMap<u64, Arc<MediaPlan>> = BTreeMap::new();
-    let specs = times
-        .into_iter()
-        .enumerate()
-        .map(|(index, at)| CallSpec {
-            index,
-            line,
-            ids: Ids::of(line.carrier, run, index),
-            from: format!("+1800{index:07}"),
-            to: "+18005550100".to_string(),
-            target: Arc::clone(&target),
-            starts_at: first + at,
-            media: {
-                let ms = lengths.of(index, seed);
-                Arc::clone(plans.entry(ms).or_insert_with(|| Arc::new(media(arguments, ms))))
-            },
-            voice: CallerVoice::new(seed, index),
-            linger: 250 * MILLIS,
-            endurance: Endurance::default(),
-            hangup: match arguments.hangup {
-                Leave::Stop => Hangup::StopAndClose,
-                Leave::Close => Hangup::CloseOnly,
-                Leave::Reset => Hangup::Reset,
-                Leave::Silence => Hangup::Silence,
-            },
-        })
-        .collect();
-    let fleet = Fleet::start(clock, specs, 1).map_err(|error| error.to_string())?;
+    arguments.own.prepare()?;
+    match arguments.stand_in.stand_in {
+        Some(listen) => heard(arguments, &settings, target, names, listen),
+        None => {
+            let given = results::arguments::<Call>().into_iter().filter(|it| it.is_set);
+            let mut given = given.map(|it| it.name);
+            if let Some(name) = given.find(|name| FOR_THE_STAND_IN.contains(&&**name)) {
+                return Err(format!(
+                    "--{name} needs --stand-in: what another model heard nobody knows here"
+                ));
+            }
+            unheard(&settings, target, names).map(Ending::from)
+        }
+    }
+}
+
+/// The run that these calls are.
+fn settings(arguments: &Call) -> Result<RunSettings, String> {
+    let mut scenario = scenarios::find(arguments.scenario.as_deref())?;
+    if scenario.book > 0.0 {
+        return Err("a scenario with bookings looks at the relay's disk: only `run` can".into());
+    }
+    let load = &arguments.load;
+    let seconds = load.seconds.or(scenario.seconds).unwrap_or(SECONDS);
+    say(arguments, &mut scenario);
+    let is_heard = arguments.stand_in.stand_in.is_some();
+    let run = RunSettings {
+        calls: arguments.calls as usize,
+        seconds: seconds.into(),
+        lengths: load.length.clone(),
+        ramp: load.ramp,
+        arrivals: load.arrivals,
+        scenario,
+        mix: Some(arguments.carrier.into()),
+        demands: arguments.demands.demands(),
+        judged: match arguments.stand_in.exact {
+            true => Judgement::Exact,
+            false => Judgement::ByContent,
+        },
+        listen: true,
+        slos: arguments.slo.clone(),
+        ..arguments.own.on(arguments.talk.of(RunSettings::new(Program::default())))
+    };
+    if is_heard {
+        return Ok(run);
+    }
+    // When another model pauses nobody knows: no call is made longer for it, and each is read as
+    // its audio arrives.
+    Ok(RunSettings { pause_ms: 0, probes: 1, ..run })
+}
+
+/// What the arguments say of the callers goes before the scenario.
+fn say(arguments: &Call, scenario: &mut Scenario) {
+    let caller = &mut scenario.caller;
+    if !arguments.frame_bytes.is_empty() {
+        caller.frame_bytes = arguments.frame_bytes.iter().map(|&len| len.into()).collect();
+    }
+    if arguments.bursts {
+        caller.bursts = Some(Bursts { every_ms: 1000, pause_ms: 233 });
+    }
+    if arguments.suppress_silence {
+        caller.suppress_silence = Some(Suppression { speech_ms: 1000, silence_ms: 400 });
+    }
+    match arguments.hangup {
+        None => {}
+        Some(Leave::Stop) => caller.hangup = Hangup::StopAndClose,
+        Some(Leave::Close) => caller.hangup = Hangup::CloseOnly,
+        Some(Leave::Reset) => caller.hangup = Hangup::Reset,
+        Some(Leave::Silence) => caller.hangup = Hangup::Silence,
+    }
+}
+
+/// Calls whose model is the stand-in.
+fn heard(
+    arguments: &Call,
+    settings: &RunSettings,
+    target: Arc<Target>,
+    names: u64,
+    listen: SocketAddr,
+) -> Result<Ending, String> {
+    arguments.results.check()?;
+    let origin = Origin::now();
+    let model = arguments.stand_in.model(listen)?;
+    let model = Model::start(settings, model).map_err(|error| format!("{listen}: {error}"))?;
+    arguments.stand_in.announce(&model);
+    let way = Way {
+        target,
+        names,
+        pid: arguments.stand_in.relay_pid,
+        wait: Duration::from_secs(arguments.stand_in.wait),
+    };
+    let report = model.run(settings, &way).map_err(|error| error.to_string())?;
+    println!("{report}");
+    let ending = Ending::from(&report);
+    arguments.results.write(origin.end::<Call>(), report)?;
+    Ok(ending)
+}
+
+/// Calls whose model is another's; true if all was well as far as a caller can tell.
+fn unheard(settings: &RunSettings, target: Arc<Target>, names: u64) -> Result<bool, String> {
+    let clock = Clock::start();
+    let site = Site { clock, target, seed: settings.seed, names };
+    let fleet = Fleet::start(clock, settings.specs(&site, clock.now()), 1)
+        .map_err(|error| error.to_string())?;
     while !fleet.is_finished() {
         std::thread::sleep(Duration::from_millis(50));
         if interrupt::is_asked() {
@@ -147,19 +254,8 @@ pub(crate) fn call(arguments: &Call) -> Result<bool, String> {
     }
     let records = fleet.join().map_err(|error| error.to_string())?;
     let is_good = print_calls(&records);
-    println!("seed {seed}");
+    println!("seed {}", settings.seed);
     Ok(is_good)
-}
-
-/// What a call of so many milliseconds says.
-fn media(arguments: &Call, ms: u64) -> MediaPlan {
-    let mut media = MediaPlan::steady(ms);
-    media.frame_bytes = arguments.frame_bytes.iter().map(|&len| len.into()).collect();
-    media.bursts = arguments.bursts.then_some(Bursts { every_ms: 1000, pause_ms: 233 });
-    if arguments.suppress_silence {
-        media = media.suppress_silence(1000, 400);
-    }
-    arguments.carrier.plan(&media)
 }
 
 /// What went wrong with calls. One that ended as planned, and in which the relay never sent any

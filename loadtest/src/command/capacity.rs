@@ -1,12 +1,11 @@
 //! `capacity`: the most calls that a relay carries on this machine under bounds.
 //!
 //! In:       its arguments.
-//! Out:      a line for each step, the answer, and both as a file.
+//! Out:      a line for each step, the answer, and both as JSON and as a page.
 //! Bounds:   those of the search.
 //! Not here: the search (the library's `capacity`).
 
 use std::ffi::OsString;
-use std::path::PathBuf;
 
 use clap::Args;
 use loadtest::capacity::search::{REPEATS_MAX, Range, Tolerance};
@@ -19,7 +18,8 @@ use loadtest::slo::Slo;
 
 use super::load::Talk;
 use super::machine::Machine;
-use super::{Ending, assignment, positive, results, scenarios, write};
+use super::results::{FileArgs, Origin};
+use super::{Ending, assignment, positive, scenarios};
 
 /// The arguments of `capacity`.
 #[derive(Args)]
@@ -65,9 +65,8 @@ pub(crate) struct Capacity {
     relay_log: bool,
     #[command(flatten)]
     machine: Machine,
-    /// Writes steps and answer as JSON.
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    files: FileArgs,
 }
 
 /// Searches, and prints what came of it.
@@ -75,7 +74,7 @@ pub(crate) fn capacity(arguments: Capacity) -> Result<Ending, String> {
     if arguments.from > arguments.to {
         return Err(format!("--from {} is above --to {}", arguments.from, arguments.to));
     }
-    arguments.json.as_deref().map_or(Ok(()), results::check)?;
+    arguments.files.check()?;
     arguments.machine.prepare()?;
     interrupt::watch().map_err(|error| error.to_string())?;
     let program = std::env::current_exe().map_err(|error| error.to_string())?;
@@ -111,13 +110,12 @@ pub(crate) fn capacity(arguments: Capacity) -> Result<Ending, String> {
         plan.range.to = fits;
     }
     println!("{HEADINGS}");
+    let origin = Origin::now();
     let report = capacity::measure(&base, &plan, &mut |step| println!("{step}"));
     println!("{}", report.text);
-    if let Some(file) = &arguments.json {
-        let json = serde_json::to_string_pretty(&report).map_err(|error| error.to_string())?;
-        write(file, &json)?;
-    }
-    Ok(match report.answer {
+    let answer = report.answer;
+    arguments.files.write(origin.end::<Capacity>(), report)?;
+    Ok(match answer {
         answer if answer.is_found() => Ending::Good,
         answer if answer.lacks_evidence() => Ending::NoVerdict,
         _ => Ending::NotGood,

@@ -1,8 +1,8 @@
 //! `compare`: the same load against several relays.
 //!
 //! In:       its arguments.
-//! Out:      one table, printed and as a file; good if every run counts, without a verdict where
-//!           the load itself was late.
+//! Out:      one table, printed, as JSON and as a page; good if every run counts, without a verdict
+//!           where the load itself was late.
 //! Bounds:   those of the comparison.
 //! Not here: the comparison itself (the library's `compare`).
 
@@ -17,7 +17,8 @@ use loadtest::relay::peer::{Peer, Workshop};
 use loadtest::run::RunSettings;
 
 use super::machine::Machine;
-use super::{Ending, assignment, positive, results, write};
+use super::results::{FileArgs, Origin};
+use super::{Ending, assignment, positive};
 
 /// The arguments of `compare`.
 #[derive(Args)]
@@ -55,16 +56,15 @@ pub(crate) struct Compare {
     /// Where the sources of tokio and node are; else those beside this program's own.
     #[arg(long, value_name = "DIRECTORY")]
     baselines: Option<PathBuf>,
-    /// Writes the comparison, with the report of every run, as JSON.
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    files: FileArgs,
     #[command(flatten)]
     machine: Machine,
 }
 
 /// Compares, and prints what came of it.
 pub(crate) fn compare(arguments: Compare) -> Result<Ending, String> {
-    arguments.json.as_deref().map_or(Ok(()), results::check)?;
+    arguments.files.check()?;
     arguments.machine.prepare()?;
     interrupt::watch().map_err(|error| error.to_string())?;
     let workshop = Workshop::of_this_program(arguments.baselines)?;
@@ -85,14 +85,13 @@ pub(crate) fn compare(arguments: Compare) -> Result<Ending, String> {
         by_content: arguments.by_content,
         workshop,
     };
+    let origin = Origin::now();
     let comparison = compare::compare(&settings, |word| eprintln!("{word}"));
     println!("{comparison}");
-    if let Some(file) = &arguments.json {
-        let json = serde_json::to_string_pretty(&comparison).map_err(|error| error.to_string())?;
-        write(file, &json)?;
-    }
-    Ok(match comparison.lacks_evidence() {
+    let ending = match comparison.lacks_evidence() {
         true => Ending::NoVerdict,
         false => Ending::from(comparison.is_good()),
-    })
+    };
+    arguments.files.write(origin.end::<Compare>(), comparison)?;
+    Ok(ending)
 }

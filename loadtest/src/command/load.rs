@@ -1,4 +1,5 @@
-//! How calls come, how long they last and what is said in them, as more than one subcommand takes it.
+//! How calls come, how long they last, what is said in them and what is demanded of them, as more
+//! than one subcommand takes it.
 //!
 //! In:       its arguments.
 //! Out:      values.
@@ -6,10 +7,12 @@
 //! Not here: the plan (the library's `load`).
 
 use clap::Args;
+use loadtest::gemini::scenario::Demands;
 use loadtest::load::{Arrivals, Lengths};
+use loadtest::probes::ONE_IN;
 use loadtest::run::RunSettings;
 
-use super::positive;
+use super::{not_negative, positive};
 
 /// Arrivals and lengths.
 #[derive(Args)]
@@ -46,6 +49,11 @@ pub(crate) struct Talk {
     /// Threads of the callers, and as many of the stand-in.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..))]
     threads: u8,
+    /// One call in so many, and no fewer than 8, is read as its audio arrives and gives the times;
+    /// the others are read late, and judged in the same way. 1: every call.
+    #[arg(long, value_name = "ONE_IN", default_value_t = ONE_IN as u32,
+          value_parser = clap::value_parser!(u32).range(1..))]
+    probes: u32,
     /// The seed of every voice.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -59,8 +67,38 @@ impl Talk {
             pause_ms: self.pause_ms.into(),
             speed: self.speed,
             threads: self.threads.into(),
+            probes: self.probes as usize,
             seed: self.seed,
             ..run
+        }
+    }
+}
+
+/// What is demanded of swaps; each goes before what the scenario says.
+#[derive(Args)]
+pub(crate) struct DemandArgs {
+    /// The longest audible gap of a swap, p99, in milliseconds.
+    #[arg(long, value_name = "MS", value_parser = not_negative)]
+    max_gap_ms: Option<f64>,
+    /// Caller audio lost in calls with a fault, all together, in milliseconds.
+    #[arg(long, value_name = "MS", value_parser = not_negative)]
+    max_lost_ms: Option<f64>,
+    /// The longest recovery from a fault, in milliseconds.
+    #[arg(long, value_name = "MS", value_parser = not_negative)]
+    max_recovery_ms: Option<f64>,
+    /// Connections that came to their end in mid-call and were not replaced.
+    #[arg(long, value_name = "N")]
+    max_failed_swaps: Option<u64>,
+}
+
+impl DemandArgs {
+    /// As a run takes them.
+    pub(crate) fn demands(&self) -> Demands {
+        Demands {
+            max_gap_ms: self.max_gap_ms,
+            max_lost_ms: self.max_lost_ms,
+            max_recovery_ms: self.max_recovery_ms,
+            max_failed_swaps: self.max_failed_swaps,
         }
     }
 }

@@ -9,6 +9,8 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
 
+use loadtest::report::Report;
+
 pub(crate) mod call;
 pub(crate) mod capacity;
 pub(crate) mod compare;
@@ -21,6 +23,7 @@ pub(crate) mod roots;
 pub(crate) mod run;
 pub(crate) mod scenarios;
 pub(crate) mod show;
+pub(crate) mod stand_in;
 
 /// How a subcommand ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +39,15 @@ pub(crate) enum Ending {
 impl From<bool> for Ending {
     fn from(good: bool) -> Ending {
         if good { Ending::Good } else { Ending::NotGood }
+    }
+}
+
+impl From<&Report> for Ending {
+    fn from(report: &Report) -> Ending {
+        match report.lacks_evidence() {
+            true => Ending::NoVerdict,
+            false => Ending::from(report.is_good()),
+        }
     }
 }
 

@@ -1,12 +1,11 @@
 //! `restart`: a relay that is killed in the middle of its calls.
 //!
 //! In:       its arguments.
-//! Out:      the report, printed and as a file; true if the demands are met.
+//! Out:      the report, printed, as JSON and as a page; true if the demands are met.
 //! Bounds:   those of the run.
 //! Not here: the run itself (the library's `restart`).
 
 use std::ffi::OsString;
-use std::path::PathBuf;
 
 use clap::Args;
 use loadtest::carrier::endurance::{Endurance, REAL_ASK_AFTER, REAL_DIAL_AFTER, RETRIES};
@@ -14,7 +13,8 @@ use loadtest::clock::{MILLIS, Nanos};
 use loadtest::interrupt;
 use loadtest::restart::{self, Kill, RestartDemands, RestartSettings};
 
-use super::{assignment, positive, results, write};
+use super::results::{FileArgs, Origin};
+use super::{assignment, positive};
 
 /// The arguments of `restart`.
 #[derive(Args)]
@@ -80,14 +80,13 @@ pub(crate) struct Restart {
     /// Shows what the relays print, on standard error.
     #[arg(long)]
     relay_log: bool,
-    /// Writes the report as JSON.
-    #[arg(long, value_name = "FILE")]
-    json: Option<PathBuf>,
+    #[command(flatten)]
+    files: FileArgs,
 }
 
 /// Runs, and prints what came of it.
 pub(crate) fn restart(arguments: Restart) -> Result<bool, String> {
-    arguments.json.as_deref().map_or(Ok(()), results::check)?;
+    arguments.files.check()?;
     interrupt::watch().map_err(|error| error.to_string())?;
     let program = std::env::current_exe().map_err(|error| error.to_string())?;
     let settings = RestartSettings {
@@ -117,13 +116,12 @@ pub(crate) fn restart(arguments: Restart) -> Result<bool, String> {
         echo: arguments.relay_log,
         demands: RestartDemands { min_back: arguments.min_back, within: arguments.within },
     };
+    let origin = Origin::now();
     let report = restart::run(&settings).map_err(|error| error.to_string())?;
     println!("{report}");
-    if let Some(file) = &arguments.json {
-        let json = serde_json::to_string_pretty(&report).map_err(|error| error.to_string())?;
-        write(file, &json)?;
-    }
-    Ok(report.is_good())
+    let is_good = report.is_good();
+    arguments.files.write(origin.end::<Restart>(), report)?;
+    Ok(is_good)
 }
 
 /// Reads the URL of a database; what is wrong with the rest of it the relay says.

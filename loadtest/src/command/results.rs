@@ -1,4 +1,4 @@
-//! The files that a run leaves, and the arguments that ask for them.
+//! The files that a report leaves, of whatever kind, and the arguments that ask for them.
 //!
 //! In:       a report, and where to.
 //! Out:      files; an error names the one that could not be written.
@@ -6,49 +6,40 @@
 //! Not here: the forms (the library's `output`).
 
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use clap::Args;
 use loadtest::output::document::Document;
+use loadtest::output::hgrm;
+use loadtest::output::page::Paged;
 use loadtest::output::provenance::Provenance;
-use loadtest::output::{hgrm, page};
 use loadtest::recording::settings::{Setting, masked};
 use loadtest::report::Report;
 
 use super::write;
 
-/// What a run is to leave.
+/// The files of a report of any kind.
 #[derive(Args)]
-pub(crate) struct ResultArgs {
+pub(crate) struct FileArgs {
     /// Writes the report as JSON: all figures, all latencies, where they come from.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
     /// Writes the report as one page with plots.
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
-    /// Writes the latencies of each direction and kind as .hgrm files.
-    #[arg(long, value_name = "DIR")]
-    hgrm: Option<PathBuf>,
-    /// What the run is called beside others.
+    /// What it is called beside others.
     #[arg(long, value_name = "NAME", default_value = "")]
     name: String,
 }
 
-impl ResultArgs {
+impl FileArgs {
     /// Finds out that a file cannot be written before there is anything to lose.
     pub(crate) fn check(&self) -> Result<(), String> {
-        if let Some(directory) = &self.hgrm {
-            std::fs::create_dir_all(directory)
-                .map_err(|error| format!("{}: {error}", directory.display()))?;
-        }
         [&self.json, &self.html].into_iter().flatten().try_for_each(|file| check(file))
     }
 
     /// Writes what was asked for.
-    pub(crate) fn write(&self, from: Provenance, report: Report) -> Result<(), String> {
-        if let Some(directory) = &self.hgrm {
-            hgrm::write(directory, &report.recording)
-                .map_err(|error| format!("{}: {error}", directory.display()))?;
-        }
+    pub(crate) fn write<R: Paged>(&self, from: Provenance, report: R) -> Result<(), String> {
         let document = Document::new(self.name.clone(), from, report);
         if let Some(file) = &self.json {
             write(file, &document.to_json())?;
@@ -60,16 +51,65 @@ impl ResultArgs {
     }
 }
 
+/// What a run is to leave.
+#[derive(Args)]
+pub(crate) struct ResultArgs {
+    #[command(flatten)]
+    files: FileArgs,
+    /// Writes the latencies of each direction and kind as .hgrm files.
+    #[arg(long, value_name = "DIR")]
+    hgrm: Option<PathBuf>,
+}
+
+impl ResultArgs {
+    /// Finds out that a file cannot be written before there is anything to lose.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        if let Some(directory) = &self.hgrm {
+            std::fs::create_dir_all(directory)
+                .map_err(|error| format!("{}: {error}", directory.display()))?;
+        }
+        self.files.check()
+    }
+
+    /// Writes what was asked for.
+    pub(crate) fn write(&self, from: Provenance, report: Report) -> Result<(), String> {
+        if let Some(directory) = &self.hgrm {
+            hgrm::write(directory, &report.recording)
+                .map_err(|error| format!("{}: {error}", directory.display()))?;
+        }
+        self.files.write(from, report)
+    }
+}
+
+/// Where a report comes from, while it is being measured.
+pub(crate) struct Origin {
+    from: Provenance,
+    began: Instant,
+}
+
+impl Origin {
+    /// Of what begins now.
+    pub(crate) fn now() -> Origin {
+        Origin { from: Provenance::now(), began: Instant::now() }
+    }
+
+    /// Of what has ended now, by a subcommand with the arguments `A`.
+    pub(crate) fn end<A: Args>(self) -> Provenance {
+        let took_s = self.began.elapsed().as_secs_f64();
+        Provenance { took_s, load: arguments::<A>(), ..self.from }
+    }
+}
+
 /// Finds out that a file cannot be written before there is anything to lose. What it holds stays;
 /// one that is not there is made, empty.
-pub(crate) fn check(file: &Path) -> Result<(), String> {
+fn check(file: &Path) -> Result<(), String> {
     let opened = std::fs::OpenOptions::new().append(true).create(true).open(file);
     opened.map(drop).map_err(|error| format!("{}: {error}", file.display()))
 }
 
-/// Writes the page of runs.
-pub(crate) fn write_page(file: &Path, runs: &[Document]) -> Result<(), String> {
-    let page = page::page(runs).map_err(|error| format!("{}: {error}", file.display()))?;
+/// Writes the page of documents.
+pub(crate) fn write_page<R: Paged>(file: &Path, all: &[Document<R>]) -> Result<(), String> {
+    let page = R::page(all).map_err(|error| format!("{}: {error}", file.display()))?;
     write(file, &page)
 }
 

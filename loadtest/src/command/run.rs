@@ -6,23 +6,20 @@
 //! Not here: the run itself (the library's `run`).
 
 use std::ffi::OsString;
-use std::time::Instant;
 
 use clap::Args;
 use loadtest::carrier::mix::Mix;
-use loadtest::gemini::scenario::Demands;
 use loadtest::interrupt;
 use loadtest::judge::Judgement;
-use loadtest::output::provenance::Provenance;
 use loadtest::relay::Program;
 use loadtest::relay::peer::{Peer, Workshop};
 use loadtest::run::{self, RunSettings};
 use loadtest::slo::Slo;
 
-use super::load::{Load, Talk};
+use super::load::{DemandArgs, Load, Talk};
 use super::machine::Machine;
-use super::results::{self, ResultArgs};
-use super::{Ending, assignment, not_negative, scenarios};
+use super::results::{Origin, ResultArgs};
+use super::{Ending, assignment, scenarios};
 
 /// How long a call speaks, in seconds, where neither the command line nor the scenario says.
 const SECONDS: u32 = 20;
@@ -74,34 +71,6 @@ pub(crate) struct Run {
     machine: Machine,
 }
 
-/// What is demanded of swaps; each goes before what the scenario says.
-#[derive(Args)]
-struct DemandArgs {
-    /// The longest audible gap of a swap, p99, in milliseconds.
-    #[arg(long, value_name = "MS", value_parser = not_negative)]
-    max_gap_ms: Option<f64>,
-    /// Caller audio lost in calls with a fault, all together, in milliseconds.
-    #[arg(long, value_name = "MS", value_parser = not_negative)]
-    max_lost_ms: Option<f64>,
-    /// The longest recovery from a fault, in milliseconds.
-    #[arg(long, value_name = "MS", value_parser = not_negative)]
-    max_recovery_ms: Option<f64>,
-    /// Connections that came to their end in mid-call and were not replaced.
-    #[arg(long, value_name = "N")]
-    max_failed_swaps: Option<u64>,
-}
-
-impl DemandArgs {
-    fn demands(&self) -> Demands {
-        Demands {
-            max_gap_ms: self.max_gap_ms,
-            max_lost_ms: self.max_lost_ms,
-            max_recovery_ms: self.max_recovery_ms,
-            max_failed_swaps: self.max_failed_swaps,
-        }
-    }
-}
-
 /// Runs, and prints what came of it.
 pub(crate) fn run(arguments: Run) -> Result<Ending, String> {
     if arguments.list_scenarios {
@@ -112,7 +81,7 @@ pub(crate) fn run(arguments: Run) -> Result<Ending, String> {
     interrupt::watch().map_err(|error| error.to_string())?;
     let scenario = scenarios::find(arguments.scenario.as_deref())?;
     let seconds = arguments.load.seconds.or(scenario.seconds).unwrap_or(SECONDS);
-    let (mut from, began) = (Provenance::now(), Instant::now());
+    let origin = Origin::now();
     let program = match &arguments.relay_program {
         None => arguments.relay.prepare(&Workshop::of_this_program(None)?)?,
         Some(line) => Program::from_line(line).ok_or("--relay-program is empty")?,
@@ -143,12 +112,7 @@ pub(crate) fn run(arguments: Run) -> Result<Ending, String> {
     }
     let report = run::run(&settings).map_err(|error| error.to_string())?;
     println!("{report}");
-    from.took_s = began.elapsed().as_secs_f64();
-    from.load = results::arguments::<Run>();
-    let ending = match report.lacks_evidence() {
-        true => Ending::NoVerdict,
-        false => Ending::from(report.is_good()),
-    };
-    arguments.results.write(from, report)?;
+    let ending = Ending::from(&report);
+    arguments.results.write(origin.end::<Run>(), report)?;
     Ok(ending)
 }

@@ -18,6 +18,8 @@ pub struct SessionRecord {
     pub index: usize,
     /// The conversation it belongs to; `None` before its setup.
     pub conversation: Option<usize>,
+    /// It was read as audio arrived; else the times of arrival are those of reading late.
+    pub probe: bool,
     /// The session whose handle it was taken up with.
     pub taken_up_from: Option<usize>,
     /// When the connection was accepted.
@@ -52,6 +54,7 @@ impl SessionRecord {
         SessionRecord {
             index,
             conversation: None,
+            probe: true,
             taken_up_from: None,
             accepted_at,
             entry: None,
@@ -113,7 +116,8 @@ pub struct Uplink {
     pub rate: u32,
     /// All samples.
     pub pcm: Vec<i16>,
-    /// When each message came, and how many samples there were with it.
+    /// When audio came, and how many samples there were with it: one entry a message, or one for
+    /// those that came in the same instant.
     pub arrivals: Vec<(Nanos, u64)>,
     /// Times the relay said that audio pauses.
     pub stream_ends: u32,

@@ -71,7 +71,7 @@ pub struct Scenario {
 }
 
 /// How the caller speaks.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Caller {
     /// How long it speaks at a time, in milliseconds; 0 is without a pause.
@@ -232,6 +232,17 @@ impl Scenario {
         if self.counts_all_connections { Order::OneCall } else { Order::ByConversation }
     }
 
+    /// True if model and callers do nothing but talk: no swaps, faults, interruptions, tools, keys or
+    /// odd callers, whose times and reactions are what such a scenario is about.
+    pub fn only_talks(&self) -> bool {
+        let talks = |script: &Script| script.steps.is_empty() && script.faults.is_empty();
+        self.connections.is_empty()
+            && talks(&self.session)
+            && self.session.pong_after.is_none()
+            && self.book == 0.0
+            && self.caller == Caller::default()
+    }
+
     /// Forgets the objections that this scenario provokes.
     pub fn forgive(&self, sessions: &mut [SessionRecord]) {
         for session in sessions {
@@ -378,6 +389,14 @@ mod tests {
             let scripts = scenario.scripts(2, &Speech::real_time(400), 0);
             assert!(!scripts.is_empty(), "{name}");
         }
+    }
+
+    #[test]
+    fn a_scenario_about_times_and_reactions_is_more_than_talk() {
+        assert!(Scenario::default().only_talks());
+        let talks = |&(name, _): &(&str, &str)| Scenario::find(name).unwrap().only_talks();
+        let only_talk: Vec<_> = BUILT_IN.iter().filter(|it| talks(it)).map(|it| it.0).collect();
+        assert_eq!(only_talk, ["liberties", "caller-before-the-model"]);
     }
 
     #[test]

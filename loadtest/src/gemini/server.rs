@@ -23,7 +23,7 @@ use tungstenite::protocol::Role;
 use tungstenite::protocol::frame::coding::Data;
 use tungstenite::{Bytes, Message};
 
-use super::certificate;
+use super::certificate::{self, ServerTls};
 use super::conversation::{Conversations, Order};
 use super::entrance::{self, Entrance};
 use super::protocol::Complaint;
@@ -34,6 +34,8 @@ use crate::net::http::{Answering, HttpError};
 use crate::net::link::{Closing, Link, Received, SendError};
 use crate::net::reactor::{Reactor, Ready, Timers};
 use crate::net::stream::Stream;
+use crate::probes::{LATE, LATE_AFTER, Probes, RECEIVE_BUFFER_BYTES, Reading};
+use crate::schedule::on_grid;
 
 /// How long TLS and the upgrade of one connection may take; then it is dropped.
 pub const UPGRADE_WAIT: Nanos = 30 * SECONDS;
@@ -54,8 +56,10 @@ const LISTENER: usize = 0;
 pub struct StandInConfig {
     /// The address to listen on; port 0 takes any.
     pub listen: SocketAddr,
-    /// TLS with an authority of its own, or plain.
+    /// TLS, or plain.
     pub tls: bool,
+    /// By which certificate; `None`: by one that is made, with an authority of its own.
+    pub certificate: Option<ServerTls>,
     /// What clients must name and show.
     pub entrance: Entrance,
     /// The key, or token.
@@ -70,6 +74,9 @@ pub struct StandInConfig {
     pub seed: u64,
     /// Threads that share the sessions.
     pub threads: usize,
+    /// The sessions that are read as audio arrives; the others are read late while nothing that
+    /// comes changes what they say.
+    pub probes: Probes,
 }
 
 impl StandInConfig {
@@ -78,6 +85,7 @@ impl StandInConfig {
         StandInConfig {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             tls: true,
+            certificate: None,
             entrance: Entrance::Exact(PATH.to_string()),
             api_key: "stand-in-key".to_string(),
             model: "models/gemini-3.8-live".to_string(),
@@ -85,6 +93,7 @@ impl StandInConfig {
             order: Order::ByConversation,
             seed: 1,
             threads: 1,
+            probes: Probes::default(),
         }
     }
 }
@@ -93,7 +102,9 @@ impl StandInConfig {
 pub struct StandIn {
     /// `wss://localhost:PORT` or `ws://…`: what the relay dials, without the path.
     pub url: String,
-    /// The authority to trust, as PEM; empty without TLS.
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// The authority to trust, as PEM; empty without TLS, and with a certificate from elsewhere.
     pub ca_pem: String,
     /// Sessions open now.
     pub open: Arc<AtomicUsize>,
@@ -112,13 +123,17 @@ impl StandIn {
         let conversations = Conversations::new(config.scripts.clone(), config.order, config.seed);
         let conversations = Arc::new(conversations);
         let listener = std::net::TcpListener::from(socket2_listener(config.listen)?);
-        let port = listener.local_addr()?.port();
-        let tls =
-            if config.tls { Some(certificate::make().map_err(io::Error::other)?) } else { None };
+        let address = listener.local_addr()?;
+        let tls = match &config.certificate {
+            _ if !config.tls => None,
+            Some(given) => Some(given.clone()),
+            None => Some(certificate::make().map_err(io::Error::other)?),
+        };
         let scheme = if tls.is_some() { "wss" } else { "ws" };
         let (sender, records) = channel();
         let mut stand_in = StandIn {
-            url: format!("{scheme}://localhost:{port}"),
+            url: format!("{scheme}://localhost:{}", address.port()),
+            address,
             ca_pem: tls.as_ref().map(|tls| tls.ca_pem.clone()).unwrap_or_default(),
             open: Arc::default(),
             stop: Arc::default(),
@@ -217,6 +232,10 @@ struct Server {
 
 struct Connection {
     session: Session,
+    probe: bool,
+    reading: Reading,
+    /// Since when nothing that comes changes what the session says.
+    alone: Option<Nanos>,
     phase: Phase,
     /// When the phase ends by itself: upgrade and closing handshake.
     deadline: Option<Nanos>,
@@ -243,7 +262,7 @@ impl Server {
         self.reactor.register_listener(&mut self.listener, LISTENER)?;
         let mut ready = Vec::new();
         loop {
-            self.reactor.wait(self.clock.now(), self.timers.next(), &mut ready)?;
+            self.reactor.wait(self.clock.now(), self.timers.earliest(), &mut ready)?;
             if self.stop.load(Ordering::Relaxed) {
                 for slot in 0..self.slots.len() {
                     self.step(slot, Connection::stop);
@@ -252,7 +271,7 @@ impl Server {
             }
             let now = self.clock.now();
             while let Some(slot) = self.timers.pop_due(now) {
-                self.step(slot, |connection, _| connection.handle_timeout(now));
+                self.step(slot, |connection, context| connection.handle_timeout(now, context));
             }
             for &Ready { index, ending } in &ready {
                 match index.checked_sub(1) {
@@ -302,6 +321,9 @@ impl Server {
         );
         self.slots[slot] = Some(Connection {
             session,
+            probe: self.config.probes.is_one(index),
+            reading: Reading::Prompt,
+            alone: None,
             phase: Phase::Asking { stream, answering: Answering::default() },
             deadline: Some(now + UPGRADE_WAIT),
             ending: None,
@@ -314,7 +336,8 @@ impl Server {
 
     fn step(&mut self, slot: usize, act: impl FnOnce(&mut Connection, &Context<'_>)) {
         let Some(connection) = &mut self.slots[slot] else { return };
-        act(connection, &Context { clock: self.clock, config: &self.config });
+        let context = Context { clock: self.clock, config: &self.config, reactor: &self.reactor };
+        act(connection, &context);
         connection.drain(self.clock);
         let is_done = matches!(connection.phase, Phase::Done);
         self.timers.set(slot, if is_done { None } else { connection.next_timeout() });
@@ -324,7 +347,9 @@ impl Server {
         if let Some(mut connection) = self.slots[slot].take() {
             connection.session.end(self.clock.now());
             // Nobody may be interested any more.
-            let _ = self.records.send(connection.session.into_record(connection.ending));
+            let mut record = connection.session.into_record(connection.ending);
+            record.probe = connection.probe;
+            let _ = self.records.send(record);
             self.open.fetch_sub(1, Ordering::Relaxed);
             self.free.push(slot);
         }
@@ -334,20 +359,23 @@ impl Server {
 struct Context<'s> {
     clock: Clock,
     config: &'s StandInConfig,
+    reactor: &'s Reactor,
 }
 
 impl Connection {
     fn next_timeout(&self) -> Option<Nanos> {
-        let (session, pong) = match self.phase {
-            Phase::Open { .. } => {
-                (self.session.next_timeout(), self.pongs.front().map(|&(at, _)| at))
-            }
-            _ => (None, None),
+        let (session, pong, reading) = match self.phase {
+            Phase::Open { .. } => (
+                self.session.next_timeout(),
+                self.pongs.front().map(|&(at, _)| at),
+                self.reading.next(),
+            ),
+            _ => (None, None, None),
         };
-        [session, pong, self.deadline].into_iter().flatten().min()
+        [session, pong, reading, self.deadline].into_iter().flatten().min()
     }
 
-    fn handle_timeout(&mut self, now: Nanos) {
+    fn handle_timeout(&mut self, now: Nanos, context: &Context<'_>) {
         if self.deadline.is_some_and(|deadline| deadline <= now) {
             self.phase = Phase::Done;
             return;
@@ -359,6 +387,38 @@ impl Connection {
             }
         }
         self.session.handle_timeout(now);
+        if !self.probe {
+            // What is due leaves first.
+            self.drain(context.clock);
+            self.attend(now, context);
+        }
+    }
+
+    /// Begins to read late once the session has gone on by itself for long enough; and does so.
+    fn attend(&mut self, now: Nanos, context: &Context<'_>) {
+        let Phase::Open { link } = &mut self.phase else { return };
+        match self.reading {
+            Reading::Prompt if !self.session.is_alone() => {
+                self.alone = None;
+                return;
+            }
+            Reading::Prompt => {
+                if now < *self.alone.get_or_insert(now) + LATE_AFTER {
+                    return;
+                }
+                let stream = link.stream();
+                if context.reactor.release(stream).is_err() {
+                    return;
+                }
+                stream.make_room(RECEIVE_BUFFER_BYTES);
+                self.reading = Reading::Late { at: on_grid(now + LATE) };
+            }
+            Reading::Late { .. } => {}
+        }
+        if self.reading.is_due(now) {
+            link.stream().wake(false);
+            self.listen(context.clock);
+        }
     }
 
     fn wake(&mut self, ending: bool) {
@@ -464,12 +524,15 @@ impl Connection {
 
     /// Takes everything the relay has sent.
     fn listen(&mut self, clock: Clock) {
+        let mut now = clock.now();
         while let Phase::Open { link } = &mut self.phase {
             let Some(received) = link.receive() else {
                 link.flush();
                 return;
             };
-            let now = clock.now();
+            if self.reading == Reading::Prompt {
+                now = clock.now();
+            }
             match received {
                 Received::Text(text) => self.session.handle_text(now, &text),
                 Received::Binary(_) => self.session.complain(Complaint::Frame),

@@ -186,6 +186,19 @@ impl Session {
         self.proceed(now);
     }
 
+    /// True if nothing that may come from a client that keeps to the protocol changes what is said,
+    /// or when: only speech and pauses are left of the script.
+    pub fn is_alone(&self) -> bool {
+        let Script { steps, pong_after, refuses_backlog, .. } = &*self.script;
+        let goes_by_the_clock = |step: &Step| matches!(step, Step::Pause(_) | Step::Speak(_));
+        self.stage == Stage::Ready
+            && !matches!(self.act, Act::AwaitingTools { .. })
+            && self.course.faults.is_empty()
+            && pong_after.is_none()
+            && !refuses_backlog
+            && steps.iter().skip(self.course.next_step).all(goes_by_the_clock)
+    }
+
     /// Notes what the relay did wrong, without closing for it.
     pub fn complain(&mut self, complaint: Complaint) {
         self.record.complaints.push(complaint);
@@ -347,7 +360,11 @@ impl Session {
         }
         let (samples, _) = pcm.as_chunks::<2>();
         uplink.pcm.extend(samples.iter().map(|sample| i16::from_le_bytes(*sample)));
-        uplink.arrivals.push((now, uplink.pcm.len() as u64));
+        match uplink.arrivals.last_mut() {
+            // Read in one go.
+            Some((at, heard)) if *at == now => *heard = uplink.pcm.len() as u64,
+            _ => uplink.arrivals.push((now, uplink.pcm.len() as u64)),
+        }
         let since = now - self.record.ready_at.unwrap_or(now);
         if self.script.refuses_backlog
             && self.record.taken_up_from.is_some()
@@ -814,6 +831,17 @@ mod tests {
         let content = r#"{"clientContent":{"turns":[],"turnComplete":true}}"#;
         session.handle_text(800 * MILLIS, content);
         assert!(said(&mut session)[0]["serverContent"]["modelTurn"].is_object());
+    }
+
+    #[test]
+    fn a_session_is_alone_once_only_speech_and_pauses_are_left() {
+        let mut session = ready(Script::converse(1, Speech::real_time(40), 0));
+        assert!(!session.is_alone(), "a greeting is to be asked for");
+        let content = r#"{"clientContent":{"turns":[],"turnComplete":true}}"#;
+        session.handle_text(0, content);
+        assert!(session.is_alone());
+        let steps = vec![Step::Speak(Speech::real_time(40)), Step::Interrupt { audio_ms: 0 }];
+        assert!(!ready(Script::of(steps)).is_alone());
     }
 
     #[test]

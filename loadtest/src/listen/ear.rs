@@ -37,6 +37,8 @@ pub struct Said {
     pub pieces: Vec<Piece>,
     /// Stretches that may be missing to their ends, in samples at 8 kHz.
     pub voids: Vec<Range<f64>>,
+    /// Stretches that are looked for in what was heard, in samples at 8 kHz.
+    pub sought: Vec<Range<f64>>,
 }
 
 /// What one message of the speaker brought.
@@ -79,8 +81,10 @@ pub struct Heard {
     pub pcm: Vec<i16>,
     /// Its rate in hertz; 0 if nothing was heard.
     pub rate: u32,
-    /// When each message came, and how many samples there were with it.
+    /// When audio came, and how many samples there were with it.
     pub arrivals: Vec<(Nanos, u64)>,
+    /// These are times of reading late: they tell no latency.
+    pub read_late: bool,
 }
 
 /// What the ear made of one direction of one call.
@@ -100,6 +104,8 @@ pub struct Hearing {
     pub(super) latencies: Latencies,
     /// What was held before each message, in milliseconds.
     pub(super) held_ms: Vec<f64>,
+    /// Where each stretch that was sought was heard, in samples at 8 kHz; `None`: nowhere.
+    pub(super) places: Vec<Option<Range<f64>>>,
 }
 
 /// The tools of the ear, made once.
@@ -164,12 +170,17 @@ impl Ear {
             head: late,
             tail: seams::voiced(pair.said, &account.tail),
             found: !runs.is_empty(),
+            places: said.sought.iter().map(|stretch| place_of(stretch, &runs)).collect(),
             account,
             likeness,
             ..Hearing::default()
         };
         hearing.time(said, &runs, &arrivals);
-        hearing.hold(&said.pieces, &runs, &arrivals);
+        if heard.read_late {
+            hearing.latencies = std::mem::take(&mut hearing.latencies).untimed();
+        } else {
+            hearing.hold(&said.pieces, &runs, &arrivals);
+        }
         hearing
     }
 }
@@ -234,6 +245,16 @@ impl Arrivals {
         }
         (times, samples)
     }
+}
+
+/// From the first to the last that was heard of a stretch.
+fn place_of(stretch: &Range<f64>, runs: &[Run]) -> Option<Range<f64>> {
+    let of_run = runs.iter().filter_map(|run| {
+        let said = run.said_range();
+        let (start, end) = (stretch.start.max(said.start), stretch.end.min(said.end));
+        (start < end).then(|| run.heard_of(start)..run.heard_of(end))
+    });
+    of_run.reduce(|all, part| all.start.min(part.start)..all.end.max(part.end))
 }
 
 /// The mean time at which the samples of a piece were heard for the first time.

@@ -48,7 +48,7 @@ mod trials;
 
 pub use ear::{Ear, Heard, Hearing, Piece, PieceKind, Said};
 pub use pairing::pair;
-pub use sum::hear;
+pub use sum::{Audition, hear};
 
 /// A head, or a tail, of a call that may be unheard without being a loss, in milliseconds: what is
 /// in the relay's buffers when the call ends.

@@ -5,6 +5,8 @@
 //! Bounds:   those of the records.
 //! Not here: listening (`ear`).
 
+use std::ops::Range;
+
 use super::band::RATE;
 use super::ear::{Heard, Piece, PieceKind, Said};
 use crate::carrier::record::{CallRecord, Outcome};
@@ -12,7 +14,7 @@ use crate::clock::{Nanos, SECONDS};
 use crate::comebacks::Part;
 use crate::gemini::record::{SessionRecord, Spoken};
 use crate::signal;
-use crate::verify;
+use crate::verify::{self, Placed};
 
 /// Samples of the model's voice in one at 8 kHz.
 const MODEL_SAMPLES: f64 = 3.0;
@@ -46,14 +48,15 @@ pub(super) fn by_caller(part: &Part<'_>, sessions: &[&SessionRecord]) -> Said {
     let len = pieces.last().map_or(0.0, |piece| piece.to);
     let ended = matches!(record.outcome, Outcome::ClosedByRelay(_));
     let voids = if ended { std::iter::once(0.0..len).collect() } else { Vec::new() };
-    Said { pcm, rate: format.rate, pieces, voids }
+    Said { pcm, rate: format.rate, pieces, voids, sought: Vec::new() }
 }
 
 /// What the model heard.
 pub(super) fn to_model(sessions: &[&SessionRecord]) -> Heard {
     let (pcm, arrivals) = verify::stitch(sessions);
+    let read_late = !sessions.iter().all(|session| session.probe);
     let rate = sessions.iter().map(|session| session.uplink.rate).max().unwrap_or(0);
-    Heard { pcm, rate, arrivals }
+    Heard { pcm, rate, arrivals, read_late }
 }
 
 /// What the model said. `lead`: see [`verify::downlink_latency`].
@@ -98,6 +101,7 @@ pub(super) fn by_model(
             }
             said.pcm.extend(verify::turn_pcm(seed, session.index, turn));
             last_turn = start..said.len();
+            said.sought.push(last_turn.clone());
             torn = !turn.complete;
         }
         let hung_up = is_last && verify::hung_up_on(call);
@@ -115,11 +119,36 @@ impl Said {
     }
 }
 
+/// The turns of the model that were heard, by the places of what [`by_model`] says is sought: each
+/// turn of each session, in order.
+pub(super) fn turns_at(
+    call: &CallRecord,
+    sessions: &[&SessionRecord],
+    places: &[Option<Range<f64>>],
+) -> Vec<Placed> {
+    let per_sample = f64::from(call.formats.down.rate) / f64::from(RATE);
+    let turns = sessions.iter().enumerate().flat_map(|(session, record)| {
+        let turns = record.spoken.iter().filter_map(|spoken| match spoken {
+            Spoken::Turn(turn) => Some(turn),
+            Spoken::Interrupted { .. } => None,
+        });
+        turns.map(move |turn| (session, turn))
+    });
+    let heard = turns.zip(places).filter_map(|((session, turn), place)| {
+        let place = place.as_ref()?;
+        let at = |sample: f64| (sample.max(0.0) * per_sample).round() as u64;
+        let (from, to) = (at(place.start), at(place.end));
+        Some(Placed { session, turn: turn.clone(), from, len: to.saturating_sub(from) })
+    });
+    heard.collect()
+}
+
 /// What the phone heard.
 pub(super) fn to_caller(call: &CallRecord) -> Heard {
     let format = call.formats.down;
     let pcm = signal::linear(format, &call.heard.audio);
-    Heard { pcm, rate: format.rate, arrivals: call.heard.arrivals.clone() }
+    let arrivals = call.heard.arrivals.clone();
+    Heard { pcm, rate: format.rate, arrivals, read_late: !call.probe }
 }
 
 /// The first `ticks` of what the caller said on a stream, and their rate.

@@ -1,21 +1,36 @@
 //! Adds up what the ear heard in all calls.
 //!
 //! In:       the streams of calls, each with its sessions in order.
-//! Out:      a [`FidelityReport`], and the latency of every piece.
+//! Out:      an [`Audition`]: a [`FidelityReport`], the latency of every piece, where turns lie.
 //! Bounds:   those of the ear.
 //! Not here: one call (`ear`), what it means (`judge`).
+
+use std::collections::BTreeMap;
 
 use super::ear::{Ear, Hearing};
 use super::said;
 use super::{Faults, Fidelity, FidelityReport};
+use crate::carrier::Carrier;
 use crate::clock::Nanos;
 use crate::comebacks::Part;
 use crate::gemini::record::SessionRecord;
 use crate::report::Percentiles;
-use crate::verify::Latencies;
+use crate::verify::{Latencies, Placed};
 
 /// Samples at 8 kHz in a millisecond.
 const PER_MS: f64 = 8.0;
+
+/// What was heard in all calls.
+pub struct Audition {
+    /// Of all of them together.
+    pub fidelity: FidelityReport,
+    /// The latency of every piece, up and down.
+    pub latencies: [Latencies; 2],
+    /// Of those of each carrier, up and down.
+    pub carriers: BTreeMap<Carrier, [Fidelity; 2]>,
+    /// Of each stream, in the order they were given, where the model's turns lie in what was heard.
+    pub turns: Vec<Vec<Placed>>,
+}
 
 /// Listens to streams, each with its sessions that were ready; up comes before down. `seed`: of the
 /// model's voices. `lead`: see [`crate::verify::downlink_latency`].
@@ -24,22 +39,41 @@ pub fn hear<'c>(
     parts: impl Iterator<Item = (&'c Part<'c>, &'c [&'c SessionRecord])>,
     seed: u64,
     lead: Nanos,
-) -> (FidelityReport, [Latencies; 2]) {
+) -> Audition {
     let (mut up, mut down) = (Sum::default(), Sum::default());
+    let mut carriers: BTreeMap<Carrier, [Sum; 2]> = BTreeMap::new();
+    let mut turns = Vec::new();
     for (part, sessions) in parts {
         let broken = sessions.iter().any(|it| it.events.iter().any(|(_, event)| event.is_fatal()));
+        let [up_of, down_of] = carriers.entry(part.record.carrier).or_default();
         let caller = said::by_caller(part, sessions);
         if !caller.pieces.is_empty() {
-            up.add(ear.listen(&caller, &said::to_model(sessions)), broken);
+            let hearing = ear.listen(&caller, &said::to_model(sessions));
+            up_of.add(hearing.clone(), broken);
+            up.add(hearing, broken);
         }
         let model = said::by_model(seed, &part.record, sessions, lead);
+        let mut placed = Vec::new();
         if !model.pieces.is_empty() {
-            down.add(ear.listen(&model, &said::to_caller(&part.record)), false);
+            let hearing = ear.listen(&model, &said::to_caller(&part.record));
+            placed = said::turns_at(&part.record, sessions, &hearing.places);
+            down_of.add(hearing.clone(), false);
+            down.add(hearing, false);
         }
+        turns.push(placed);
     }
     let [(uplink, of_uplink), (downlink, of_downlink)] = [up.fidelity(), down.fidelity()];
     let held_ms = uplink.held_ms.zip(downlink.held_ms).map(|(up, down)| up + down);
-    (FidelityReport { uplink, downlink, held_ms }, [of_uplink, of_downlink])
+    let carriers = carriers.into_iter().map(|(carrier, ways)| {
+        let ways = ways.map(|sum| sum.fidelity().0);
+        (carrier, ways)
+    });
+    Audition {
+        fidelity: FidelityReport { uplink, downlink, held_ms },
+        latencies: [of_uplink, of_downlink],
+        carriers: carriers.collect(),
+        turns,
+    }
 }
 
 /// One direction while it is added up.

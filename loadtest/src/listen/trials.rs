@@ -33,7 +33,7 @@ fn said(pcm: Vec<i16>, ms: usize) -> Said {
         sent: (n + 1) * 20 * MILLIS + MILLIS / 2,
         kind: PieceKind::Counted,
     });
-    Said { pcm, rate: 0, pieces: pieces.collect(), voids: Vec::new() }
+    Said { pcm, rate: 0, pieces: pieces.collect(), voids: Vec::new(), sought: Vec::new() }
 }
 
 /// What was heard if every 20 ms of it arrived `after` the time it could have been sent whole.
@@ -41,7 +41,7 @@ fn heard(pcm: Vec<i16>, rate: u32, after: Nanos) -> Heard {
     let frame = u64::from(rate) / 50;
     let frames = (pcm.len() as u64).div_ceil(frame);
     let arrival = |n: u64| ((n + 1) * 20 * MILLIS + after, ((n + 1) * frame).min(pcm.len() as u64));
-    Heard { arrivals: (0..frames).map(arrival).collect(), pcm, rate }
+    Heard { arrivals: (0..frames).map(arrival).collect(), pcm, rate, read_late: false }
 }
 
 /// Half the taps of the converter, in samples said.
@@ -132,6 +132,24 @@ fn a_perfect_relay_has_no_faults_at_any_rate_and_delay() {
         held.sort_by(f64::total_cmp);
         let held = held[held.len() / 2];
         assert!((held - delay_ms).abs() < 0.01, "{what}: {held} ms held");
+    }
+}
+
+#[test]
+fn what_is_sought_is_found_where_it_was_heard_and_what_was_left_out_nowhere() {
+    let mut ear = Ear::new();
+    // 2 s are said, of which the half second from 0.8 s on is left out; all comes 5 ms late.
+    let mut said = by_model();
+    said.sought = vec![1_600.0..4_000.0, 6_800.0..10_000.0, 12_000.0..16_000.0];
+    let mut pcm = convert(&said.pcm, 24_000, 8_000, 5e-3, 0.0, 1.0);
+    pcm.drain(6_400..10_400);
+    let hearing = ear.listen(&said, &heard(pcm, 8_000, MILLIS));
+    let [Some(whole), None, Some(later)] = &hearing.places[..] else {
+        panic!("{:?}", hearing.places)
+    };
+    for (found, expected) in [(whole, 1_640.0..4_040.0), (later, 8_040.0..12_040.0)] {
+        assert!((found.start - expected.start).abs() < 1.0, "{found:?} for {expected:?}");
+        assert!((found.end - expected.end).abs() < 1.0, "{found:?} for {expected:?}");
     }
 }
 
@@ -288,7 +306,7 @@ fn what_nobody_said_is_not_found() {
         assert!(hearing.latencies.corrected.is_empty());
         assert_eq!(hearing.likeness.signal, 0.0);
     }
-    let unknown = Heard { rate: 44_100, pcm: vec![1; 1000], arrivals: Vec::new() };
+    let unknown = Heard { rate: 44_100, pcm: vec![1; 1000], ..Heard::default() };
     assert!(!Ear::new().listen(&said, &unknown).found);
 }
 

@@ -6,7 +6,9 @@
 //!           message is refused and the caller of [`Link::send`] decides what that means.
 //! Not here: the upgrade (`net::http`), what a message means.
 
+use std::cell::RefCell;
 use std::fmt;
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::io::{self, Read, Write};
 
 use tungstenite::error::ProtocolError;
@@ -26,9 +28,20 @@ pub const UNSENT_BYTES_MAX: usize = 8 << 20;
 /// The read buffer of one link; the library's own default is 128 KiB, for every call.
 const READ_BUFFER_BYTES: usize = 4 << 10;
 
+thread_local! {
+    /// A frame on its way to its stream: nothing stays here between two messages, so that all links
+    /// of a thread share it.
+    static FRAME: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
 /// A WebSocket connection.
 pub struct Link {
     socket: WebSocket<Gate>,
+    role: Role,
+    /// Nothing waits to be written: a message may go straight to the stream.
+    clear: bool,
+    /// Makes the masks of a client.
+    masks: u64,
     ended: bool,
     holds_pongs: bool,
 }
@@ -36,7 +49,20 @@ pub struct Link {
 /// The way from the library to the stream. It can be shut, and then swallows what is written.
 struct Gate {
     stream: Stream,
+    /// The end of a frame whose beginning the stream has taken.
+    rest: Vec<u8>,
     shut: bool,
+}
+
+impl Gate {
+    /// Hands on what is left of a frame, before anything else.
+    fn finish(&mut self) -> io::Result<()> {
+        while !self.rest.is_empty() {
+            let taken = self.stream.write(&self.rest)?;
+            self.rest.drain(..taken);
+        }
+        Ok(())
+    }
 }
 
 impl Read for Gate {
@@ -47,11 +73,19 @@ impl Read for Gate {
 
 impl Write for Gate {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
-        if self.shut { Ok(buf.len()) } else { self.stream.write(buf) }
+        if self.shut {
+            return Ok(buf.len());
+        }
+        self.finish()?;
+        self.stream.write(buf)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        if self.shut { Ok(()) } else { self.stream.flush() }
+        if self.shut {
+            return Ok(());
+        }
+        self.finish()?;
+        self.stream.flush()
     }
 }
 
@@ -118,9 +152,10 @@ impl Link {
             .max_write_buffer_size(UNSENT_BYTES_MAX)
             .max_message_size(Some(MESSAGE_BYTES_MAX))
             .max_frame_size(Some(MESSAGE_BYTES_MAX));
-        let gate = Gate { stream, shut: false };
+        let gate = Gate { stream, rest: Vec::new(), shut: false };
         let socket = WebSocket::from_partially_read(gate, early, role, Some(config));
-        Link { socket, ended: false, holds_pongs: false }
+        let masks = RandomState::new().build_hasher().finish();
+        Link { socket, role, clear: true, masks, ended: false, holds_pongs: false }
     }
 
     /// From now on pings are not answered; the owner sends pongs by [`Link::send`] when it likes.
@@ -174,12 +209,49 @@ impl Link {
         if self.ended {
             return Err(SendError::Ended);
         }
-        match self.socket.send(message) {
+        let may_pass = self.clear && self.socket.can_write();
+        let sent = match message {
+            Message::Text(text) if may_pass => return self.pass(text.into(), Data::Text),
+            Message::Binary(bytes) if may_pass => return self.pass(bytes, Data::Binary),
+            other => self.socket.send(other),
+        };
+        self.clear = sent.is_ok();
+        match sent {
             Ok(()) => Ok(()),
             Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
             Err(Error::WriteBufferFull(_)) => Err(SendError::Full),
             Err(_) => Err(SendError::Ended),
         }
+    }
+
+    /// Sends a message past the library's buffer, by its own frames: where nothing waits there, a
+    /// buffer of each call's own is memory that nobody else keeps warm.
+    fn pass(&mut self, payload: Bytes, kind: Data) -> Result<(), SendError> {
+        let mut frame = Frame::message(payload, OpCode::Data(kind), true);
+        if self.role == Role::Client {
+            frame.header_mut().mask = Some(self.next_mask());
+        }
+        let gate = self.socket.get_mut();
+        let sent = FRAME.with_borrow_mut(|bytes| {
+            bytes.clear();
+            frame.format(bytes).expect("a vector takes what is written");
+            let taken = match gate.stream.write(bytes) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+                Err(_) => return Err(SendError::Ended),
+                Ok(taken) => taken,
+            };
+            gate.rest.extend_from_slice(&bytes[taken..]);
+            Ok(())
+        });
+        self.clear = gate.rest.is_empty();
+        sent
+    }
+
+    /// Masks differ from frame to frame and from link to link; nobody is to be kept from guessing
+    /// them here.
+    fn next_mask(&mut self) -> [u8; 4] {
+        self.masks = self.masks.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        ((self.masks >> 32) as u32).to_ne_bytes()
     }
 
     /// Sends one message in pieces of at most `piece_bytes`.
@@ -212,11 +284,47 @@ impl Link {
     /// Offers waiting bytes to the socket again.
     pub fn flush(&mut self) {
         // Whatever is wrong with the connection, the next `receive` says so.
-        let _ = self.socket.flush();
+        self.clear = self.socket.flush().is_ok();
     }
 
     /// The stream below.
     pub fn stream(&mut self) -> &mut Stream {
         &mut self.socket.get_mut().stream
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_socket_does_not_take_leaves_later_and_in_order() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let near = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        near.set_nonblocking(true).unwrap();
+        let stream = Stream::plain(mio::net::TcpStream::from_std(near));
+        let mut link = Link::new(stream, Vec::new(), Role::Client);
+        let (far, _) = listener.accept().unwrap();
+        let mut far = WebSocket::from_raw_socket(far, Role::Server, None);
+        link.send(Message::text("0")).unwrap();
+        assert!(link.clear, "a small message goes straight through");
+        // More than both sockets hold.
+        let messages: Vec<String> = (1..40_u32).map(|n| n.to_string().repeat(100_000)).collect();
+        for message in &messages {
+            link.send(Message::text(message.clone())).unwrap();
+        }
+        assert!(!link.clear);
+        let reader = std::thread::spawn(move || {
+            let read = std::iter::repeat_with(|| far.read().unwrap().into_text().unwrap());
+            read.take(40).map(|text| text.to_string()).collect::<Vec<_>>()
+        });
+        while !reader.is_finished() {
+            link.flush();
+            std::thread::yield_now();
+        }
+        let read = reader.join().unwrap();
+        assert_eq!((&*read[0], &read[1..]), ("0", &messages[..]));
+        link.flush();
+        assert!(link.clear);
     }
 }

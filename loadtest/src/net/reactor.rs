@@ -8,7 +8,8 @@
 //! `epoll_wait` counts in milliseconds, and the lateness of a 20 ms schedule should be far below
 //! one. The deadline is therefore a timer descriptor among the others.
 
-use std::collections::BTreeSet;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
@@ -79,6 +80,11 @@ impl Reactor {
         self.poll.registry().register(source, Token(index), both)
     }
 
+    /// Takes a socket away: nobody is woken for it until it is added again.
+    pub fn release(&self, source: &mut impl Source) -> io::Result<()> {
+        self.poll.registry().deregister(source)
+    }
+
     /// Adds a listening socket.
     pub fn register_listener(&self, source: &mut impl Source, index: usize) -> io::Result<()> {
         self.poll.registry().register(source, Token(index), Interest::READABLE)
@@ -138,7 +144,9 @@ impl Reactor {
 /// Deadlines of many peers, one each.
 #[derive(Default)]
 pub struct Timers {
-    by_time: BTreeSet<(Nanos, usize)>,
+    /// The earliest first. One that was moved or removed stays until its time comes, and is passed
+    /// over: at most as many as were set since.
+    by_time: BinaryHeap<Reverse<(Nanos, usize)>>,
     /// The deadline of each index, `None` while it has none.
     of_index: Vec<Option<Nanos>>,
 }
@@ -153,26 +161,34 @@ impl Timers {
         if old == deadline {
             return;
         }
-        if let Some(old) = old {
-            self.by_time.remove(&(old, index));
-        }
         if let Some(deadline) = deadline {
-            self.by_time.insert((deadline, index));
+            self.by_time.push(Reverse((deadline, index)));
         }
     }
 
     /// The earliest deadline of all.
-    pub fn next(&self) -> Option<Nanos> {
-        self.by_time.first().map(|&(at, _)| at)
+    pub fn earliest(&mut self) -> Option<Nanos> {
+        self.first().map(|(at, _)| at)
+    }
+
+    /// The earliest that still holds.
+    fn first(&mut self) -> Option<(Nanos, usize)> {
+        while let Some(&Reverse((at, index))) = self.by_time.peek() {
+            if self.of_index[index] == Some(at) {
+                return Some((at, index));
+            }
+            self.by_time.pop();
+        }
+        None
     }
 
     /// Takes one index whose deadline is `now` or earlier, earliest first.
     pub fn pop_due(&mut self, now: Nanos) -> Option<usize> {
-        let &(at, index) = self.by_time.first()?;
+        let (at, index) = self.first()?;
         if at > now {
             return None;
         }
-        self.by_time.pop_first();
+        self.by_time.pop();
         self.of_index[index] = None;
         Some(index)
     }
@@ -188,12 +204,12 @@ mod tests {
         timers.set(3, Some(10));
         timers.set(1, Some(20));
         timers.set(3, Some(30));
-        assert_eq!(timers.next(), Some(20));
+        assert_eq!(timers.earliest(), Some(20));
         assert_eq!(timers.pop_due(19), None);
         assert_eq!(timers.pop_due(35), Some(1));
         assert_eq!(timers.pop_due(35), Some(3));
         assert_eq!(timers.pop_due(35), None);
-        assert_eq!(timers.next(), None);
+        assert_eq!(timers.earliest(), None);
     }
 
     #[test]

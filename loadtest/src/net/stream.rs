@@ -2,9 +2,11 @@
 //!
 //! In:       a connected mio socket, and the TLS side it plays; word of its readiness.
 //! Out:      bytes; `WouldBlock` where a blocking socket would wait.
-//! Bounds:   TLS holds at most [`TLS_UNSENT_BYTES_MAX`] of unsent plaintext, then a write blocks.
+//! Bounds:   TLS holds at most [`TLS_UNSENT_BYTES_MAX`] of unsent plaintext, then a write blocks;
+//!           records are read [`TLS_READ_BYTES`] at a time.
 //! Not here: readiness (`net::reactor`), what the bytes say.
 
+use std::cell::RefCell;
 use std::io::{self, Read, Write};
 use std::time::Duration;
 
@@ -15,6 +17,16 @@ use rustls::{ClientConnection, ServerConnection};
 
 /// Plaintext that TLS keeps while the socket accepts nothing. A write beyond it would block.
 pub const TLS_UNSENT_BYTES_MAX: usize = 1 << 20;
+
+/// What is read from a socket at once under TLS: as much as TLS takes before its plaintext must be
+/// fetched, so that many small records cost one system call.
+pub const TLS_READ_BYTES: usize = 16 << 10;
+
+thread_local! {
+    /// Records on their way from a socket to its TLS: nothing stays here between two reads, so that
+    /// all connections of a thread share it.
+    static RECORDS: RefCell<Vec<u8>> = RefCell::new(vec![0; TLS_READ_BYTES]);
+}
 
 /// A connection, before and after its handshakes.
 ///
@@ -94,6 +106,12 @@ impl Stream {
         self.socket.ending |= ending;
     }
 
+    /// Makes room in the kernel for so many bytes that nobody has read yet.
+    pub fn make_room(&self, bytes: usize) {
+        // Where the kernel grants less, its own growing window is what there is.
+        let _ = socket2::SockRef::from(&self.socket.tcp).set_recv_buffer_size(bytes);
+    }
+
     /// The protocol that ALPN chose, if TLS is up and anything was negotiated.
     pub fn alpn(&self) -> Option<&[u8]> {
         match &self.kind {
@@ -127,18 +145,19 @@ impl Read for Stream {
                 done => return done,
             }
             // Zero bytes from the socket make the reader above report the end.
-            let read = tls.read_tls(&mut self.socket);
+            let read = RECORDS.with_borrow_mut(|records| {
+                let taken = self.socket.read(records)?;
+                take_records(tls, &records[..taken])
+            });
             if let Err(error) = &read
                 && error.kind() == io::ErrorKind::WouldBlock
                 && !tls.wants_write()
             {
                 return Err(io::ErrorKind::WouldBlock.into());
             }
-            let processed = tls.process_new_packets();
             // Handshake replies and alerts leave at once; what does not fit leaves on `flush`.
             let _ = flush(tls, &mut self.socket);
             read?;
-            processed.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
         }
     }
 }
@@ -161,6 +180,18 @@ impl Write for Stream {
         match &mut self.kind {
             Kind::Plain => self.socket.flush(),
             Kind::Tls(tls) => flush(tls, &mut self.socket),
+        }
+    }
+}
+
+/// Hands what was read to TLS; nothing is the end of the stream.
+fn take_records(tls: &mut rustls::Connection, mut records: &[u8]) -> io::Result<()> {
+    loop {
+        tls.read_tls(&mut records)?;
+        let processed = tls.process_new_packets();
+        processed.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        if records.is_empty() {
+            return Ok(());
         }
     }
 }

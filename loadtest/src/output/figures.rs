@@ -7,6 +7,7 @@
 
 use std::fmt;
 
+use serde::Serialize;
 use serde_json::Value;
 
 use crate::report::{Direction, Percentiles, Report};
@@ -172,14 +173,13 @@ pub fn steps(of: &Percentiles) -> [(&'static str, f64, u64); 7] {
     ]
 }
 
-/// Every single value of a report by its path, without the recording.
-pub fn all(report: &Report) -> Vec<(String, String)> {
-    let mut value = serde_json::to_value(report).unwrap_or_default();
-    if let Value::Object(members) = &mut value {
-        members.remove("recording");
-    }
+/// What of a report is no single value: recordings, and what is shown elsewhere in full.
+const NOT_SINGLE: [&str; 4] = ["recording", "reports", "relay_settings", "after_kill"];
+
+/// Every single value of a report of any kind by its path.
+pub fn all(report: &impl Serialize) -> Vec<(String, String)> {
     let mut rows = Vec::new();
-    flatten(String::new(), &value, &mut rows);
+    flatten(String::new(), &serde_json::to_value(report).unwrap_or_default(), &mut rows);
     rows
 }
 
@@ -190,7 +190,8 @@ fn flatten(path: String, value: &Value, rows: &mut Vec<(String, String)>) {
     };
     match value {
         Value::Object(members) => {
-            members.iter().for_each(|(name, value)| flatten(inner(name), value, rows));
+            let single = members.iter().filter(|(name, _)| !NOT_SINGLE.contains(&name.as_str()));
+            single.for_each(|(name, value)| flatten(inner(name), value, rows));
         }
         Value::Array(values) => {
             let numbered = values.iter().enumerate();

@@ -189,6 +189,17 @@ pub struct Mark {
     pub at: (f64, f64),
     /// What it is.
     pub name: String,
+    /// It is of what counts against it, and drawn hollow.
+    pub hollow: bool,
+}
+
+/// Where the names of thresholds stand: away from where curves meet them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// At the left end.
+    Left,
+    /// At the right end.
+    Right,
 }
 
 /// A plot.
@@ -204,32 +215,41 @@ pub struct Plot {
     pub curves: Vec<Curve>,
     /// Points of these that are told.
     pub marks: Vec<Mark>,
-    /// A value that is not to be passed, and its name.
-    pub threshold: Option<(f64, String)>,
+    /// Values upwards that are not to be passed, and their names.
+    pub thresholds: Vec<(f64, String)>,
+    /// Where these names stand.
+    pub names_at: Side,
+    /// Values from left to right that mean something, and their names.
+    pub moments: Vec<(f64, String)>,
 }
 
 impl Plot {
+    /// A plot with nothing in it yet.
+    pub fn new(title: &str, x: Axis, y: Axis) -> Plot {
+        Plot {
+            title: title.to_owned(),
+            x,
+            y,
+            curves: Vec::new(),
+            marks: Vec::new(),
+            thresholds: Vec::new(),
+            names_at: Side::Right,
+            moments: Vec::new(),
+        }
+    }
+
     /// Draws it as a figure with its title.
     pub fn draw(&self, page: &mut Markup) {
         page.open("figure", &[]).leaf("figcaption", &[], &self.title);
         let size = format!("0 0 {WIDTH} {HEIGHT}");
         page.open("svg", &[("viewBox", &size), ("role", "img"), ("aria-label", &self.title)]);
         self.draw_axes(page);
-        if let Some((value, name)) = &self.threshold
-            && *value >= self.y.from
-            && *value <= self.y.to
-        {
-            let y = number(self.up(*value));
-            let [left, _, right, _] = AREA.map(number);
-            line(page, "threshold", [&left, &y, &right, &y]);
-            let above = number(self.up(*value) - 4.0);
-            let at = [("class", "threshold"), ("text-anchor", "end"), ("x", &right), ("y", &above)];
-            page.leaf("text", &at, name);
-        }
+        self.draw_bounds(page);
         self.curves.iter().for_each(|curve| self.draw_curve(page, curve));
         for mark in &self.marks {
             let (x, y) = (number(self.right(mark.at.0)), number(self.up(mark.at.1)));
-            let class = format!("mark r{}", mark.run);
+            let hollow = if mark.hollow { " hollow" } else { "" };
+            let class = format!("mark r{}{hollow}", mark.run);
             page.open("circle", &[("class", &class), ("cx", &x), ("cy", &y), ("r", "3")]);
             page.leaf("title", &[], &mark.name).close();
         }
@@ -278,6 +298,34 @@ impl Plot {
             ("transform", &*turned),
         ];
         page.leaf("text", &at, &self.y.label);
+    }
+
+    /// The thresholds and moments that lie within the axes.
+    fn draw_bounds(&self, page: &mut Markup) {
+        let [left, top, right, bottom] = AREA.map(number);
+        let within = |axis: &Axis, value: f64| value >= axis.from && value <= axis.to;
+        for (value, name) in self.thresholds.iter().filter(|(value, _)| within(&self.y, *value)) {
+            let y = number(self.up(*value));
+            line(page, "threshold", [&left, &y, &right, &y]);
+            let above = number(self.up(*value) - 4.0);
+            let (anchor, beside) = match self.names_at {
+                Side::Left => ("start", number(AREA[0] + 4.0)),
+                Side::Right => ("end", right.clone()),
+            };
+            let at = [("text-anchor", anchor), ("x", &*beside), ("y", &*above)];
+            page.leaf("text", &[&[("class", "threshold")], &at[..]].concat(), name);
+        }
+        for (value, name) in self.moments.iter().filter(|(value, _)| within(&self.x, *value)) {
+            let x = number(self.right(*value));
+            line(page, "threshold", [&x, &top, &x, &bottom]);
+            // Along the line, where it meets no name of a threshold.
+            let (beside, from) = (self.right(*value) - 4.0, AREA[3] - 6.0);
+            let turned = format!("rotate(-90 {beside:.1} {from:.1})");
+            let (beside, from) = (number(beside), number(from));
+            let at =
+                [("class", "threshold"), ("x", &*beside), ("y", &*from), ("transform", &*turned)];
+            page.leaf("text", &at, name);
+        }
     }
 
     fn draw_curve(&self, page: &mut Markup, curve: &Curve) {
@@ -330,6 +378,15 @@ fn number(value: f64) -> String {
     format!("{value:.1}")
 }
 
+/// A bar as long as `share` of the room it has, from 0 to 1, in the colour of a run.
+pub fn bar(page: &mut Markup, run: usize, share: f64) {
+    let width = number(share.clamp(0.0, 1.0) * 100.0);
+    let class = format!("r{run}");
+    let of = [("class", "bar"), ("viewBox", "0 0 100 4"), ("preserveAspectRatio", "none")];
+    page.open("svg", &[&of[..], &[("aria-hidden", "true")]].concat());
+    page.empty("rect", &[("class", &class), ("width", &width), ("height", "4")]).close();
+}
+
 /// A ratio as a table has it.
 pub fn ratio(value: f64) -> String {
     format!("\u{d7}{}", digits(value))
@@ -375,12 +432,8 @@ mod tests {
 
     fn plot(points: Vec<(f64, f64)>) -> Plot {
         Plot {
-            title: "t".into(),
-            x: Axis::seconds(10.0),
-            y: Axis::amount("n", 10.0),
             curves: vec![Curve { name: "c".into(), run: 0, stroke: Stroke::Solid, points }],
-            marks: Vec::new(),
-            threshold: None,
+            ..Plot::new("t", Axis::seconds(10.0), Axis::amount("n", 10.0))
         }
     }
 
@@ -389,6 +442,32 @@ mod tests {
         let plot = plot(vec![(0.0, 1.0), (1.0, 2.0), (2.0, f64::NAN), (3.0, 4.0)]);
         let path = plot.path(&plot.curves[0]);
         assert_eq!((path.matches('M').count(), path.matches('L').count()), (2, 1), "{path}");
+    }
+
+    #[test]
+    fn bounds_are_drawn_where_the_axes_reach_and_nowhere_else() {
+        let mut plot = plot(vec![(0.0, 1.0)]);
+        plot.thresholds = vec![(5.0, "within".into()), (11.0, "above".into())];
+        plot.moments = vec![(9.0, "late".into()), (1.0, "soon".into()), (-1.0, "before".into())];
+        let mut page = Markup::default();
+        plot.draw(&mut page);
+        let page = page.finish();
+        for (name, is_there) in
+            [("within", true), ("above", false), ("late", true), ("soon", true), ("before", false)]
+        {
+            assert_eq!(page.contains(&format!(">{name}<")), is_there, "{name}: {page}");
+        }
+        assert_eq!(page.matches("<line class=\"threshold\"").count(), 3);
+    }
+
+    #[test]
+    fn a_bar_is_as_long_as_its_share_and_never_longer_than_its_room() {
+        for (share, width) in [(0.0, "0.0"), (0.5, "50.0"), (7.0, "100.0"), (-1.0, "0.0")] {
+            let mut page = Markup::default();
+            bar(&mut page, 3, share);
+            let page = page.finish();
+            assert!(page.contains(&format!("class=\"r3\" width=\"{width}\"")), "{page}");
+        }
     }
 
     #[test]

@@ -44,6 +44,11 @@ pub fn masked(name: &str, value: &str) -> String {
 /// Every setting of a relay that was started with these variables in a folder without a
 /// configuration, read as the relay reads them. Where that fails, the variables themselves.
 pub fn relay_settings(environment: &[(String, OsString)]) -> Vec<Setting> {
+    // As in the environment of a process, the last of a name is the one that counts.
+    let later = |place: usize| environment[place + 1..].iter().map(|(name, _)| name);
+    let last = environment.iter().enumerate();
+    let last = last.filter(|&(place, (name, _))| !later(place).any(|later| later == name));
+    let environment = &last.map(|(_, variable)| variable.clone()).collect::<Vec<_>>()[..];
     let Some(reading) = reading(environment) else {
         return as_given(environment.iter().map(|(name, value)| (name.as_str(), value)));
     };
@@ -93,6 +98,7 @@ mod tests {
     #[test]
     fn a_relays_settings_are_told_whole_and_without_secrets() {
         let variables = [
+            ("VOCARIS_SERVER_WORKERS", "2"),
             ("VOCARIS_GEMINI_API_KEY", "hush"),
             ("TWILIO_AUTH_TOKEN", "hush"),
             ("VOCARIS_SERVER_WORKERS", "3"),

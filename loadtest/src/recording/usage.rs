@@ -1,6 +1,6 @@
 //! What the relay and the load test itself use, sampled once a second while calls go on.
 //!
-//! In:       two process ids, and the time, as often as whoever watches likes.
+//! In:       process ids, and the time, as often as whoever watches likes.
 //! Out:      [`Sample`]s, and the CPU of the last interval for a live line.
 //! Bounds:   one sample in [`SAMPLE_EVERY`], three files of `/proc` each; [`SAMPLES_MAX`], then
 //!           no more are kept. CPU time comes in ticks, mostly of 10 ms: 1 % of a core.
@@ -44,25 +44,26 @@ pub struct Sample {
 }
 
 impl Sample {
-    fn take(at: Nanos, relay: u32) -> Sample {
+    fn take(at: Nanos, relay: Option<u32>) -> Sample {
         Sample {
             at,
-            relay: Cpu { us: process::cpu_us(relay) },
+            relay: Cpu { us: relay.and_then(process::cpu_us) },
             own: Cpu { us: process::cpu_us(std::process::id()) },
-            relay_rss_kib: process::memory_kib(relay).map(|(now, _)| now),
+            relay_rss_kib: relay.and_then(process::memory_kib).map(|(now, _)| now),
         }
     }
 }
 
 /// Takes samples of the relay and of this process.
 pub struct Sampler {
-    relay: u32,
+    /// The relay's process; `None`: nobody knows it.
+    relay: Option<u32>,
     samples: Vec<Sample>,
 }
 
 impl Sampler {
-    /// Begins with a sample at `now`.
-    pub fn start(now: Nanos, relay: u32) -> Sampler {
+    /// Begins with a sample at `now`. `relay`: its process, if it is on this machine and known.
+    pub fn start(now: Nanos, relay: Option<u32>) -> Sampler {
         Sampler { relay, samples: vec![Sample::take(now, relay)] }
     }
 
@@ -92,7 +93,7 @@ mod tests {
 
     #[test]
     fn a_process_is_looked_at_once_a_second_however_often_one_asks() {
-        let mut sampler = Sampler::start(0, std::process::id());
+        let mut sampler = Sampler::start(0, Some(std::process::id()));
         assert_eq!(sampler.relay_cores(), None);
         for millis in (0..3_000).step_by(50) {
             sampler.look(millis * 1_000_000);
@@ -104,9 +105,12 @@ mod tests {
     }
 
     #[test]
-    fn a_process_that_has_gone_has_no_figure() {
-        let mut sampler = Sampler::start(0, u32::MAX);
-        sampler.look(SECONDS);
-        assert_eq!(sampler.relay_cores(), None);
+    fn a_process_that_has_gone_or_is_not_known_has_no_figure() {
+        for relay in [Some(u32::MAX), None] {
+            let mut sampler = Sampler::start(0, relay);
+            sampler.look(SECONDS);
+            assert_eq!(sampler.relay_cores(), None);
+            assert!(sampler.finish().iter().all(|it| it.relay_rss_kib.is_none()));
+        }
     }
 }

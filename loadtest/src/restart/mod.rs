@@ -201,8 +201,9 @@ pub fn run(settings: &RestartSettings) -> Result<RestartReport, RestartError> {
     let kill_at = clock.now() + LEAD_IN + settings.kill_after();
     let fleet = Fleet::start(clock, calls, settings.threads).map_err(RestartError::Callers)?;
     let (records, mut watched) = watch(settings, &mut hosts, fleet, kill_at)?;
-    run::settle(hosts.harness());
+    run::settle(&hosts.harness().stand_in);
     let stored = (settings.book > 0.0).then(|| hosts.stored());
+    let relay_settings = hosts.harness().settings.clone();
     let (sessions, problems) = hosts.finish()?;
     watched.problems.extend(problems);
     let made: Vec<Made> = records
@@ -214,6 +215,7 @@ pub fn run(settings: &RestartSettings) -> Result<RestartReport, RestartError> {
         })
         .collect();
     let mut audio = judge::judge(&made, &sessions, settings.seed, LEAD);
+    audio.recording.relay_settings = relay_settings;
     audio.note_lateness(LATENESS_NANOS_MAX as f64 / 1e3);
     if let Some(stored) = stored {
         let (of_bookings, wrong) = bookings::judge(&sessions, stored);

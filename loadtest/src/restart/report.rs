@@ -8,30 +8,43 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::Watched;
 use crate::carrier::record::CallRecord;
 use crate::clock::{MILLIS, Nanos, SECONDS};
 use crate::comebacks;
 use crate::judge::Made;
+use crate::recording::distribution::Distribution;
 use crate::report::{Percentiles, Report};
 
 /// How long after the kill a stream may still be noticed dead, and count as struck by it.
-const NOTICED_WITHIN: Nanos = 5 * SECONDS;
+pub const NOTICED_WITHIN: Nanos = 5 * SECONDS;
 
 /// What is demanded of a run.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct RestartDemands {
     /// The share of calls struck that hear the model again in time.
     pub min_back: f64,
-    /// In which time: from the moment the relay listens again, or, where it stays dead, from the
-    /// kill.
+    /// In which time, in nanoseconds: from the moment the relay listens again, or, where it stays
+    /// dead, from the kill.
     pub within: Nanos,
 }
 
+/// Times after the kill in full.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Comebacks {
+    /// Until the caller's side noticed.
+    pub noticed: Distribution,
+    /// Until the model was heard again.
+    pub heard: Distribution,
+}
+
 /// What became of the calls.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct RestartReport {
     /// Calls made.
     pub calls: usize,
@@ -62,6 +75,10 @@ pub struct RestartReport {
     pub from_kill: Percentiles,
     /// From the moment the relay listens again until the model was heard again.
     pub from_listening: Percentiles,
+    /// The first two of these in full.
+    pub after_kill: Comebacks,
+    /// What was demanded.
+    pub demands: RestartDemands,
     /// Bookings confirmed to the model and not on disk.
     pub bookings_lost: u64,
     /// Bookings on disk more than once.
@@ -81,7 +98,10 @@ impl RestartReport {
         audio: Report,
         demands: &RestartDemands,
     ) -> RestartReport {
-        let mut report = RestartReport { calls: calls.len(), audio, ..RestartReport::default() };
+        let demands = *demands;
+        let calls_made = calls.len();
+        let mut report =
+            RestartReport { calls: calls_made, audio, demands, ..RestartReport::default() };
         report.talking = watched.talking;
         report.problems = watched.problems;
         if let Some(killed) = watched.killed {
@@ -94,7 +114,7 @@ impl RestartReport {
         if let Some(bookings) = &report.audio.bookings {
             (report.bookings_lost, report.bookings_doubled) = (bookings.lost, bookings.doubled);
         }
-        report.judge(demands);
+        report.judge(&demands);
         report
     }
 
@@ -125,8 +145,10 @@ impl RestartReport {
         }
         self.lost = comebacks::reasons(lost.into_iter());
         self.listening_after_ms = listening.map(|at| (at - killed) as f64 / MILLIS as f64);
-        self.noticed = Percentiles::of(&noticed);
-        self.from_kill = Percentiles::of(&from_kill);
+        self.after_kill =
+            Comebacks { noticed: Distribution::of(&noticed), heard: Distribution::of(&from_kill) };
+        self.noticed = Percentiles::read(&self.after_kill.noticed);
+        self.from_kill = Percentiles::read(&self.after_kill.heard);
         self.from_listening = Percentiles::of(&from_listening);
     }
 

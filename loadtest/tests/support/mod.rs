@@ -17,10 +17,10 @@ use tungstenite::{Error, Message, WebSocket};
 pub(crate) enum Fault {
     /// It does not.
     None,
-    /// The tenth frame of the caller is lost.
-    LosesFrame,
-    /// The fifth message of the model's audio is played twice.
-    DoublesChunk,
+    /// This frame of the caller is lost, counted from one.
+    LosesFrame(u32),
+    /// This message of the model's audio is played twice, counted from one.
+    DoublesChunk(u32),
     /// Silence is added within a turn.
     AddsSilence,
     /// Marks carry a field too many.
@@ -193,12 +193,10 @@ impl Call {
 
     fn media(&mut self, message: &Value, model: &mut WebSocket<TcpStream>) -> bool {
         self.frames += 1;
-        if self.frames == 10 {
-            match self.fault {
-                Fault::LosesFrame => return true,
-                Fault::ClosesEarly => return false,
-                _ => {}
-            }
+        match self.fault {
+            Fault::LosesFrame(nth) if self.frames == nth => return true,
+            Fault::ClosesEarly if self.frames == 10 => return false,
+            _ => {}
         }
         let media = &message["media"];
         let at: f64 = media["timestamp"].as_str().unwrap().parse().unwrap();
@@ -277,7 +275,7 @@ impl Call {
         self.kernels.mulaw_encode(&pcm_8k, &mut code);
         self.rest.extend_from_slice(&code);
         match self.fault {
-            Fault::DoublesChunk if self.chunks == 5 => self.rest.extend_from_slice(&code),
+            Fault::DoublesChunk(nth) if self.chunks == nth => self.rest.extend_from_slice(&code),
             Fault::AddsSilence if self.chunks == 5 => self.rest.extend_from_slice(&[0xFF; 160]),
             _ => {}
         }

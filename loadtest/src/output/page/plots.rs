@@ -24,13 +24,16 @@ type OfDirection = fn(&Recording) -> &Distributions;
 /// One figure of a row, in microseconds.
 type OfSlice = fn(&Slice) -> f64;
 
+/// What a curve is of: its name, and what was recorded.
+pub(super) type Recorded<'r> = (&'r str, &'r Recording);
+
 /// Latency by percentile, a plot for each direction.
-pub(super) fn percentiles(runs: &[Document]) -> Vec<Plot> {
+pub(super) fn percentiles(runs: &[Recorded<'_>]) -> Vec<Plot> {
     let of: [(&str, OfDirection); 2] = [
         ("Uplink: caller to model", |it| &it.uplink),
         ("Downlink: model to caller", |it| &it.downlink),
     ];
-    let all = || runs.iter().map(|run| &run.report.recording);
+    let all = || runs.iter().map(|&(_, recording)| recording);
     let pieces = all().flat_map(|it| [it.uplink.corrected.count(), it.downlink.corrected.count()]);
     let x = Axis::percentiles(pieces.max().unwrap_or(0));
     // One scale for both directions: they are to be compared. The quickest twentieth may lie below
@@ -44,21 +47,14 @@ pub(super) fn percentiles(runs: &[Document]) -> Vec<Plot> {
     let y = Axis::latency("latency", ends);
     of.into_iter()
         .map(|(title, direction)| {
-            let mut plot = Plot {
-                title: title.to_owned(),
-                x: x.clone(),
-                y: y.clone(),
-                curves: Vec::new(),
-                marks: Vec::new(),
-                threshold: None,
-            };
-            for (number, run) in runs.iter().enumerate() {
-                let latencies = direction(&run.report.recording);
+            let mut plot = Plot::new(title, x.clone(), y.clone());
+            for (number, &(run, recording)) in runs.iter().enumerate() {
+                let latencies = direction(recording);
                 for (kind, distribution, stroke) in [
                     ("uncorrected", &latencies.uncorrected, Stroke::Dashed),
                     ("corrected", &latencies.corrected, Stroke::Solid),
                 ] {
-                    let name = format!("{}, {kind}", name_of(run));
+                    let name = format!("{run}, {kind}");
                     plot.curves.push(Curve {
                         name,
                         run: number,
@@ -66,7 +62,7 @@ pub(super) fn percentiles(runs: &[Document]) -> Vec<Plot> {
                         points: steps(distribution),
                     });
                 }
-                plot.marks.extend(marks(number, name_of(run), &latencies.corrected));
+                plot.marks.extend(marks(number, run, &latencies.corrected));
             }
             plot
         })
@@ -95,7 +91,7 @@ fn marks(run: usize, name: &str, distribution: &Distribution) -> Vec<Mark> {
         .map(|(inverse, percentile)| {
             let latency = distribution.histogram().value_at_quantile(1.0 - 1.0 / inverse) as f64;
             let name = format!("{name}, {percentile}: {}", duration(latency));
-            Mark { run, at: (inverse, latency), name }
+            Mark { run, at: (inverse, latency), name, hollow: false }
         })
         .collect()
 }
@@ -152,9 +148,9 @@ impl Course<'_> {
         let bound = bound.map(|()| LATENESS_NANOS_MAX as f64);
         let values = curves.iter().flat_map(|curve| &curve.points).map(|&(_, y)| y);
         let y = Axis::latency("time", values.chain(bound));
-        let threshold = bound.map(|it| (it, format!("bound on the p99.9: {}", duration(it))));
-        let (title, x) = (title.to_owned(), self.x.clone());
-        Plot { title, x, y, curves, marks: Vec::new(), threshold }
+        let bound = bound.map(|it| (it, format!("bound on the p99.9: {}", duration(it))));
+        let thresholds = bound.into_iter().collect();
+        Plot { curves, thresholds, ..Plot::new(title, self.x.clone(), y) }
     }
 
     /// One or two amounts in every row: of the relay, and of the load test.
@@ -174,8 +170,7 @@ impl Course<'_> {
         }
         let values = curves.iter().flat_map(|curve| &curve.points).map(|&(_, y)| y);
         let most = values.filter(|y| y.is_finite()).fold(0.0, f64::max);
-        let (title, x, y) = (title.to_owned(), self.x.clone(), Axis::amount(label, most));
-        Plot { title, x, y, curves, marks: Vec::new(), threshold: None }
+        Plot { curves, ..Plot::new(title, self.x.clone(), Axis::amount(label, most)) }
     }
 
     /// A value in the middle of each row that has one; `None` where no row has.

@@ -10,6 +10,8 @@ use crate::recording::distribution::Distribution;
 use crate::recording::series::{Series, Told};
 use crate::report::{Percentiles, Report, Usage};
 
+mod kinds;
+
 /// A name that would be markup, end an attribute, run, or load something.
 const HOSTILE: &str = "</title><script src=\"http://x/\">alert('1')</script>&\u{1b}[0m";
 
@@ -121,7 +123,9 @@ fn a_page_loads_nothing() {
             assert!(!value.contains("url(") && !value.contains("//"), "{attribute}={value}");
         }
     }
-    assert!(!STYLE.contains("url(") && !STYLE.contains("@import"));
+    // It stands in the page as text does: what is escaped there would be no style.
+    assert!(!frame::STYLE.contains(['<', '>', '&', '"', '\'']));
+    assert!(!frame::STYLE.contains("url(") && !frame::STYLE.contains("@import"));
 }
 
 #[test]
