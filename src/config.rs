@@ -145,6 +145,7 @@ impl Config {
         let is_demo = gemini.is_demo();
         let shelf = tools::Shelf { tools: &tools, appointments: &of_appointments, is_demo };
         let twilio = sections::twilio(settings);
+        let store = store::read(settings, is_demo);
         let config = Config {
             server: sections::server(settings),
             limits: sections::limits(settings),
@@ -154,9 +155,9 @@ impl Config {
             admin: guard::admin(settings),
             log: sections::log(settings),
             appointments,
-            store: store::read(settings, is_demo),
             agents: agents::read(settings, &gemini, &shelf, &timers),
-            journal: journal::read(settings),
+            journal: journal::read(settings, &store),
+            store,
             transcripts: record::transcripts(settings),
             recording: record::recording(settings),
             gemini,

@@ -283,9 +283,14 @@ pub const JOURNAL_BATCH_EVERY: Duration = Duration::from_millis(250);
 pub const JOURNAL_FILE_BYTES_MAX: u64 = 1 << 30;
 /// How long the service lets a session be taken up again: so long an entry is kept.
 pub const HANDLE_KEPT: Duration = Duration::from_secs(2 * 3_600);
-/// How long the journal may take to say what it knows of a call. Then it is as if that were nothing.
+/// How long the journal may take to say what it knows of a call. Then what this process remembers
+/// serves.
 pub const RECALL_TIMEOUT: Duration = Duration::from_secs(1);
-/// Questions to the journal that wait for an answer. Another one is answered as if it knew nothing.
+/// How long it may take to give a stream the conversation that it comes back to: a caller who hears
+/// nothing for so long is better off than one who begins anew.
+pub const CLAIM_TIMEOUT: Duration = Duration::from_secs(3);
+/// Questions to the journal that wait for an answer. To another one what this process remembers
+/// serves.
 pub const RECALLS_WAITING_MAX: usize = 1_024;
 /// Streams one conversation may go on with, one after the other. Afterwards it begins anew: a line
 /// that breaks as often as that is no line.

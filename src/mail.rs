@@ -205,6 +205,8 @@ pub enum AcceptLetter {
     TakenElsewhere {
         /// Which conversation.
         conversation: CallId,
+        /// Of which generation the stream is that has lost it, at most.
+        generation: u32,
     },
     /// The model closed the session of a call because a quota is used up.
     QuotaUsedUp,
@@ -295,6 +297,8 @@ pub enum JournalLetter {
         whose: Whose,
         /// What for.
         wish: Wish,
+        /// Then nobody waits for the answer any more.
+        until: Nanos,
     },
     /// Write what there is and stop.
     Stop,
@@ -315,7 +319,18 @@ pub enum Wish {
     /// Whether somebody could go on with it; nothing is changed.
     Look,
     /// To go on with it here: nobody else does then.
-    Claim,
+    Claim(Right),
+}
+
+/// What a stream that comes back may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Right {
+    /// What no living process holds.
+    Free,
+    /// That too which is held, in the generation of streams that is known to be over.
+    Past(u32),
+    /// Its own conversation, from whoever still holds it after a moment.
+    Own,
 }
 
 /// What the journal knows of a conversation.
@@ -328,7 +343,15 @@ pub enum Recalled {
     /// Somebody has ended it: this follows.
     Over(Sequel),
     /// A stream may go on with it.
-    Waits,
+    Waits {
+        /// Streams it has had before the last.
+        generation: u32,
+    },
+    /// A process that lives goes on with it, as far as it knows.
+    Held {
+        /// Streams it has had before the last.
+        generation: u32,
+    },
     /// It is this process's from now on.
     Kept(Box<Recall>),
 }
@@ -340,6 +363,8 @@ pub struct Recall {
     pub conversation: CallId,
     /// What the carrier's call goes by.
     pub call_name: Option<String>,
+    /// Streams it has had before the one that goes on with it.
+    pub generation: u32,
     /// How long it may still go on.
     pub left: Duration,
     /// What was kept of it.

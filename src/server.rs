@@ -117,8 +117,8 @@ pub enum StartError {
     },
     /// The journal of conversations cannot be had.
     Journal {
-        /// Its file.
-        path: PathBuf,
+        /// Where it is.
+        url: StoreUrl,
         /// Why.
         error: StoreError,
     },
@@ -156,8 +156,12 @@ impl fmt::Display for StartError {
             StartError::Store { url, error } => {
                 write!(f, "cannot use {url} (store.url): {error}")
             }
-            StartError::Journal { path, error } => {
-                write!(f, "cannot use {} (journal.file): {error}", path.display())
+            StartError::Journal { url, error } => {
+                let key = match url {
+                    StoreUrl::Sqlite(_) => "journal.file",
+                    StoreUrl::Postgres(_) => "store.url, for the journal",
+                };
+                write!(f, "cannot use {url} ({key}): {error}")
             }
             StartError::TakeOver { path, error } => {
                 write!(f, "cannot take over at {} (server.takeover): {error}", path.display())
@@ -380,8 +384,8 @@ fn build_journal(
 ) -> Result<Option<(Conversations, Postbox<JournalLetter>)>, StartError> {
     let settings = &config.journal;
     let journal = settings.enabled.then(|| Conversations::new(settings, clock, shared.clone()));
-    let path = || settings.path.clone();
-    journal.transpose().map_err(|error| StartError::Journal { path: path(), error })
+    let url = || settings.url.clone();
+    journal.transpose().map_err(|error| StartError::Journal { url: url(), error })
 }
 
 /// The calendar's room, where appointments are taken.

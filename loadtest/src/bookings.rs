@@ -1,6 +1,6 @@
-//! Appointments that the model books in a run, held against those on the relay's disk.
+//! Appointments that the model books in a run, held against those in the relay's store.
 //!
-//! In:       the sessions of a run, the relay's SQLite file.
+//! In:       the sessions of a run, the relay's SQLite file or the database of several relays.
 //! Out:      the request each booking is made by; a [`BookingReport`], and what is wrong.
 //! Bounds:   one booking a conversation; [`SLOTS_A_DAY`] of them on a day.
 //! Not here: asking (`gemini::session`), when (`gemini::scenario`).
@@ -9,11 +9,15 @@
 //! stands on disk twice is a double booking, whatever was confirmed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::fmt::Display;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rusqlite::{Connection, OpenFlags};
 use serde_json::Value;
+use vocaris::config::Config;
+use vocaris::control::appointments::store::{Open, Status, Store};
 
 use crate::gemini::record::{Asked, SessionRecord};
 use crate::report::BookingReport;
@@ -70,10 +74,26 @@ pub fn stored(file: &Path) -> rusqlite::Result<Stored> {
     names.query_map([], counted)?.collect()
 }
 
+/// The confirmed bookings in the store of these settings, a database that several relays share.
+///
+/// # Errors
+/// A setting is wrong, or the store cannot be read.
+pub fn stored_in(settings: &[(OsString, OsString)]) -> Result<Stored, String> {
+    let config = Config::read(None, settings.to_vec()).map_err(|error| error.to_string())?;
+    let store =
+        Store::open(&config.store.url, Open::ReadOnly).map_err(|error| error.to_string())?;
+    let all = store.ledger().within(0..i64::MAX, u32::MAX).map_err(|error| error.to_string())?;
+    let mut stored = Stored::new();
+    for booking in all.into_iter().filter(|booking| booking.status == Status::Confirmed) {
+        *stored.entry(booking.name).or_default() += 1;
+    }
+    Ok(stored)
+}
+
 /// Compares what was confirmed to the model with what is [`stored`].
-pub fn judge(
+pub fn judge<E: Display>(
     sessions: &[SessionRecord],
-    stored: rusqlite::Result<Stored>,
+    stored: Result<Stored, E>,
 ) -> (BookingReport, Vec<String>) {
     let stored = match stored {
         Ok(stored) => stored,

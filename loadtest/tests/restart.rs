@@ -6,6 +6,10 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
+#[path = "../../tests/postgres/server.rs"]
+#[allow(dead_code, reason = "the tests of the database ask more of it")]
+mod server;
+
 /// Runs it with a few calls; its output, and the report.
 fn restart(name: &str, arguments: &[&str]) -> (Output, Value) {
     let file = std::env::temp_dir().join(format!("restart-{name}-{}.json", std::process::id()));
@@ -73,16 +77,16 @@ fn a_relay_that_nobody_starts_again_in_time_leaves_every_question_without_an_ans
     assert_eq!(output.status.code(), Some(1), "{told}");
 }
 
-#[test]
-fn one_of_two_hosts_behind_haproxy_is_killed_and_the_calls_of_the_other_go_on() {
+/// One of two hosts behind HAProxy is killed, with these arguments besides.
+fn kill_one_of_two(name: &str, arguments: &[&str]) {
     let has_haproxy = Command::new("haproxy").arg("-v").output().is_ok();
     if !has_haproxy {
         // Print macros would write to the test harness, which keeps it to itself.
         let _ = writeln!(std::io::stderr(), "SKIPPED: no HAProxy");
         return;
     }
-    let arguments = ["--calls", "6", "--hosts", "2", "--webhook-retry-after", "2s"];
-    let (output, report) = restart("two", &arguments);
+    let two = ["--calls", "6", "--hosts", "2", "--webhook-retry-after", "2s"];
+    let (output, report) = restart(name, &[&two, arguments].concat());
     let told = told(&output);
     assert_eq!(report["talking"], 6, "{told}");
     let struck = report["struck"].as_u64().unwrap();
@@ -92,6 +96,18 @@ fn one_of_two_hosts_behind_haproxy_is_killed_and_the_calls_of_the_other_go_on() 
     assert_eq!((&report["bookings_lost"], &report["bookings_doubled"]), (&0.into(), &0.into()));
     let good = report["audio"]["calls_good"].as_u64().unwrap();
     assert!(good >= 6 - struck, "who was on the other host ends as planned: {told}");
+}
+
+#[test]
+fn one_of_two_hosts_behind_haproxy_is_killed_and_the_calls_of_the_other_go_on() {
+    kill_one_of_two("two", &[]);
+}
+
+#[test]
+fn hosts_that_share_a_database_and_no_file_go_on_with_each_others_calls() {
+    let Some(server) = server::server() else { return };
+    let database = server.by_socket(&server.database());
+    kill_one_of_two("database", &["--store-url", &database]);
 }
 
 /// Calls that are not back, whatever the reason.

@@ -20,7 +20,7 @@ use super::origin::{ASKED_BEFORE, DIALLED, HANDED_ON, Origin, handed_on};
 use super::recall::Question;
 use super::request::Request;
 use super::routes::JSON;
-use crate::call::{AGAIN, Refusal, Told};
+use crate::call::{AGAIN, Again, Refusal, Told};
 use crate::clock::Nanos;
 use crate::config::{AfterStream, Busy, SignatureMode};
 use crate::mail::Sequel;
@@ -41,17 +41,8 @@ const RESTART_SECONDS: u32 = 3;
 enum Heard {
     /// He has just called.
     Nothing,
-    /// He comes back.
-    Before(Known),
-}
-
-/// Who knows of the conversation that a caller comes back to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Known {
-    /// This process, or nobody.
-    Here,
-    /// The journal, which the stream is to ask.
-    ToTheJournal,
+    /// He comes back; and what the stream is told of what the journal may know.
+    Before(Again),
 }
 
 /// Fields of a form, a query or a JSON object, decoded.
@@ -162,14 +153,16 @@ impl Desk {
             return twiml::redirect_later(RESTART_SECONDS, &origin.action());
         }
         let call_sid = form::value(fields, "CallSid").filter(|call_sid| !call_sid.is_empty());
-        let known = match self.neighbours.journal {
-            Some(_) => Known::ToTheJournal,
-            None => Known::Here,
-        };
+        let heard = Heard::Before(self.perhaps());
         match self.welcome(now) {
-            Ok(()) => self.connect(now, fields, proven, call_sid, origin, Heard::Before(known)),
+            Ok(()) => self.connect(now, fields, proven, call_sid, origin, heard),
             Err(_) => twiml::say_and_hangup(&self.config.twilio.fallback, None),
         }
+    }
+
+    /// What the journal may know of a call that nobody has looked up there.
+    fn perhaps(&self) -> Again {
+        if self.neighbours.journal.is_some() { Again::Perhaps } else { Again::No }
     }
 
     /// Why the call of a webhook, from `number`, is not led to our stream, if it is not.
@@ -227,9 +220,8 @@ impl Desk {
         for (name, field) in [("from", "From"), ("to", "To")] {
             parameters.extend(form::value(fields, field).map(|value| (name, value)));
         }
-        if heard == Heard::Before(Known::ToTheJournal) {
-            parameters.push((AGAIN, "1"));
-        }
+        let again = if let Heard::Before(again) = heard { again.value() } else { None };
+        parameters.extend(again.as_deref().map(|value| (AGAIN, value)));
         let says = self.config.recording.enabled && heard == Heard::Nothing;
         let (tracks_url, after_url) = (origin.tracks_url(), origin.action());
         // A copy that says of no call whose it is could not be put beside it.
@@ -261,28 +253,36 @@ impl Desk {
         self.forget_ahead(call_sid);
         let is_dialled = request.query_has(DIALLED);
         let origin = self.origin(request);
-        let status = form::value(&fields, "CallStatus");
-        if let (false, true, Some(origin)) =
-            (is_dialled, self.goes_on(now, call_sid, status), &origin)
-        {
-            let answer = self.lead_back(now, &fields, proven, call_sid, origin, Known::Here);
-            return Outcome::Answer(answer);
+        if is_dialled {
+            let sequel = after_dialling(form::value(&fields, "DialCallStatus"));
+            return Outcome::Answer(self.follow(now, &fields, proven, sequel, origin));
         }
-        let may_be_known = !is_dialled && self.may_be_journalled(now, call_sid, status);
-        let sequel = match is_dialled {
-            true => after_dialling(form::value(&fields, "DialCallStatus")),
-            false if may_be_known => {
-                let call_sid = call_sid.to_owned();
-                let asked_before = request.query_has(ASKED_BEFORE);
-                let question = Question { fields, proven, call_sid, origin, asked_before };
-                return match self.look_up(now, question) {
-                    Ok(ticket) => Outcome::Recall { ticket },
-                    Err(question) => Outcome::Answer(self.unanswered(now, question)),
-                };
+        let call_sid = call_sid.to_owned();
+        let is_asked_of_the_journal = self.may_be_journalled(now, &call_sid, &fields);
+        let asked_before = request.query_has(ASKED_BEFORE);
+        let question = Question { fields, proven, call_sid, origin, asked_before };
+        if !is_asked_of_the_journal {
+            return Outcome::Answer(self.after_here(now, question));
+        }
+        match self.look_up(now, question) {
+            Ok(ticket) => Outcome::Recall { ticket },
+            Err(question) => Outcome::Answer(self.unanswered(now, question)),
+        }
+    }
+
+    /// What follows the stream of a call by what this process knows of it.
+    pub(super) fn after_here(&mut self, now: Nanos, question: Question) -> Answer {
+        let Question { fields, proven, call_sid, origin, .. } = question;
+        match &origin {
+            Some(origin) if self.goes_on(now, &call_sid, &fields) => {
+                let again = self.perhaps();
+                self.lead_back(now, &fields, proven, &call_sid, origin, again)
             }
-            false => self.endings.afterwards(now, call_sid),
-        };
-        Outcome::Answer(self.follow(now, &fields, proven, sequel, origin))
+            _ => {
+                let sequel = self.endings.afterwards(now, &call_sid);
+                self.follow(now, &fields, proven, sequel, origin)
+            }
+        }
     }
 
     /// The caller of a stream that was lost is led to another, which goes on with the conversation.
@@ -293,11 +293,11 @@ impl Desk {
         proven: bool,
         call_sid: &str,
         origin: &Origin,
-        known: Known,
+        again: Again,
     ) -> Answer {
         let shown = Told(call_sid);
         log::info!(target: "twilio", "event=webhook call_sid={shown} answer=stream_again");
-        let heard = Heard::Before(known);
+        let heard = Heard::Before(again);
         Answer::twiml(self.connect(now, fields, proven, Some(call_sid), origin, heard))
     }
 
@@ -322,12 +322,11 @@ impl Desk {
 
     /// Whether the journal is to be asked for a call: there is one, the carrier does not say that
     /// the call is over, and nobody has ended it here.
-    fn may_be_journalled(&mut self, now: Nanos, call_sid: &str, status: Option<&str>) -> bool {
-        let is_over = status.is_some_and(|status| status != "in-progress");
+    fn may_be_journalled(&mut self, now: Nanos, call_sid: &str, fields: &Fields) -> bool {
         let is_name = !call_sid.is_empty() && call_sid.len() <= CALL_SID_MAX_BYTES;
         self.neighbours.journal.is_some()
             && is_name
-            && !is_over
+            && !is_over(fields)
             && !self.is_cut(now, call_sid)
             && !self.endings.has_ended(now, call_sid)
     }
@@ -335,9 +334,9 @@ impl Desk {
     /// Whether the caller of a stream that has ended is led back to the conversation: nobody has
     /// ended it, and the carrier does not say that the call is over. The place it had is free or
     /// about to be.
-    fn goes_on(&mut self, now: Nanos, call_sid: &str, status: Option<&str>) -> bool {
-        let is_over = status.is_some_and(|status| status != "in-progress");
-        !is_over && !self.is_cut(now, call_sid) && self.before_of_call_sid(now, call_sid).is_some()
+    pub(super) fn goes_on(&mut self, now: Nanos, call_sid: &str, fields: &Fields) -> bool {
+        let is_asked_for = !is_over(fields) && !self.is_cut(now, call_sid);
+        is_asked_for && self.before_of_call_sid(now, call_sid).is_some()
     }
 
     /// Whether this process has cut the call because it is about to stop: another takes it up. One
@@ -477,6 +476,11 @@ impl Desk {
             SignatureMode::Warn | SignatureMode::Off => Ok(false),
         }
     }
+}
+
+/// Whether the carrier says that the call is over.
+fn is_over(fields: &Fields) -> bool {
+    form::value(fields, "CallStatus").is_some_and(|status| status != "in-progress")
 }
 
 /// Refuses a call's name that could be another carrier's here.

@@ -1,10 +1,12 @@
 //! Conversations that lost their phone, and callers who come back.
 //!
-//! A conversation nobody has ended is kept for a while, by its own name: that of its first stream. A
-//! browser comes back with the token of its conversation, which it is told whenever a stream is up;
-//! a carrier by asking what follows the stream, and with the per-call token of the answer. The one
-//! that comes back while we still believe in the old stream takes its place: it waits until the old
-//! one is ended, and goes on with what that leaves. Of several that wait the newest does.
+//! A conversation nobody has ended is kept for a while, by its own name: that of its first stream.
+//! A browser comes back with the token of its conversation, which it is told whenever a stream is
+//! up; a carrier by asking what follows the stream, and with the per-call token of the answer. The
+//! one that comes back while we still believe in the old stream takes its place: it waits until the
+//! old one is ended, and goes on with what that leaves. Of several that wait the newest does. Each
+//! stream of a conversation is of a later generation than the one before, whatever process it came
+//! to.
 //!
 //! In:       what calls leave, tokens, who is let in.
 //! Out:      the worker is told to go on with a conversation, or a first line is ordered.
@@ -30,9 +32,9 @@ pub(super) struct Legacies<L = Box<Legacy>> {
     kept: HashMap<CallId, Kept<L>>,
     /// Conversations by the carrier's name of their call.
     by_call_sid: HashMap<String, CallId>,
-    /// The newest stream of each conversation that was taken up, and the conversation of each such
-    /// stream. Of the others both have one name.
-    stream_of: HashMap<CallId, CallId>,
+    /// The newest stream of each conversation that was taken up, with its generation, and the
+    /// conversation of each such stream. Of the others both have one name, and the generation is 0.
+    stream_of: HashMap<CallId, (CallId, u32)>,
     conversation_of: HashMap<CallId, CallId>,
     /// In the order in which they are to be forgotten. One that was taken up stands here still.
     oldest_first: VecDeque<(Nanos, CallId)>,
@@ -54,6 +56,8 @@ pub(super) struct Left {
 #[derive(Debug)]
 struct Kept<L> {
     legacy: L,
+    /// Of the stream that will go on with it.
+    generation: u32,
     call_sid: Option<String>,
 }
 
@@ -71,6 +75,8 @@ pub(super) struct Before {
     pub(super) conversation: CallId,
     /// The stream it has, as far as we know; `None`: that has ended, and what it left is kept.
     pub(super) inside: Option<CallId>,
+    /// Of the stream that goes on with it.
+    pub(super) generation: u32,
 }
 
 impl<L> Default for Legacies<L> {
@@ -89,7 +95,14 @@ impl<L> Default for Legacies<L> {
 
 impl<L> Legacies<L> {
     /// Keeps what a call leaves. Returns how many were forgotten for it.
-    fn keep(&mut self, now: Nanos, id: CallId, call_sid: Option<String>, legacy: L) -> u64 {
+    fn keep(
+        &mut self,
+        now: Nanos,
+        id: CallId,
+        call_sid: Option<String>,
+        generation: u32,
+        legacy: L,
+    ) -> u64 {
         let mut forgotten = self.forget_old(now);
         if self.oldest_first.len() == LEGACIES_MAX {
             forgotten += self.forget_first();
@@ -97,7 +110,7 @@ impl<L> Legacies<L> {
         if let Some(call_sid) = &call_sid {
             self.by_call_sid.insert(call_sid.clone(), id);
         }
-        self.kept.insert(id, Kept { legacy, call_sid });
+        self.kept.insert(id, Kept { legacy, generation, call_sid });
         self.oldest_first.push_back((now.plus(LEGACY_KEPT), id));
         forgotten
     }
@@ -108,8 +121,8 @@ impl<L> Legacies<L> {
     }
 
     /// From now on the conversation is that of this stream.
-    fn goes_on(&mut self, conversation: CallId, stream: CallId) {
-        if let Some(older) = self.stream_of.insert(conversation, stream) {
+    fn goes_on(&mut self, conversation: CallId, stream: CallId, generation: u32) {
+        if let Some((older, _)) = self.stream_of.insert(conversation, (stream, generation)) {
             self.conversation_of.remove(&older);
         }
         self.conversation_of.insert(stream, conversation);
@@ -122,13 +135,18 @@ impl<L> Legacies<L> {
         }
     }
 
+    /// The newest stream of a conversation that we know of, and its generation.
+    fn newest(&self, conversation: CallId) -> (CallId, u32) {
+        self.stream_of.get(&conversation).copied().unwrap_or((conversation, 0))
+    }
+
     /// Whether somebody goes on with the conversation of this call.
     pub(super) fn has_heir(&self, id: CallId) -> bool {
         self.heirs.contains_key(&id)
     }
 
     fn take(&mut self, id: CallId) -> Option<L> {
-        let Kept { legacy, call_sid } = self.kept.remove(&id)?;
+        let Kept { legacy, call_sid, .. } = self.kept.remove(&id)?;
         if let Some(call_sid) = call_sid.filter(|sid| self.by_call_sid.get(sid) == Some(&id)) {
             self.by_call_sid.remove(&call_sid);
         }
@@ -181,17 +199,17 @@ impl Desk {
     fn before(&mut self, now: Nanos, conversation: CallId) -> Option<Before> {
         let forgotten = self.legacies.forget_old(now);
         self.shared.comebacks.add("forgotten", forgotten);
-        if self.legacies.kept.contains_key(&conversation) {
-            return Some(Before { conversation, inside: None });
+        if let Some(&Kept { generation, .. }) = self.legacies.kept.get(&conversation) {
+            return Some(Before { conversation, inside: None, generation });
         }
-        let stream = self.legacies.stream_of.get(&conversation).copied().unwrap_or(conversation);
+        let (stream, generation) = self.legacies.newest(conversation);
         self.guests.key_of(stream)?;
-        Some(Before { conversation, inside: Some(stream) })
+        Some(Before { conversation, inside: Some(stream), generation: generation + 1 })
     }
 
     /// A call that is let in goes on with the conversation of another.
     pub(super) fn go_on_with(&mut self, before: Before, heir: Heir) {
-        let Before { conversation, inside } = before;
+        let Before { conversation, inside, .. } = before;
         match inside.and_then(|older| Some((older, self.guests.key_of(older)?))) {
             Some((older, key)) => {
                 if let Some(waiting) = self.legacies.heirs.insert(older, heir) {
@@ -236,20 +254,42 @@ impl Desk {
         }
     }
 
-    /// Another process goes on with the conversation: the stream it has here is an orphan.
-    pub(super) fn taken_elsewhere(&mut self, conversation: CallId) {
-        let stream = self.legacies.stream_of.get(&conversation).copied().unwrap_or(conversation);
-        self.legacies.take(conversation);
+    /// Another process goes on with the conversation: the stream it has here is an orphan, unless
+    /// it is of a later `generation` than the one that was told of.
+    pub(super) fn taken_elsewhere(&mut self, conversation: CallId, generation: u32) {
+        let kept = self.legacies.kept.get(&conversation);
+        if kept.is_some_and(|kept| kept.generation <= generation + 1) {
+            self.legacies.take(conversation);
+        }
+        let (stream, newest) = self.legacies.newest(conversation);
+        if newest > generation || self.legacies.has_heir(stream) || self.recalls.wait_for(stream) {
+            return;
+        }
         if let Some(call) = self.guests.key_of(stream) {
             self.shared.comebacks.count("elsewhere");
             self.tell_worker(call, WorkerLetter::Replaced { call });
         }
     }
 
+    /// What is known here of a conversation that has gone on elsewhere, or is over.
+    pub(super) fn forget_before(&mut self, before: Before) {
+        self.legacies.take(before.conversation);
+        if let Some(call) = before.inside.and_then(|stream| self.guests.key_of(stream)) {
+            self.shared.comebacks.count("elsewhere");
+            self.tell_worker(call, WorkerLetter::Replaced { call });
+        }
+    }
+
     fn keep_for_caller(&mut self, now: Nanos, legacy: Box<Legacy>) {
+        let (conversation, generation) = (legacy.conversation(), legacy.generation());
+        // A stream that another has gone past leaves nothing.
+        let (stream, newest) = self.legacies.newest(conversation);
+        if newest >= generation && self.guests.key_of(stream).is_some() {
+            return;
+        }
         self.shared.comebacks.count("kept");
         let call_sid = legacy.call_sid().map(str::to_owned);
-        let forgotten = self.legacies.keep(now, legacy.conversation(), call_sid, legacy);
+        let forgotten = self.legacies.keep(now, conversation, call_sid, generation, legacy);
         self.shared.comebacks.add("forgotten", forgotten);
     }
 
@@ -265,7 +305,7 @@ impl Desk {
         match legacy {
             Some(legacy) => {
                 self.shared.comebacks.count("taken_up");
-                self.legacies.goes_on(conversation, id);
+                self.legacies.goes_on(conversation, id, legacy.generation());
                 let facts = Arc::new(opening.facts());
                 self.tell_worker(call, WorkerLetter::GoOn { call, legacy, facts });
                 self.have_journalled(call, &opening);
@@ -293,11 +333,11 @@ mod tests {
     fn a_conversation_is_kept_for_its_time_and_taken_once() {
         let mut legacies = Legacies::default();
         let sid = || Some("CA1".to_owned());
-        assert_eq!(legacies.keep(Nanos(5), CallId(1), sid(), 1_u64), 0);
+        assert_eq!(legacies.keep(Nanos(5), CallId(1), sid(), 1, 1_u64), 0);
         assert_eq!(kept(&legacies, "CA1"), Some(1));
         assert_eq!((legacies.take(CallId(1)), legacies.take(CallId(1))), (Some(1), None));
         assert!(legacies.by_call_sid.is_empty());
-        legacies.keep(Nanos(5), CallId(2), None, 2);
+        legacies.keep(Nanos(5), CallId(2), None, 1, 2);
         assert_eq!(legacies.forget_old(Nanos(4).plus(LEGACY_KEPT)), 0);
         assert_eq!(
             legacies.forget_old(Nanos(5).plus(LEGACY_KEPT)),
@@ -311,8 +351,8 @@ mod tests {
     fn the_newest_stream_of_a_call_leaves_what_counts() {
         let mut legacies = Legacies::default();
         let sid = || Some("CA1".to_owned());
-        legacies.keep(Nanos(5), CallId(1), sid(), 1_u64);
-        legacies.keep(Nanos(6), CallId(2), sid(), 2);
+        legacies.keep(Nanos(5), CallId(1), sid(), 1, 1_u64);
+        legacies.keep(Nanos(6), CallId(2), sid(), 1, 2);
         assert_eq!(kept(&legacies, "CA1"), Some(2));
         assert_eq!(legacies.forget_old(Nanos(5).plus(LEGACY_KEPT)), 1);
         assert_eq!(kept(&legacies, "CA1"), Some(2), "the older one's end is not the newer one's");
@@ -322,7 +362,7 @@ mod tests {
     fn at_the_bound_the_oldest_is_forgotten() {
         let mut legacies = Legacies::default();
         let forgotten: u64 = (0..=LEGACIES_MAX as u64)
-            .map(|n| legacies.keep(Nanos(1), CallId(n), Some(format!("CA{n}")), n))
+            .map(|n| legacies.keep(Nanos(1), CallId(n), Some(format!("CA{n}")), 1, n))
             .sum();
         assert_eq!((forgotten, legacies.kept.len()), (1, LEGACIES_MAX));
         assert_eq!((kept(&legacies, "CA0"), kept(&legacies, "CA1")), (None, Some(1)));

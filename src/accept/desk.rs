@@ -26,15 +26,15 @@ use super::limiter::Limiters;
 use super::listeners::Keyring;
 use super::names::{bound_to, name_of, says_unproven};
 use super::page::Page;
-use super::recall::Recalls;
+use super::recall::{Comer, Recalls};
 use super::secrets::Bearer;
 use super::status::StatusPage;
 use crate::call::{
-    CallId, Class, Door, Ending, Facts, LineFault, Opening, Refusal, telling_number,
+    Again, CallId, Class, Door, Ending, Facts, LineFault, Opening, Refusal, telling_number,
 };
 use crate::clock::{Nanos, unix_seconds};
 use crate::config::{Carrier, Config};
-use crate::mail::{Bequest, CallKey, DialLetter, Load, Postbox, Whose, WorkerLetter};
+use crate::mail::{Bequest, CallKey, DialLetter, Load, Postbox, Right, Whose, WorkerLetter};
 use crate::metrics::Shared;
 use crate::wire::signature::SharedKey;
 use crate::wire::token::{TOKEN_TTL_SECONDS, TokenError, TokenKey, mint, verify};
@@ -415,10 +415,18 @@ impl Desk {
             None => before,
         };
         let recall = match opening {
-            _ if before.is_some() || self.neighbours.journal.is_none() => None,
-            Opening::Web { resume: Some(token), .. } => self.whose_token(token),
-            Opening::Twilio { again: true, .. } => {
-                call_sid.filter(|_| vouched).map(|name| Whose::Call(name.to_owned()))
+            _ if self.neighbours.journal.is_none() => None,
+            Opening::Web { resume: Some(token), .. } => {
+                self.whose_token(token).map(|whose| (whose, Right::Own))
+            }
+            Opening::Twilio { again, .. } => {
+                let name = call_sid.filter(|_| vouched);
+                let right = match again {
+                    Again::No => None,
+                    Again::Perhaps => Some(Right::Free),
+                    Again::Past(generation) => Some(Right::Past(*generation)),
+                };
+                name.map(|name| Whose::Call(name.to_owned())).zip(right)
             }
             _ => None,
         };
@@ -433,20 +441,18 @@ impl Desk {
                 self.shared.comebacks.count("unknown");
             }
         }
-        if let Some(before) = before {
-            self.go_on_with(before, Heir { call, id, opening: opening.clone() });
-            return let_in.arrived_from;
-        }
-        if let Some(older) = let_in.older {
+        if let (None, Some(older)) = (before, let_in.older) {
             self.tell_worker(older, WorkerLetter::Replaced { call: older });
         }
         let ahead = call_sid.filter(|_| vouched);
-        match recall {
-            Some(whose) => {
-                let heir = Heir { call, id, opening: opening.clone() };
-                self.recall(now, whose, heir, ahead);
+        let heir = || Heir { call, id, opening: opening.clone() };
+        match (recall, before) {
+            (Some((whose, right)), before) => {
+                let comer = Comer { heir: heir(), before, ahead: ahead.map(str::to_owned) };
+                self.recall(now, whose, right, comer);
             }
-            None => {
+            (None, Some(before)) => self.go_on_with(before, heir()),
+            (None, None) => {
                 if vouched || call_sid.is_none() {
                     self.have_journalled(call, opening);
                 }
@@ -554,7 +560,8 @@ impl Desk {
                 gone.name.is_some() || self.guests.speaker_of(call_sid).is_none()
             });
         let may_return = gone.inside.is_some() && (call_sid.is_none() || is_of_call);
-        let is_kept = may_return || self.legacies.has_heir(id);
+        let is_waited_for = self.legacies.has_heir(id) || self.recalls.wait_for(id);
+        let is_kept = may_return || is_waited_for;
         let left = Left { legacy: left.legacy.filter(|_| is_kept), ..left };
         self.left_behind(now, id, left);
         if let Some(fork) = gone.fork {

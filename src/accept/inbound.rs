@@ -235,8 +235,8 @@ impl Inbound {
                         self.hand_out_recall(ticket, recalled);
                     }
                 }
-                AcceptLetter::TakenElsewhere { conversation } => {
-                    self.desk.taken_elsewhere(conversation);
+                AcceptLetter::TakenElsewhere { conversation, generation } => {
+                    self.desk.taken_elsewhere(conversation, generation);
                 }
                 AcceptLetter::QuotaUsedUp => self.desk.shared.quota.used_up(self.now),
                 AcceptLetter::Settings(config) => {

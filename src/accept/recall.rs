@@ -1,16 +1,24 @@
-//! Callers who come back to a process that does not know them: the journal is asked.
+//! Callers who come back, where a journal is kept: it is asked, for it knows which process goes on
+//! with a conversation, and what came last.
 //!
 //! When the carrier asks what follows a stream, the journal is only looked at, and the caller led
-//! back; the stream that comes then claims the conversation. A question that is played again
-//! therefore takes nothing from anybody: it is answered with a stream's address and a token, as any
-//! signed question is, and a call that a living process holds is answered as if it were not known.
-//! Only a stream that our own answer sent says `vocaris_again`; no other waits for the journal.
+//! back; the stream that comes then claims the conversation, wherever it comes. A question that is
+//! played again therefore takes nothing from anybody: it is answered with a stream's address and a
+//! token, as any signed question is. Where another process that lives goes on with the call, the
+//! carrier is told to ask once more first: that process may be about to write that the call is
+//! over. If it still goes on with it then, it believes in a stream that the carrier knows to be
+//! over, and the new stream may take what is of that stream's generation, and no later one. Only a
+//! stream that our own answer sent says `vocaris_again`; no other waits for the journal.
+//!
+//! What this process keeps in its own memory counts where the journal knows nothing later, or
+//! cannot be asked.
 //!
 //! In:       questions of carriers, streams and browsers that are let in, answers, time.
 //! Out:      letters to the journal; a conversation that goes on, or a first line that is ordered.
-//! Bounds:   [`RECALLS_WAITING_MAX`] that wait, each [`RECALL_TIMEOUT`]; then a carrier is told to
-//!           ask once more after [`ONCE_MORE_SECONDS`], and after that, as for a stream, it is as if
-//!           the journal knew nothing.
+//! Bounds:   [`RECALLS_WAITING_MAX`] that wait, a carrier's question [`RECALL_TIMEOUT`], a stream
+//!           [`CLAIM_TIMEOUT`]; then a carrier is told to ask once more after
+//!           [`ONCE_MORE_SECONDS`], and after that, as for a stream, it is as if the journal knew
+//!           nothing.
 //! Not here: conversations of this process (`accept::comeback`), the journal
 //!           (`control::conversations`).
 
@@ -18,16 +26,17 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use super::answer::Answer;
-use super::carrier::Known;
-use super::comeback::Heir;
+use super::comeback::{Before, Heir};
 use super::desk::Desk;
 use super::names::name_of;
 use super::origin::Origin;
-use crate::call::{CallId, Opening};
+use crate::call::{Again, CallId, Opening};
 use crate::clock::{Nanos, unix_seconds};
 use crate::config::Carrier;
-use crate::limits::{RECALL_TIMEOUT, RECALLS_WAITING_MAX};
-use crate::mail::{CallKey, JournalLetter, Recall, Recalled, Sequel, Whose, Wish, WorkerLetter};
+use crate::limits::{CLAIM_TIMEOUT, RECALL_TIMEOUT, RECALLS_WAITING_MAX};
+use crate::mail::{
+    CallKey, JournalLetter, Recall, Recalled, Right, Sequel, Whose, Wish, WorkerLetter,
+};
 use crate::wire::token::verify;
 use crate::wire::twiml;
 
@@ -46,10 +55,20 @@ pub(super) struct Recalls {
 
 #[derive(Debug)]
 enum Asker {
-    /// A call that is let in; `ahead`: the carrier's name of one that is what it claims to be.
-    Stream { heir: Heir, ahead: Option<String> },
+    /// A call that is let in.
+    Stream(Box<Comer>),
     /// The carrier, on a connection.
     Carrier(Box<Question>),
+}
+
+/// A call that is let in, and may go on with a conversation.
+#[derive(Debug)]
+pub(super) struct Comer {
+    pub(super) heir: Heir,
+    /// What this process knows of the conversation.
+    pub(super) before: Option<Before>,
+    /// The carrier's name of a call that is what it claims to be.
+    pub(super) ahead: Option<String>,
 }
 
 /// The carrier asks what follows the stream of a call.
@@ -68,6 +87,14 @@ impl Recalls {
     pub(super) fn next_due(&self) -> Nanos {
         self.waiting.values().map(|&(until, _)| until).fold(Nanos::NEVER, Nanos::min)
     }
+
+    /// Whether somebody may go on with what the call `id` leaves.
+    pub(super) fn wait_for(&self, id: CallId) -> bool {
+        self.waiting.values().any(|(_, asker)| match asker {
+            Asker::Stream(comer) => comer.before.is_some_and(|it| it.inside == Some(id)),
+            Asker::Carrier(_) => false,
+        })
+    }
 }
 
 impl Desk {
@@ -78,7 +105,7 @@ impl Desk {
     pub(super) fn look_up(&mut self, now: Nanos, question: Question) -> Result<u64, Question> {
         let whose = Whose::Call(question.call_sid.clone());
         let until = now.plus(RECALL_TIMEOUT).plus(FORGOTTEN_AFTER);
-        match self.ask_journal(whose, Wish::Look) {
+        match self.ask_journal(now, whose, Wish::Look) {
             Some(ticket) => {
                 self.recalls.waiting.insert(ticket, (until, Asker::Carrier(Box::new(question))));
                 Ok(ticket)
@@ -95,24 +122,26 @@ impl Desk {
         Some(Whose::Conversation(CallId(u64::from_str_radix(name, 16).ok()?)))
     }
 
-    /// A call that is let in waits for what the journal knows. What is asked for otherwise, if it
-    /// knows nothing, is a line under the name `ahead`.
-    pub(super) fn recall(&mut self, now: Nanos, whose: Whose, heir: Heir, ahead: Option<&str>) {
-        let ahead = ahead.map(str::to_owned);
-        match self.ask_journal(whose, Wish::Claim) {
+    /// A call that is let in waits for what the journal knows.
+    pub(super) fn recall(&mut self, now: Nanos, whose: Whose, right: Right, comer: Comer) {
+        match self.ask_journal(now, whose, Wish::Claim(right)) {
             Some(ticket) => {
-                let asker = Asker::Stream { heir, ahead };
-                self.recalls.waiting.insert(ticket, (now.plus(RECALL_TIMEOUT), asker));
+                let asker = Asker::Stream(Box::new(comer));
+                self.recalls.waiting.insert(ticket, (now.plus(CLAIM_TIMEOUT), asker));
             }
-            None => self.begin_anew(&heir, ahead.as_deref()),
+            None => self.go_on_here(comer),
         }
     }
 
-    fn ask_journal(&mut self, whose: Whose, wish: Wish) -> Option<u64> {
+    fn ask_journal(&mut self, now: Nanos, whose: Whose, wish: Wish) -> Option<u64> {
         let journal = self.neighbours.journal.as_ref()?;
-        let ticket = self.next_ticket;
+        let at_most = match wish {
+            Wish::Look => RECALL_TIMEOUT,
+            Wish::Claim(_) => CLAIM_TIMEOUT,
+        };
+        let (ticket, until) = (self.next_ticket, now.plus(at_most));
         let is_full = self.recalls.waiting.len() >= RECALLS_WAITING_MAX;
-        if is_full || journal.post(JournalLetter::Ask { ticket, whose, wish }).is_err() {
+        if is_full || journal.post(JournalLetter::Ask { ticket, whose, wish, until }).is_err() {
             self.shared.journal.recalls.count("full");
             return None;
         }
@@ -125,29 +154,51 @@ impl Desk {
     pub(super) fn recalled(&mut self, ticket: u64, recalled: Recalled) -> Option<Recalled> {
         match self.recalls.waiting.get(&ticket) {
             Some((_, Asker::Carrier(_))) => return Some(recalled),
-            Some((_, Asker::Stream { .. })) => {}
+            Some((_, Asker::Stream(_))) => {}
             // Its time was up.
             None => return None,
         }
-        let (_, Asker::Stream { heir, ahead }) = self.recalls.waiting.remove(&ticket)? else {
+        let (_, Asker::Stream(comer)) = self.recalls.waiting.remove(&ticket)? else {
             return None;
         };
         match recalled {
-            Recalled::Kept(recall) if recall.snapshot.has_begun() => {
-                self.take_up_recall(heir, *recall)
+            Recalled::Kept(recall) if comer.is_ahead_of(&recall) => self.go_on_here(*comer),
+            Recalled::Kept(recall) if recall.snapshot.has_begun(recall.generation) => {
+                self.pass_over(&comer);
+                self.take_up_recall(comer.heir, *recall);
             }
-            _ => self.begin_anew(&heir, ahead.as_deref()),
+            Recalled::Nothing | Recalled::Unasked => self.go_on_here(*comer),
+            // Somebody has ended it, or another process was faster.
+            _ => self.begin_anew(*comer),
         }
         None
     }
 
+    /// With what this process knows, if it does.
+    fn go_on_here(&mut self, comer: Comer) {
+        // One that has ended takes nothing from those that come.
+        let is_inside = self.guests.key_of(comer.heir.id).is_some();
+        match comer.before {
+            Some(before) if is_inside => self.go_on_with(before, comer.heir),
+            Some(_) => {}
+            None => self.begin_anew(comer),
+        }
+    }
+
+    /// What this process knows of the conversation is no longer so.
+    fn pass_over(&mut self, comer: &Comer) {
+        if let Some(before) = comer.before {
+            self.forget_before(before);
+        }
+    }
+
     fn take_up_recall(&mut self, heir: Heir, recall: Recall) {
-        let Recall { conversation, call_name, left, snapshot } = recall;
+        let Recall { conversation, call_name, generation, left, snapshot } = recall;
         self.shared.comebacks.count("recalled");
         let named = snapshot.agent();
         let agent = self.config.agents.iter().find(|agent| Some(agent.name.as_str()) == named);
         let agent = agent.unwrap_or_else(|| self.config.agent_for(snapshot.to.as_deref())).clone();
-        let legacy = snapshot.into_legacy(conversation, call_name, left, agent);
+        let legacy = snapshot.into_legacy(generation, conversation, call_name, left, agent);
         let call = heir.call;
         // A browser comes back by the name of its conversation, as often as it has to.
         let token = self.return_token(conversation);
@@ -174,13 +225,20 @@ impl Desk {
         }
     }
 
-    fn begin_anew(&mut self, heir: &Heir, ahead: Option<&str>) {
+    fn begin_anew(&mut self, comer: Comer) {
+        self.pass_over(&comer);
         self.shared.comebacks.count("unknown");
+        let Comer { heir: Heir { call, id, opening }, before, ahead } = comer;
         // One that has ended needs no line.
-        if self.guests.key_of(heir.id).is_some() {
-            self.have_journalled(heir.call, &heir.opening);
-            self.order_line(heir.call, heir.id, &heir.opening, ahead);
+        if self.guests.key_of(id).is_none() {
+            return;
         }
+        if before.is_some() && matches!(opening, Opening::Web { .. }) {
+            let token = self.return_token(id);
+            self.tell_worker(call, WorkerLetter::ReturnToken { call, token });
+        }
+        self.have_journalled(call, &opening);
+        self.order_line(call, id, &opening, ahead.as_deref());
     }
 
     /// What follows the stream that a carrier asks about, once the journal has answered, or has not
@@ -201,34 +259,55 @@ impl Desk {
             None | Some(Recalled::Unasked) => return Some(self.unanswered(now, *question)),
             Some(recalled) => recalled,
         };
-        let Question { fields, proven, call_sid, origin, .. } = *question;
         Some(match recalled {
-            Recalled::Waits if let Some(origin) = &origin => match self.welcome_back(now) {
-                Ok(()) => {
-                    self.lead_back(now, &fields, proven, &call_sid, origin, Known::ToTheJournal)
-                }
-                Err(_) => self.follow(now, &fields, proven, Sequel::Fallback, None),
-            },
-            Recalled::Over(sequel) => self.follow(now, &fields, proven, sequel, origin),
-            _ => {
-                let sequel = self.endings.afterwards(now, &call_sid);
+            Recalled::Held { .. } if !question.asked_before => self.once_more(now, *question),
+            Recalled::Waits { generation } | Recalled::Held { generation } => {
+                self.lead_past(now, *question, generation)
+            }
+            Recalled::Over(sequel) => {
+                let Question { fields, proven, origin, .. } = *question;
                 self.follow(now, &fields, proven, sequel, origin)
             }
+            _ => self.after_here(now, *question),
         })
     }
 
-    /// What follows the stream of a call that the journal could not be asked about. Once it is to be
-    /// asked again; then it is as if it knew nothing.
-    pub(super) fn unanswered(&mut self, now: Nanos, question: Question) -> Answer {
-        let Question { fields, proven, call_sid, origin, asked_before } = question;
-        if let (false, Some(origin)) = (asked_before, &origin) {
-            return Answer::twiml(twiml::redirect_later(ONCE_MORE_SECONDS, &origin.asked_before()));
+    /// The caller is led to a stream that may take what is of the stream that is over, of this
+    /// `generation`; where there is no room for it, he hears so.
+    fn lead_past(&mut self, now: Nanos, question: Question, generation: u32) -> Answer {
+        let is_known = self.goes_on(now, &question.call_sid, &question.fields);
+        let is_welcome = is_known || self.welcome_back(now).is_ok();
+        let Question { fields, proven, call_sid, origin, .. } = question;
+        match &origin {
+            Some(origin) if is_welcome => {
+                let again = Again::Past(generation);
+                self.lead_back(now, &fields, proven, &call_sid, origin, again)
+            }
+            _ => self.follow(now, &fields, proven, Sequel::Fallback, None),
         }
-        let sequel = self.endings.afterwards(now, &call_sid);
-        self.follow(now, &fields, proven, sequel, origin)
     }
 
-    /// Streams whose journal did not answer in time begin anew.
+    /// What follows the stream of a call that the journal could not be asked about: what this
+    /// process knows, else it is asked once more.
+    pub(super) fn unanswered(&mut self, now: Nanos, question: Question) -> Answer {
+        match self.goes_on(now, &question.call_sid, &question.fields) {
+            true => self.after_here(now, question),
+            false => self.once_more(now, question),
+        }
+    }
+
+    /// Once the carrier is to put the question again; then it is as if the journal knew nothing.
+    fn once_more(&mut self, now: Nanos, question: Question) -> Answer {
+        match &question.origin {
+            Some(origin) if !question.asked_before => {
+                Answer::twiml(twiml::redirect_later(ONCE_MORE_SECONDS, &origin.asked_before()))
+            }
+            _ => self.after_here(now, question),
+        }
+    }
+
+    /// Streams whose journal did not answer in time go on with what this process knows, or begin
+    /// anew.
     pub(super) fn expire_recalls(&mut self, now: Nanos) {
         if self.recalls.next_due() > now {
             return;
@@ -237,10 +316,17 @@ impl Desk {
         let due: Vec<u64> = due.map(|(&ticket, _)| ticket).collect();
         for ticket in due {
             // Of a carrier's question: its connection has gone.
-            if let Some((_, Asker::Stream { heir, ahead })) = self.recalls.waiting.remove(&ticket) {
+            if let Some((_, Asker::Stream(comer))) = self.recalls.waiting.remove(&ticket) {
                 self.shared.journal.recalls.count("late");
-                self.begin_anew(&heir, ahead.as_deref());
+                self.go_on_here(*comer);
             }
         }
+    }
+}
+
+impl Comer {
+    /// Whether this process knows as much of the conversation as the journal.
+    fn is_ahead_of(&self, recall: &Recall) -> bool {
+        self.before.is_some_and(|before| before.generation >= recall.generation)
     }
 }

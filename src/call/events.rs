@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::facts::Facts;
+use super::facts::{Again, Facts};
 use super::session::{Cause, Kind};
 use crate::config::{Agent, Carrier, Secret, Tool};
 use crate::limits::TOOL_RESULT_BYTES_MAX;
@@ -80,8 +80,8 @@ pub enum Opening {
         from: Option<String>,
         /// Who is called.
         to: Option<String>,
-        /// Whether our answer said that the journal may know of the call.
-        again: bool,
+        /// What our answer said of what the journal may know of the call.
+        again: Again,
         /// The other parameters of the stream.
         custom: Vec<(String, String)>,
     },

@@ -12,6 +12,38 @@ use crate::limits::{CUSTOM_FACTS_MAX, FACT_BYTES_MAX, FACT_NAME_BYTES_MAX};
 const OURS: [&str; 5] = ["source", "token", "from", "to", AGAIN];
 /// The parameter of a stream that may go on with a conversation of another process.
 pub const AGAIN: &str = "vocaris_again";
+/// What stands before a generation in its value.
+const PAST: &str = "past-";
+
+/// What our answer said of a conversation that the journal may know of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Again {
+    /// Nothing.
+    #[default]
+    No,
+    /// The stream may go on with it, if nobody else does.
+    Perhaps,
+    /// The stream of this generation is over: the carrier has said so.
+    Past(u32),
+}
+
+impl Again {
+    /// Of the parameter's value.
+    pub fn of(value: Option<&str>) -> Again {
+        let Some(value) = value else { return Again::No };
+        let generation = value.strip_prefix(PAST).and_then(|number| number.parse().ok());
+        generation.map_or(Again::Perhaps, Again::Past)
+    }
+
+    /// The parameter's value, where it is to be given.
+    pub fn value(self) -> Option<String> {
+        match self {
+            Again::No => None,
+            Again::Perhaps => Some("1".to_owned()),
+            Again::Past(generation) => Some(format!("{PAST}{generation}")),
+        }
+    }
+}
 
 /// What carriers send instead of a number: ANONYMOUS, RESTRICTED, BLOCKED, UNKNOWN and UNAVAILABLE
 /// on a telephone's keys. The third is RESTRICTED as others are seen to write it.

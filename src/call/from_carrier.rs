@@ -15,7 +15,8 @@ use super::reorder::Turn;
 use super::tap::Channel;
 use super::turns::Echo;
 use super::{
-    AGAIN, Audio, Call, Class, Door, Dropped, Ending, Facts, Life, Oddity, Opening, Workbench,
+    AGAIN, Again, Audio, Call, Class, Door, Dropped, Ending, Facts, Life, Oddity, Opening,
+    Workbench,
 };
 use crate::config::Carrier;
 use crate::limits::SID_MAX_BYTES;
@@ -142,7 +143,7 @@ impl Call {
                 token: parameter("token"),
                 from,
                 to,
-                again: parameter(AGAIN).is_some(),
+                again: Again::of(parameter(AGAIN).as_deref()),
                 custom: Facts::new(None, None, custom).custom,
             },
         );

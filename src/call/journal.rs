@@ -36,6 +36,8 @@ const FORM: u32 = 1;
 pub struct Entry {
     /// The name of the conversation: that of its first stream.
     pub conversation: CallId,
+    /// Streams it has had before this one: of two states that of more is the later.
+    pub generation: u32,
     /// What the carrier's call goes by, where there is one.
     pub call_name: Option<String>,
     /// How long it may still go on.
@@ -126,14 +128,16 @@ impl Snapshot {
         Some(self.agent.as_str()).filter(|agent| !agent.is_empty())
     }
 
-    /// Whether there is anything to go on with: the caller has heard the model.
-    pub fn has_begun(&self) -> bool {
-        self.has_spoken && self.returns < RETURNS_MAX
+    /// Whether there is anything that a stream of this `generation` could go on with: the caller
+    /// has heard the model.
+    pub fn has_begun(&self, generation: u32) -> bool {
+        self.has_spoken && self.returns < RETURNS_MAX && generation <= RETURNS_MAX
     }
 
-    /// What the conversation has left, for the stream that goes on with it.
+    /// What the conversation has left, for the stream that goes on with it, of this `generation`.
     pub fn into_legacy(
         self,
+        generation: u32,
         conversation: CallId,
         call_sid: Option<String>,
         left: Duration,
@@ -144,7 +148,8 @@ impl Snapshot {
             memory: Memory::of(self.turns),
             tools: Tools::of(self.tools, &agent),
             has_spoken: self.has_spoken,
-            returns: self.returns + 1,
+            // Of one that an older program has written the store knows no generation.
+            returns: generation.max(self.returns + 1),
             left,
             conversation,
             call_sid,
@@ -203,7 +208,8 @@ impl Call {
             Some((ending, transfer)) => Standing::Closed { ending, transfer },
         };
         let left = self.settings.max_duration.saturating_sub(self.age());
-        Some(Box::new(Entry { conversation: self.conversation, call_name, left, standing }))
+        let (conversation, generation) = (self.conversation, self.returns);
+        Some(Box::new(Entry { conversation, generation, call_name, left, standing }))
     }
 
     /// Nobody has taken the entry: it is offered again when the next is due. That of an end is not.

@@ -51,6 +51,11 @@ impl Legacy {
         self.conversation
     }
 
+    /// Streams it has had before the one that will go on with it.
+    pub fn generation(&self) -> u32 {
+        self.returns
+    }
+
     /// The carrier's name of the call, where there is one.
     pub fn call_sid(&self) -> Option<&str> {
         self.call_sid.as_deref()

@@ -80,7 +80,7 @@ pub use events::{
     Afterwards, CallId, Class, Door, Ending, LineFault, LineTerms, Opening, Refusal, Report,
     Request, Revival, TOOLS_BUSY, ToolOrder, ToolOutcome, ToolReply, shown_digits,
 };
-pub use facts::{AGAIN, Facts, telling_number};
+pub use facts::{AGAIN, Again, Facts, telling_number};
 pub use journal::{Entry, Snapshot, SnapshotError, Standing};
 pub use keep::Keep;
 pub use legacy::Legacy;

@@ -2,8 +2,8 @@
 //!
 //! In:       the section.
 //! Out:      [`Store`]: an SQLite file, or a PostgreSQL database with all that it takes to reach it.
-//! Not here: what is kept in it (`control::appointments`), the form of a database's URL
-//!           (`postgres`).
+//! Not here: what is kept in it (`control::appointments`, `control::conversations`), the form of a
+//!           database's URL (`postgres`).
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -37,7 +37,7 @@ pub struct Store {
     pub retention_days: Option<u32>,
 }
 
-/// Where appointments are kept.
+/// Where appointments, or conversations, are kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreUrl {
     /// An SQLite file, for the relays of one host; made when it is not there.

@@ -6,11 +6,13 @@
 //!           statement, [`WORK_MAX`] for all of one piece of work, [`COMMIT_MAX`] for its commit and
 //!           [`VERDICT_MAX`] to find out what became of one whose answer was lost; [`IDLE_MAX`]
 //!           unused; [`REST_FIRST`] to [`REST_MAX`] between two attempts to connect.
-//! Not here: what is kept (`appointments`), where the database is (`config::postgres`).
+//! Not here: what is kept (`appointments`, `conversations`), where the database is
+//!           (`config::postgres`).
 //!
 //! | file | what it holds |
 //! |---|---|
 //! | `errors` | why a database cannot be had, by what it says of itself |
+//! | `presence` | how programs see of each other that they live |
 //! | `schema` | tables brought forward, with two versions of the program running |
 //!
 //! **Connections.** A [`Database`] has one, made when it is needed. It belongs to the thread that
@@ -35,6 +37,7 @@
 //! beside it; where both hang, further look-ups wait for them, and are [`DatabaseError::Silent`].
 
 mod errors;
+mod presence;
 mod schema;
 
 use std::cell::{Cell, RefCell};
@@ -57,6 +60,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use crate::config::{Password, Postgres, PostgresHost};
 use crate::net::TlsConfig;
 pub use errors::DatabaseError;
+pub use presence::Presence;
 pub use schema::{MIGRATE_MAX, Migration, Schema};
 
 /// From the look-up of the host's name until statements can be sent. Then: [`DatabaseError::Silent`].
@@ -112,6 +116,8 @@ pub struct Database {
     settings: Postgres,
     schema: Schema,
     access: Access,
+    /// Whom its connections are seen by others to be of, where that matters.
+    presence: Option<Presence>,
     /// Taken out only to be dropped.
     runtime: Option<Runtime>,
     tls: Option<Tls>,
@@ -178,6 +184,7 @@ impl Database {
             settings: settings.clone(),
             schema,
             access,
+            presence: None,
             runtime: Some(runtime.map_err(|error| DatabaseError::Unreachable(error.kind()))?),
             tls: tls.map_err(|_| DatabaseError::CaFile)?.map(|tls| Tls(tls.for_postgres())),
             line: RefCell::default(),
@@ -186,12 +193,19 @@ impl Database {
         })
     }
 
+    /// While it has a connection, other programs see that this one lives.
+    pub fn seen_as(mut self, presence: Presence) -> Database {
+        self.presence = Some(presence);
+        self
+    }
+
     /// Whatever is asked until this is called again ends after so long, but for a commit.
     pub fn bound(&self, at_most: Duration) {
         self.until.set(Some(Instant::now() + at_most));
     }
 
-    /// Does `work`, whose statements change nothing: it may be done twice.
+    /// Does `work`, which may be done twice: its statements, each for itself, change nothing, or
+    /// come to the same.
     ///
     /// # Errors
     /// Those of `work`, and of connecting.
@@ -209,6 +223,11 @@ impl Database {
                     if self.is_lost(line, error) {
                         return done;
                     }
+                }
+                // By the next one its name may lead to the server that has taken over.
+                None if session.spoilt.get() == Some(DatabaseError::ReadOnly) => {
+                    self.hang_up(line);
+                    return done;
                 }
                 None => {
                     self.keep(line);
@@ -434,7 +453,7 @@ impl Database {
         };
         let line = Line { client, task, used_at: None };
         let left = deadline.saturating_duration_since(Instant::now());
-        match self.send(&line.client, &session_settings(self.access), left) {
+        match self.send(&line.client, &self.session_settings(), left) {
             Ok(_) => Ok(line),
             Err(error) => {
                 self.hang_up(line);
@@ -467,6 +486,28 @@ impl Database {
             }
         }
         Ok(config)
+    }
+
+    /// What every connection begins with.
+    fn session_settings(&self) -> String {
+        let (statement, abandoned) = (ANSWER_MAX.as_millis(), ABANDONED_MAX.as_millis());
+        let read_only = match self.access {
+            Access::ReadOnly => "SET default_transaction_read_only = on; ",
+            // As the database has it.
+            Access::OrCreate | Access::Existing => "",
+        };
+        let presence = self.presence.map(Presence::begin).unwrap_or_default();
+        // What is told as done is durable; a server set to more than that stays so.
+        format!(
+            "SET search_path = vocaris; SET client_min_messages = warning; \
+             SET statement_timeout = {statement}; SET lock_timeout = {}; \
+             SET idle_in_transaction_session_timeout = {abandoned}; \
+             SET default_transaction_isolation = 'read committed'; \
+             {read_only}{presence}SELECT set_config('synchronous_commit', 'on', false) \
+             WHERE current_setting('synchronous_commit') = 'off'",
+            // Told before the statement's own time is over: so the two are told apart.
+            statement - 500
+        )
     }
 
     /// Sends statements without arguments. Returns the last row's first column.
@@ -508,27 +549,6 @@ where
     T: AsyncRead + AsyncWrite + Unpin,
 {
     while let Some(Ok(_)) = poll_fn(|context| connection.poll_message(context)).await {}
-}
-
-/// What every connection begins with.
-fn session_settings(access: Access) -> String {
-    let (statement, abandoned) = (ANSWER_MAX.as_millis(), ABANDONED_MAX.as_millis());
-    let read_only = match access {
-        Access::ReadOnly => "SET default_transaction_read_only = on; ",
-        // As the database has it.
-        Access::OrCreate | Access::Existing => "",
-    };
-    // What is told as done is durable; a server set to more than that stays so.
-    format!(
-        "SET search_path = vocaris; SET client_min_messages = warning; \
-         SET statement_timeout = {statement}; SET lock_timeout = {}; \
-         SET idle_in_transaction_session_timeout = {abandoned}; \
-         SET default_transaction_isolation = 'read committed'; \
-         {read_only}SELECT set_config('synchronous_commit', 'on', false) \
-         WHERE current_setting('synchronous_commit') = 'off'",
-        // Told before the statement's own time is over: so the two are told apart.
-        statement - 500
-    )
 }
 
 fn send(

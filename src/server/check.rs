@@ -22,7 +22,9 @@ use super::capacity::{TooFewDescriptors, calls_for, calls_wanted, descriptors_ea
 use super::exposures::exposures;
 use super::preflight;
 use crate::accept::Sockets;
-use crate::config::{Config, ConfigErrors, Place, Reading, Setting, SignatureMode, example};
+use crate::config::{
+    Config, ConfigErrors, Place, Reading, Setting, SignatureMode, StoreUrl, example,
+};
 use crate::control::appointments::{Appointments, Open, StoreError};
 use crate::control::conversations;
 use crate::control::database::DatabaseError;
@@ -240,13 +242,6 @@ fn store<W: Write>(config: &Config, findings: &mut Findings<W>) -> io::Result<()
     let opened = opened_in_time("store", move || {
         Appointments::open_as(&practice, &settings, Open::ReadOnly).map(drop)
     });
-    let opened = match opened {
-        Ok(Some(Err(StoreError::Database(DatabaseError::NoSchema)))) => {
-            let what = format!("store: {url} answers; its tables will be made");
-            return findings.add(Grade::Good, what);
-        }
-        other => other,
-    };
     add_opened(findings, format!("store: {url}"), "store.url", opened)
 }
 
@@ -255,13 +250,17 @@ fn journal<W: Write>(config: &Config, findings: &mut Findings<W>) -> io::Result<
     if !config.journal.enabled {
         return Ok(());
     }
-    let path = config.journal.path.clone();
-    let what = format!("journal: {}", path.display());
-    if !path.exists() {
-        return findings.add(Grade::Good, format!("{what} will be made"));
-    }
-    let opened = opened_in_time("journal", move || conversations::try_open(&path));
-    add_opened(findings, what, "journal.file", opened)
+    let url = config.journal.url.clone();
+    let what = format!("journal: {url}");
+    let key = match &url {
+        StoreUrl::Sqlite(path) if !path.exists() => {
+            return findings.add(Grade::Good, format!("{what} will be made"));
+        }
+        StoreUrl::Sqlite(_) => "journal.file",
+        StoreUrl::Postgres(_) => "store.url",
+    };
+    let opened = opened_in_time("journal", move || conversations::try_open(&url));
+    add_opened(findings, what, key, opened)
 }
 
 type Opened = io::Result<Option<Result<(), StoreError>>>;
@@ -285,6 +284,9 @@ fn add_opened<W: Write>(
 ) -> io::Result<()> {
     match opened {
         Ok(Some(Ok(()))) => findings.add(Grade::Good, format!("{what} is sound and ours")),
+        Ok(Some(Err(StoreError::Database(DatabaseError::NoSchema)))) => {
+            findings.add(Grade::Good, format!("{what} answers; its tables will be made"))
+        }
         Ok(Some(Err(error))) => findings.add(Grade::Error, format!("{what} ({key}): {error}")),
         Ok(None) => {
             let seconds = STORE_TIMEOUT.as_secs();

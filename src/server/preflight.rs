@@ -12,7 +12,7 @@ use std::path::Path;
 
 use crate::accept::{self, Sockets};
 use crate::clock::unix_seconds;
-use crate::config::Config;
+use crate::config::{Config, StoreUrl};
 use crate::control::certificates;
 use crate::net::{TlsConfig, TlsServer};
 
@@ -77,8 +77,8 @@ pub(super) fn standing(config: &Config) -> Vec<Problem> {
         let path = config.store.path();
         problems.extend(path.and_then(|path| store("store.url", path)));
     }
-    if config.journal.enabled {
-        problems.extend(store("journal.file", &config.journal.path));
+    if let (true, StoreUrl::Sqlite(path)) = (config.journal.enabled, &config.journal.url) {
+        problems.extend(store("journal.file", path));
     }
     problems.extend(shared_addresses(config));
     problems

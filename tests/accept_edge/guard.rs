@@ -1,6 +1,6 @@
 //! Who may come in: addresses behind proxies, allow lists, origins, tokens, numbers, shared keys.
 
-use vocaris::call::{CallId, Ending, Opening, Refusal};
+use vocaris::call::{Again, CallId, Ending, Opening, Refusal};
 use vocaris::config::{Carrier, Config, Networks, Secret, SharedKey, SignatureMode};
 use vocaris::mail::{AcceptLetter, CallKey, DialLetter, WorkerLetter};
 use vocaris::wire::signature::{Algorithm, sign};
@@ -356,7 +356,7 @@ fn a_number_has_only_so_many_calls_at_a_time() {
             token: None,
             from: Some(NUMBER.into()),
             to: None,
-            again: false,
+            again: Again::No,
             custom: Vec::new(),
         },
     });

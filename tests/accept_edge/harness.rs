@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use vocaris::accept::{Accept, Deadlines, Neighbours};
-use vocaris::call::{CallId, Ending, Opening};
+use vocaris::call::{Again, CallId, Ending, Opening};
 use vocaris::clock::Clock;
 use vocaris::config::{Agent, Carrier, Config, Secret, SignatureMode};
 use vocaris::mail::{
@@ -211,7 +211,7 @@ impl Relay {
             token: token.map(str::to_owned),
             from: None,
             to: to.map(str::to_owned),
-            again: false,
+            again: Again::No,
             custom: Vec::new(),
         };
         self.post_letter(AcceptLetter::Admit { call, id, opening });

@@ -1,7 +1,7 @@
 //! Several relays behind one name: a webhook answered by one, its stream taken by another. And names
 //! of calls at their bound.
 
-use vocaris::call::{Opening, Refusal};
+use vocaris::call::{Again, Opening, Refusal};
 use vocaris::config::{Carrier, Config, Secret, SignatureMode};
 use vocaris::limits::SID_MAX_BYTES;
 use vocaris::mail::{AcceptLetter, CallKey, WorkerLetter};
@@ -98,7 +98,7 @@ fn a_call_whose_webhook_another_relay_answered_needs_a_free_place_like_any_other
             token: Some(token(&here, call_sid)),
             from: Some("+18005550199".into()),
             to: None,
-            again: false,
+            again: Again::No,
             custom: Vec::new(),
         };
         let id = there.fresh_id();

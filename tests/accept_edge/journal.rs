@@ -1,10 +1,13 @@
 //! Callers of whom only the journal knows: what they are asked for, and what they get when it knows
 //! something, nothing, or does not answer.
 
-use vocaris::call::{CallId, Ending, Opening};
+use std::time::Duration;
+
+use vocaris::call::{Again, CallId, Ending, Opening, Snapshot};
 use vocaris::config::Carrier;
 use vocaris::mail::{
-    AcceptLetter, CallKey, DialLetter, JournalLetter, Recalled, Sequel, Whose, Wish, WorkerLetter,
+    AcceptLetter, CallKey, DialLetter, JournalLetter, Recall, Recalled, Right, Sequel, Whose, Wish,
+    WorkerLetter,
 };
 
 use crate::harness::{Client, PATIENCE, Relay, get, token_in, until};
@@ -13,10 +16,13 @@ fn relay() -> Relay {
     Relay::with(|config| config.journal.enabled = true)
 }
 
+/// Its last stream was the fifth.
+const WAITS: Recalled = Recalled::Waits { generation: 4 };
+
 /// What the journal is asked, and the question's number.
 fn asked(relay: &Relay) -> (u64, Whose, Wish) {
     match relay.journal.wait(PATIENCE) {
-        Some(JournalLetter::Ask { ticket, whose, wish }) => (ticket, whose, wish),
+        Some(JournalLetter::Ask { ticket, whose, wish, .. }) => (ticket, whose, wish),
         other => panic!("the journal was sent {other:?}"),
     }
 }
@@ -44,8 +50,8 @@ fn what_the_journal_knows_is_what_follows() {
     assert!(answered(&relay, dial).contains("+15550199</"));
     let fallback = answered(&relay, Recalled::Over(Sequel::Fallback));
     assert!(fallback.contains("<Say>We are &lt;sorry&gt;"), "{fallback}");
-    let again = answered(&relay, Recalled::Waits);
-    assert!(again.contains("<Parameter name=\"vocaris_again\" value=\"1\"/>"), "{again}");
+    let again = answered(&relay, WAITS);
+    assert!(again.contains("<Parameter name=\"vocaris_again\" value=\"past-4\"/>"), "{again}");
 }
 
 #[test]
@@ -57,7 +63,7 @@ fn a_journal_that_cannot_be_asked_is_asked_once_more_and_then_it_is_as_if_it_kne
     assert!(late.contains("<Pause length=\"1\"/>"), "{late}");
     assert!(late.contains("/twilio/after?asked_before=1</Redirect>"), "{late}");
     assert_eq!(relay.shared.journal.recalls.of("late"), 1);
-    relay.post_letter(AcceptLetter::Recalled { ticket, recalled: Recalled::Waits });
+    relay.post_letter(AcceptLetter::Recalled { ticket, recalled: WAITS });
     let failed = answered(&relay, Recalled::Unasked);
     assert!(failed.contains("asked_before=1</Redirect>"), "{failed}");
     let mut client = relay.connect();
@@ -65,7 +71,7 @@ fn a_journal_that_cannot_be_asked_is_asked_once_more_and_then_it_is_as_if_it_kne
     let (ticket, ..) = asked(&relay);
     relay.post_letter(AcceptLetter::Recalled { ticket, recalled: Recalled::Unasked });
     assert!(client.response().body.contains("<Hangup/>"));
-    assert!(answered(&relay, Recalled::Waits).contains("vocaris_again"), "the next one is served");
+    assert!(answered(&relay, WAITS).contains("vocaris_again"), "the next one is served");
 }
 
 #[test]
@@ -92,12 +98,12 @@ fn the_stream_of_a_caller_who_was_cut_asks_a_journal_that_may_know_of_him_by_the
 fn while_draining_a_caller_whose_relay_is_gone_is_led_on_where_there_is_a_place() {
     let relay = relay();
     relay.drain();
-    let again = answered(&relay, Recalled::Waits);
+    let again = answered(&relay, WAITS);
     assert!(again.contains("<Stream ") && again.contains("vocaris_again"), "{again}");
     // His stream comes here, where no other relay has our name.
-    stream(&relay, &again, true);
+    stream(&relay, &again, Again::Past(4));
     let (.., wish) = asked(&relay);
-    assert_eq!(wish, Wish::Claim);
+    assert_eq!(wish, Wish::Claim(Right::Past(4)));
 
     let full = Relay::with(|config| {
         config.journal.enabled = true;
@@ -105,7 +111,7 @@ fn while_draining_a_caller_whose_relay_is_gone_is_led_on_where_there_is_a_place(
     });
     full.browser_inside(0);
     full.drain();
-    let fallback = answered(&full, Recalled::Waits);
+    let fallback = answered(&full, WAITS);
     assert!(fallback.contains("<Say>We are &lt;sorry&gt;"), "{fallback}");
 }
 
@@ -154,7 +160,7 @@ fn calls_whose_end_is_known_are_not_asked_for() {
 }
 
 /// A stream that brings the token of `answer`.
-fn stream(relay: &Relay, answer: &str, again: bool) -> CallKey {
+fn stream(relay: &Relay, answer: &str, again: Again) -> CallKey {
     let id: CallId = relay.fresh_id();
     let call = CallKey { worker: 1, slot: 3, generation: id.0 };
     let opening = Opening::Twilio {
@@ -175,7 +181,7 @@ fn stream(relay: &Relay, answer: &str, again: bool) -> CallKey {
 fn a_stream_that_our_answer_sent_claims_its_conversation_and_no_other_waits_for_the_journal() {
     let relay = relay();
     let fresh = relay.get("/twilio/incoming?CallSid=CA1&From=1&To=2").body;
-    let first = stream(&relay, &fresh, false);
+    let first = stream(&relay, &fresh, Again::No);
     while !matches!(relay.dial_letter(), DialLetter::Dial { call, .. } if call == first) {}
     let WorkerLetter::Journal { call, name } = relay.worker_letter(1) else {
         panic!("it is journalled")
@@ -188,10 +194,11 @@ fn a_stream_that_our_answer_sent_claims_its_conversation_and_no_other_waits_for_
 fn a_stream_whose_conversation_cannot_be_claimed_begins_anew() {
     for is_answered in [true, false] {
         let relay = relay();
-        let again = answered(&relay, Recalled::Waits);
-        let call = stream(&relay, &again, true);
+        let again = answered(&relay, WAITS);
+        let call = stream(&relay, &again, Again::Past(4));
         let (ticket, whose, wish) = asked(&relay);
-        assert_eq!((whose, wish), (Whose::Call("CA1".to_owned()), Wish::Claim));
+        let claim = Wish::Claim(Right::Past(4));
+        assert_eq!((whose, wish), (Whose::Call("CA1".to_owned()), claim));
         if is_answered {
             relay.post_letter(AcceptLetter::Recalled { ticket, recalled: Recalled::Nothing });
         }
@@ -202,14 +209,163 @@ fn a_stream_whose_conversation_cannot_be_claimed_begins_anew() {
 }
 
 #[test]
+fn a_call_that_another_process_still_believes_in_is_asked_for_twice_and_then_led_past_it() {
+    let relay = relay();
+    let held = || Recalled::Held { generation: 2 };
+    let first = answered(&relay, held());
+    assert!(first.contains("/twilio/after?asked_before=1</Redirect>"), "{first}");
+    let mut client = relay.connect();
+    client.send(get("/twilio/after?asked_before=1&CallSid=CA1&CallStatus=in-progress"));
+    let (ticket, ..) = asked(&relay);
+    relay.post_letter(AcceptLetter::Recalled { ticket, recalled: held() });
+    let second = client.response().body;
+    assert!(second.contains("<Parameter name=\"vocaris_again\" value=\"past-2\"/>"), "{second}");
+    // To the stream that is told of nobody's end nothing is given that somebody has.
+    let call = stream(&relay, &second, Again::Perhaps);
+    let (ticket, _, wish) = asked(&relay);
+    assert_eq!(wish, Wish::Claim(Right::Free));
+    relay.post_letter(AcceptLetter::Recalled { ticket, recalled: held() });
+    let is_its = |letter| matches!(letter, DialLetter::Dial { call: it, .. } if it == call);
+    while !is_its(relay.dial_letter()) {}
+}
+
+/// What is known of a conversation before the stream of this generation.
+fn recall(conversation: CallId, generation: u32, words: &str) -> Recall {
+    let snapshot = format!(
+        "{{\"form\":1,\"agent\":\"everybody\",\"to\":null,\"handle\":\"{words}\",\
+         \"has_spoken\":true,\"returns\":{},\"turns\":[],\"tools\":{{\"finished\":[],\
+         \"answers\":[],\"notes\":[],\"next_ticket\":0,\"next_batch\":0}}}}",
+        generation - 1
+    );
+    let snapshot = Snapshot::read(&snapshot).unwrap();
+    let (call_name, left) = (Some("CA1".to_owned()), Duration::from_secs(60));
+    Recall { conversation, call_name, generation, left, snapshot }
+}
+
+/// A relay whose call CA1 has lost its phone, and left its first stream's legacy.
+fn parted() -> (Relay, CallId) {
+    let relay = relay();
+    let fresh = relay.get("/twilio/incoming?CallSid=CA1&From=1&To=2").body;
+    let conversation = CallId(stream(&relay, &fresh, Again::No).generation);
+    let Recall { call_name, left, snapshot, .. } = recall(conversation, 1, "kept here");
+    let agent = vocaris::config::Agent::default().into();
+    let legacy = snapshot.into_legacy(1, conversation, call_name, left, agent);
+    relay.post_letter(AcceptLetter::Ended {
+        id: conversation,
+        call_sid: Some("CA1".to_owned()),
+        ending: Ending::PhoneLost,
+        transfer: None,
+        legacy: Some(legacy),
+        had_model: true,
+    });
+    (relay, conversation)
+}
+
+/// The generation of what a worker is told to go on with, for the call `of`.
+fn gone_on_with(relay: &Relay, of: CallKey) -> u32 {
+    loop {
+        if let WorkerLetter::GoOn { call, legacy, .. } = relay.worker_letter(1)
+            && call == of
+        {
+            return legacy.generation();
+        }
+    }
+}
+
+#[test]
+fn what_another_process_did_afterwards_goes_before_what_is_kept_here() {
+    // In the journal: what was kept here; and what a second stream did elsewhere.
+    for (generation, source) in [(1, "here"), (2, "journal")] {
+        let (relay, conversation) = parted();
+        let waits = Recalled::Waits { generation: generation - 1 };
+        let again = answered(&relay, waits);
+        assert!(again.contains(&format!("past-{}", generation - 1)), "{again}");
+        let call = stream(&relay, &again, Again::Past(generation - 1));
+        let (ticket, ..) = asked(&relay);
+        let recall = Box::new(recall(conversation, generation, source));
+        relay.post_letter(AcceptLetter::Recalled { ticket, recalled: Recalled::Kept(recall) });
+        assert_eq!(gone_on_with(&relay, call), generation);
+        assert_eq!(relay.shared.comebacks.of("recalled"), u64::from(source == "journal"));
+        assert_eq!(relay.shared.comebacks.of("taken_up"), 1);
+    }
+}
+
+#[test]
+fn what_is_kept_here_serves_where_the_journal_knows_nothing_or_does_not_answer() {
+    for recalled in [Some(Recalled::Nothing), Some(Recalled::Unasked), None] {
+        let (relay, _) = parted();
+        let again = answered(&relay, Recalled::Unasked);
+        assert!(again.contains("<Parameter name=\"vocaris_again\" value=\"1\"/>"), "{again}");
+        let call = stream(&relay, &again, Again::Perhaps);
+        let (ticket, ..) = asked(&relay);
+        if let Some(recalled) = recalled {
+            relay.post_letter(AcceptLetter::Recalled { ticket, recalled });
+        }
+        assert_eq!(gone_on_with(&relay, call), 1);
+    }
+}
+
+#[test]
+fn a_call_that_went_on_elsewhere_and_was_ended_there_is_over_whatever_is_kept_here() {
+    let (relay, _) = parted();
+    let over = answered(&relay, Recalled::Over(Sequel::Hangup));
+    assert!(over.contains("<Hangup/>"), "{over}");
+}
+
+#[test]
+fn a_stream_that_is_lost_while_the_next_one_asks_the_journal_leaves_it_what_it_had() {
+    let relay = relay();
+    let fresh = relay.get("/twilio/incoming?CallSid=CA1&From=1&To=2").body;
+    let conversation = CallId(stream(&relay, &fresh, Again::No).generation);
+    let again = answered(&relay, Recalled::Waits { generation: 0 });
+    let call = stream(&relay, &again, Again::Past(0));
+    let (ticket, ..) = asked(&relay);
+    let Recall { call_name, left, snapshot, .. } = recall(conversation, 1, "kept here");
+    let agent = vocaris::config::Agent::default().into();
+    let legacy = snapshot.into_legacy(1, conversation, call_name, left, agent);
+    relay.post_letter(AcceptLetter::Ended {
+        id: conversation,
+        call_sid: Some("CA1".to_owned()),
+        ending: Ending::PhoneLost,
+        transfer: None,
+        legacy: Some(legacy),
+        had_model: true,
+    });
+    relay.post_letter(AcceptLetter::Recalled { ticket, recalled: Recalled::Nothing });
+    assert_eq!(gone_on_with(&relay, call), 1);
+}
+
+#[test]
 fn the_stream_of_a_conversation_that_went_on_elsewhere_is_closed() {
     let relay = relay();
     let fresh = relay.get("/twilio/incoming?CallSid=CA1&From=1&To=2").body;
-    let call = stream(&relay, &fresh, false);
+    let call = stream(&relay, &fresh, Again::No);
     let WorkerLetter::Journal { .. } = relay.worker_letter(1) else { panic!("it is journalled") };
     let conversation = CallId(call.generation);
-    relay.post_letter(AcceptLetter::TakenElsewhere { conversation });
+    relay.post_letter(AcceptLetter::TakenElsewhere { conversation, generation: 0 });
     let letter = relay.worker_letter(1);
     assert!(matches!(letter, WorkerLetter::Replaced { call: old } if old == call), "{letter:?}");
-    relay.post_letter(AcceptLetter::TakenElsewhere { conversation: CallId(1) });
+    let nobodys = AcceptLetter::TakenElsewhere { conversation: CallId(1), generation: 0 };
+    relay.post_letter(nobodys);
+}
+
+#[test]
+fn the_stream_that_came_back_here_is_not_closed_for_what_an_older_one_has_lost() {
+    let (relay, conversation) = parted();
+    let again = answered(&relay, Recalled::Waits { generation: 1 });
+    let call = stream(&relay, &again, Again::Past(1));
+    let (ticket, ..) = asked(&relay);
+    let recalled = Recalled::Kept(Box::new(recall(conversation, 2, "elsewhere")));
+    relay.post_letter(AcceptLetter::Recalled { ticket, recalled });
+    assert_eq!(gone_on_with(&relay, call), 2);
+    relay.post_letter(AcceptLetter::TakenElsewhere { conversation, generation: 1 });
+    relay.post_letter(AcceptLetter::TakenElsewhere { conversation, generation: 2 });
+    until(|| relay.shared.comebacks.of("elsewhere") == 1);
+    loop {
+        match relay.worker_letter(1) {
+            WorkerLetter::Replaced { call: old } => break assert_eq!(old, call),
+            WorkerLetter::Journal { .. } | WorkerLetter::ReturnToken { .. } => {}
+            other => panic!("{other:?}"),
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use vocaris::call::{CallId, Ending, Facts, Legacy, LineFault, Opening, Refusal, Snapshot};
+use vocaris::call::{Again, CallId, Ending, Facts, Legacy, LineFault, Opening, Refusal, Snapshot};
 use vocaris::config::{Agent, Busy, Carrier, SignatureMode};
 use vocaris::limits::MAILBOX_LETTERS;
 use vocaris::mail::{AcceptLetter, CallKey, DialLetter, WorkerLetter};
@@ -416,7 +416,7 @@ fn legacy(id: CallId, call_sid: &str) -> Box<Legacy> {
         "next_batch":0}}"#;
     let left = Duration::from_secs(600);
     let snapshot = Snapshot::read(snapshot).expect("a snapshot");
-    snapshot.into_legacy(id, Some(call_sid.into()), left, Arc::new(Agent::default()))
+    snapshot.into_legacy(1, id, Some(call_sid.into()), left, Arc::new(Agent::default()))
 }
 
 #[test]
@@ -709,7 +709,7 @@ fn a_session_is_ordered_with_the_webhooks_answer_and_asked_for_by_the_stream() {
         token: Some(token),
         from: Some("+18005550199".into()),
         to: Some("+18005550100".into()),
-        again: false,
+        again: Again::No,
         custom: Vec::new(),
     };
     relay.post_letter(AcceptLetter::Admit { call, id, opening });

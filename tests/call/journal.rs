@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use vocaris::call::{Ending, Entry, Legacy, LineFault, Revival, Snapshot, Standing};
+use vocaris::call::{Again, Ending, Entry, Legacy, LineFault, Revival, Snapshot, Standing};
 use vocaris::config::Secret;
 use vocaris::limits::{JOURNAL_EVERY, JOURNAL_SOON};
 
@@ -33,8 +33,10 @@ fn legacy(stage: &Stage) -> Box<Legacy> {
         panic!("{entry:?}");
     };
     let snapshot = Snapshot::read(&snapshot.to_json()).expect("it was written just now");
-    assert!(snapshot.has_begun());
-    snapshot.into_legacy(entry.conversation, entry.call_name.clone(), entry.left, agent("").into())
+    let generation = entry.generation + 1;
+    assert!(snapshot.has_begun(generation));
+    let (call_name, left, agent) = (entry.call_name.clone(), entry.left, agent("").into());
+    snapshot.into_legacy(generation, entry.conversation, call_name, left, agent)
 }
 
 fn back(legacy: Box<Legacy>) -> Stage {
@@ -58,6 +60,36 @@ fn another_process_resumes_the_session_and_greets_nobody_again() {
     let told = stage.agent.texts();
     assert_eq!(told.iter().filter(|text| text.to_string().contains("is back now")).count(), 1);
     assert_eq!(stage.ending, None);
+}
+
+#[test]
+fn what_our_answer_said_of_a_conversation_is_read_as_it_was_written() {
+    for again in [Again::No, Again::Perhaps, Again::Past(0), Again::Past(u32::MAX)] {
+        assert_eq!(Again::of(again.value().as_deref()), again);
+    }
+    // Of another version, or of nobody of ours: it names no stream that is over.
+    for value in ["", "yes", "past-", "past-x", "past-4294967296"] {
+        assert_eq!(Again::of(Some(value)), Again::Perhaps, "{value}");
+    }
+}
+
+#[test]
+fn each_stream_says_which_generation_of_the_conversation_it_is() {
+    let stage = talking();
+    assert!(stage.entries.iter().all(|(_, entry)| entry.generation == 0));
+    let mut stage = back(legacy(&stage));
+    stage.call.handle_journal(Some("CA1".to_owned()));
+    stage.redial_as(agent(""));
+    stage.update("h2");
+    stage.pass(200);
+    let (_, entry) = stage.entries.last().expect("there is an entry");
+    assert_eq!(entry.generation, 1);
+    // Another process had claimed it meanwhile, and wrote nothing.
+    let (_, entry) = stage.entries.pop().expect("there is an entry");
+    let Standing::Open(snapshot) = entry.standing else { panic!("it goes on") };
+    let legacy =
+        snapshot.into_legacy(3, entry.conversation, entry.call_name, entry.left, agent("").into());
+    assert_eq!(legacy.generation(), 3);
 }
 
 #[test]

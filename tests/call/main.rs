@@ -22,7 +22,7 @@ use harness::{STREAM, Stage, media, samples, settings, speech, start, voice};
 use serde_json::{Value, json};
 use tungstenite::Message;
 use vocaris::call::{
-    Afterwards, Door, Dropped, Ending, LineFault, Oddity, Opening, Refusal, Report, Settings,
+    Afterwards, Again, Door, Dropped, Ending, LineFault, Oddity, Opening, Refusal, Report, Settings,
 };
 use vocaris::config::Carrier;
 use vocaris::limits::REQUESTS_MAX;
@@ -238,7 +238,7 @@ fn a_call_asks_to_be_let_in_with_what_its_start_says() {
             token: Some("t1".into()),
             from: Some("+18005550199".into()),
             to: Some("+18005550100".into()),
-            again: false,
+            again: Again::No,
             custom: Vec::new(),
         }]
     );

@@ -63,11 +63,16 @@ impl Model {
         of_it.map(|(_, text)| text.clone()).collect()
     }
 
+    /// The next session that hears anything calls a tool.
+    pub(crate) fn will_call(&self, id: &str) {
+        let call = json!({"id": id, "name": "order_taxi", "args": {"at": "nine"}});
+        self.known.to_call.lock().unwrap().push(call);
+    }
+
     /// Has the model call a tool, as soon as it hears anything of what `stream` says; then what it
     /// was answered.
     pub(crate) fn call_tool(&self, id: &str, stream: &mut Stream) -> Value {
-        let call = json!({"id": id, "name": "order_taxi", "args": {"at": "nine"}});
-        self.known.to_call.lock().unwrap().push(call);
+        self.will_call(id);
         let answer = || {
             let told = self.known.told.lock().unwrap();
             told.iter().find_map(|(_, text)| {

@@ -70,6 +70,10 @@ pub(crate) struct Restart {
     /// The seed of every voice.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// An empty PostgreSQL database in which every host keeps its journal and its appointments, as
+    /// postgres://user@host/database; else they are files.
+    #[arg(long, value_name = "URL", value_parser = database)]
+    store_url: Option<String>,
     /// A setting of every relay as NAME=VALUE, such as VOCARIS_SERVER_WORKERS=1.
     #[arg(long, value_name = "NAME=VALUE", value_parser = assignment)]
     relay_env: Vec<(String, OsString)>,
@@ -107,6 +111,7 @@ pub(crate) fn restart(arguments: Restart) -> Result<bool, String> {
         },
         threads: arguments.threads.into(),
         seed: arguments.seed,
+        store_url: arguments.store_url,
         environment: arguments.relay_env,
         echo: arguments.relay_log,
         demands: RestartDemands { min_back: arguments.min_back, within: arguments.within },
@@ -117,6 +122,14 @@ pub(crate) fn restart(arguments: Restart) -> Result<bool, String> {
     let is_good = report.is_good();
     arguments.files.write(origin.end::<Restart>(), report)?;
     Ok(is_good)
+}
+
+/// Reads the URL of a database; what is wrong with the rest of it the relay says.
+fn database(text: &str) -> Result<String, String> {
+    match text.starts_with("postgres://") || text.starts_with("postgresql://") {
+        true => Ok(text.to_string()),
+        false => Err("postgres://user@host/database is needed".to_string()),
+    }
 }
 
 /// Reads a share, from 0 to 1.

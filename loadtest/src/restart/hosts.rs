@@ -6,6 +6,7 @@
 //! Bounds:   [`PORTS_TRIED`] ports are tried; those of relay and HAProxy.
 //! Not here: when it is killed (`restart`).
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -32,11 +33,14 @@ const TOKEN_SECRET: &str = "load-test-hosts-share-this-one-secret";
 /// Its name in the environment of a relay.
 const LISTEN: &str = "VOCARIS_SERVER_LISTEN";
 
+/// Where a host keeps its appointments, and in a database the journal, too.
+const STORE_URL: &str = "VOCARIS_STORE_URL";
+
 /// The file with the appointments of a host.
 const STORE: &str = "store.db";
 
-/// The file with what the next process must know of the calls. All hosts are processes of one
-/// machine and share it.
+/// The file with what the next process must know of the calls, where that is in no database. All
+/// hosts are processes of one machine and share it.
 const JOURNAL: &str = "journal.db";
 
 /// The hosts of a run.
@@ -46,6 +50,8 @@ pub(super) struct Hosts {
     second: Option<Relay>,
     /// The files with the appointments.
     stores: Vec<PathBuf>,
+    /// The settings of the database that all hosts share, where there is one.
+    database: Option<Vec<(OsString, OsString)>>,
     /// The first host is dead, and stays so.
     is_dead: bool,
     // It must end before the directory goes in which its file is.
@@ -100,8 +106,10 @@ impl Hosts {
             harness.target = harness::target(front.address(), true);
         }
         let stores = own.into_iter().map(|(path, _)| path.join(STORE)).collect();
+        let database = settings.store_url.as_deref().map(|url| database(settings, url));
         let is_dead = false;
-        Ok(Hosts { harness, second, stores, is_dead, _front: front, _directory: directory })
+        let _directory = directory;
+        Ok(Hosts { harness, second, stores, database, is_dead, _front: front, _directory })
     }
 
     /// Stand-in, clock, and the way in.
@@ -124,9 +132,16 @@ impl Hosts {
         Ok(Some(self.harness.clock.now()))
     }
 
-    /// The bookings on the disks of all hosts.
-    pub(super) fn stored(&self) -> rusqlite::Result<Stored> {
-        together(self.stores.iter().map(|file| bookings::stored(file)))
+    /// The bookings of all hosts.
+    ///
+    /// # Errors
+    /// Why they cannot be read.
+    pub(super) fn stored(&self) -> Result<Stored, String> {
+        match &self.database {
+            Some(settings) => bookings::stored_in(settings),
+            None => together(self.stores.iter().map(|file| bookings::stored(file)))
+                .map_err(|error| error.to_string()),
+        }
     }
 
     /// Stops all that still runs: the sessions there were, and what was wrong with the ends.
@@ -158,17 +173,36 @@ fn environment(
         (LISTEN.into(), address.to_string().into()),
         ("VOCARIS_SERVER_TOKEN_SECRET".into(), TOKEN_SECRET.into()),
         ("VOCARIS_JOURNAL_ENABLED".into(), "true".into()),
-        ("VOCARIS_JOURNAL_FILE".into(), journal.into()),
         // All calls come from one address.
         ("VOCARIS_LIMITS_MAX_HANDSHAKES_PER_IP".into(), "65535".into()),
         // A stream that was promised and does not come is waited for no longer than this.
         ("VOCARIS_SERVER_DRAIN_TIMEOUT".into(), "1s".into()),
     ];
-    if settings.book > 0.0 {
-        environment.push(("VOCARIS_STORE_URL".into(), store.into()));
+    match &settings.store_url {
+        Some(url) => environment.push((STORE_URL.into(), url.into())),
+        None => {
+            environment.push(("VOCARIS_JOURNAL_FILE".into(), journal.into()));
+            if settings.book > 0.0 {
+                environment.push((STORE_URL.into(), store.into()));
+            }
+        }
     }
     environment.extend(settings.environment.iter().cloned());
     environment
+}
+
+/// What says where the database of the relays is, and how to get in: by the settings of the run,
+/// and as the relays find it in the environment of this process.
+fn database(settings: &RestartSettings, url: &str) -> Vec<(OsString, OsString)> {
+    let of_run = settings.environment.iter().map(|(name, value)| (name.into(), value.clone()));
+    let is_of_it = |name: &OsString| {
+        let name = name.to_string_lossy();
+        name == "PGPASSWORD" || (name.starts_with("VOCARIS_STORE_") && name != STORE_URL)
+    };
+    let mut found: BTreeMap<OsString, OsString> =
+        std::env::vars_os().chain(of_run).filter(|(name, _)| is_of_it(name)).collect();
+    found.insert(STORE_URL.into(), url.into());
+    found.into_iter().collect()
 }
 
 /// An address of this machine on which nobody listens, with a port that is given to nobody else.

@@ -9,9 +9,10 @@
 //! Not here: the hosts and what stands before them (`hosts`, `front`), the figures (`report`).
 //!
 //! Killed means SIGKILL: nothing is said to anybody, the kernel closes what the process had open.
-//! What its calls go on with can only lie outside of it: in the journal, which every host of the run
-//! keeps in one file, unless the settings say otherwise. Its working directory and its settings
-//! stay as they were, as with any supervisor; it is not handed its listening socket.
+//! What its calls go on with can only lie outside of it: in the journal, which the hosts of the run
+//! keep in one file, or in one database, unless the settings say otherwise. Its working directory
+//! and its settings stay as they were, as with any supervisor; it is not handed its listening
+//! socket.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -83,6 +84,9 @@ pub struct RestartSettings {
     pub threads: usize,
     /// The seed of every voice.
     pub seed: u64,
+    /// The PostgreSQL database, empty, in which all hosts keep journal and appointments, as hosts
+    /// of several machines do; `None`: files.
+    pub store_url: Option<String>,
     /// Settings of every relay, as environment variables; they win over those of this run.
     pub environment: Vec<(String, OsString)>,
     /// What the relays print goes on to standard error.

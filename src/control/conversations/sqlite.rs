@@ -3,7 +3,7 @@
 //! In:       rows, questions.
 //! Out:      rows, [`StoreError`]s.
 //! Bounds:   [`BUSY_TIMEOUT`] for another process's transaction, [`JOURNAL_FILE_BYTES_MAX`].
-//! Not here: what a row means (`shelf`), which processes live (`alive`).
+//! Not here: what a row means, who may claim it (`shelf`), which processes live (`alive`).
 //!
 //! `synchronous=NORMAL` in WAL mode: a commit is in the kernel when it returns, so it outlives the
 //! process, killed or not; a power cut takes what was committed since the last checkpoint, and
@@ -12,15 +12,14 @@
 use std::path::Path;
 use std::time::Duration;
 
-use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior, named_params, params};
 
 use super::alive::Lives;
-use super::shelf::{Found, Mark, Row};
-use crate::call::CallId;
+use super::shelf::{Holder, Row, Standing};
 use crate::config::Secret;
 use crate::control::appointments::{Open, StoreError};
 use crate::control::sqlite::{Kind, empty_log};
-use crate::limits::JOURNAL_FILE_BYTES_MAX;
+use crate::limits::{JOURNAL_FILE_BYTES_MAX, LEGACY_KEPT};
 use crate::mail::Whose;
 
 /// How long another process's transaction is waited for.
@@ -31,7 +30,7 @@ const PURGE_MAX: usize = 4_096;
 /// "VocJ" tells our journals from other files.
 const JOURNAL: Kind = Kind {
     application_id: 0x566F_634A,
-    versions: &[SCHEMA_1],
+    versions: &[SCHEMA_1, SCHEMA_2],
     busy_timeout: BUSY_TIMEOUT,
     synchronous: "NORMAL",
 };
@@ -52,31 +51,37 @@ CREATE INDEX conversations_by_call ON conversations (call_name, written_at);
 CREATE INDEX conversations_by_age ON conversations (kept_until);
 ";
 
-/// Not where another process has claimed the row.
+/// From there to version 2. What an older program writes beside us is of no generation, and is its
+/// holder's alone as before.
+const SCHEMA_2: &str = "
+ALTER TABLE conversations ADD COLUMN generation INTEGER NOT NULL DEFAULT 0;
+";
+
 const WRITE: &str = "
 INSERT INTO conversations
-    (conversation, call_name, holder, mark, written_at, kept_until, ends_at, body)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+    (conversation, call_name, holder, generation, mark, written_at, kept_until, ends_at, body)
+VALUES (:conversation, :call_name, :us, :generation, :mark, :now, :kept_until, :ends_at, :body)
 ON CONFLICT (conversation) DO UPDATE SET
-    call_name = excluded.call_name, mark = excluded.mark, written_at = excluded.written_at,
-    kept_until = excluded.kept_until, ends_at = excluded.ends_at, body = excluded.body
-WHERE conversations.holder = excluded.holder";
+    call_name = excluded.call_name, holder = excluded.holder, generation = excluded.generation,
+    mark = excluded.mark, written_at = excluded.written_at, kept_until = excluded.kept_until,
+    ends_at = excluded.ends_at, body = excluded.body
+WHERE conversations.generation < excluded.generation
+    OR (conversations.generation = excluded.generation
+        AND conversations.holder = excluded.holder)";
+
+/// Only if it is still as it was found.
+const TAKE: &str = "
+UPDATE conversations SET holder = :us, generation = generation + 1, mark = 'open',
+    written_at = :now, kept_until = max(kept_until, :now + :kept)
+WHERE conversation = :conversation AND holder = :holder AND generation = :generation
+    AND mark = :mark
+RETURNING body";
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Sqlite {
+pub struct Sqlite {
     connection: Connection,
     lives: Lives,
-}
-
-/// A row as it was found.
-struct Standing {
-    conversation: String,
-    call_name: Option<String>,
-    holder: String,
-    mark: String,
-    ends_unix: i64,
-    body: String,
 }
 
 /// Whether the file, which is there, can be the journal. Only looked at, it stays as it is.
@@ -85,7 +90,7 @@ pub(super) fn try_open(path: &Path) -> Result<(), StoreError> {
 }
 
 impl Sqlite {
-    /// Opens the file, or makes it.
+    /// See [`super::shelf::Shelf::open`].
     pub(super) fn open(path: &Path) -> Result<Sqlite, StoreError> {
         let connection = JOURNAL.open(path, Open::OrCreate)?;
         let page: i64 = connection.pragma_query_value(None, "page_size", |row| row.get(0))?;
@@ -95,6 +100,7 @@ impl Sqlite {
         Ok(Sqlite { connection, lives })
     }
 
+    /// See [`super::shelf::Shelf::write`].
     pub(super) fn write(&mut self, now_unix: u64, rows: &[&Row]) -> Result<Vec<bool>, StoreError> {
         let behavior = TransactionBehavior::Immediate;
         let transaction = self.connection.transaction_with_behavior(behavior)?;
@@ -102,16 +108,17 @@ impl Sqlite {
         {
             let mut write = transaction.prepare(WRITE)?;
             for row in rows {
-                let changed = write.execute(params![
-                    row.conversation.to_string(),
-                    row.call_name,
-                    self.lives.name(),
-                    row.mark.word(),
-                    now_unix as i64,
-                    row.kept_until_unix as i64,
-                    row.ends_unix as i64,
-                    row.body.reveal(),
-                ])?;
+                let changed = write.execute(named_params! {
+                    ":conversation": row.conversation.to_string(),
+                    ":call_name": row.call_name,
+                    ":us": self.lives.name(),
+                    ":generation": row.generation,
+                    ":mark": row.mark.word(),
+                    ":now": now_unix as i64,
+                    ":kept_until": row.kept_until_unix as i64,
+                    ":ends_at": row.ends_unix as i64,
+                    ":body": row.body.reveal(),
+                })?;
                 written.push(changed == 1);
             }
         }
@@ -119,37 +126,68 @@ impl Sqlite {
         Ok(written)
     }
 
-    pub(super) fn look(&mut self, whose: &Whose, now_unix: u64) -> Result<Found, StoreError> {
-        let Some(standing) = find(&self.connection, whose, now_unix)? else {
-            return Ok(Found::Nothing);
+    /// See [`super::shelf::Shelf::look`].
+    pub(super) fn find(
+        &mut self,
+        whose: &Whose,
+        now_unix: u64,
+    ) -> Result<Option<Standing>, StoreError> {
+        let (column, name) = match whose {
+            Whose::Call(name) => ("call_name", name.clone()),
+            Whose::Conversation(id) => ("conversation", id.to_string()),
         };
-        Ok(standing.refused(&self.lives).unwrap_or(Found::Waits))
+        let query = format!(
+            "SELECT conversation, call_name, holder, generation, mark, ends_at, \
+             CASE mark WHEN 'closed' THEN body END FROM conversations \
+             WHERE {column} = ?1 AND kept_until >= ?2 ORDER BY written_at DESC, rowid DESC LIMIT 1"
+        );
+        let mut query = self.connection.prepare(&query)?;
+        let found = query.query_row(params![name, now_unix as i64], |row| {
+            let holder: String = row.get(2)?;
+            let lives = match holder == self.lives.name() {
+                true => Holder::Us,
+                false if self.lives.has(&holder) => Holder::Lives,
+                false => Holder::Gone,
+            };
+            let ends_unix = u64::try_from(row.get::<_, i64>(5)?).unwrap_or(0);
+            Ok(Standing {
+                conversation: row.get(0)?,
+                call_name: row.get(1)?,
+                holder,
+                lives,
+                generation: u32::try_from(row.get::<_, i64>(3)?).unwrap_or(u32::MAX),
+                mark: row.get(4)?,
+                left: Duration::from_secs(ends_unix.saturating_sub(now_unix)),
+                sequel: row.get(6)?,
+            })
+        });
+        Ok(found.optional()?)
     }
 
-    pub(super) fn claim(&mut self, whose: &Whose, now_unix: u64) -> Result<Found, StoreError> {
-        // Locks before it looks: what it sees is what it changes.
-        let behavior = TransactionBehavior::Immediate;
-        let transaction = self.connection.transaction_with_behavior(behavior)?;
-        let Some(standing) = find(&transaction, whose, now_unix)? else {
-            return Ok(Found::Nothing);
+    /// See [`super::shelf::Shelf::claim`].
+    pub(super) fn take(
+        &mut self,
+        found: &Standing,
+        now_unix: u64,
+    ) -> Result<Option<Secret>, StoreError> {
+        let mut take = self.connection.prepare(TAKE)?;
+        let values = named_params! {
+            ":us": self.lives.name(),
+            ":now": now_unix as i64,
+            ":kept": LEGACY_KEPT.as_secs() as i64,
+            ":conversation": found.conversation,
+            ":holder": found.holder,
+            ":generation": found.generation,
+            ":mark": found.mark,
         };
-        if let Some(refused) = standing.refused(&self.lives) {
-            return Ok(refused);
-        }
-        let Ok(conversation) = u64::from_str_radix(&standing.conversation, 16).map(CallId) else {
-            return Ok(Found::Nothing);
-        };
-        transaction.execute(
-            "UPDATE conversations SET holder = ?2, mark = 'open', written_at = ?3 \
-             WHERE conversation = ?1",
-            params![standing.conversation, self.lives.name(), now_unix as i64],
-        )?;
-        transaction.commit()?;
-        let Standing { call_name, ends_unix, body, .. } = standing;
-        let ends_unix = u64::try_from(ends_unix).unwrap_or(0);
-        Ok(Found::Kept { conversation, call_name, ends_unix, body: Secret::new(body) })
+        let mut taken = take.query(values)?;
+        let body = taken.next()?.map(|row| row.get(0)).transpose()?;
+        // The change is made once all of it was asked for.
+        while taken.next()?.is_some() {}
+        Ok(body.map(Secret::new))
     }
 
+    /// See [`super::shelf::Shelf::purge`].
     pub(super) fn purge(&mut self, now_unix: u64) -> Result<usize, StoreError> {
         let purged = self.connection.execute(
             "DELETE FROM conversations WHERE rowid IN \
@@ -162,50 +200,11 @@ impl Sqlite {
     }
 }
 
-impl Standing {
-    /// Why it cannot be claimed, if it cannot.
-    fn refused(&self, lives: &Lives) -> Option<Found> {
-        match Mark::of(&self.mark) {
-            // Of a later version.
-            None => Some(Found::Nothing),
-            Some(Mark::Closed) => Some(Found::Over { body: self.body.clone() }),
-            Some(Mark::Open) if self.holder != lives.name() && lives.has(&self.holder) => {
-                Some(Found::Held)
-            }
-            Some(Mark::Open | Mark::Parted) => None,
-        }
-    }
-}
-
-fn find(
-    connection: &Connection,
-    whose: &Whose,
-    now_unix: u64,
-) -> Result<Option<Standing>, StoreError> {
-    let (column, name) = match whose {
-        Whose::Call(name) => ("call_name", name.clone()),
-        Whose::Conversation(id) => ("conversation", id.to_string()),
-    };
-    let query = format!(
-        "SELECT conversation, call_name, holder, mark, ends_at, body FROM conversations \
-         WHERE {column} = ?1 AND kept_until >= ?2 ORDER BY written_at DESC, rowid DESC LIMIT 1"
-    );
-    let found = connection.prepare(&query)?.query_row(params![name, now_unix as i64], |row| {
-        Ok(Standing {
-            conversation: row.get(0)?,
-            call_name: row.get(1)?,
-            holder: row.get(2)?,
-            mark: row.get(3)?,
-            ends_unix: row.get(4)?,
-            body: row.get(5)?,
-        })
-    });
-    Ok(found.optional()?)
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::shelf::Mark;
     use super::*;
+    use crate::call::CallId;
 
     const NOW: u64 = 1_000_000;
 
@@ -226,89 +225,12 @@ mod tests {
         Row {
             conversation: CallId(id),
             call_name: Some(format!("CA{id}")),
+            generation: 0,
             mark,
             kept_until_unix: NOW + 60,
             ends_unix: NOW + 600,
             body: Secret::new(body.to_owned()),
         }
-    }
-
-    fn call(id: u64) -> Whose {
-        Whose::Call(format!("CA{id}"))
-    }
-
-    fn kept(id: u64, body: &str) -> Found {
-        Found::Kept {
-            conversation: CallId(id),
-            call_name: Some(format!("CA{id}")),
-            ends_unix: NOW + 600,
-            body: Secret::new(body.to_owned()),
-        }
-    }
-
-    #[test]
-    fn what_a_process_wrote_before_it_was_gone_is_claimed_by_one_other() {
-        let path = path("one.db");
-        let mut first = Sqlite::open(&path).unwrap();
-        let rows = [row(1, Mark::Open, "a"), row(1, Mark::Open, "b")];
-        assert_eq!(first.write(NOW, &[&rows[0], &rows[1]]), Ok(vec![true, true]));
-        let mut second = Sqlite::open(&path).unwrap();
-        assert_eq!(second.look(&call(1), NOW), Ok(Found::Held));
-        assert_eq!(second.claim(&call(1), NOW), Ok(Found::Held), "its holder lives");
-        drop(first);
-        let mut third = Sqlite::open(&path).unwrap();
-        assert_eq!(second.look(&call(1), NOW), Ok(Found::Waits));
-        assert_eq!(second.claim(&Whose::Conversation(CallId(1)), NOW), Ok(kept(1, "b")));
-        assert_eq!(third.claim(&call(1), NOW), Ok(Found::Held));
-        assert_eq!(second.look(&call(2), NOW), Ok(Found::Nothing));
-    }
-
-    #[test]
-    fn of_processes_that_ask_at_once_one_goes_on() {
-        let path = path("race.db");
-        let mut first = Sqlite::open(&path).unwrap();
-        let rows: Vec<Row> = (0..20).map(|id| row(id, Mark::Parted, "a")).collect();
-        first.write(NOW, &rows.iter().collect::<Vec<_>>()).unwrap();
-        let askers: Vec<_> = (0..3)
-            .map(|_| {
-                let mut shelf = Sqlite::open(&path).unwrap();
-                std::thread::spawn(move || {
-                    let claims = (0..20).filter(|&id| {
-                        matches!(shelf.claim(&call(id), NOW), Ok(Found::Kept { .. }))
-                    });
-                    (claims.count(), shelf)
-                })
-            })
-            .collect();
-        // Each lives until all have asked.
-        let done: Vec<_> = askers.into_iter().map(|asker| asker.join().unwrap()).collect();
-        assert_eq!(done.iter().map(|(claims, _)| claims).sum::<usize>(), 20);
-    }
-
-    #[test]
-    fn whose_conversation_was_claimed_cannot_write_it_any_more() {
-        let path = path("fence.db");
-        let mut first = Sqlite::open(&path).unwrap();
-        first.write(NOW, &[&row(1, Mark::Parted, "a")]).unwrap();
-        let mut second = Sqlite::open(&path).unwrap();
-        assert_eq!(second.claim(&call(1), NOW), Ok(kept(1, "a")));
-        let rows = [row(1, Mark::Open, "late"), row(2, Mark::Open, "b")];
-        assert_eq!(first.write(NOW, &[&rows[0], &rows[1]]), Ok(vec![false, true]));
-        drop(second);
-        assert_eq!(first.claim(&call(1), NOW), Ok(kept(1, "a")));
-    }
-
-    #[test]
-    fn what_was_ended_is_not_gone_on_with_and_what_is_old_is_forgotten() {
-        let mut shelf = Sqlite::open(&path("ended.db")).unwrap();
-        let later = Row { kept_until_unix: NOW + 90, ..row(2, Mark::Closed, "\"hangup\"") };
-        shelf.write(NOW, &[&row(1, Mark::Open, "a"), &later]).unwrap();
-        let over = Ok(Found::Over { body: "\"hangup\"".to_owned() });
-        assert_eq!(shelf.claim(&call(2), NOW + 90), over);
-        assert_eq!(shelf.claim(&call(1), NOW + 61), Ok(Found::Nothing), "its time is over");
-        assert_eq!(shelf.purge(NOW + 60), Ok(0));
-        assert_eq!(shelf.purge(NOW + 61), Ok(1));
-        assert_eq!(shelf.look(&call(2), NOW + 61), over);
     }
 
     /// Whether a word stands anywhere in the files of a journal.
@@ -342,7 +264,8 @@ mod tests {
         assert_eq!(shelf.purge(NOW + 61), Ok(2));
         let standing = all.map(|word| is_in_files(&path, word));
         assert_eq!(standing, [false, false, false, false, true]);
-        assert_eq!(shelf.look(&Whose::Call("CA3".to_owned()), NOW + 61), Ok(Found::Waits));
+        let whose = Whose::Call("CA3".to_owned());
+        assert!(shelf.find(&whose, NOW + 61).unwrap().is_some());
     }
 
     #[test]
@@ -357,19 +280,6 @@ mod tests {
         drop(reader);
         assert_eq!(shelf.purge(NOW + 61), Ok(0));
         assert!(!is_in_files(&path, "rosebud"));
-    }
-
-    #[test]
-    fn a_newer_conversation_of_a_call_goes_before_an_older_one() {
-        let mut shelf = Sqlite::open(&path("newer.db")).unwrap();
-        let same =
-            |id, body| Row { call_name: Some("CA1".to_owned()), ..row(id, Mark::Open, body) };
-        shelf.write(NOW, &[&same(1, "old")]).unwrap();
-        shelf.write(NOW + 1, &[&same(2, "new")]).unwrap();
-        match shelf.claim(&call(1), NOW + 1) {
-            Ok(Found::Kept { body, .. }) => assert_eq!(body.reveal(), "new"),
-            other => panic!("{other:?}"),
-        }
     }
 
     #[test]
@@ -388,15 +298,38 @@ mod tests {
     fn a_file_of_a_later_version_or_of_another_program_is_left_alone() {
         let later = path("later.db");
         drop(Sqlite::open(&later).unwrap());
-        Connection::open(&later).unwrap().pragma_update(None, "user_version", 2).unwrap();
+        Connection::open(&later).unwrap().pragma_update(None, "user_version", 3).unwrap();
         let refused = Sqlite::open(&later).unwrap_err();
-        assert_eq!(refused, StoreError::TooNew { found: 2, known: 1 });
+        assert_eq!(refused, StoreError::TooNew { found: 3, known: 2 });
         let foreign = path("foreign.db");
         Connection::open(&foreign).unwrap().execute_batch("CREATE TABLE theirs (a)").unwrap();
         assert_eq!(Sqlite::open(&foreign).unwrap_err(), StoreError::NotOurs);
         let garbage = path("garbage.db");
         std::fs::write(&garbage, vec![0x5A; 8192]).unwrap();
         assert_eq!(Sqlite::open(&garbage).unwrap_err(), StoreError::Damaged);
+    }
+
+    #[test]
+    fn a_file_of_an_older_version_is_brought_forward_beside_a_program_that_wrote_it() {
+        let path = path("older.db");
+        let older = Kind { versions: &[SCHEMA_1], ..JOURNAL };
+        let older = older.open(&path, Open::OrCreate).unwrap();
+        let write = |body: &str| {
+            let sql = "INSERT INTO conversations (conversation, call_name, holder, mark, \
+                       written_at, kept_until, ends_at, body) \
+                       VALUES ('0000000000000001', 'CA1', 'x', 'parted', ?1, ?1 + 60, ?1 + 60, ?2) \
+                       ON CONFLICT (conversation) DO UPDATE SET body = excluded.body \
+                       WHERE conversations.holder = excluded.holder";
+            older.execute(sql, params![NOW as i64, body]).unwrap()
+        };
+        assert_eq!(write("a"), 1);
+        let mut newer = Sqlite::open(&path).unwrap();
+        assert_eq!(write("b"), 1);
+        let found = newer.find(&Whose::Conversation(CallId(1)), NOW).unwrap().unwrap();
+        assert_eq!((found.generation, found.lives), (0, Holder::Gone));
+        assert_eq!(newer.take(&found, NOW).unwrap().unwrap().reveal(), "b");
+        assert_eq!(newer.take(&found, NOW), Ok(None), "it is no longer as it was found");
+        assert_eq!(write("late"), 0);
     }
 
     #[test]
