@@ -4,8 +4,9 @@
 //! Out:      rows, and [`DatabaseError`]s.
 //! Bounds:   [`CONNECT_MAX`] from the look-up to a session that is set up; [`ANSWER_MAX`] for one
 //!           statement, [`WORK_MAX`] for all of one piece of work, [`COMMIT_MAX`] for its commit and
-//!           [`VERDICT_MAX`] to find out what became of one whose answer was lost; [`IDLE_MAX`]
-//!           unused; [`REST_FIRST`] to [`REST_MAX`] between two attempts to connect.
+//!           [`VERDICT_MAX`] to find out what became of one whose answer was lost;
+//!           [`UNACKNOWLEDGED_MAX`] for bytes on their way; [`IDLE_MAX`] unused; [`REST_FIRST`] to
+//!           [`REST_MAX`] between two attempts to connect.
 //! Not here: what is kept (`appointments`, `conversations`), where the database is
 //!           (`config::postgres`).
 //!
@@ -86,6 +87,9 @@ pub const IDLE_MAX: Duration = Duration::from_secs(300);
 pub const REST_FIRST: Duration = Duration::from_millis(100);
 /// At most before an attempt.
 pub const REST_MAX: Duration = Duration::from_secs(5);
+/// For the other host to acknowledge bytes. Then the kernel ends the connection, and sends no more
+/// of what was given up meanwhile.
+const UNACKNOWLEDGED_MAX: Duration = Duration::from_millis(1_500);
 /// Between two questions for a commit's outcome.
 const VERDICT_RETRY: Duration = Duration::from_millis(50);
 /// After so long inside a transaction without a statement the database gives it up: a host that has
@@ -100,6 +104,7 @@ const _: () = {
     // An order of a tool has ten seconds, and is to be told how it ended.
     let all = WORK_MAX.as_millis() + COMMIT_MAX.as_millis() + VERDICT_MAX.as_millis();
     assert!(all <= 9_000);
+    assert!(UNACKNOWLEDGED_MAX.as_millis() < ANSWER_MAX.as_millis());
     assert!(CONNECT_MAX.as_millis() <= WORK_MAX.as_millis());
 };
 
@@ -468,7 +473,7 @@ impl Database {
         config.user(&of.user).dbname(&of.database).port(of.port).application_name("vocaris");
         // What is asked for is all that is spoken: the server cannot talk us out of it.
         config.ssl_mode(if of.tls { SslMode::Require } else { SslMode::Disable });
-        config.keepalives_idle(Duration::from_secs(30));
+        config.keepalives_idle(Duration::from_secs(30)).tcp_user_timeout(UNACKNOWLEDGED_MAX);
         // One address of the name that is dead does not take the time of the others, nor always.
         config.connect_timeout(ADDRESS_MAX).load_balance_hosts(LoadBalanceHosts::Random);
         match &of.host {

@@ -1,14 +1,17 @@
 //! The journal of conversations: what is true of it whatever keeps it; and what becomes of it where
 //! a database fails.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use vocaris::call::CallId;
-use vocaris::config::Secret;
+use vocaris::call::{CallId, Ending, Entry, Standing};
+use vocaris::clock::Clock;
+use vocaris::config::{Journal, Secret};
 use vocaris::control::appointments::StoreError;
-use vocaris::control::conversations::{Found, Mark, Row, Shelf};
+use vocaris::control::conversations::{Conversations, Found, Mark, Row, Shelf};
 use vocaris::control::database::DatabaseError;
-use vocaris::mail::Whose;
+use vocaris::mail::{JournalLetter, Whose, mailbox_without_bell};
+use vocaris::metrics::Shared;
 
 use crate::harness::*;
 use crate::proxy::{Fault, Proxy};
@@ -25,6 +28,7 @@ fn row(id: u64, generation: u32, mark: Mark, body: &str) -> Row {
         conversation: CallId(id),
         call_name: Some(format!("CA{id}")),
         generation,
+        state: 1,
         mark,
         kept_until_unix: now() + 60,
         ends_unix: now() + 600,
@@ -292,6 +296,58 @@ fn a_database_that_stalls_or_is_away_ends_in_an_error_and_takes_more_when_it_can
     proxy.set(Fault::None);
     shelf.bound(SEEN_MAX);
     written(&mut shelf);
+}
+
+#[test]
+fn an_older_state_that_arrives_after_a_newer_one_changes_nothing() {
+    let Some(server) = server() else { return };
+    let url = store(&server.by_socket(&server.database())).url;
+    let (mut one, mut two) = (Shelf::open(&url).unwrap(), Shelf::open(&url).unwrap());
+    let state = |generation, state, mark, body| Row { state, ..row(1, generation, mark, body) };
+    let over = state(0, 8, Mark::Closed, "\"hangup\"");
+    assert_eq!(one.write(now(), &[&over]), Ok(vec![true]));
+    let late = state(0, 7, Mark::Open, "late");
+    assert_eq!(one.write(now(), &[&late]), Ok(vec![false]));
+    let found = Ok(Found::Over { body: "\"hangup\"".to_owned() });
+    assert_eq!(two.look(&call(1), now()), found);
+    // Its answer was lost: asked for again, it counts as written, and nobody's call is closed.
+    assert_eq!(one.write(now(), &[&over]), Ok(vec![true]));
+    assert_eq!(one.write(now(), &[&state(0, 9, Mark::Parted, "a")]), Ok(vec![true]));
+    // Another process counts for itself, and so does the first one when it has it back.
+    assert_eq!(kept(two.claim(&call(1), None, now())), Some(("a".to_owned(), 1)));
+    assert_eq!(one.write(now(), &[&state(0, 10, Mark::Open, "late")]), Ok(vec![false]));
+    assert_eq!(two.write(now(), &[&state(1, 1, Mark::Open, "b")]), Ok(vec![true]));
+    assert_eq!(kept(one.claim(&call(1), Some(1), now())), Some(("b".to_owned(), 2)));
+    assert_eq!(one.write(now(), &[&state(2, 11, Mark::Open, "c")]), Ok(vec![true]));
+    assert_eq!(two.write(now(), &[&state(3, 2, Mark::Open, "d")]), Ok(vec![true]), "a new stream");
+}
+
+#[test]
+fn what_waits_at_the_stop_is_written_once_a_database_that_was_away_is_back() {
+    let Some(server) = server() else { return };
+    let database = server.database();
+    let proxy = Proxy::to(server.port);
+    drop(Shelf::open(&store(&server.by_socket(&database)).url).unwrap());
+    proxy.set(Fault::Closed);
+    let url = store(&server.by_port("vocaris", proxy.port, &database)).url;
+    let (settings, shared) = (Journal { enabled: true, url }, Arc::new(Shared::default()));
+    let (journal, letters) =
+        Conversations::new(&settings, Clock::start(), shared.clone()).expect("it is away for now");
+    proxy.set(Fault::None);
+    let standing = Standing::Closed { ending: Ending::CallerHungUp, transfer: None };
+    let entry = Entry {
+        conversation: CallId(1),
+        generation: 0,
+        call_name: Some("CA1".to_owned()),
+        left: Duration::from_secs(60),
+        standing,
+    };
+    letters.post(JournalLetter::Entry(Box::new(entry))).unwrap();
+    letters.post(JournalLetter::Stop).unwrap();
+    // A moment after the failure nobody tries to connect.
+    journal.run(&mailbox_without_bell().0);
+    let entries = &shared.journal.entries;
+    assert_eq!((entries.of("written"), entries.of("lost")), (1, 0));
 }
 
 #[test]

@@ -31,6 +31,7 @@ pub mod sqlite;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::thread;
 use std::time::Duration;
 
 use super::appointments::StoreError;
@@ -61,7 +62,8 @@ const FINISH_MAX: Duration = Duration::from_millis(2_500);
 /// How often a shelf that another process keeps locked is tried again at the end. Then what waits
 /// is lost, and counted.
 const BUSY_AT_END_MAX: u32 = 4;
-/// How often such a question is asked again: that process may be about to hear of its caller's end.
+/// How often such a question is asked again: that process may be about to hear of its caller's end;
+/// and how often a database that is away is tried again at the end.
 const ASK_AGAIN: Duration = Duration::from_millis(100);
 /// How long. Less than the accept thread waits.
 const HELD_FOR: Duration = Duration::from_millis(700);
@@ -83,6 +85,8 @@ pub struct Conversations {
     waiting: HashMap<CallId, (Nanos, Row)>,
     /// In the order in which they came.
     order: VecDeque<CallId>,
+    /// Entries so far, which gives each state its number.
+    states: u64,
     askers: Vec<Asker>,
     ask_after: Nanos,
     write_after: Nanos,
@@ -134,6 +138,7 @@ impl Conversations {
             shelf,
             waiting: HashMap::new(),
             order: VecDeque::new(),
+            states: 0,
             askers: Vec::new(),
             ask_after: Nanos::ZERO,
             write_after: Nanos::ZERO,
@@ -212,12 +217,17 @@ impl Conversations {
     /// Everything that waits is written, as far as the shelf takes it.
     fn finish(&mut self, accept: &Postbox<AcceptLetter>) {
         let mut tries = 0;
+        let until = self.clock.now().plus(FINISH_MAX);
         self.shelf.bound(FINISH_MAX);
         while !self.waiting.is_empty() {
             let names = self.next_batch();
             match self.write(&names, accept) {
                 Ok(()) => {}
                 Err(StoreError::Busy) if tries < BUSY_AT_END_MAX => tries += 1,
+                // It is away, or was just now and is left alone for a moment.
+                Err(error) if error.is_for_now() && self.clock.now() < until => {
+                    thread::sleep(ASK_AGAIN);
+                }
                 Err(_) => break,
             }
         }
@@ -264,7 +274,8 @@ impl Conversations {
     /// The newest entry of a conversation takes the place of the one before.
     fn keep(&mut self, entry: Entry) {
         let conversation = entry.conversation;
-        let row = row(entry, unix_seconds());
+        self.states += 1;
+        let row = row(entry, self.states, unix_seconds());
         if let Some((_, waiting)) = self.waiting.get_mut(&conversation) {
             // One that comes late is of a stream that another has taken the place of.
             if row.generation >= waiting.generation {
@@ -416,8 +427,8 @@ fn recalled(found: Found) -> (Recalled, &'static str) {
     }
 }
 
-/// An entry as it is written at the second `now_unix`.
-fn row(entry: Entry, now_unix: u64) -> Row {
+/// An entry as it is written at the second `now_unix`, with the number of its state.
+fn row(entry: Entry, state: u64, now_unix: u64) -> Row {
     let Entry { conversation, generation, call_name, left, standing } = entry;
     let (mark, kept_for, body) = match standing {
         Standing::Open(snapshot) => (Mark::Open, HANDLE_KEPT, snapshot.to_json()),
@@ -431,7 +442,7 @@ fn row(entry: Entry, now_unix: u64) -> Row {
     let kept_until_unix = now_unix.saturating_add(kept_for.as_secs());
     let ends_unix = now_unix.saturating_add(left.as_secs());
     let body = Secret::new(body);
-    Row { conversation, call_name, generation, mark, kept_until_unix, ends_unix, body }
+    Row { conversation, call_name, generation, state, mark, kept_until_unix, ends_unix, body }
 }
 
 #[cfg(test)]
@@ -498,7 +509,7 @@ mod tests {
         let mut journal = journal("long");
         for (number, bytes) in [(1, BATCH_BYTES_MAX + 1), (2, 9), (3, BATCH_BYTES_MAX), (4, 1)] {
             let body = Secret::new("x".repeat(bytes));
-            let row = Row { body, ..row(over(number), 0) };
+            let row = Row { body, ..row(over(number), number, 0) };
             journal.waiting.insert(CallId(number), (Nanos::ZERO, row));
             journal.order.push_back(CallId(number));
         }
@@ -547,6 +558,22 @@ mod tests {
             ),
             "{letter:?}"
         );
+    }
+
+    #[test]
+    fn each_thing_said_of_a_conversation_has_a_later_state_than_the_one_before() {
+        let mut journal = journal("states");
+        let (accept, _letters) = mailbox_without_bell();
+        let mut last = 0;
+        for number in [1, 2, 1, 1] {
+            journal.keep(over(number));
+            let state = journal.waiting[&CallId(number)].1.state;
+            assert!(state > last, "{state} after {last}");
+            last = state;
+            if number == 2 {
+                journal.write(&[CallId(1), CallId(2)], &accept).unwrap();
+            }
+        }
     }
 
     #[test]

@@ -6,9 +6,11 @@
 //! Not here: what a row means, who may claim it (`shelf`), connections (`control::database`).
 //!
 //! Times are the database's: hosts need not agree on them. Every change is one statement, and done
-//! twice it comes to the same: so one whose answer was lost is simply asked for again. Names that
-//! PostgreSQL may have no letters for are nobody's, and bodies are bytes: no row keeps the others
-//! of its batch from being written.
+//! twice it comes to the same: so one whose answer was lost is simply asked for again. One that was
+//! given up may still lie on its way, in a kernel or a pooler, and arrive after its successor that
+//! took another connection: so rows carry the number of their state, and a late one changes nothing.
+//! Names that PostgreSQL may have no letters for are nobody's, and bodies are bytes: no row keeps
+//! the others of its batch from being written.
 
 use std::time::Duration;
 
@@ -38,6 +40,7 @@ CREATE TABLE vocaris.conversations (
     call_name text,
     holder text NOT NULL CHECK (holder ~ '^[0-9a-f]{16}$'),
     generation bigint NOT NULL,
+    state bigint NOT NULL,
     mark text NOT NULL,
     written_at timestamptz NOT NULL,
     kept_until timestamptz NOT NULL,
@@ -48,29 +51,33 @@ CREATE INDEX conversations_by_call ON vocaris.conversations (call_name);
 CREATE INDEX conversations_by_age ON vocaris.conversations (kept_until);
 ";
 
-/// In the order of their names, so that no two batches wait for each other.
+/// In the order of their names, so that no two batches wait for each other. States of one holder in
+/// one generation can be compared; the same one once more is written once more.
 const WRITE: &str = "
 INSERT INTO conversations AS there
-    (conversation, call_name, holder, generation, mark, written_at, kept_until, ends_at, body)
-SELECT conversation, call_name, $1, generation, mark, clock_timestamp(),
+    (conversation, call_name, holder, generation, state, mark, written_at, kept_until, ends_at,
+    body)
+SELECT conversation, call_name, $1, generation, state, mark, clock_timestamp(),
     CASE mark WHEN 'open'
         THEN to_timestamp(ceil((extract(epoch FROM clock_timestamp()) + kept) / $2) * $2)
         ELSE clock_timestamp() + kept * interval '1 second' END,
     clock_timestamp() + goes_on * interval '1 second', body
-FROM unnest($3::text[], $4::text[], $5::bigint[], $6::text[], $7::bigint[], $8::bigint[],
-        $9::bytea[]) AS new (conversation, call_name, generation, mark, kept, goes_on, body)
+FROM unnest($3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::text[], $8::bigint[],
+        $9::bigint[], $10::bytea[])
+    AS new (conversation, call_name, generation, state, mark, kept, goes_on, body)
 ORDER BY conversation
 ON CONFLICT (conversation) DO UPDATE SET
     call_name = excluded.call_name, holder = excluded.holder, generation = excluded.generation,
-    mark = excluded.mark, written_at = excluded.written_at, kept_until = excluded.kept_until,
-    ends_at = excluded.ends_at, body = excluded.body
+    state = excluded.state, mark = excluded.mark, written_at = excluded.written_at,
+    kept_until = excluded.kept_until, ends_at = excluded.ends_at, body = excluded.body
 WHERE there.generation < excluded.generation
-    OR (there.generation = excluded.generation AND there.holder = excluded.holder)
+    OR (there.generation = excluded.generation AND there.holder = excluded.holder
+        AND there.state <= excluded.state)
 RETURNING conversation";
 
-/// Only if it is still as it was found.
+/// Only if it is still as it was found. The states of its new holder begin.
 const TAKE: &str = "
-UPDATE conversations SET holder = $1, generation = generation + 1, mark = 'open',
+UPDATE conversations SET holder = $1, generation = generation + 1, state = 0, mark = 'open',
     written_at = clock_timestamp(),
     kept_until = greatest(kept_until, clock_timestamp() + $2 * interval '1 second')
 WHERE conversation = $3 AND holder = $4 AND generation = $5 AND mark = $6
@@ -132,6 +139,7 @@ impl Postgres {
         let calls: Vec<Option<&str>> =
             rows.iter().map(|row| row.call_name.as_deref().filter(|name| is_name(name))).collect();
         let generations: Vec<i64> = rows.iter().map(|row| row.generation.into()).collect();
+        let states: Vec<i64> = rows.iter().map(|row| row.state as i64).collect();
         let marks: Vec<&str> = rows.iter().map(|row| row.mark.word()).collect();
         let kept: Vec<i64> = rows.iter().map(|row| seconds(row.kept_until_unix)).collect();
         let goes_on: Vec<i64> = rows.iter().map(|row| seconds(row.ends_unix)).collect();
@@ -145,6 +153,7 @@ impl Postgres {
                 (&names, Type::TEXT_ARRAY),
                 (&calls, Type::TEXT_ARRAY),
                 (&generations, Type::INT8_ARRAY),
+                (&states, Type::INT8_ARRAY),
                 (&marks, Type::TEXT_ARRAY),
                 (&kept, Type::INT8_ARRAY),
                 (&goes_on, Type::INT8_ARRAY),

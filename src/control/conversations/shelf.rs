@@ -8,7 +8,7 @@
 //!
 //! Each row is held by the process that wrote it last, and has a generation: that of the stream it
 //! tells of. A stream that goes on with a conversation is of the next one. A row is written over by
-//! a later generation, or by its holder in the same one: so a process that a call has left, and
+//! a later generation, or in the same one by its holder, in the order of its states: so a process that a call has left, and
 //! does not know it yet, never writes over what came afterwards.
 //!
 //! Another process may only claim a row: where its phone was lost and the holder said so, where the
@@ -65,6 +65,9 @@ pub struct Row {
     pub call_name: Option<String>,
     /// Streams it has had before the one that this tells of.
     pub generation: u32,
+    /// Counts what its holder has to say, of all conversations, from 1 on: in one generation no
+    /// state is written over a later one.
+    pub state: u64,
     /// Where it is.
     pub mark: Mark,
     /// Thrown away afterwards.

@@ -8,6 +8,9 @@
 //! `synchronous=NORMAL` in WAL mode: a commit is in the kernel when it returns, so it outlives the
 //! process, killed or not; a power cut takes what was committed since the last checkpoint, and
 //! never leaves the file torn. The calls of a host without power are gone anyway.
+//!
+//! The column `generation` came later and counts as no version: a program that does not know it
+//! opens the file all the same, so that an older release can be started again.
 
 use std::path::Path;
 use std::time::Duration;
@@ -30,7 +33,7 @@ const PURGE_MAX: usize = 4_096;
 /// "VocJ" tells our journals from other files.
 const JOURNAL: Kind = Kind {
     application_id: 0x566F_634A,
-    versions: &[SCHEMA_1, SCHEMA_2],
+    versions: &[SCHEMA_1],
     busy_timeout: BUSY_TIMEOUT,
     synchronous: "NORMAL",
 };
@@ -51,12 +54,15 @@ CREATE INDEX conversations_by_call ON conversations (call_name, written_at);
 CREATE INDEX conversations_by_age ON conversations (kept_until);
 ";
 
-/// From there to version 2. What an older program writes beside us is of no generation, and is its
-/// holder's alone as before.
-const SCHEMA_2: &str = "
-ALTER TABLE conversations ADD COLUMN generation INTEGER NOT NULL DEFAULT 0;
-";
+/// How often the table has the column that [`ADD_GENERATION`] adds.
+const GENERATION_COLUMNS: &str =
+    "SELECT count(*) FROM pragma_table_info('conversations') WHERE name = 'generation'";
 
+/// What an older program writes beside us is of no generation, and is its holder's alone.
+const ADD_GENERATION: &str =
+    "ALTER TABLE conversations ADD COLUMN generation INTEGER NOT NULL DEFAULT 0";
+
+/// States come in their order, for one connection writes them all: their numbers are not kept.
 const WRITE: &str = "
 INSERT INTO conversations
     (conversation, call_name, holder, generation, mark, written_at, kept_until, ends_at, body)
@@ -89,10 +95,21 @@ pub(super) fn try_open(path: &Path) -> Result<(), StoreError> {
     JOURNAL.open(path, Open::ReadOnly).map(drop)
 }
 
+/// Adds the column where there is none; of several programs that open the file at once, one does.
+fn add_generation(connection: &mut Connection) -> Result<(), StoreError> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let columns: i64 = transaction.query_row(GENERATION_COLUMNS, [], |row| row.get(0))?;
+    if columns == 0 {
+        transaction.execute_batch(ADD_GENERATION)?;
+    }
+    Ok(transaction.commit()?)
+}
+
 impl Sqlite {
     /// See [`super::shelf::Shelf::open`].
     pub(super) fn open(path: &Path) -> Result<Sqlite, StoreError> {
-        let connection = JOURNAL.open(path, Open::OrCreate)?;
+        let mut connection = JOURNAL.open(path, Open::OrCreate)?;
+        add_generation(&mut connection)?;
         let page: i64 = connection.pragma_query_value(None, "page_size", |row| row.get(0))?;
         let pages = JOURNAL_FILE_BYTES_MAX as i64 / page.max(1);
         connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))?;
@@ -226,6 +243,7 @@ mod tests {
             conversation: CallId(id),
             call_name: Some(format!("CA{id}")),
             generation: 0,
+            state: 1,
             mark,
             kept_until_unix: NOW + 60,
             ends_unix: NOW + 600,
@@ -300,7 +318,7 @@ mod tests {
         drop(Sqlite::open(&later).unwrap());
         Connection::open(&later).unwrap().pragma_update(None, "user_version", 3).unwrap();
         let refused = Sqlite::open(&later).unwrap_err();
-        assert_eq!(refused, StoreError::TooNew { found: 3, known: 2 });
+        assert_eq!(refused, StoreError::TooNew { found: 3, known: 1 });
         let foreign = path("foreign.db");
         Connection::open(&foreign).unwrap().execute_batch("CREATE TABLE theirs (a)").unwrap();
         assert_eq!(Sqlite::open(&foreign).unwrap_err(), StoreError::NotOurs);
@@ -310,10 +328,11 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_an_older_version_is_brought_forward_beside_a_program_that_wrote_it() {
+    fn a_file_of_an_older_program_gets_its_column_beside_it_and_the_older_one_can_open_it_again() {
         let path = path("older.db");
-        let older = Kind { versions: &[SCHEMA_1], ..JOURNAL };
-        let older = older.open(&path, Open::OrCreate).unwrap();
+        // It makes the file, and knows nothing of the column.
+        let open_older = || JOURNAL.open(&path, Open::OrCreate).unwrap();
+        let older = open_older();
         let write = |body: &str| {
             let sql = "INSERT INTO conversations (conversation, call_name, holder, mark, \
                        written_at, kept_until, ends_at, body) \
@@ -330,6 +349,14 @@ mod tests {
         assert_eq!(newer.take(&found, NOW).unwrap().unwrap().reveal(), "b");
         assert_eq!(newer.take(&found, NOW), Ok(None), "it is no longer as it was found");
         assert_eq!(write("late"), 0);
+        drop(newer);
+        // Back to the older release, and to the newer one once more.
+        let sql = "UPDATE conversations SET body = 'c'";
+        assert_eq!(open_older().execute(sql, []), Ok(1));
+        let mut newer = Sqlite::open(&path).unwrap();
+        let found = newer.find(&Whose::Conversation(CallId(1)), NOW).unwrap().unwrap();
+        assert_eq!(found.generation, 1, "what it had stands");
+        assert_eq!(newer.take(&found, NOW).unwrap().unwrap().reveal(), "c");
     }
 
     #[test]
