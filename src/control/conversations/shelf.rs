@@ -8,8 +8,8 @@
 //!
 //! Each row is held by the process that wrote it last, and has a generation: that of the stream it
 //! tells of. A stream that goes on with a conversation is of the next one. A row is written over by
-//! a later generation, or in the same one by its holder, in the order of its states: so a process that a call has left, and
-//! does not know it yet, never writes over what came afterwards.
+//! a later generation, or in the same one by its holder, in the order of its states: so a process
+//! that a call has left, and does not know it yet, never writes over what came afterwards.
 //!
 //! Another process may only claim a row: where its phone was lost and the holder said so, where the
 //! holder is gone, or where the holder's generation is the one whose stream is known to be over. A
