@@ -561,7 +561,7 @@ impl Running {
         let mut promised_by = start + promised;
         while self.load.calls() > 0 || (self.load.expected() > 0 && Instant::now() < promised_by) {
             if self.load.calls() > 0 {
-                // The last of them may lose its phone, and its caller be led back.
+                // Whoever lost his phone meanwhile may have been promised a stream.
                 promised_by = Instant::now() + promised;
             }
             let look = Instant::now() + DRAIN_LOOK;

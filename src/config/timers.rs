@@ -16,6 +16,9 @@ use crate::limits::{DOWNLINK_QUEUE_MS, JOIN_TIMEOUT, SWAP_QUEUE_MS};
 
 const SECTION: &str = "timers";
 
+/// Below this a carrier that sends in bursts, or a frame that is late, would end calls in progress.
+const MEDIA_TIMEOUT_MIN: Duration = Duration::from_secs(2);
+
 /// How long a call waits for its model, how often it tries again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Timers {
@@ -302,6 +305,12 @@ impl Timers {
                 "is more than per_call",
             );
         }
+        if !self.media_timeout.is_zero() && self.media_timeout < MEDIA_TIMEOUT_MIN {
+            return clash(
+                ["media_timeout"; 4],
+                "must be 0s, or at least 2s: carriers pause between their bursts",
+            );
+        }
         if !self.rotate.is_zero() && self.rotate < self.proven {
             return clash(
                 ["rotate", "proven", "proven", "proven"],
@@ -375,6 +384,7 @@ mod tests {
             ("owed = \"10s\"\nreply = \"11s\"", "owed"),
             ("in_a_row = 9", "per_call"),
             ("rotate = \"1s\"", "proven"),
+            ("media_timeout = \"20ms\"", "at least 2s"),
         ] {
             let said = read(&format!("[timers]\n{text}")).unwrap_err();
             assert!(said.contains(says), "{said}");
