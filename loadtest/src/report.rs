@@ -16,7 +16,7 @@ use crate::judge::Judgement;
 use crate::listen::FidelityReport;
 use crate::recording::Recording;
 use crate::recording::distribution::Distribution;
-use crate::slo::{Judged, Verdict};
+use crate::slo::{self, Judged, Verdict};
 use crate::verify::Alignment;
 
 /// Lateness of a schedule whose p99.9 makes the latencies of a run worth nothing, where nobody
@@ -186,29 +186,35 @@ pub struct SwapReport {
 }
 
 impl SwapReport {
-    /// What these figures do not meet.
+    /// What these figures do not meet, times left out.
     fn unmet(&self, demands: &Demands) -> Vec<String> {
-        let ms = |us: f64| us / 1e3;
-        let mut unmet = Vec::new();
-        for (what, value, bound) in [
-            ("audible gap p99, ms", ms(self.gap.p99_us), demands.max_gap_ms),
+        let failed_max = demands.max_failed_swaps.unwrap_or(0) as f64;
+        let mut unmet = above(&[
             ("caller audio lost, ms", self.lost_ms, demands.max_lost_ms),
-            ("recovery, ms", ms(self.recovery.max_us), demands.max_recovery_ms),
-            (
-                "connections not replaced",
-                self.failed as f64,
-                Some(demands.max_failed_swaps.unwrap_or(0) as f64),
-            ),
-        ] {
-            if let Some(bound) = bound.filter(|bound| value > *bound) {
-                unmet.push(format!("{what}: {value:.1}, demanded {bound:.1}"));
-            }
-        }
+            ("connections not replaced", self.failed as f64, Some(failed_max)),
+        ]);
         if self.unexplained > 0 {
             unmet.push(format!("{} connections replaced without a reason", self.unexplained));
         }
         unmet
     }
+
+    /// The times that these figures do not meet.
+    fn unmet_times(&self, demands: &Demands) -> Vec<String> {
+        above(&[
+            ("audible gap p99, ms", self.gap.p99_us / 1e3, demands.max_gap_ms),
+            ("recovery, ms", self.recovery.max_us / 1e3, demands.max_recovery_ms),
+        ])
+    }
+}
+
+/// Names, values and bounds: what is above its bound, where there is one, in words.
+fn above(figures: &[(&str, f64, Option<f64>)]) -> Vec<String> {
+    let unmet = |&(what, value, bound): &(&str, f64, Option<f64>)| {
+        let bound = bound.filter(|bound| value > *bound)?;
+        Some(format!("{what}: {value:.1}, demanded {bound:.1}"))
+    };
+    figures.iter().filter_map(unmet).collect()
 }
 
 /// The calls of one carrier.
@@ -392,6 +398,8 @@ pub struct Report {
     pub held: Option<Held>,
     /// What was demanded, and what came of it.
     pub slo: Vec<Judged>,
+    /// A gap or a recovery was demanded, and the load itself was too late to judge it.
+    pub swap_times_not_judged: bool,
     /// Callers and stand-in: CPU for each second of each call, in microseconds.
     pub own_cpu_us_per_call_second: f64,
     /// Everything that makes the run fail, worst first.
@@ -410,7 +418,8 @@ impl Report {
 
     /// True if nothing failed, but a bound could not be judged because the load itself was late.
     pub fn lacks_evidence(&self) -> bool {
-        self.is_good() && self.slo.iter().any(|judged| judged.verdict == Verdict::NotJudged)
+        let not_judged = |judged: &Judged| judged.verdict == Verdict::NotJudged;
+        self.is_good() && (self.swap_times_not_judged || self.slo.iter().any(not_judged))
     }
 
     /// Latencies up and down while all calls talked; over the whole run if they never did.
@@ -421,10 +430,18 @@ impl Report {
         }
     }
 
-    /// Adds what the swaps do not meet.
-    pub fn demand(&mut self, demands: &Demands) {
-        let unmet = self.swaps.iter().flat_map(|swaps| swaps.unmet(demands));
-        self.problems.extend(unmet.collect::<Vec<_>>());
+    /// Adds what the swaps do not meet. Where p99.9 of the load's own lateness is above
+    /// `own_lateness_max_us` microseconds, gaps and recoveries are not judged.
+    pub fn demand(&mut self, demands: &Demands, own_lateness_max_us: f64) {
+        let Some(swaps) = &self.swaps else { return };
+        self.problems.extend(swaps.unmet(demands));
+        if !slo::is_spoilt(self, own_lateness_max_us) {
+            self.problems.extend(swaps.unmet_times(demands));
+        } else if demands.max_gap_ms.or(demands.max_recovery_ms).is_some() {
+            self.swap_times_not_judged = true;
+            let told = "gaps and recoveries are not judged: the load itself was late";
+            self.remarks.push(told.into());
+        }
     }
 
     /// Adds the problems that the counts of this report show.

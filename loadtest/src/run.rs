@@ -439,7 +439,8 @@ impl Calls {
             report.bookings = Some(of_bookings);
             report.problems.extend(wrong);
         }
-        report.demand(&settings.demands.or(settings.scenario.demands));
+        let demands = settings.demands.or(settings.scenario.demands);
+        report.demand(&demands, settings.own_lateness_max_us);
         let [relay, own] = self.cpu_us.map(|spent| {
             // Where no stream was opened there is no second of a call to hold it against.
             spent.filter(|_| report.call_seconds > 0.0).map(|us| us as f64 / report.call_seconds)

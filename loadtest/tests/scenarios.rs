@@ -80,7 +80,7 @@ fn make(row: &Row) -> Result<Outlook, String> {
     sessions.sort_by_key(|session| session.index);
     let made = [Made { media, voice, record: record.clone() }];
     let mut report = judge::judge(&made, &sessions, seed, LEAD);
-    report.demand(&scenario.demands);
+    report.demand(&scenario.demands, f64::INFINITY);
     Ok(Outlook { report, record, sessions })
 }
 

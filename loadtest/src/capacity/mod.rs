@@ -328,6 +328,8 @@ fn below(kept: Option<usize>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gemini::scenario::Demands;
+    use crate::report::SwapReport;
 
     fn report(late_us: f64, slo: &str) -> Report {
         let mut report = Report { calls: 5, calls_good: 4, ..Report::default() };
@@ -389,6 +391,28 @@ mod tests {
         dead.problems.insert(0, "the relay died".into());
         let step = Step::of(&dead, 5, 1, 1e3);
         assert_eq!((step.outcome, step.reasons[0].as_str()), (Outcome::Broken, "the relay died"));
+        let demands =
+            Demands { max_gap_ms: Some(1.0), max_recovery_ms: Some(1.0), ..Demands::default() };
+        let long = Percentiles { p99_us: 2e3, max_us: 2e3, ..Percentiles::default() };
+        for (swaps, late, outcome) in [
+            (SwapReport { gap: long, ..SwapReport::default() }, 1001.0, Outcome::Spoilt),
+            (SwapReport { gap: long, ..SwapReport::default() }, 999.0, Outcome::Broken),
+            (SwapReport { recovery: long, ..SwapReport::default() }, 1001.0, Outcome::Spoilt),
+            (SwapReport { recovery: long, ..SwapReport::default() }, 999.0, Outcome::Broken),
+            // What was lost, or never came back, is wrong however late the load was.
+            (SwapReport { lost_ms: 2.0, ..SwapReport::default() }, 1001.0, Outcome::Broken),
+            (SwapReport { failed: 1, ..SwapReport::default() }, 1001.0, Outcome::Broken),
+            (SwapReport { unexplained: 1, ..SwapReport::default() }, 1001.0, Outcome::Broken),
+        ] {
+            let mut report = report(late, "lost=0");
+            let demands = Demands { max_lost_ms: Some(1.0), ..demands };
+            report.swaps = Some(swaps);
+            report.demand(&demands, 1e3);
+            let told = report.remarks.iter().any(|remark| remark.contains("are not judged"));
+            assert_eq!((told, report.lacks_evidence()), (late > 1e3, outcome == Outcome::Spoilt));
+            let step = Step::of(&report, 5, 1, 1e3);
+            assert_eq!(step.outcome, outcome, "{late}: {:?}", step.reasons);
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use clap::Args;
 use loadtest::compare::{self, CompareSettings, ROUNDS_MAX};
 use loadtest::interrupt;
+use loadtest::probes::ONE_IN;
 use loadtest::relay::Program;
 use loadtest::relay::peer::{Peer, Workshop};
 use loadtest::run::RunSettings;
@@ -42,6 +43,11 @@ pub(crate) struct Compare {
     /// Threads of the callers, and as many of the stand-in.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..))]
     threads: u8,
+    /// One call in so many, and no fewer than 8, is read as its audio arrives and gives the times;
+    /// the others are read late, and judged in the same way. 1: every call.
+    #[arg(long, value_name = "ONE_IN", default_value_t = ONE_IN as u32,
+          value_parser = clap::value_parser!(u32).range(1..))]
+    probes: u32,
     /// The seed of every voice.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -73,6 +79,7 @@ pub(crate) fn compare(arguments: Compare) -> Result<Ending, String> {
         seconds: arguments.seconds.into(),
         ramp: arguments.ramp,
         threads: arguments.threads.into(),
+        probes: arguments.probes as usize,
         seed: arguments.seed,
         environment: arguments.relay_env,
         listen: true,

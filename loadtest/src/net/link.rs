@@ -283,8 +283,9 @@ impl Link {
 
     /// Offers waiting bytes to the socket again.
     pub fn flush(&mut self) {
-        // Whatever is wrong with the connection, the next `receive` says so.
-        self.clear = self.socket.flush().is_ok();
+        // Whatever is wrong with the connection, the next `receive` says so. A gate that is shut
+        // flushes nothing, and behind it the rest of a frame may wait.
+        self.clear = self.socket.flush().is_ok() && self.socket.get_ref().rest.is_empty();
     }
 
     /// The stream below.
@@ -297,15 +298,20 @@ impl Link {
 mod tests {
     use super::*;
 
-    #[test]
-    fn what_the_socket_does_not_take_leaves_later_and_in_order() {
+    /// A link and the server it is connected to.
+    fn connected() -> (Link, WebSocket<std::net::TcpStream>) {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let near = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         near.set_nonblocking(true).unwrap();
         let stream = Stream::plain(mio::net::TcpStream::from_std(near));
-        let mut link = Link::new(stream, Vec::new(), Role::Client);
+        let link = Link::new(stream, Vec::new(), Role::Client);
         let (far, _) = listener.accept().unwrap();
-        let mut far = WebSocket::from_raw_socket(far, Role::Server, None);
+        (link, WebSocket::from_raw_socket(far, Role::Server, None))
+    }
+
+    #[test]
+    fn what_the_socket_does_not_take_leaves_later_and_in_order() {
+        let (mut link, mut far) = connected();
         link.send(Message::text("0")).unwrap();
         assert!(link.clear, "a small message goes straight through");
         // More than both sockets hold.
@@ -326,5 +332,30 @@ mod tests {
         assert_eq!((&*read[0], &read[1..]), ("0", &messages[..]));
         link.flush();
         assert!(link.clear);
+    }
+
+    #[test]
+    fn a_pong_that_is_held_lets_no_message_overtake_the_rest_of_another() {
+        let (mut link, mut far) = connected();
+        link.hold_pongs();
+        // More than both sockets hold.
+        let long = "long".repeat(2_000_000);
+        link.send(Message::text(long.clone())).unwrap();
+        assert!(!link.clear);
+        far.send(Message::Ping(Bytes::from_static(b"there?"))).unwrap();
+        let ping = std::iter::repeat_with(|| link.receive()).flatten().next().unwrap();
+        assert_eq!(ping, Received::Ping(Bytes::from_static(b"there?")));
+        // The socket has room again, and nobody has told the link.
+        let mut begun = vec![0; 1 << 20];
+        let mut stream = far.get_ref().try_clone().unwrap();
+        stream.read_exact(&mut begun).unwrap();
+        let mut far = WebSocket::from_partially_read(stream, begun, Role::Server, None);
+        link.send(Message::text("short")).unwrap();
+        let reader = std::thread::spawn(move || [far.read().unwrap(), far.read().unwrap()]);
+        while !reader.is_finished() {
+            link.flush();
+            std::thread::yield_now();
+        }
+        assert!(reader.join().unwrap() == [Message::text(long), Message::text("short")]);
     }
 }
