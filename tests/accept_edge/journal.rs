@@ -242,11 +242,8 @@ fn recall(conversation: CallId, generation: u32, words: &str) -> Recall {
     Recall { conversation, call_name, generation, left, snapshot }
 }
 
-/// A relay whose call CA1 has lost its phone, and left its first stream's legacy.
-fn parted() -> (Relay, CallId) {
-    let relay = relay();
-    let fresh = relay.get("/twilio/incoming?CallSid=CA1&From=1&To=2").body;
-    let conversation = CallId(stream(&relay, &fresh, Again::No).generation);
+/// The first stream of call CA1 loses its phone, and leaves its conversation.
+fn lose_phone(relay: &Relay, conversation: CallId) {
     let Recall { call_name, left, snapshot, .. } = recall(conversation, 1, "kept here");
     let agent = vocaris::config::Agent::default().into();
     let legacy = snapshot.into_legacy(1, conversation, call_name, left, agent);
@@ -258,6 +255,14 @@ fn parted() -> (Relay, CallId) {
         legacy: Some(legacy),
         had_model: true,
     });
+}
+
+/// A relay whose call CA1 has lost its phone, and left its first stream's legacy.
+fn parted() -> (Relay, CallId) {
+    let relay = relay();
+    let fresh = relay.get("/twilio/incoming?CallSid=CA1&From=1&To=2").body;
+    let conversation = CallId(stream(&relay, &fresh, Again::No).generation);
+    lose_phone(&relay, conversation);
     (relay, conversation)
 }
 
@@ -320,17 +325,7 @@ fn a_stream_that_is_lost_while_the_next_one_asks_the_journal_leaves_it_what_it_h
     let again = answered(&relay, Recalled::Waits { generation: 0 });
     let call = stream(&relay, &again, Again::Past(0));
     let (ticket, ..) = asked(&relay);
-    let Recall { call_name, left, snapshot, .. } = recall(conversation, 1, "kept here");
-    let agent = vocaris::config::Agent::default().into();
-    let legacy = snapshot.into_legacy(1, conversation, call_name, left, agent);
-    relay.post_letter(AcceptLetter::Ended {
-        id: conversation,
-        call_sid: Some("CA1".to_owned()),
-        ending: Ending::PhoneLost,
-        transfer: None,
-        legacy: Some(legacy),
-        had_model: true,
-    });
+    lose_phone(&relay, conversation);
     relay.post_letter(AcceptLetter::Recalled { ticket, recalled: Recalled::Nothing });
     assert_eq!(gone_on_with(&relay, call), 1);
 }

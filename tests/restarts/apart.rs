@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::harness::{Stream, fresh, until};
+use crate::harness::{Relay, Stream, fresh, until};
 use crate::place::{Kept, Place, after, after_again, call, figure, stream_again};
 use crate::server::{Server, server};
 
@@ -11,16 +11,22 @@ const ELSEWHERE: &str = "vocaris_comebacks_total{outcome=\"elsewhere\"}";
 const REFUSED: &str = "vocaris_journal_entries_total{outcome=\"refused\"}";
 const SUPERSEDED: &str = "vocaris_journal_entries_total{outcome=\"superseded\"}";
 
+/// The stream at `two` of a call that lost its phone at `one`, and goes on.
+fn crossed(place: &Place, one: &Relay, two: &Relay) -> Stream {
+    drop(call(&one.address, "CA1"));
+    place.await_row("parted", "handle-0");
+    let twiml = after(&two.address, "CA1");
+    let mut stream = stream_again(&two.address, "CA1", &twiml);
+    stream.hear().unwrap();
+    stream
+}
+
 /// A call that goes there and back within the time for which its first host remembers it.
 #[test]
 fn a_call_that_comes_back_to_its_first_host_goes_on_from_where_the_second_had_come() {
     for place in Place::each("there-and-back") {
         let (one, two) = (place.start(), place.start());
-        drop(call(&one.address, "CA1"));
-        place.await_row("parted", "handle-0");
-        let twiml = after(&two.address, "CA1");
-        let mut stream = stream_again(&two.address, "CA1", &twiml);
-        stream.hear().unwrap();
+        let mut stream = crossed(&place, &one, &two);
         place.model.call_tool("f1", &mut stream);
         place.await_row("open", "number seven");
         drop(stream);
@@ -40,11 +46,7 @@ fn a_call_that_comes_back_to_its_first_host_goes_on_from_where_the_second_had_co
 fn a_call_that_was_ended_at_the_second_host_is_over_at_the_first_that_still_remembers_it() {
     for place in Place::each("ended-there") {
         let (one, two) = (place.start(), place.start());
-        drop(call(&one.address, "CA1"));
-        place.await_row("parted", "handle-0");
-        let twiml = after(&two.address, "CA1");
-        let mut stream = stream_again(&two.address, "CA1", &twiml);
-        stream.hear().unwrap();
+        let mut stream = crossed(&place, &one, &two);
         stream.hang_up().unwrap();
         place.await_row("closed", "hangup");
         let twiml = after(&one.address, "CA1");

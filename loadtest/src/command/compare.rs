@@ -12,11 +12,11 @@ use std::path::PathBuf;
 use clap::Args;
 use loadtest::compare::{self, CompareSettings, ROUNDS_MAX};
 use loadtest::interrupt;
-use loadtest::probes::ONE_IN;
 use loadtest::relay::Program;
 use loadtest::relay::peer::{Peer, Workshop};
 use loadtest::run::RunSettings;
 
+use super::load::Sides;
 use super::machine::Machine;
 use super::results::{FileArgs, Origin};
 use super::{Ending, assignment, positive};
@@ -40,17 +40,8 @@ pub(crate) struct Compare {
     /// Calls begun in a second.
     #[arg(long, default_value_t = 50.0, value_parser = positive)]
     ramp: f64,
-    /// Threads of the callers, and as many of the stand-in.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..))]
-    threads: u8,
-    /// One call in so many, and no fewer than 8, is read as its audio arrives and gives the times;
-    /// the others are read late, and judged in the same way. 1: every call.
-    #[arg(long, value_name = "ONE_IN", default_value_t = ONE_IN as u32,
-          value_parser = clap::value_parser!(u32).range(1..))]
-    probes: u32,
-    /// The seed of every voice.
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
+    #[command(flatten)]
+    sides: Sides,
     /// A setting of every relay as NAME=VALUE: RELAY_THREADS=1 is tokio's,
     /// VOCARIS_SERVER_WORKERS=1 Vocaris's.
     #[arg(long, value_name = "NAME=VALUE", value_parser = assignment)]
@@ -78,12 +69,11 @@ pub(crate) fn compare(arguments: Compare) -> Result<Ending, String> {
         calls: arguments.calls as usize,
         seconds: arguments.seconds.into(),
         ramp: arguments.ramp,
-        threads: arguments.threads.into(),
-        probes: arguments.probes as usize,
-        seed: arguments.seed,
         environment: arguments.relay_env,
         listen: true,
-        ..arguments.machine.on(RunSettings::new(Program::vocaris(&*workshop.own)))
+        ..arguments
+            .sides
+            .of(arguments.machine.on(RunSettings::new(Program::vocaris(&*workshop.own))))
     };
     let settings = CompareSettings {
         load,

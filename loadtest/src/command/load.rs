@@ -46,17 +46,8 @@ pub(crate) struct Talk {
     /// How much faster than real time the model sends; 1 is real time with a small head start.
     #[arg(long, default_value_t = 1.0, value_parser = positive)]
     speed: f64,
-    /// Threads of the callers, and as many of the stand-in.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..))]
-    threads: u8,
-    /// One call in so many, and no fewer than 8, is read as its audio arrives and gives the times;
-    /// the others are read late, and judged in the same way. 1: every call.
-    #[arg(long, value_name = "ONE_IN", default_value_t = ONE_IN as u32,
-          value_parser = clap::value_parser!(u32).range(1..))]
-    probes: u32,
-    /// The seed of every voice.
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
+    #[command(flatten)]
+    sides: Sides,
 }
 
 impl Talk {
@@ -66,10 +57,7 @@ impl Talk {
             turn_ms: self.turn_ms.into(),
             pause_ms: self.pause_ms.into(),
             speed: self.speed,
-            threads: self.threads.into(),
-            probes: self.probes as usize,
-            seed: self.seed,
-            ..run
+            ..self.sides.of(run)
         }
     }
 }
@@ -99,6 +87,34 @@ impl DemandArgs {
             max_lost_ms: self.max_lost_ms,
             max_recovery_ms: self.max_recovery_ms,
             max_failed_swaps: self.max_failed_swaps,
+        }
+    }
+}
+
+/// How callers and stand-in go about it.
+#[derive(Args)]
+pub(crate) struct Sides {
+    /// Threads of the callers, and as many of the stand-in.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..))]
+    threads: u8,
+    /// One call in so many, and no fewer than 8, is read as its audio arrives and gives the times;
+    /// the others are read late, and judged in the same way. 1: every call.
+    #[arg(long, value_name = "ONE_IN", default_value_t = ONE_IN as u32,
+          value_parser = clap::value_parser!(u32).range(1..))]
+    probes: u32,
+    /// The seed of every voice.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+impl Sides {
+    /// The same run in this way.
+    pub(crate) fn of(&self, run: RunSettings) -> RunSettings {
+        RunSettings {
+            threads: self.threads.into(),
+            probes: self.probes as usize,
+            seed: self.seed,
+            ..run
         }
     }
 }
