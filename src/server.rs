@@ -37,9 +37,10 @@ use crate::call;
 use crate::clock::Clock;
 use crate::config::{Config, StoreUrl};
 use crate::control::appointments::feed::Feed;
-use crate::control::appointments::{Appointments, StoreError};
+use crate::control::appointments::{Appointments, BookError};
 use crate::control::certificates::{self, Certificates};
 use crate::control::conversations::Conversations;
+use crate::control::store::StoreError;
 use crate::control::tools::Tools;
 use crate::control::{self, Control};
 use crate::demo::{self, Demo};
@@ -113,7 +114,7 @@ pub enum StartError {
         /// Where it is.
         url: StoreUrl,
         /// Why.
-        error: StoreError,
+        error: BookError,
     },
     /// The journal of conversations cannot be had.
     Journal {

@@ -15,6 +15,7 @@ pub mod conversations;
 pub mod database;
 pub mod rounds;
 mod sqlite;
+pub mod store;
 mod strangers;
 pub mod tools;
 

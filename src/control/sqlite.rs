@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
-use super::appointments::{Open, StoreError};
+use super::store::{Open, StoreError};
 
 /// Pause before the journal's mode is tried again: SQLite does not wait for that lock by itself.
 const MODE_RETRY: Duration = Duration::from_millis(20);

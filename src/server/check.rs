@@ -25,9 +25,10 @@ use crate::accept::Sockets;
 use crate::config::{
     Config, ConfigErrors, Place, Reading, Setting, SignatureMode, StoreUrl, example,
 };
-use crate::control::appointments::{Appointments, Open, StoreError};
+use crate::control::appointments::Appointments;
 use crate::control::conversations;
 use crate::control::database::DatabaseError;
+use crate::control::store::{Open, StoreError};
 use crate::dial::{self, ProbeFault, Probed};
 
 /// How long the one session may take, from the look-up to the close.

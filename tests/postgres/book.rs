@@ -4,10 +4,11 @@ use std::sync::Barrier;
 
 use vocaris::config::{Store as Settings, StoreUrl};
 use vocaris::control::appointments::store::{
-    Booking, FORGET_BATCH, Forgotten, Open, Place, Shown, Status, Store, StoreError, Wish,
+    Booking, FORGET_BATCH, Forgotten, Place, Shown, Status, Store, Wish,
 };
-use vocaris::control::appointments::{Appointments, CallerFacts};
+use vocaris::control::appointments::{Appointments, BookError, CallerFacts};
 use vocaris::control::database::DatabaseError;
+use vocaris::control::store::{Open, StoreError};
 
 use crate::harness::*;
 
@@ -197,7 +198,7 @@ fn a_renamed_resource_takes_its_bookings_with_it_and_a_clash_moves_none() {
             .replace("buffer_after", "resource = \"room\"\nbuffer_after")
             .replace("capacity = 3\n", "");
         let clash = Appointments::open(&practice(&merged), settings).unwrap_err();
-        assert!(matches!(clash, StoreError::Clash { .. }), "{clash:?}");
+        assert!(matches!(clash, BookError::Clash { .. }), "{clash:?}");
         let mut back = Appointments::open(&practice(&chair), settings).unwrap();
         assert_eq!(ask_for(&mut back, "09:30", "d").label, "taken", "it stands where it stood");
     });

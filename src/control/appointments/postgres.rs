@@ -17,14 +17,14 @@ use std::time::Duration;
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
-use super::errors::StoreError;
 use super::store::{
-    BEHIND_MAX_SECONDS, Booking, Coming, FORGET_BATCH, Forgotten, Open, Place, Shown, Status, Wish,
+    BEHIND_MAX_SECONDS, Booking, Coming, FORGET_BATCH, Forgotten, Place, Shown, Status, Wish,
 };
 use crate::config::Postgres;
 use crate::control::database::{
     Access, Arguments, Database, DatabaseError, Migration, Schema, Session, Turn,
 };
+use crate::control::store::{Open, StoreError};
 
 /// Whose turn it is to change bookings. The trigger knows it by its number.
 const BOOKINGS: Turn = Turn(1);
@@ -158,10 +158,10 @@ impl Store {
     }
 
     /// See [`super::store::Store::transact`].
-    pub fn transact<T>(
+    pub fn transact<T, E: From<DatabaseError>>(
         &self,
-        work: impl FnOnce(Ledger<'_>) -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
+        work: impl FnOnce(Ledger<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
         self.database.transact(BOOKINGS, |session| work(Ledger::Inside(session)))
     }
 

@@ -22,11 +22,9 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
 
-use super::errors::StoreError;
-use super::store::{
-    BEHIND_MAX_SECONDS, Booking, Coming, Forgotten, Open, Place, Shown, Status, Wish,
-};
+use super::store::{BEHIND_MAX_SECONDS, Booking, Coming, Forgotten, Place, Shown, Status, Wish};
 use crate::control::sqlite::Kind;
+use crate::control::store::{Open, StoreError};
 
 /// How long another process's transaction is waited for. Then [`StoreError::Busy`].
 const BUSY_TIMEOUT: Duration = Duration::from_secs(3);
@@ -148,15 +146,16 @@ impl Store {
     ///
     /// # Errors
     /// Those of `work`, and of the commit.
-    pub fn transact<T>(
+    pub fn transact<T, E: From<StoreError>>(
         &mut self,
-        work: impl FnOnce(&Ledger<'_>) -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
+        work: impl FnOnce(&Ledger<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
         // Locks before it looks: what it sees is what it changes.
         let behavior = TransactionBehavior::Immediate;
-        let transaction = self.connection.transaction_with_behavior(behavior)?;
+        let begun = self.connection.transaction_with_behavior(behavior);
+        let transaction = begun.map_err(StoreError::from)?;
         let done = work(&Ledger(&transaction))?;
-        transaction.commit()?;
+        transaction.commit().map_err(StoreError::from)?;
         Ok(done)
     }
 

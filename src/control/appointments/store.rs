@@ -12,9 +12,11 @@
 use std::ops::Range;
 use std::time::Duration;
 
-pub use super::errors::StoreError;
 use super::{postgres, sqlite};
 use crate::config::StoreUrl;
+use crate::control::database::DatabaseError;
+pub use crate::control::store::Open;
+use crate::control::store::StoreError;
 
 /// Letters and digits of references: 16 that are not mistaken for one another, and make no words.
 pub(super) const REFERENCE_LETTERS: &[u8; 16] = b"CFHJKLMRTWXY3479";
@@ -128,17 +130,6 @@ pub struct Shown {
     pub today: i64,
 }
 
-/// Whether a book that is not there is made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Open {
-    /// Yes.
-    OrCreate,
-    /// No: that is an error.
-    Existing,
-    /// No, and nothing in it can be changed.
-    ReadOnly,
-}
-
 /// A coming booking, as far as its resource matters.
 #[derive(Debug)]
 pub struct Coming {
@@ -186,10 +177,10 @@ impl Store {
     ///
     /// # Errors
     /// Those of `work`, and of the commit.
-    pub fn transact<T>(
+    pub fn transact<T, E: From<StoreError> + From<DatabaseError>>(
         &mut self,
-        work: impl FnOnce(&Ledger<'_>) -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
+        work: impl FnOnce(&Ledger<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
         match self {
             Store::Sqlite(store) => store.transact(|ledger| work(&Ledger::Sqlite(*ledger))),
             Store::Postgres(store) => store.transact(|ledger| work(&Ledger::Postgres(ledger))),

@@ -34,7 +34,7 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
-use super::appointments::StoreError;
+use super::store::StoreError;
 use crate::call::{CallId, Entry, Snapshot, SnapshotError, Standing};
 use crate::clock::{Clock, Nanos, unix_seconds};
 use crate::config::{Journal as Settings, Secret, StoreUrl};

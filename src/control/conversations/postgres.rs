@@ -19,8 +19,8 @@ use tokio_postgres::types::Type;
 
 use super::shelf::{Holder, Mark, Row, Standing};
 use crate::config::{Postgres as Settings, Secret};
-use crate::control::appointments::StoreError;
 use crate::control::database::{Access, Arguments, Database, Migration, Presence, Schema};
+use crate::control::store::StoreError;
 use crate::limits::LEGACY_KEPT;
 use crate::mail::Whose;
 

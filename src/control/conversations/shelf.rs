@@ -23,7 +23,7 @@ use std::time::Duration;
 use super::{postgres, sqlite};
 use crate::call::CallId;
 use crate::config::{Secret, StoreUrl};
-use crate::control::appointments::StoreError;
+use crate::control::store::StoreError;
 use crate::mail::Whose;
 
 /// How often a claim looks again at a row that has changed since it looked. Then its holder lives.

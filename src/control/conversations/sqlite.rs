@@ -20,8 +20,8 @@ use rusqlite::{Connection, OptionalExtension, TransactionBehavior, named_params,
 use super::alive::Lives;
 use super::shelf::{Holder, Row, Standing};
 use crate::config::Secret;
-use crate::control::appointments::{Open, StoreError};
 use crate::control::sqlite::{Kind, empty_log};
+use crate::control::store::{Open, StoreError};
 use crate::limits::{JOURNAL_FILE_BYTES_MAX, LEGACY_KEPT};
 use crate::mail::Whose;
 
