@@ -43,18 +43,18 @@ const UNREAD_MAX_BYTES: usize = 256;
 
 /// What HAProxy is told of us.
 #[derive(Debug, PartialEq, Eq)]
-enum Standing {
+enum CheckReply {
     /// So many percent of our places are free.
     Up { free_percent: usize },
     /// Only a restart helps.
     Down { why: String },
 }
 
-impl fmt::Display for Standing {
+impl fmt::Display for CheckReply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Standing::Up { free_percent } => writeln!(f, "up {free_percent}%"),
-            Standing::Down { why } => writeln!(f, "down #{why}"),
+            CheckReply::Up { free_percent } => writeln!(f, "up {free_percent}%"),
+            CheckReply::Down { why } => writeln!(f, "down #{why}"),
         }
     }
 }
@@ -66,9 +66,9 @@ fn percent(free: usize, all: usize) -> usize {
 }
 
 impl Desk {
-    fn standing(&mut self, now: Nanos) -> Standing {
+    fn check_reply(&mut self, now: Nanos) -> CheckReply {
         if let Some(why) = self.stuck(now) {
-            return Standing::Down { why };
+            return CheckReply::Down { why };
         }
         let free_percent = match self.welcome(now) {
             Ok(()) if !self.accepts_fail(now) => {
@@ -77,7 +77,7 @@ impl Desk {
             }
             _ => 0,
         };
-        Standing::Up { free_percent }
+        CheckReply::Up { free_percent }
     }
 
     /// Answers the checks that wait at `listener`. Returns whether more may.
@@ -93,7 +93,7 @@ impl Desk {
             match listener.accept() {
                 Ok((socket, _)) => {
                     self.shared.connections.count("agent_check");
-                    answer(socket, &self.standing(now).to_string());
+                    answer(socket, &self.check_reply(now).to_string());
                 }
                 Err(error) => match error.kind() {
                     ErrorKind::WouldBlock => return Ok(false),
@@ -132,10 +132,10 @@ mod tests {
 
     #[test]
     fn a_line_is_made_of_words_of_the_manual() {
-        assert_eq!(Standing::Up { free_percent: 73 }.to_string(), "up 73%\n");
-        assert_eq!(Standing::Up { free_percent: 0 }.to_string(), "up 0%\n");
+        assert_eq!(CheckReply::Up { free_percent: 73 }.to_string(), "up 73%\n");
+        assert_eq!(CheckReply::Up { free_percent: 0 }.to_string(), "up 0%\n");
         let why = "worker-1 has been in one turn for 9 s".to_owned();
-        let line = Standing::Down { why }.to_string();
+        let line = CheckReply::Down { why }.to_string();
         assert_eq!(line, "down #worker-1 has been in one turn for 9 s\n");
     }
 }

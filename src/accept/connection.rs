@@ -29,7 +29,7 @@ use std::time::Duration;
 use mio::{Registry, Token};
 
 use super::answer::{Answer, Terms, status_label};
-use super::client::Standing;
+use super::client::Provenance;
 use super::desk::{Desk, Outcome, Placed};
 use super::request::Request;
 use super::routes::Route;
@@ -360,7 +360,7 @@ impl Connection {
 
     /// A head is whole: refuse it now, or read its body first.
     fn take_request(&mut self, context: &mut Context<'_>, request: Request) -> Step {
-        if request.client.standing == Standing::Unknown {
+        if request.client.provenance == Provenance::Unknown {
             context.desk.shared.connections.count("bad_forwarded");
         }
         if request.is_host_garbled {

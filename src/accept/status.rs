@@ -18,7 +18,7 @@
 use std::net::IpAddr;
 
 use super::answer::Answer;
-use super::client::Standing;
+use super::client::Provenance;
 use super::desk::Desk;
 use super::page::{between, hash};
 use super::request::Request;
@@ -118,7 +118,7 @@ impl Desk {
 
 /// Whether a request comes from this machine: see the module.
 fn is_from_here(request: &Request) -> bool {
-    let is_direct = request.client.standing == Standing::Direct && !request.is_forwarded;
+    let is_direct = request.client.provenance == Provenance::Direct && !request.is_forwarded;
     let host = request.host.as_deref().is_some_and(is_loopback_name);
     is_direct && host && request.client.address.to_canonical().is_loopback()
 }

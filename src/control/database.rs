@@ -111,9 +111,10 @@ const _: () = {
 /// What stands for the `$1`, `$2` … of a statement.
 pub type Arguments<'a> = &'a [(&'a (dyn ToSql + Sync), Type)];
 
-/// What transactions of one kind wait for: they are done one after the other, on all hosts.
+/// The advisory lock, by its number, that transactions of one kind take: they are done one after the
+/// other, on all hosts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Turn(pub i32);
+pub struct AdvisoryLock(pub i32);
 
 /// See the module.
 #[derive(Debug)]
@@ -126,7 +127,7 @@ pub struct Database {
     /// Taken out only to be dropped.
     runtime: Option<Runtime>,
     tls: Option<Tls>,
-    /// Nobody's turn: it lies here between two pieces of work.
+    /// It lies here between two pieces of work.
     line: RefCell<Option<Line>>,
     rest: Cell<Option<Rest>>,
     /// When the present piece of work ends, where its end was set.
@@ -242,19 +243,19 @@ impl Database {
         }
     }
 
-    /// Does `work` in one transaction, when it is its `turn`: all of it is durable when this returns,
-    /// or none of it. What it sees is what it changes.
+    /// Does `work` in one transaction that holds `lock`: all of it is durable when this returns, or
+    /// none of it. What it sees is what it changes.
     ///
     /// # Errors
     /// Those of `work`, of connecting, and of the commit; [`DatabaseError::Unsure`] alone means that
     /// it may have been done.
     pub fn transact<T, E: From<DatabaseError>>(
         &self,
-        turn: Turn,
+        lock: AdvisoryLock,
         work: impl FnOnce(&Session<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
         let deadline = self.deadline();
-        let (line, number) = self.begin(turn, deadline)?;
+        let (line, number) = self.begin(lock, deadline)?;
         let session = Session::new(self.runtime(), &line.client, deadline);
         let done = work(&session);
         let done = match (done, session.spoilt.take()) {
@@ -289,12 +290,16 @@ impl Database {
         }
     }
 
-    /// Begins a transaction. Returns its connection and its number.
-    fn begin(&self, turn: Turn, deadline: Instant) -> Result<(Line, String), DatabaseError> {
+    /// Begins a transaction that holds `lock`. Returns its connection and its number.
+    fn begin(
+        &self,
+        lock: AdvisoryLock,
+        deadline: Instant,
+    ) -> Result<(Line, String), DatabaseError> {
         let sql = format!(
             "BEGIN; SELECT CASE current_setting('transaction_read_only') WHEN 'off' \
              THEN pg_current_xact_id()::text END FROM pg_advisory_xact_lock({LOCKS}, {})",
-            turn.0
+            lock.0
         );
         loop {
             let line = self.take_line(deadline)?;

@@ -29,7 +29,7 @@ use super::arguments::{Arguments, Fault};
 use super::hours::{
     CELL_SECONDS, NotASlot, Slot, has_room, last_day, local, may_begin, slots_at, slots_on,
 };
-use super::store::{Booking, Ledger, Place, Status, Wish};
+use super::store::{Booking, Ledger, NewBooking, Place, Status};
 use super::{Answer, Appointments, BookError, CallerFacts, GUESSES_MAX, words};
 use crate::call::telling_number;
 use crate::config::Appointments as Practice;
@@ -184,7 +184,7 @@ impl Desk<'_> {
             at_home(ledger, work, &service)?;
             for slot in &slots {
                 let place = place(&service, *slot);
-                let wish = Wish {
+                let new = NewBooking {
                     service: &service.name,
                     place,
                     name: &name,
@@ -192,10 +192,10 @@ impl Desk<'_> {
                     number,
                     call,
                 };
-                if !room_for(ledger, &wish.place, None)? {
+                if !room_for(ledger, &new.place, None)? {
                     continue;
                 }
-                let booked = ledger.book(work.now_unix, &wish)?;
+                let booked = ledger.book(work.now_unix, &new)?;
                 return Ok(work.done("booked", "It is booked:", &booked));
             }
             Err(No::Taken(Box::new(service.clone()), date, time))

@@ -74,7 +74,7 @@ fn arrive(ledger: &Ledger<'_>, booking: &Coming, service: &Service) -> Result<()
 mod tests {
     use std::path::PathBuf;
 
-    use super::super::store::{Place, Store, Wish};
+    use super::super::store::{NewBooking, Place, Store};
     use super::*;
     use crate::config::StoreUrl;
     use crate::control::store::Open;
@@ -121,8 +121,9 @@ mod tests {
             let cells = cell..cell + 6;
             let (start_unix, end_unix) = (cells.start * 300, cells.end * 300);
             let place = Place { resource, capacity, start_unix, end_unix, cells };
-            let wish = Wish { service, place, name: "Ana", note: None, number: None, call: "c" };
-            Ok(self.0.transact(|ledger| ledger.book(0, &wish))?.reference)
+            let new =
+                NewBooking { service, place, name: "Ana", note: None, number: None, call: "c" };
+            Ok(self.0.transact(|ledger| ledger.book(0, &new))?.reference)
         }
 
         fn bring(&mut self, services: &[(&str, &str, u16)], now: i64) -> Result<Homes, BookError> {

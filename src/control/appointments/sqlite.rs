@@ -22,7 +22,9 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
 
-use super::store::{BEHIND_MAX_SECONDS, Booking, Coming, Forgotten, Place, Shown, Status, Wish};
+use super::store::{
+    BEHIND_MAX_SECONDS, Booking, Coming, Forgotten, NewBooking, Place, Shown, Status,
+};
 use crate::control::sqlite::Kind;
 use crate::control::store::{Open, StoreError};
 
@@ -194,9 +196,9 @@ impl Ledger<'_> {
         now_unix: i64,
         uid: &str,
         reference: &str,
-        wish: &Wish<'_>,
+        new: &NewBooking<'_>,
     ) -> Result<Booking, StoreError> {
-        let place = &wish.place;
+        let place = &new.place;
         self.0
             .prepare(
                 "INSERT INTO bookings (uid, reference, service, resource, capacity, starts_at, \
@@ -206,17 +208,17 @@ impl Ledger<'_> {
             .execute(params![
                 uid,
                 reference,
-                wish.service,
+                new.service,
                 place.resource,
                 place.capacity,
                 place.start_unix,
                 place.end_unix,
                 place.cells.start,
                 place.cells.end,
-                wish.name,
-                wish.note,
-                wish.number,
-                wish.call,
+                new.name,
+                new.note,
+                new.number,
+                new.call,
                 now_unix,
             ])?;
         self.by_id(self.0.last_insert_rowid())
@@ -457,12 +459,12 @@ mod tests {
         Place { resource: "", capacity, start_unix, end_unix, cells }
     }
 
-    fn wish(place: Place<'_>) -> Wish<'_> {
-        Wish { service: "Visit", place, name: "Ana", note: None, number: None, call: "c" }
+    fn visit(place: Place<'_>) -> NewBooking<'_> {
+        NewBooking { service: "Visit", place, name: "Ana", note: None, number: None, call: "c" }
     }
 
     fn book(store: &mut Book, place: Place<'_>) -> Result<Booking, StoreError> {
-        store.transact(|ledger| ledger.book(0, &wish(place)))
+        store.transact(|ledger| ledger.book(0, &visit(place)))
     }
 
     #[test]
@@ -523,7 +525,7 @@ mod tests {
     fn what_a_failed_piece_of_work_had_done_is_undone() {
         let mut store = open(&file("undone.db"), Open::OrCreate).unwrap();
         let failed: Result<(), _> = store.transact(|ledger| {
-            ledger.book(0, &wish(place(10, 6, 1)))?;
+            ledger.book(0, &visit(place(10, 6, 1)))?;
             ledger.keep_answer(0, "key", "{}")?;
             Err(StoreError::Disk)
         });

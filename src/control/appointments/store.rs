@@ -104,7 +104,7 @@ pub struct Place<'a> {
 
 /// A visit to be booked.
 #[derive(Clone, Debug)]
-pub struct Wish<'a> {
+pub struct NewBooking<'a> {
     /// The service's name.
     pub service: &'a str,
     /// What it takes.
@@ -237,11 +237,11 @@ impl Ledger<'_> {
     ///
     /// # Errors
     /// [`StoreError::Refused`] where there is no seat.
-    pub fn book(&self, now_unix: i64, wish: &Wish<'_>) -> Result<Booking, StoreError> {
+    pub fn book(&self, now_unix: i64, new: &NewBooking<'_>) -> Result<Booking, StoreError> {
         let (uid, reference) = (fresh_uid(), self.fresh_reference()?);
         match self {
-            Ledger::Sqlite(ledger) => ledger.book(now_unix, &uid, &reference, wish),
-            Ledger::Postgres(ledger) => ledger.book(now_unix, &uid, &reference, wish),
+            Ledger::Sqlite(ledger) => ledger.book(now_unix, &uid, &reference, new),
+            Ledger::Postgres(ledger) => ledger.book(now_unix, &uid, &reference, new),
         }
     }
 
