@@ -381,23 +381,7 @@ impl Desk {
                 log::warn!(target: "twilio", "call={id} event=let_in despite={}", refusal.label());
             }
             Verdict::Refused(refusal) => {
-                self.count_refusal(refusal);
-                if let (Some(left_out), Some(peer)) =
-                    (self.limiters.refused.may_speak(now), self.guests.peer_of(id))
-                {
-                    let (target, reason) = (class_of(opening).label(), refusal.label());
-                    log::warn!(
-                        target: target,
-                        "call={id} event=refused peer={peer} reason={reason}{left_out}"
-                    );
-                }
-                self.tell_worker(call, WorkerLetter::Refused { call, refusal });
-                if let (true, Opening::Twilio { carrier, call_sid, .. }) = (vouched, opening) {
-                    let name = name_of(*carrier, call_sid);
-                    self.forget_ahead(&name);
-                    // Another relay answered its webhook: this one may be asked what follows.
-                    self.endings.expect(now, &name);
-                }
+                self.refuse(now, (call, id), opening, refusal, vouched);
                 return None;
             }
         }
@@ -414,22 +398,7 @@ impl Desk {
             Some(call_sid) => self.before_of_call_sid(now, call_sid),
             None => before,
         };
-        let recall = match opening {
-            _ if self.neighbours.journal.is_none() => None,
-            Opening::Web { resume: Some(token), .. } => {
-                self.whose_token(token).map(|whose| (whose, Right::Own))
-            }
-            Opening::Twilio { again, .. } => {
-                let name = call_sid.filter(|_| vouched);
-                let right = match again {
-                    Again::No => None,
-                    Again::Perhaps => Some(Right::Free),
-                    Again::Past(generation) => Some(Right::Past(*generation)),
-                };
-                name.map(|name| Whose::Call(name.to_owned())).zip(right)
-            }
-            _ => None,
-        };
+        let recall = self.recall_right(opening, call_sid.filter(|_| vouched));
         let let_in = self.guests.let_in(now, id, call, call_sid, vouched, number);
         if let Some(call_sid) = call_sid {
             self.endings.forget(call_sid);
@@ -460,6 +429,58 @@ impl Desk {
             }
         }
         let_in.arrived_from
+    }
+
+    /// Says no to a call, to whoever is to know. `vouched`: it is the call that its name says.
+    fn refuse(
+        &mut self,
+        now: Nanos,
+        (call, id): (CallKey, CallId),
+        opening: &Opening,
+        refusal: Refusal,
+        vouched: bool,
+    ) {
+        self.count_refusal(refusal);
+        if let (Some(left_out), Some(peer)) =
+            (self.limiters.refused.may_speak(now), self.guests.peer_of(id))
+        {
+            let (target, reason) = (class_of(opening).label(), refusal.label());
+            log::warn!(
+                target: target,
+                "call={id} event=refused peer={peer} reason={reason}{left_out}"
+            );
+        }
+        self.tell_worker(call, WorkerLetter::Refused { call, refusal });
+        if let (true, Opening::Twilio { carrier, call_sid, .. }) = (vouched, opening) {
+            let name = name_of(*carrier, call_sid);
+            self.forget_ahead(&name);
+            // Another relay answered its webhook: this one may be asked what follows.
+            self.endings.expect(now, &name);
+        }
+    }
+
+    /// Which conversation the journal is asked for, and what may be taken of it; `None`: it is not
+    /// asked. `vouched_name`: of a carrier's call that is the one its name says.
+    fn recall_right(
+        &self,
+        opening: &Opening,
+        vouched_name: Option<&str>,
+    ) -> Option<(Whose, Right)> {
+        self.neighbours.journal.as_ref()?;
+        match opening {
+            Opening::Web { resume: Some(token), .. } => {
+                self.whose_token(token).map(|whose| (whose, Right::Own))
+            }
+            Opening::Twilio { again, .. } => {
+                let right = match again {
+                    Again::No => return None,
+                    Again::Perhaps => Right::Free,
+                    Again::Past(generation) => Right::Past(*generation),
+                };
+                Some((Whose::Call(vouched_name?.to_owned()), right))
+            }
+            _ => None,
+        }
     }
 
     /// `before`: the conversation that a browser goes on with.
