@@ -72,8 +72,8 @@ const PROMISED_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a relay that was taken over still waits for a last request on each connection it has:
 /// until all that idle have been closed.
 const LAST_REQUESTS: Duration = KEEP_ALIVE_TIMEOUT.saturating_add(Duration::from_secs(1));
-/// How long a relay that ended calls still answers HTTP: their carrier is about to ask what follows.
-/// Callers it does not ask for by then are hung up.
+/// How long a relay that ended calls still answers HTTP: their carrier is about to ask what
+/// follows. Callers it does not ask for by then are hung up.
 const AFTERWARDS: Duration = Duration::from_secs(5);
 /// The thread that tells the process that has taken over.
 const HEIR: &str = "heir";

@@ -1,9 +1,9 @@
 //! The order of the rooms, held against the sources.
 //!
 //! A room names only rooms on lower steps; rooms on one step are strangers. So it is inside a room
-//! that is large enough for an order of its own ([`INSIDE`]). Some rooms live by what is absent from
-//! them: no socket, clock, thread or log line in `call` and `wire`; rustls in one room; `unsafe` in
-//! the crate `dsp` alone, each block with its reason.
+//! that is large enough for an order of its own ([`INSIDE`]). Some rooms live by what is absent
+//! from them: no socket, clock, thread or log line in `call` and `wire`; rustls in one room;
+//! `unsafe` in the crate `dsp` alone, each block with its reason.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -21,8 +21,8 @@ const STEPS: [&[&str]; 8] = [
     &["server"],
 ];
 
-/// The rooms inside a room that is large enough to have an order of its own, lowest step first. What
-/// stands in the large room itself is above them all.
+/// The rooms inside a room that is large enough to have an order of its own, lowest step first.
+/// What stands in the large room itself is above them all.
 const INSIDE: [(&str, &[&[&str]]); 1] = [(
     "control",
     &[

@@ -6,14 +6,14 @@
 //! | drains, is full, late, out of descriptors or quota | `up 0%` | gives it no new calls, and leaves those it has |
 //! | has a media thread that is stuck | `down #` and the reason | shows `DOWN (agent)`, with the reason |
 //!
-//! A place is free as `Desk::welcome` has it: neither taken by a call nor kept for one whose webhook
-//! was answered, and on no media thread that is too late for another.
+//! A place is free as `Desk::welcome` has it: neither taken by a call nor kept for one whose
+//! webhook was answered, and on no media thread that is too late for another.
 //!
 //! The words `drain`, `maint` and `ready` are not said. They set the same administrative state as
 //! an operator at HAProxy's socket: only a `ready` ends a `drain`, so the process after one that
 //! drained would have to say it each time, and would undo what the operator has set. A weight of
-//! zero does as much, and ends with the next line. Nor is a relay `down` that only has no room: that
-//! is for what a restart cures, and sets off alarms and `on-marked-down`.
+//! zero does as much, and ends with the next line. Nor is a relay `down` that only has no room:
+//! that is for what a restart cures, and sets off alarms and `on-marked-down`.
 //!
 //! In:       connections to `server.agent_check`.
 //! Out:      the line, and the end of the connection.
@@ -23,8 +23,8 @@
 //! Not here: who is let in (`accept::desk`). What an agent check sends (`agent-send`) is not asked
 //!           for; up to [`UNREAD_MAX_BYTES`] of it are thrown away.
 //!
-//! Source: HAProxy 2.6 configuration manual, section 5.2, `agent-check`. Not from there: that version
-//! knows `down` only with a space before the `#`.
+//! Source: HAProxy 2.6 configuration manual, section 5.2, `agent-check`. Not from there: that
+//! version knows `down` only with a space before the `#`.
 
 use std::fmt;
 use std::io::{ErrorKind, Read, Write};
@@ -37,8 +37,8 @@ use crate::clock::Nanos;
 
 /// Checks answered in one turn.
 const CHECKS_PER_TURN: usize = 16;
-/// What is taken off a connection before it is closed: bytes left unread would make the end a reset,
-/// which may overtake the line.
+/// What is taken off a connection before it is closed: bytes left unread would make the end a
+/// reset, which may overtake the line.
 const UNREAD_MAX_BYTES: usize = 256;
 
 /// What HAProxy is told of us.

@@ -13,8 +13,8 @@
 //!
 //! In:       readiness, the time, the desk that knows the answers.
 //! Out:      answers on the socket; in the end [`End`].
-//! Bounds:   the next request is looked at only when the answer before it has left; a read brings at
-//!           most [`READ_BYTES_PER_TURN`] beyond what a head or body still lacks;
+//! Bounds:   the next request is looked at only when the answer before it has left; a read brings
+//!           at most [`READ_BYTES_PER_TURN`] beyond what a head or body still lacks;
 //!           [`REQUESTS_PER_CONNECTION`], [`STEPS_PER_TURN`], [`LINGER_BYTES_MAX`].
 //! Not here: what comes before the first request (`accept::connection::prelude`), what is answered
 //!           (`accept::routes`), how many connections there are (`accept::young`).
@@ -143,8 +143,8 @@ enum State {
     /// Some of a head has come.
     Head,
     Body(Box<Incoming>),
-    /// The control thread gathers the figures, the calendar thread writes the feed, or the journal's
-    /// looks for a call.
+    /// The control thread gathers the figures, the calendar thread writes the feed, or the
+    /// journal's looks for a call.
     Figures {
         ticket: u64,
         terms: Terms,

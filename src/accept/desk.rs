@@ -230,9 +230,9 @@ impl Desk {
         }
     }
 
-    /// Whether a caller who comes back to a conversation is welcome, or why not. A relay that drains
-    /// leads him on, too, if it has a free place: where others share its name his stream comes to one
-    /// that does not drain, and where none does his own relay is the only one he has.
+    /// Whether a caller who comes back to a conversation is welcome, or why not. A relay that
+    /// drains leads him on, too, if it has a free place: where others share its name his stream
+    /// comes to one that does not drain, and where none does his own relay is the only one he has.
     pub(super) fn welcome_back(&mut self, now: Nanos) -> Result<(), Refusal> {
         match self.welcome(now) {
             Err(Refusal::Draining) if self.has_room() && self.emptiest().is_some() => Ok(()),
@@ -257,8 +257,8 @@ impl Desk {
         self.guests.calls(&self.load) + self.guests.promised(unix_seconds()) < self.max_calls
     }
 
-    /// Places for calls: how many are free, neither taken nor kept and on no media thread that is too
-    /// late for another; and how many there are.
+    /// Places for calls: how many are free, neither taken nor kept and on no media thread that is
+    /// too late for another; and how many there are.
     pub(super) fn places(&mut self) -> (usize, usize) {
         let taken = self.guests.calls(&self.load) + self.guests.promised(unix_seconds());
         let each = self.config.limits.max_calls_per_worker;
@@ -293,8 +293,8 @@ impl Desk {
     pub(super) fn promise(&mut self, name: &str, proven: bool, number: Option<&str>) -> String {
         let name = &*bound_to(name, proven);
         let now_unix = unix_seconds();
-        // Two tokens of one call that expire in the same second are one: where that is used already,
-        // the next second's is given out.
+        // Two tokens of one call that expire in the same second are one: where that is used
+        // already, the next second's is given out.
         let mut ttl = TOKEN_TTL_SECONDS;
         let (token, mark) = loop {
             let token = mint(&self.token_key, name, now_unix, ttl);

@@ -271,7 +271,8 @@ impl Accept {
     }
 }
 
-/// Whether `address` can be had: it is taken and given back, and nobody outside sees anything of it.
+/// Whether `address` can be had: it is taken and given back, and nobody outside sees anything of
+/// it.
 ///
 /// # Errors
 /// Why not.

@@ -11,9 +11,9 @@
 //! Out:      answers.
 //! Not here: the figures (`metrics::status`), what the page does (`page/status.js`).
 //!
-//! From this machine is: through loopback, handed on by nobody, and asked for by a name of loopback.
-//! The last keeps out other sites' pages whose name was bent to lead here, and proxies that do not
-//! say for whom they ask.
+//! From this machine is: through loopback, handed on by nobody, and asked for by a name of
+//! loopback. The last keeps out other sites' pages whose name was bent to lead here, and proxies
+//! that do not say for whom they ask.
 
 use std::net::IpAddr;
 

@@ -4,8 +4,8 @@
 //! In:       pieces of audio with their numbers.
 //! Out:      the same, each at once if it is the next, else when those before it have come.
 //! Bounds:   [`HELD_MAX`] pieces wait, each for [`HELD_FOR`]; with one more, and after that, those
-//! that are missing count as lost. A number further than [`WINDOW`] from the expected one begins a
-//! new count: what waits goes on before it.
+//!           that are missing count as lost. A number further than [`WINDOW`] from the expected one
+//!           begins a new count: what waits goes on before it.
 //! Not here: how long audio waits for the model (`uplink`).
 
 use std::time::Duration;

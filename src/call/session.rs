@@ -8,8 +8,8 @@
 //! ```
 //! In:       how a connection ended, resumption updates, the fate of each new line, the time.
 //! Out:      [`Wish`]es: dial so, forget the old connection, give up.
-//! Bounds:   those of [`Timers`]: the outage, lines in a row and in a call;
-//! announced ends in a row; of each kind of end its own ([`Remedy`]).
+//! Bounds:   those of [`Timers`]: the outage, lines in a row and in a call; announced ends in a
+//!           row; of each kind of end its own ([`Remedy`]).
 //! Not here: bytes, audio, messages; what the call does meanwhile (`call::swap`).
 
 use std::sync::Arc;

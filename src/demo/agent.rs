@@ -92,7 +92,8 @@ struct Session {
     /// When the next resumption update is due; [`Nanos::NEVER`] if none was asked for.
     update_at: Nanos,
     updates: u64,
-    /// Whether the client has asked to be spoken to: its first text, if it is no key, is about that.
+    /// Whether the client has asked to be spoken to: its first text, if it is no key, is about
+    /// that.
     was_addressed: bool,
     /// Whether it goes on with another.
     is_resumed: bool,
@@ -264,9 +265,9 @@ impl Agent {
         Ok(())
     }
 
-    /// Text interrupts what is being said. What it does not ask for with a key or a word is answered
-    /// with the greeting, which a session that is taken up again has given already; keys that mean
-    /// nothing, with nothing.
+    /// Text interrupts what is being said. What it does not ask for with a key or a word is
+    /// answered with the greeting, which a session that is taken up again has given already; keys
+    /// that mean nothing, with nothing.
     fn answer_text(&mut self, now: Nanos, text: &str, intent: Option<Intent>) {
         let Some(session) = &mut self.session else { return };
         session.was_addressed = true;

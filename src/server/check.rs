@@ -1,11 +1,11 @@
 //! `vocaris check`: what a configuration comes to on this machine.
 //!
 //! In:       a reading of the configuration, or its errors.
-//! Out:      the effective settings, secrets masked, each with where it came from; then findings, one
-//!           a line, each that is not good with what to do. No port is listened on, and no file is
-//!           made but those that SQLite keeps beside one it looks at.
-//! Bounds:   [`SESSION_TIMEOUT`] for the one session with the model, [`STORE_TIMEOUT`] for the book,
-//!           and for the journal.
+//! Out:      the effective settings, secrets masked, each with where it came from; then findings,
+//!           one a line, each that is not good with what to do. No port is listened on, and no file
+//!           is made but those that SQLite keeps beside one it looks at.
+//! Bounds:   [`SESSION_TIMEOUT`] for the one session with the model, [`STORE_TIMEOUT`] for the
+//!           book, and for the journal.
 //! Not here: how the session is made (`dial::probe`).
 
 use std::fmt::Display;

@@ -16,7 +16,8 @@ use crate::config::{Config, StoreUrl};
 use crate::control::certificates;
 use crate::net::{TlsConfig, TlsServer};
 
-/// No clock shows less that is right: 2026-01-01. Certificates, signatures and appointments go by it.
+/// No clock shows less that is right: 2026-01-01. Certificates, signatures and appointments go by
+/// it.
 const EARLIEST_UNIX: u64 = 1_767_225_600;
 
 /// One thing that is wrong, and what to do.
@@ -84,8 +85,8 @@ pub(super) fn standing(config: &Config) -> Vec<Problem> {
     problems
 }
 
-/// What is wrong with the addresses to listen on: they are in use, or cannot be had. Those of sockets
-/// that are `given` are not looked at.
+/// What is wrong with the addresses to listen on: they are in use, or cannot be had. Those of
+/// sockets that are `given` are not looked at.
 pub(super) fn addresses(config: &Config, given: &Sockets) -> Vec<Problem> {
     let is_given = |key| match key {
         "server.listen" => given.main.is_some(),

@@ -1,7 +1,7 @@
 //! The program's run: from a configuration to an exit code.
 //!
-//! In:       a configuration, sockets of a supervisor; SIGINT, SIGTERM, SIGHUP; a process that takes
-//!           over, or one to take over from.
+//! In:       a configuration, sockets of a supervisor; SIGINT, SIGTERM, SIGHUP; a process that
+//!           takes over, or one to take over from.
 //! Out:      on standard output where it listens, that it is a demo, what it measured.
 //! Not here: the relay itself (`server`), the command line (`main`).
 

@@ -55,7 +55,8 @@ pub(super) fn bring(
     Ok(Homes { moved: moving.len(), stray })
 }
 
-/// Takes the booking's places at the resource of `service`: the database refuses where none is left.
+/// Takes the booking's places at the resource of `service`: the database refuses where none is
+/// left.
 fn arrive(ledger: &Ledger<'_>, booking: &Coming, service: &Service) -> Result<(), BookError> {
     match ledger.arrive(booking.id, &service.resource, service.capacity) {
         Err(StoreError::Refused) => {

@@ -3,7 +3,8 @@
 //! In:       the name of a tool, its arguments, who calls, the time.
 //! Out:      an [`Answer`] for the model; the feed's text.
 //! Bounds:   each room's own; a call may guess [`GUESSES_MAX`] times at an appointment.
-//! Not here: threads, sockets, the model's protocol. What is here blocks on the file or the database.
+//! Not here: threads, sockets, the model's protocol. What is here blocks on the file or the
+//!           database.
 //!
 //! | file | what it holds |
 //! |---|---|

@@ -7,9 +7,9 @@
 //!
 //! What a confirmed booking takes stands in `occupied`: one row a cell of five minutes and seat,
 //! unique. A trigger writes and clears those rows with the booking: so no statement that adds or
-//! moves a booking can make two where there is room for one, whoever sends it, from wherever. Bookings
-//! of all hosts are made one after the other ([`BOOKINGS`]), also those of a statement that goes
-//! around us: the trigger waits for the same lock.
+//! moves a booking can make two where there is room for one, whoever sends it, from wherever.
+//! Bookings of all hosts are made one after the other ([`BOOKINGS`]), also those of a statement
+//! that goes around us: the trigger waits for the same lock.
 
 use std::ops::Range;
 use std::time::Duration;

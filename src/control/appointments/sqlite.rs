@@ -7,12 +7,12 @@
 //!           has changed its resource (`homes`).
 //!
 //! What a confirmed booking takes stands in `occupied`: one row a cell of five minutes and seat,
-//! unique. Triggers write and clear those rows with the booking, and refuse the booking where a cell
-//! has no seat left: so no statement that adds or moves a booking can make two where there is room
-//! for one, whoever sends it. A commit returns once the disk has it (`synchronous=FULL`).
+//! unique. Triggers write and clear those rows with the booking, and refuse the booking where a
+//! cell has no seat left: so no statement that adds or moves a booking can make two where there is
+//! room for one, whoever sends it. A commit returns once the disk has it (`synchronous=FULL`).
 //!
-//! The file holds names and numbers: who makes it lets its owner alone read it. Its `-wal` and `-shm`
-//! get the same mode, by SQLite.
+//! The file holds names and numbers: who makes it lets its owner alone read it. Its `-wal` and
+//! `-shm` get the same mode, by SQLite.
 //!
 //! The schema's version is `user_version`; newer ones are refused, older ones brought forward.
 

@@ -8,9 +8,9 @@
 //! Times are the database's: hosts need not agree on them. Every change is one statement, and done
 //! twice it comes to the same: so one whose answer was lost is simply asked for again. One that was
 //! given up may still lie on its way, in a kernel or a pooler, and arrive after its successor that
-//! took another connection: so rows carry the number of their state, and a late one changes nothing.
-//! Names that PostgreSQL may have no letters for are nobody's, and bodies are bytes: no row keeps
-//! the others of its batch from being written.
+//! took another connection: so rows carry the number of their state, and a late one changes
+//! nothing. Names that PostgreSQL may have no letters for are nobody's, and bodies are bytes: no
+//! row keeps the others of its batch from being written.
 
 use std::time::Duration;
 

@@ -1,8 +1,8 @@
 //! Why a database cannot be had.
 //!
 //! In:       the client library's errors: SQLSTATEs, the network's, its own.
-//! Out:      a [`DatabaseError`]: small, without a word the server said (it may quote values), and a
-//!           sentence for the operator.
+//! Out:      a [`DatabaseError`]: small, without a word the server said (it may quote values), and
+//!           a sentence for the operator.
 //! Not here: what callers are told (`appointments::answers`).
 
 use std::error::Error as _;
