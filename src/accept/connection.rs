@@ -4,7 +4,7 @@
 //! |---|---|---|---|
 //! | behind a proxy that introduces its clients | its header's last byte | `proxy` | closed |
 //! | before TLS, and while it is agreed on | it is | `handshake` | closed |
-//! | idle: nothing of a request yet | its first byte | `head` for the first, later `keep_alive` | closed |
+//! | idle: nothing of a request yet | its first byte | `head`, later `keep_alive` | closed |
 //! | waiting for the rest of a head | its last byte | `head`, for the first from the start | 408 |
 //! | reading a body | its last byte | `body` | 408 |
 //! | waiting for figures or calendar | they come | `figures` | 503 |

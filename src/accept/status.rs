@@ -2,10 +2,14 @@
 //!
 //! | address | answer |
 //! |---|---|
-//! | `/healthz` | 200 while every media thread turns; 503 when one has been in one turn for longer than [`HUNG_AFTER`]: a restart is the only cure |
-//! | `/readyz` | 200 while a new call is welcome; 503 with the reason: draining, full, late, hardly a descriptor left, a used-up quota, a stuck thread, connections that cannot be accepted |
+//! | `/healthz` | 200 while every media thread turns; else 503: a restart is the only cure |
+//! | `/readyz` | 200 while a new call is welcome; else 503, with the reason |
 //! | `/status` | the page, which holds no figure by itself |
 //! | `/status.json` | the figures: with `admin.token`, or from this machine where none is set |
+//!
+//! A thread turns no more when it has been in one turn for longer than [`HUNG_AFTER`]. A new call
+//! is not welcome to a relay that is draining, full or late, that has hardly a descriptor left, a
+//! used-up quota or a stuck thread, or that cannot accept connections.
 //!
 //! In:       requests, lateness of the media threads.
 //! Out:      answers.

@@ -349,8 +349,8 @@ fn model<W: Write>(config: Config, offline: bool, findings: &mut Findings<W>) ->
         Err(_) => {
             let seconds = SESSION_TIMEOUT.as_secs();
             let what = format!(
-                "model: no session of {} within {seconds} s: check gemini.url, route, firewall, and \
-                 where access tokens come from",
+                "model: no session of {} within {seconds} s: check gemini.url, route, firewall, \
+                 and where access tokens come from",
                 agent.model
             );
             findings.add(Grade::Error, what)

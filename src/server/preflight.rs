@@ -115,8 +115,8 @@ fn clock(now_unix: u64) -> Option<Problem> {
     (now_unix < EARLIEST_UNIX).then(|| {
         let shown = jiff::Timestamp::from_second(now_unix as i64).unwrap_or_default();
         Problem(format!(
-            "the system's clock shows {shown}, which is past: certificates and signatures cannot be \
-             checked by it; set it (timedatectl set-ntp true), then start again"
+            "the system's clock shows {shown}, which is past: certificates and signatures cannot \
+             be checked by it; set it (timedatectl set-ntp true), then start again"
         ))
     })
 }

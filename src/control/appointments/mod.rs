@@ -274,8 +274,8 @@ mod tests {
         let last_day = hours::last_day(book.practice(), now);
         let ask = |book: &mut Appointments, hour: usize| {
             let wish = json!({
-                "service": "Treatment", "date": last_day.to_string(), "time": format!("{hour:02}:00"),
-                "name": "Ana", "note": "n".repeat(200),
+                "service": "Treatment", "date": last_day.to_string(),
+                "time": format!("{hour:02}:00"), "name": "Ana", "note": "n".repeat(200),
             });
             let (call, key) = (hour.to_string(), format!("key {hour}"));
             let caller = CallerFacts { number: None, call, key };

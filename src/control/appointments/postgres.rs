@@ -489,7 +489,8 @@ impl Ledger<'_> {
     ) -> Result<Option<String>, StoreError> {
         let rows = self.query(
             "SELECT reference FROM occupied o JOIN bookings b ON b.id = o.booking \
-             WHERE o.resource = $1 AND o.cell >= $2 AND o.cell < $3 ORDER BY o.cell, o.seat LIMIT 1",
+             WHERE o.resource = $1 AND o.cell >= $2 AND o.cell < $3 \
+             ORDER BY o.cell, o.seat LIMIT 1",
             &[(&resource, Type::TEXT), (&cells.start, Type::INT8), (&cells.end, Type::INT8)],
         )?;
         Ok(rows.first().map(|row| row.get(0)))
