@@ -38,6 +38,10 @@ const TELLING: usize = 10;
 /// Places of a session that are looked up to find its call: most of them name it.
 const VOTES: usize = 32;
 
+/// One in so many windows, by what it sounds like, stands for its call. A power of two: a frame of
+/// 20 ms at 16 kHz has ten.
+const LANDMARK_ONE_IN: u64 = 32;
+
 /// How much of a session is searched for a place that some caller spoke, in samples.
 const PAIRING_SAMPLES: usize = 10 * 16_000;
 
@@ -185,22 +189,39 @@ pub fn spoken_code_of(
 /// Finds out which call each session heard: `expected` is what the model must hear of each call.
 /// `None` where a session has heard nothing that any caller said.
 pub fn pair(expected: &[Vec<i16>], sessions: &[SessionRecord]) -> Vec<Option<usize>> {
-    let mut places: HashMap<&[i16], usize> = HashMap::new();
+    let mut call_by: HashMap<u64, u32> = HashMap::new();
     for (call, audio) in expected.iter().enumerate() {
-        let start = &audio[..audio.len().min(PAIRING_SAMPLES)];
-        places.extend(index_places(WINDOW, start).into_keys().map(|window| (window, call)));
+        call_by.extend(landmarks(audio).map(|landmark| (landmark, call as u32)));
     }
     let call_of = |session: &SessionRecord| {
-        let heard = &session.uplink.pcm;
-        let windows = heard[..heard.len().min(PAIRING_SAMPLES)].windows(WINDOW);
-        let named = windows
-            .filter(|window| is_telling(window))
-            .filter_map(|window| places.get(window).copied());
-        let mut votes: HashMap<usize, usize> = HashMap::new();
+        let named = landmarks(&session.uplink.pcm).filter_map(|it| call_by.get(&it).copied());
+        let mut votes: HashMap<u32, usize> = HashMap::new();
         named.take(VOTES).for_each(|call| *votes.entry(call).or_default() += 1);
-        votes.into_iter().max_by_key(|&(call, votes)| (votes, call)).map(|(call, _)| call)
+        let most = votes.into_iter().max_by_key(|&(call, votes)| (votes, call));
+        most.map(|(call, _)| call as usize)
     };
     sessions.iter().map(call_of).collect()
+}
+
+/// The hashes of some telling windows of the start of an audio, one of [`LANDMARK_ONE_IN`] on
+/// average. What a window sounds like decides whether it is one, so that both ends find the same
+/// ones wherever each began to hear, and thousands of calls fit into memory.
+fn landmarks(audio: &[i16]) -> impl Iterator<Item = u64> {
+    /// The base of a polynomial modulo 2^64: odd, from the golden ratio.
+    const BASE: u64 = 0x9e37_79b9_7f4a_7c15;
+    /// What the oldest sample of a window weighs in the next.
+    const LEAVES: u64 = BASE.wrapping_pow(WINDOW as u32);
+    let start = &audio[..audio.len().min(PAIRING_SAMPLES)];
+    let mut sum = 0_u64;
+    start.iter().enumerate().filter_map(move |(end, &sample)| {
+        let gone = end.checked_sub(WINDOW).map_or(0, |gone| start[gone] as u64);
+        sum = sum.wrapping_mul(BASE).wrapping_add(sample as u64);
+        sum = sum.wrapping_sub(gone.wrapping_mul(LEAVES));
+        let window = start.get((end + 1).checked_sub(WINDOW)?..=end)?;
+        // The high bits of a product hang on all of its factor's.
+        let hash = (sum ^ (sum >> 32)).wrapping_mul(BASE);
+        (hash >> (u64::BITS - LANDMARK_ONE_IN.ilog2()) == 0 && is_telling(window)).then_some(hash)
+    })
 }
 
 /// Latencies of one direction, in nanoseconds.
