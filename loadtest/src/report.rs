@@ -175,8 +175,10 @@ pub struct SwapReport {
     pub refused: u64,
     /// Caller audio lost in calls with a fault, in milliseconds.
     pub lost_ms: f64,
-    /// Model audio that was on its way when its connection ended, in milliseconds.
-    pub void_model_ms: f64,
+    /// Model audio that was on its way when its connection ended, in milliseconds. Known where
+    /// samples are compared and every phone heard its model whole; `None` elsewhere.
+    #[serde(default)]
+    pub void_model_ms: Option<f64>,
     /// What the caller waited for words beyond their plan; announced ends only.
     pub gap: Percentiles,
     /// From the last audio of the old session until the new one was ready; announced ends only.
@@ -354,11 +356,12 @@ pub struct Report {
     pub calls: usize,
     /// What gave the times.
     pub probes: ProbeReport,
-    /// Calls that ended as planned.
+    /// Calls that ended as planned, and in which each side heard what the other said, and nothing
+    /// else. What a connection broken on purpose cost does not count against them.
     pub calls_good: usize,
     /// The most that were under way at once.
     pub most_at_once: usize,
-    /// How the others ended, and how many did.
+    /// How the others ended, or that they were heard amiss, and how many.
     pub failures: BTreeMap<String, usize>,
     /// Seconds of open streams, over all calls.
     pub call_seconds: f64,
@@ -580,14 +583,14 @@ impl fmt::Display for Report {
             writeln!(
                 f,
                 "swaps        {} announced, {} after faults, {} unexplained, {} failed; \
-                 {} sessions refused; {:.0} ms of callers lost, {:.0} ms of the model void",
+                 {} sessions refused; {:.0} ms of callers lost, {} ms of the model void",
                 swaps.announced,
                 swaps.faults,
                 swaps.unexplained,
                 swaps.failed,
                 swaps.refused,
                 swaps.lost_ms,
-                swaps.void_model_ms
+                known(swaps.void_model_ms)
             )?;
         }
         if let Some(comebacks) = &self.comebacks {
@@ -708,9 +711,9 @@ fn row(f: &mut fmt::Formatter<'_>, name: &str, p: &Percentiles) -> fmt::Result {
     writeln!(f)
 }
 
-/// Whole microseconds, or a dash.
-fn known(us: Option<f64>) -> String {
-    us.map_or_else(|| "-".into(), |us| format!("{us:.0}"))
+/// A whole number, or a dash.
+fn known(value: Option<f64>) -> String {
+    value.map_or_else(|| "-".into(), |value| format!("{value:.0}"))
 }
 
 #[cfg(test)]

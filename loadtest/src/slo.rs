@@ -17,7 +17,7 @@
 //! | `cpu` | CPU of the relay for a second of a call, over the whole run | time |
 //! | `cores` | cores the relay used while all calls talked | none |
 //! | `rss_per_call` | the relay's peak of resident memory above idle, by calls at once | size |
-//! | `failed` | calls that did not end as planned | none |
+//! | `failed` | calls that did not end as planned, or were not heard as they were said | none |
 //! | `lost`, `doubled`, `foreign` | samples, both directions together | none |
 //! | `underruns` | times a phone's queue ran dry within speech, of the probes | none |
 //! | `violations` | messages that a carrier would have objected to | none |

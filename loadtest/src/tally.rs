@@ -33,12 +33,11 @@ const REMARK: &str = "by count: audio was counted and timed, its content was not
 pub fn judge(calls: &[Made], sessions: &[SessionRecord], lead: Nanos) -> Report {
     let mut report = Report { calls: calls.len(), judged: Judgement::ByCount, ..Report::default() };
     let sessions_of = pair(calls, sessions);
-    judge::count_calls(calls, &sessions_of, &mut report);
     judge::count_parts(&comebacks::parts(calls), &mut report);
     judge::count_complaints(sessions, &mut report);
     let (mut up, mut down) = (Alignment::default(), Alignment::default());
     let (mut up_latency, mut down_latency) = (Latencies::default(), Latencies::default());
-    let mut barge_ins = Vec::new();
+    let (mut barge_ins, mut amiss) = (Vec::new(), Vec::new());
     for (call, sessions) in calls.iter().zip(&sessions_of) {
         let ready: Vec<_> = sessions.iter().copied().filter(|it| it.ready_at.is_some()).collect();
         let uplink = uplink(&call.record, &ready);
@@ -57,12 +56,14 @@ pub fn judge(calls: &[Made], sessions: &[SessionRecord], lead: Nanos) -> Report 
             report.problems.push(judge::fault("downlink", &call.record, &downlink.alignment));
         }
         down.add(&downlink.alignment);
+        amiss.push(!uplink.is_whole() || !downlink.alignment.is_whole());
         for session in &ready {
             let answers = verify::barge_ins(session, &call.record);
             barge_ins.extend(answers.answered);
             report.interruptions_unanswered += answers.unanswered;
         }
     }
+    judge::count_calls(calls, &sessions_of, &amiss, &mut report);
     report.uplink.set_samples(&up);
     report.downlink.set_samples(&down);
     judge::set_latencies(&mut report.uplink, &up_latency);

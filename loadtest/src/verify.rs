@@ -66,6 +66,11 @@ impl Alignment {
         self.lost == 0 && self.doubled == 0 && self.foreign == 0
     }
 
+    /// True if nothing is wrong beyond what is lost and foreign in `excused`.
+    pub fn is_whole_but_for(&self, excused: &Alignment) -> bool {
+        self.lost <= excused.lost && self.doubled == 0 && self.foreign <= excused.foreign
+    }
+
     /// The two counted together.
     pub fn add(&mut self, other: &Alignment) {
         self.expected += other.expected;
