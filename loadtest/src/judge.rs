@@ -165,8 +165,9 @@ fn set_heard(direction: &mut Direction, fidelity: &Fidelity, latencies: &Latenci
     set_latencies(direction, latencies);
 }
 
-/// Remarks on what was said before the other side was ready and never heard: it is no fault by
-/// content, for nobody but the relay knows what it was to do with it.
+/// Remarks on what was said before the other side was ready and never heard: up to
+/// [`listen::EARLY_MS_MAX`] it is no fault by content, for nobody but the relay knows what it was to
+/// do with it.
 fn note_early(fidelity: &FidelityReport, report: &mut Report) {
     for (name, of) in [("uplink", &fidelity.uplink), ("downlink", &fidelity.downlink)] {
         if of.early_ms >= 1.0 {
@@ -305,6 +306,7 @@ pub(crate) fn count_complaints(sessions: &[SessionRecord], report: &mut Report) 
     report.probes.sessions = sessions.iter().filter(|session| session.probe).count();
     report.probes.sessions_seen = sessions.len();
     for session in sessions {
+        report.talked_over += u64::from(session.talked_over);
         for complaint in &session.complaints {
             *report.complaints.entry(format!("{complaint:?}")).or_default() += 1;
         }
@@ -318,9 +320,7 @@ pub(crate) fn count_complaints(sessions: &[SessionRecord], report: &mut Report) 
 
 /// What the model must hear of a call at `rate`.
 fn expected_uplink(part: &Part<'_>, rate: u32) -> Vec<i16> {
-    let format = part.record.formats.up;
-    let code = verify::spoken_code_of(&part.made.media, part.made.voice, part.frames(), format);
-    signal::uplink(format, &code, rate)
+    signal::uplink(part.record.formats.up, &part.payload(part.frames()), rate)
 }
 
 /// The sessions of each stream, in order. A session belongs to the call whose voice it heard; one

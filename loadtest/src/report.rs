@@ -118,8 +118,8 @@ pub struct Direction {
     /// Made void by an interruption, or by the end of the call.
     pub voided: u64,
     /// By content: not heard from the beginnings and ends of calls, and not among the lost. What is
-    /// longer than `listen::EDGE_MS_MAX` in one call makes the run fail, unless it was said before
-    /// the other side was ready.
+    /// longer than `listen::EDGE_MS_MAX` in one call makes the run fail; of what was said before the
+    /// other side was ready, what is longer than `listen::EARLY_MS_MAX`.
     #[serde(default)]
     pub unheard_at_edges: u64,
     /// Of the lost, those of calls whose connection to the model was broken on purpose.
@@ -383,6 +383,9 @@ pub struct Report {
     pub barge_in: Percentiles,
     /// Interruptions that no `clear` followed while old speech went on playing.
     pub interruptions_unanswered: u64,
+    /// Answers that the model broke off because it heard somebody speak.
+    #[serde(default)]
+    pub talked_over: u64,
     /// Handovers between connections of the model, where there were any.
     pub swaps: Option<SwapReport>,
     /// Calls that lost a stream, where there were any.
@@ -433,9 +436,12 @@ impl Report {
         }
     }
 
-    /// Adds what the swaps do not meet. Where p99.9 of the load's own lateness is above
+    /// Adds which demands are not met. Where p99.9 of the load's own lateness is above
     /// `own_lateness_max_us` microseconds, gaps and recoveries are not judged.
     pub fn demand(&mut self, demands: &Demands, own_lateness_max_us: f64) {
+        let talked_over_max = demands.max_talked_over.map(|most| most as f64);
+        let talked_over = self.talked_over as f64;
+        self.problems.extend(above(&[("answers broken off", talked_over, talked_over_max)]));
         let Some(swaps) = &self.swaps else { return };
         self.problems.extend(swaps.unmet(demands));
         if !slo::is_spoilt(self, own_lateness_max_us) {
@@ -578,6 +584,10 @@ impl fmt::Display for Report {
         writeln!(f)?;
         if let Some(fidelity) = &self.fidelity {
             writeln!(f, "{fidelity}")?;
+        }
+        if self.talked_over > 0 {
+            let times = self.talked_over;
+            writeln!(f, "talked over  {times} answers broken off: the model heard speech")?;
         }
         if let Some(swaps) = &self.swaps {
             writeln!(

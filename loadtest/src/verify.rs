@@ -163,13 +163,15 @@ fn resume<T: Copy + Eq + Hash>(
 /// The payload of the first `frames` frames of a plan on the media clock: speech, and silence in
 /// holes.
 pub fn spoken_code(plan: &MediaPlan, voice: CallerVoice, frames: usize, format: Format) -> Vec<u8> {
-    spoken_code_of(plan, voice, 0..frames, format)
+    spoken_code_of(plan, voice, None, 0..frames, format)
 }
 
-/// The same of any frames: those of a stream of their own.
-pub fn spoken_code_of(
+/// The same of any frames: those of a stream of their own. `said`: their payload, where the voice
+/// alone does not tell.
+pub(crate) fn spoken_code_of(
     plan: &MediaPlan,
     voice: CallerVoice,
+    mut said: Option<&[u8]>,
     frames: Range<usize>,
     format: Format,
 ) -> Vec<u8> {
@@ -182,7 +184,13 @@ pub fn spoken_code_of(
         let from = clock_from as usize * samples_per_tick * format.sample_bytes();
         let hole = from.saturating_sub(code.len()) / format.sample_bytes();
         format.write(&vec![format.silence(); hole], &mut code);
-        voice.speak_as(format, frame.spoken_from, frame.ticks, &mut code);
+        match &mut said {
+            None => voice.speak_as(format, frame.spoken_from, frame.ticks, &mut code),
+            Some(said) => {
+                let bytes = frame.ticks * samples_per_tick * format.sample_bytes();
+                code.extend(said.split_off(..bytes.min(said.len())).unwrap_or_default());
+            }
+        }
     }
     code
 }

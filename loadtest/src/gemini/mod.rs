@@ -1,6 +1,7 @@
 //! The model's side: a stand-in for the Gemini Live API that records what it hears and speaks,
 //! errs, stalls and closes as a script says.
 
+pub mod activity;
 pub mod certificate;
 pub mod conversation;
 pub mod entrance;
@@ -11,3 +12,4 @@ pub mod scenario;
 pub mod script;
 pub mod server;
 pub mod session;
+mod tools;

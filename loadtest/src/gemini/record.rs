@@ -34,6 +34,8 @@ pub struct SessionRecord {
     pub uplink: Uplink,
     /// What was said, in order.
     pub spoken: Vec<Spoken>,
+    /// Answers that it broke off because it heard somebody speak.
+    pub talked_over: u32,
     /// Other client messages and when they came.
     pub messages: Vec<(Nanos, Value)>,
     /// What was done to the connection, in order.
@@ -62,6 +64,7 @@ impl SessionRecord {
             ready_at: None,
             uplink: Uplink::default(),
             spoken: Vec::new(),
+            talked_over: 0,
             messages: Vec::new(),
             events: Vec::new(),
             tools: Vec::new(),

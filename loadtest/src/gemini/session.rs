@@ -13,15 +13,16 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use super::activity::Detector;
 use super::conversation::{Conversations, Course, Rest};
 use super::message::{self, Beside};
-use super::protocol::{self, ClientMessage, Complaint, ToolResult};
+use super::protocol::{self, ClientMessage, Complaint};
 pub use super::record::{Asked, Chunk, Entry, Event, SessionRecord, Spoken, Turn, Uplink};
 use super::script::{
     BACKLOG_NANOS_MAX, Dialect, Invocation, Opcode, SAMPLES_PER_MS, Script, Speech, Step,
     UNASKED_MS,
 };
-use crate::bookings;
+use super::tools::{asked_for, filled_in};
 use crate::clock::{MILLIS, Nanos, SECONDS};
 use crate::net::link::Closing;
 use crate::schedule::on_grid;
@@ -81,6 +82,8 @@ pub struct Session {
     updates: u64,
     /// When the connection is closed because its announced end has come.
     doom: Option<Nanos>,
+    /// Hears whether somebody speaks, where the script says so.
+    detector: Option<Detector>,
     turns: usize,
     out: VecDeque<Output>,
     /// Every chunk that waits in `out`: its place in `record.spoken`, its plan, its end.
@@ -148,6 +151,7 @@ impl Session {
             next_update: None,
             updates: 0,
             doom: None,
+            detector: None,
             turns: 0,
             out: VecDeque::new(),
             unsent_chunks: VecDeque::new(),
@@ -189,13 +193,14 @@ impl Session {
     /// True if nothing that may come from a client that keeps to the protocol changes what is said,
     /// or when: only speech and pauses are left of the script.
     pub fn is_alone(&self) -> bool {
-        let Script { steps, pong_after, refuses_backlog, .. } = &*self.script;
+        let Script { steps, pong_after, refuses_backlog, detects_activity, .. } = &*self.script;
         let goes_by_the_clock = |step: &Step| matches!(step, Step::Pause(_) | Step::Speak(_));
         self.stage == Stage::Ready
             && !matches!(self.act, Act::AwaitingTools { .. })
             && self.course.faults.is_empty()
             && pong_after.is_none()
             && !refuses_backlog
+            && detects_activity.is_none()
             && steps.iter().skip(self.course.next_step).all(goes_by_the_clock)
     }
 
@@ -338,6 +343,7 @@ impl Session {
         self.record.taken_up_from = handle;
         self.record.conversation = Some(beginning.course.number);
         self.script = beginning.script;
+        self.detector = self.script.detects_activity.map(Detector::new);
         self.course = beginning.course;
         if beginning.overlaps && self.script.refuses_overlap {
             self.complain(Complaint::Overlap);
@@ -365,12 +371,32 @@ impl Session {
             Some((at, heard)) if *at == now => *heard = uplink.pcm.len() as u64,
             _ => uplink.arrivals.push((now, uplink.pcm.len() as u64)),
         }
+        self.listen_for_speech(now, pcm);
         let since = now - self.record.ready_at.unwrap_or(now);
         if self.script.refuses_backlog
             && self.record.taken_up_from.is_some()
             && self.heard_ms() * MILLIS > since + BACKLOG_NANOS_MAX
         {
             self.refuse(now, Complaint::Backlog);
+        }
+    }
+
+    /// Breaks off what it is saying, or what it has said and still plays, if somebody speaks.
+    fn listen_for_speech(&mut self, now: Nanos, pcm: &[u8]) {
+        let Some(detector) = &mut self.detector else { return };
+        let is_audible = match self.act {
+            Act::Speaking(_) => true,
+            Act::Completing { at } => now < at,
+            Act::Idle | Act::AwaitingTools { .. } => false,
+        };
+        let pcm: Vec<i16> = pcm.as_chunks().0.iter().map(|it| i16::from_le_bytes(*it)).collect();
+        if !is_audible {
+            detector.forget();
+        } else if detector.hear(self.record.uplink.rate, &pcm) {
+            self.record.talked_over += 1;
+            self.act = Act::Idle;
+            self.course.step_at = now;
+            self.interrupt(now, 0);
         }
     }
 
@@ -713,37 +739,6 @@ impl Speaking {
 /// The session a handle comes from.
 fn session_of(handle: &str) -> Option<usize> {
     handle.strip_prefix("session-")?.split('-').next()?.parse().ok()
-}
-
-/// The call that a result is of.
-fn asked_for<'a>(tools: &'a mut [Asked], result: &ToolResult) -> Option<&'a mut Asked> {
-    tools
-        .iter_mut()
-        .filter(|asked| asked.name == result.name && asked.answer.is_none() && !asked.withdrawn)
-        .find(|asked| match &result.id {
-            Some(id) => asked.told_id && asked.id == *id,
-            None => !asked.told_id,
-        })
-}
-
-/// Arguments with the number of the conversation and of the request in place of `{call}`, `{n}`,
-/// and a date and time that no other request has in place of `{date}`, `{time}`.
-fn filled_in(args: &Value, call: usize, n: u32) -> Value {
-    match args {
-        Value::String(text) => {
-            let (date, time) = bookings::slot(call, n);
-            let text = text.replace("{call}", &call.to_string()).replace("{n}", &n.to_string());
-            Value::String(text.replace("{date}", &date).replace("{time}", &time))
-        }
-        Value::Array(items) => items.iter().map(|item| filled_in(item, call, n)).collect(),
-        Value::Object(fields) => fields
-            .iter()
-            .map(|(name, value)| (name.clone(), filled_in(value, call, n)))
-            .collect::<serde_json::Map<_, _>>()
-            .into(),
-        Value::Null => Value::Object(serde_json::Map::new()),
-        other => other.clone(),
-    }
 }
 
 #[cfg(test)]

@@ -27,8 +27,7 @@ pub(super) fn by_caller(part: &Part<'_>, sessions: &[&SessionRecord]) -> Said {
     let record = &part.record;
     let format = record.formats.up;
     let (plan, frames) = (&part.made.media, part.frames());
-    let code = verify::spoken_code_of(plan, part.made.voice, frames.clone(), format);
-    let pcm = signal::linear(format, &code);
+    let pcm = signal::linear(format, &part.payload(frames.clone()));
     let served = verify::served(sessions);
     // A stream after the first begins with its own first frame.
     let first = plan.frames().nth(frames.start).filter(|_| frames.start > 0);
@@ -160,6 +159,5 @@ pub(super) fn beginning(part: &Part<'_>, ticks: u64) -> (Vec<i16>, u32) {
     let origin = planned.peek().map_or(0, |frame| frame.clock_from);
     let count = planned.take_while(|frame| frame.clock_from < origin + ticks).count();
     let frames = frames.start..frames.start + count;
-    let code = verify::spoken_code_of(&part.made.media, part.made.voice, frames, format);
-    (signal::linear(format, &code), format.rate)
+    (signal::linear(format, &part.payload(frames)), format.rate)
 }
