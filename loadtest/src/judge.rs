@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::apart::Telling;
 use crate::carrier::Carrier;
 use crate::carrier::record::{CallRecord, Formats, Outcome};
 use crate::clock::{Nanos, SECONDS};
@@ -95,8 +96,9 @@ pub fn judge_by(
         Judgement::ByContent => 1,
     };
     let listened = parts.iter().zip(ready.iter().map(Vec::as_slice)).step_by(step);
+    let mut telling = Telling::begin(sessions).filter(|_| judged == Judgement::ByContent);
     let Audition { fidelity, latencies: [up, down], carriers, turns, amiss: heard_amiss } =
-        listen::hear(&mut ear, listened, seed, lead);
+        listen::hear(&mut ear, listened, seed, lead, telling.as_mut());
     if judged == Judgement::ByContent {
         amiss = heard_amiss;
         set_heard(&mut report.uplink, &fidelity.uplink, &up);
@@ -112,7 +114,9 @@ pub fn judge_by(
                 set_carrier(of_carrier, heard);
             }
         }
-        report.held = hold::held(calls.iter().map(|call| &call.record), &up, &down);
+        let records = calls.iter().map(|call| &call.record);
+        report.apart = telling.map(|telling| telling.report(records.clone()));
+        report.held = hold::held(records, &up, &down);
         let streams = parts.iter().map(|part| &*part.record);
         report.recording = records::recording(streams, &sessions_of, &up, &down);
     }
@@ -135,7 +139,7 @@ fn judge_all(
 ) -> Vec<bool> {
     count_parts(parts, report);
     count_complaints(sessions, report);
-    let amiss = judge_parts(parts, sessions_of, seed, lead, report);
+    let amiss = judge_parts(parts, sessions, sessions_of, seed, lead, report);
     let (of_comebacks, problems) = comebacks::judge(calls, parts, sessions_of);
     report.comebacks = of_comebacks;
     report.problems.extend(problems);
@@ -368,12 +372,14 @@ fn pair_by_handle<'s>(
 /// the other said, a connection that was broken on purpose and the bounds of the records excepted.
 fn judge_parts(
     parts: &[Part<'_>],
+    sessions: &[SessionRecord],
     sessions_of: &[Vec<&SessionRecord>],
     seed: u64,
     lead: Nanos,
     report: &mut Report,
 ) -> Vec<bool> {
     let mut amiss = Vec::with_capacity(parts.len());
+    let mut telling = Telling::begin(sessions);
     let (mut up, mut down) = (Alignment::default(), Alignment::default());
     let (mut up_latency, mut down_latency) = (Latencies::default(), Latencies::default());
     let mut barge_ins = Vec::new();
@@ -388,20 +394,23 @@ fn judge_parts(
         up.add(&uplink);
         of_carrier.up.add(&uplink);
         of_carrier.up_latency.extend(&latencies.corrected);
-        up_latency.add(latencies);
         let downlink = verify::downlink(seed, &ready, &call.record);
         down.add(&downlink.alignment);
         of_carrier.down.add(&downlink.alignment);
-        if downlink.alignment.is_whole() {
-            let latencies = verify::downlink_latency(&downlink, &ready, &call.record, lead);
-            of_carrier.down_latency.extend(&latencies.corrected);
-            down_latency.add(latencies);
-        } else {
-            down_latency.add(Latencies::unplaced(chunks(&ready)));
-            if report.judged == Judgement::Exact {
-                report.problems.push(fault("downlink", &call.record, &downlink.alignment));
-            }
+        let is_whole = downlink.alignment.is_whole();
+        let of_downlink = match is_whole {
+            true => verify::downlink_latency(&downlink, &ready, &call.record, lead),
+            false => Latencies::unplaced(chunks(&ready)),
+        };
+        if !is_whole && report.judged == Judgement::Exact {
+            report.problems.push(fault("downlink", &call.record, &downlink.alignment));
         }
+        if let Some(telling) = &mut telling {
+            telling.add(&ready, &latencies, &of_downlink);
+        }
+        of_carrier.down_latency.extend(&of_downlink.corrected);
+        up_latency.add(latencies);
+        down_latency.add(of_downlink);
         for session in &ready {
             let answers = verify::barge_ins(session, &call.record);
             barge_ins.extend(answers.answered);
@@ -439,6 +448,7 @@ fn judge_parts(
     set_latencies(&mut report.uplink, &up_latency);
     set_latencies(&mut report.downlink, &down_latency);
     let calls = parts.iter().filter(|part| part.nth == 0).map(|part| &part.made.record);
+    report.apart = telling.map(|telling| telling.report(calls.clone()));
     report.held = hold::held(calls, &up_latency, &down_latency);
     let streams = parts.iter().map(|part| &*part.record);
     report.recording = records::recording(streams, sessions_of, &up_latency, &down_latency);

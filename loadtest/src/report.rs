@@ -10,6 +10,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::apart::ApartReport;
 use crate::clock::Nanos;
 use crate::gemini::scenario::Demands;
 use crate::judge::Judgement;
@@ -402,6 +403,8 @@ pub struct Report {
     pub hold: Option<Hold>,
     /// Latencies while all calls talked, where that was long enough.
     pub held: Option<Held>,
+    /// Latencies of the calls beside those apart, where there are any.
+    pub apart: Option<ApartReport>,
     /// What was demanded, and what came of it.
     pub slo: Vec<Judged>,
     /// A gap or a recovery was demanded, and the load itself was too late to judge it.
@@ -549,6 +552,9 @@ impl fmt::Display for Report {
             row(f, "uplink, all at once", &held.uplink)?;
             row(f, "downlink, all at once", &held.downlink)?;
         }
+        if let Some(apart) = &self.apart {
+            apart.write_rows(f)?;
+        }
         if self.barge_in.count > 0 {
             row(f, "interrupted to clear", &self.barge_in)?;
         }
@@ -582,6 +588,9 @@ impl fmt::Display for Report {
             )?;
         }
         writeln!(f)?;
+        if let Some(apart) = &self.apart {
+            writeln!(f, "{apart}")?;
+        }
         if let Some(fidelity) = &self.fidelity {
             writeln!(f, "{fidelity}")?;
         }
@@ -713,7 +722,8 @@ impl Report {
     }
 }
 
-fn row(f: &mut fmt::Formatter<'_>, name: &str, p: &Percentiles) -> fmt::Result {
+/// A line of the table of latencies.
+pub(crate) fn row(f: &mut fmt::Formatter<'_>, name: &str, p: &Percentiles) -> fmt::Result {
     write!(f, "{name:<22} {:>9}", p.count)?;
     for us in [p.p50(), p.p90(), p.p99(), p.p999(), p.p9999(), p.max()] {
         write!(f, " {:>9}", known(us))?;

@@ -11,6 +11,7 @@
 //! |---|---|---|
 //! | `uplink.Q`, `downlink.Q` | latency from the planned time while all calls talk | time |
 //! | `uplink_all.Q`, `downlink_all.Q` | the same over the whole run | time |
+//! | `uplink_others.Q`, `downlink_others.Q` | while all calls talk, of those beside the calls apart | time |
 //! | `setup.Q` | from the start of a call to its open stream | time |
 //! | `barge_in.Q` | from `interrupted` to `clear` | time |
 //! | `gap.Q`, `recovery.Q` | audible gap of a swap; from a fault until ready again | time |
@@ -36,7 +37,8 @@ use serde::{Deserialize, Serialize};
 use crate::report::{Percentiles, Report};
 
 /// Every name, for whoever has to choose one.
-const NAMES: &str = "uplink, downlink, uplink_all, downlink_all, setup, barge_in, gap, recovery \
+const NAMES: &str = "uplink, downlink, uplink_all, downlink_all, uplink_others, \
+                     downlink_others, setup, barge_in, gap, recovery \
                      (each with .p50 .p90 .p99 .p999 or .max), cpu, cores, rss_per_call, failed, \
                      lost, doubled, foreign, underruns, violations";
 
@@ -84,17 +86,21 @@ enum Span {
     Downlink,
     UplinkAll,
     DownlinkAll,
+    UplinkOthers,
+    DownlinkOthers,
     Setup,
     BargeIn,
     Gap,
     Recovery,
 }
 
-const SPANS: [(&str, Span); 8] = [
+const SPANS: [(&str, Span); 10] = [
     ("uplink", Span::Uplink),
     ("downlink", Span::Downlink),
     ("uplink_all", Span::UplinkAll),
     ("downlink_all", Span::DownlinkAll),
+    ("uplink_others", Span::UplinkOthers),
+    ("downlink_others", Span::DownlinkOthers),
     ("setup", Span::Setup),
     ("barge_in", Span::BargeIn),
     ("gap", Span::Gap),
@@ -241,6 +247,8 @@ impl Figure {
                     Span::Downlink => report.latencies().1,
                     Span::UplinkAll => &report.uplink.corrected,
                     Span::DownlinkAll => &report.downlink.corrected,
+                    Span::UplinkOthers => &report.apart.as_ref()?.others.uplink,
+                    Span::DownlinkOthers => &report.apart.as_ref()?.others.downlink,
                     Span::Setup => &report.setup,
                     Span::BargeIn => &report.barge_in,
                     Span::Gap => &swaps?.gap,

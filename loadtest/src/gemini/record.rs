@@ -20,6 +20,8 @@ pub struct SessionRecord {
     pub conversation: Option<usize>,
     /// It was read as audio arrived; else the times of arrival are those of reading late.
     pub probe: bool,
+    /// It is of a conversation apart: see [`Apart`](super::conversation::Apart).
+    pub apart: bool,
     /// The session whose handle it was taken up with.
     pub taken_up_from: Option<usize>,
     /// When the connection was accepted.
@@ -56,6 +58,7 @@ impl SessionRecord {
         SessionRecord {
             index,
             conversation: None,
+            apart: false,
             probe: true,
             taken_up_from: None,
             accepted_at,

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::conversation::Order;
+use super::conversation::{Apart, Order};
 use super::record::SessionRecord;
 use super::script::{Fault, Invocation, Moment, Script, Speech, Step};
 use crate::bookings;
@@ -47,6 +47,8 @@ pub struct Scenario {
     /// `session`.
     #[serde(default)]
     pub connections: Vec<Script>,
+    /// Set: calls whose model speaks unlike that of the others, whose times are told by themselves.
+    pub apart: Option<Unlike>,
     /// Connections are counted over the whole run, not within a conversation.
     #[serde(default)]
     pub counts_all_connections: bool,
@@ -71,6 +73,17 @@ pub struct Scenario {
     /// What is demanded of swaps, recoveries and answers; flags of the command line come before it.
     #[serde(default)]
     pub demands: Demands,
+}
+
+/// Calls apart.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Unlike {
+    /// So many: the first conversations of the run.
+    pub calls: usize,
+    /// What the model says at each of its turns there. The turns begin when those of a call without
+    /// steps would, and the rest of the session is as `session` says.
+    pub answer: Speech,
 }
 
 /// How the caller speaks.
@@ -147,7 +160,7 @@ impl Demands {
 
 /// Scenarios that are built in: name and TOML, by what they are about: swaps, connections that
 /// fail, speech, tools, callers.
-pub const BUILT_IN: [(&str, &str); 46] = [
+pub const BUILT_IN: [(&str, &str); 47] = [
     ("rotations", include_str!("../../scenarios/rotations.toml")),
     ("rotations-at-random", include_str!("../../scenarios/rotations-at-random.toml")),
     ("forced-rotations", include_str!("../../scenarios/forced-rotations.toml")),
@@ -173,6 +186,7 @@ pub const BUILT_IN: [(&str, &str); 46] = [
     ("interruptions-out-of-turn", include_str!("../../scenarios/interruptions-out-of-turn.toml")),
     ("broken-off", include_str!("../../scenarios/broken-off.toml")),
     ("speech-after-the-turn", include_str!("../../scenarios/speech-after-the-turn.toml")),
+    ("burst", include_str!("../../scenarios/burst.toml")),
     ("long-bursts", include_str!("../../scenarios/long-bursts.toml")),
     ("noise-for-speech", include_str!("../../scenarios/noise-for-speech.toml")),
     ("slower-than-speech", include_str!("../../scenarios/slower-than-speech.toml")),
@@ -235,6 +249,15 @@ impl Scenario {
             Arc::new(script)
         });
         filled.collect()
+    }
+
+    /// The conversations apart: `turns` turns, one every `period`.
+    pub fn apart(&self, turns: usize, period: Nanos) -> Option<Apart> {
+        let Unlike { calls, answer } = self.apart.as_ref()?;
+        let pause = period.saturating_sub(answer.duration());
+        let steps = Script::conversation(turns, answer, pause);
+        let script = Arc::new(Script { steps, carries_on: true, ..self.session.clone() });
+        Some(Apart { conversations: *calls, script })
     }
 
     /// What is counted to choose a script.
@@ -384,6 +407,7 @@ impl Default for Scenario {
             seconds: None,
             session: Script::listen(),
             connections: Vec::new(),
+            apart: None,
             counts_all_connections: false,
             objections: Vec::new(),
             caller: Caller::default(),
@@ -416,7 +440,7 @@ mod tests {
         assert!(Scenario::default().only_talks());
         let talks = |&(name, _): &(&str, &str)| Scenario::find(name).unwrap().only_talks();
         let only_talk: Vec<_> = BUILT_IN.iter().filter(|it| talks(it)).map(|it| it.0).collect();
-        assert_eq!(only_talk, ["liberties", "caller-before-the-model"]);
+        assert_eq!(only_talk, ["burst", "liberties", "caller-before-the-model"]);
     }
 
     #[test]

@@ -342,6 +342,7 @@ impl Session {
         let beginning = self.conversations.begin(self.record.index, handle);
         self.record.taken_up_from = handle;
         self.record.conversation = Some(beginning.course.number);
+        self.record.apart = beginning.apart;
         self.script = beginning.script;
         self.detector = self.script.detects_activity.map(Detector::new);
         self.course = beginning.course;

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use super::ear::{Ear, Hearing};
 use super::said;
 use super::{Faults, Fidelity, FidelityReport};
+use crate::apart::Telling;
 use crate::carrier::Carrier;
 use crate::clock::Nanos;
 use crate::comebacks::Part;
@@ -35,12 +36,14 @@ pub struct Audition {
 }
 
 /// Listens to streams, each with its sessions that were ready; up comes before down. `seed`: of the
-/// model's voices. `lead`: see [`crate::verify::downlink_latency`].
+/// model's voices. `lead`: see [`crate::verify::downlink_latency`]. `telling` is given the latencies
+/// of each.
 pub fn hear<'c>(
     ear: &mut Ear,
     parts: impl Iterator<Item = (&'c Part<'c>, &'c [&'c SessionRecord])>,
     seed: u64,
     lead: Nanos,
+    mut telling: Option<&mut Telling>,
 ) -> Audition {
     let (mut up, mut down) = (Sum::default(), Sum::default());
     let mut carriers: BTreeMap<Carrier, [Sum; 2]> = BTreeMap::new();
@@ -49,10 +52,12 @@ pub fn hear<'c>(
         let broken = sessions.iter().any(|it| it.events.iter().any(|(_, event)| event.is_fatal()));
         let [up_of, down_of] = carriers.entry(part.record.carrier).or_default();
         let mut is_amiss = false;
+        let mut ways = [Latencies::default(), Latencies::default()];
         let caller = said::by_caller(part, sessions);
         if !caller.pieces.is_empty() {
             let hearing = ear.listen(&caller, &said::to_model(sessions));
             is_amiss |= is_heard_amiss(&hearing, broken);
+            ways[0].clone_from(&hearing.latencies);
             up_of.add(hearing.clone(), broken);
             up.add(hearing, broken);
         }
@@ -62,8 +67,12 @@ pub fn hear<'c>(
             let hearing = ear.listen(&model, &said::to_caller(&part.record));
             placed = said::turns_at(&part.record, sessions, &hearing.places);
             is_amiss |= is_heard_amiss(&hearing, false);
+            ways[1].clone_from(&hearing.latencies);
             down_of.add(hearing.clone(), false);
             down.add(hearing, false);
+        }
+        if let Some(telling) = &mut telling {
+            telling.add(sessions, &ways[0], &ways[1]);
         }
         turns.push(placed);
         amiss.push(is_amiss);
