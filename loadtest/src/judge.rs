@@ -20,10 +20,11 @@ use crate::hold;
 use crate::listen::{self, Audition, Ear, Fidelity, FidelityReport};
 use crate::load::most_at_once;
 use crate::net::link::Closing;
+use crate::pairing::{self, expected_uplink};
 use crate::recording::records;
 use crate::report::{CarrierReport, Direction, Percentiles, Report, SwapReport};
 use crate::schedule::MediaPlan;
-use crate::signal::{self, CallerVoice};
+use crate::signal::CallerVoice;
 use crate::swaps::{self, Cause, Swap};
 use crate::tally;
 use crate::verify::{self, Alignment, Latencies, Placed, align};
@@ -322,28 +323,11 @@ pub(crate) fn count_complaints(sessions: &[SessionRecord], report: &mut Report) 
     report.downlink.own_lateness = Percentiles::of(&late);
 }
 
-/// What the model must hear of a call at `rate`.
-fn expected_uplink(part: &Part<'_>, rate: u32) -> Vec<i16> {
-    signal::uplink(part.record.formats.up, &part.payload(part.frames()), rate)
-}
-
 /// The sessions of each stream, in order. A session belongs to the call whose voice it heard; one
 /// that heard nobody, to that of the session it was taken up from; and to the stream that the call
 /// had, or asked for, when it began.
 fn pair<'s>(parts: &[Part<'_>], sessions: &'s [SessionRecord]) -> Vec<Vec<&'s SessionRecord>> {
-    let mut call_of: Vec<Option<usize>> = vec![None; sessions.len()];
-    let mut rates: Vec<u32> = sessions.iter().map(|session| session.uplink.rate).collect();
-    rates.sort_unstable();
-    rates.dedup();
-    for rate in rates.into_iter().filter(|&rate| rate != 0) {
-        let expected: Vec<_> = parts.iter().map(|part| expected_uplink(part, rate)).collect();
-        for (place, call) in verify::pair(&expected, sessions).into_iter().enumerate() {
-            if sessions[place].uplink.rate == rate {
-                call_of[place] = call;
-            }
-        }
-    }
-    pair_by_handle(parts, sessions, call_of)
+    pair_by_handle(parts, sessions, pairing::pair(parts, sessions))
 }
 
 /// The sessions of each stream, given the one whose voice each heard, if any.
@@ -665,6 +649,7 @@ mod tests {
     use crate::carrier::phone::SentFrame;
     use crate::clock::MILLIS;
     use crate::listen::Faults;
+    use crate::signal;
 
     #[test]
     fn what_is_unheard_at_the_edges_of_calls_is_counted_and_its_early_part_is_told() {

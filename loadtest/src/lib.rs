@@ -16,7 +16,7 @@
 //! | [`net`] | non-blocking sockets, TLS, WebSocket, HTTP, the event loop |
 //! | [`carrier`], [`gemini`] | the two peers; strangers to each other |
 //! | [`relay`], [`process`] | the relay as a child process, and what it uses |
-//! | [`verify`], [`listen`], [`swaps`] | what was heard against what was said |
+//! | [`pairing`], [`verify`], [`listen`], [`swaps`] | what was heard against what was said |
 //! | [`recording`] | every latency in full, and the course of a run in rows |
 //! | [`comebacks`], [`bookings`], [`judge`], [`tally`], [`report`] | verdict; figures |
 //! | [`slo`], [`hold`] | bounds on a report, and their verdicts; what is used while all calls talk |
@@ -47,6 +47,7 @@ pub mod listen;
 pub mod load;
 pub mod net;
 pub mod output;
+mod pairing;
 pub mod probes;
 pub mod process;
 pub mod recording;

@@ -27,19 +27,13 @@ use crate::schedule::MediaPlan;
 use crate::signal::{self, CallerVoice, ModelVoice};
 
 /// Samples that identify a place in the audio.
-const WINDOW: usize = 16;
+pub(crate) const WINDOW: usize = 16;
 
 /// From one indexed place to the next.
 const STRIDE: usize = 8;
 
 /// Different values that a window must have to identify a place.
 const TELLING: usize = 10;
-
-/// Places of a session that are looked up to find its call: most of them name it.
-const VOTES: usize = 32;
-
-/// How much of a session is searched for a place that some caller spoke, in samples.
-const PAIRING_SAMPLES: usize = 10 * 16_000;
 
 /// How two sequences of samples relate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -122,7 +116,10 @@ fn align_by<T: Copy + Eq + Hash>(window: usize, expected: &[T], heard: &[T]) -> 
 }
 
 /// The places of every [`STRIDE`]th window that can be nowhere else.
-fn index_places<T: Copy + Eq + Hash>(window: usize, audio: &[T]) -> HashMap<&[T], usize> {
+pub(crate) fn index_places<T: Copy + Eq + Hash>(
+    window: usize,
+    audio: &[T],
+) -> HashMap<&[T], usize> {
     let mut places: HashMap<&[T], Option<usize>> = HashMap::new();
     for (place, window) in audio.windows(window).enumerate().step_by(STRIDE) {
         if is_telling(window) {
@@ -134,7 +131,7 @@ fn index_places<T: Copy + Eq + Hash>(window: usize, audio: &[T]) -> HashMap<&[T]
 
 /// True if a window holds enough different values not to be silence or the first stir of a filter,
 /// which sound alike everywhere.
-fn is_telling<T: Eq>(window: &[T]) -> bool {
+pub(crate) fn is_telling<T: Eq>(window: &[T]) -> bool {
     let new = |&(n, sample): &(usize, &T)| !window[..n].contains(sample);
     window.iter().enumerate().filter(new).count() >= TELLING
 }
@@ -193,27 +190,6 @@ pub(crate) fn spoken_code_of(
         }
     }
     code
-}
-
-/// Finds out which call each session heard: `expected` is what the model must hear of each call.
-/// `None` where a session has heard nothing that any caller said.
-pub fn pair(expected: &[Vec<i16>], sessions: &[SessionRecord]) -> Vec<Option<usize>> {
-    let mut places: HashMap<&[i16], usize> = HashMap::new();
-    for (call, audio) in expected.iter().enumerate() {
-        let start = &audio[..audio.len().min(PAIRING_SAMPLES)];
-        places.extend(index_places(WINDOW, start).into_keys().map(|window| (window, call)));
-    }
-    let call_of = |session: &SessionRecord| {
-        let heard = &session.uplink.pcm;
-        let windows = heard[..heard.len().min(PAIRING_SAMPLES)].windows(WINDOW);
-        let named = windows
-            .filter(|window| is_telling(window))
-            .filter_map(|window| places.get(window).copied());
-        let mut votes: HashMap<usize, usize> = HashMap::new();
-        named.take(VOTES).for_each(|call| *votes.entry(call).or_default() += 1);
-        votes.into_iter().max_by_key(|&(call, votes)| (votes, call)).map(|(call, _)| call)
-    };
-    sessions.iter().map(call_of).collect()
 }
 
 /// Latencies of one direction, in nanoseconds.
@@ -597,6 +573,7 @@ mod tests {
     use crate::carrier::phone::{Cleared, Heard, SentFrame};
     use crate::carrier::record::{CallTimes, Formats};
     use crate::gemini::record::{Chunk, Uplink};
+    use crate::pairing::by_voice;
 
     fn voice(len: usize) -> Vec<u8> {
         let mut code = vec![0; len];
@@ -710,7 +687,7 @@ mod tests {
             session(1, expected[0][2001..].to_vec(), Vec::new()),
             session(2, vec![0; 4000], Vec::new()),
         ];
-        assert_eq!(pair(&expected, &sessions), [Some(2), Some(0), None]);
+        assert_eq!(by_voice(&expected, &sessions), [Some(2), Some(0), None]);
     }
 
     #[test]
@@ -722,7 +699,7 @@ mod tests {
         let sessions: Vec<_> =
             (0..100).map(|n| session(n, expected[99 - n].clone(), Vec::new())).collect();
         let paired: Vec<_> = (0..100).map(|n| Some(99 - n)).collect();
-        assert_eq!(pair(&expected, &sessions), paired);
+        assert_eq!(by_voice(&expected, &sessions), paired);
     }
 
     #[test]
