@@ -72,17 +72,18 @@ fn media_threads_have_the_cores_they_were_given_and_no_other_thread_is_on_them()
     let mut command = program("");
     command.env("VOCARIS_SERVER_PIN", "true").env("VOCARIS_SERVER_CORES", &last);
     let relay = Relay::start(&mut command);
-    let threads = cores_by_thread(relay.child.id());
-    let on = |name: &str| -> &str {
-        let thread = threads.iter().find(|(thread, _)| thread == name);
-        &thread.unwrap_or_else(|| panic!("no {name} in {threads:?}")).1
+    let cores_of = |wanted: &str| {
+        let threads = cores_by_thread(relay.child.id());
+        threads.into_iter().find_map(|(name, cores)| (name == wanted).then_some(cores))
     };
-    assert_eq!(on("worker-0"), last);
+    // It listens before the last of its threads has its name and its core.
+    until("the media thread is on its core", || cores_of("worker-0").as_ref() == Some(&last));
     for name in ["accept", "dial", "control", "tools"] {
-        assert_ne!(on(name), last, "{threads:?}");
-        if usable.len() == 2 {
-            assert_eq!(on(name), other.id.to_string(), "{threads:?}");
-        }
+        until("no other thread may be there", || match cores_of(name) {
+            Some(cores) if usable.len() == 2 => cores == other.id.to_string(),
+            Some(cores) => cores != last,
+            None => false,
+        });
     }
     relay.signal("-TERM");
     assert_eq!(relay.end().0, Some(0));
