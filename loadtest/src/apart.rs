@@ -199,10 +199,8 @@ mod tests {
         let burst = session(true, &bursts);
         let plain = session(false, &[5 * SECONDS]);
         let mut telling = Telling::begin(&[burst.clone(), plain.clone()]).unwrap();
-        let held_up = |planned| match planned >= 8 * SECONDS && planned < 8 * SECONDS + WAKE {
-            true => 7 * MILLIS,
-            false => MILLIS,
-        };
+        let last = 8 * SECONDS..8 * SECONDS + WAKE;
+        let held_up = |planned| if last.contains(&planned) { 7 * MILLIS } else { MILLIS };
         let quick = pieces(|_| MILLIS);
         telling.add(&[&burst], &pieces(|_| 90 * MILLIS), &pieces(|_| 90 * MILLIS));
         telling.add(&[&plain], &pieces(held_up), &quick);
