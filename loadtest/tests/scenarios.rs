@@ -288,7 +288,7 @@ fn a_burst_in_one_call_leaves_no_trace_in_the_audio_of_any_and_the_others_are_ti
     assert!(report.is_good(), "{report}");
     let apart = report.apart.as_ref().expect("one call is apart");
     assert_eq!((apart.calls, apart.answers), (1, 2), "{report}");
-    // Two turns of 2 s in five calls, and two of 1,024 ms in one; to whole frames each.
+    // Two turns of 2 s in five calls, and two of 1,040 ms in one.
     assert_eq!(report.downlink.matched, 5 * 2 * 16_000 + 2 * 52 * 160, "{report}");
     let counts = |held: &loadtest::report::Held| [held.uplink.count, held.downlink.count];
     let held = counts(report.held.as_ref().expect("all of them talk for seconds"));
