@@ -4,7 +4,7 @@
 //! with stamps at the places where a measured message ends.
 //! [`Rooms`]: memory of emptied send buffers, shared by the calls of a worker.
 //! Bounds:   a `RecvBuf` by the message bound of its reader; a `SendBuf` by its user, who asks
-//! [`SendBuf::len_bytes`] first; stamps by [`STAMPS_MAX`]; [`ROOMS_MAX`].
+//!           [`SendBuf::len_bytes`] first; stamps by [`STAMPS_MAX`]; [`ROOMS_MAX`].
 //! Not here: sockets, clocks.
 
 mod few;

@@ -143,7 +143,7 @@ impl Config {
         let appointments = appointments::read(settings, gemini.is_demo());
         let of_appointments = tools::of_appointments(&appointments);
         let is_demo = gemini.is_demo();
-        let shelf = tools::Shelf { tools: &tools, appointments: &of_appointments, is_demo };
+        let catalogue = tools::Catalogue { tools: &tools, appointments: &of_appointments, is_demo };
         let twilio = sections::twilio(settings);
         let store = store::read(settings, is_demo);
         let config = Config {
@@ -155,7 +155,7 @@ impl Config {
             admin: guard::admin(settings),
             log: sections::log(settings),
             appointments,
-            agents: agents::read(settings, &gemini, &shelf, &timers),
+            agents: agents::read(settings, &gemini, &catalogue, &timers),
             journal: journal::read(settings, &store),
             store,
             transcripts: record::transcripts(settings),

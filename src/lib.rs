@@ -13,6 +13,9 @@
 //! | threads | [`accept`], [`dial`], [`worker`], [`control`], [`record`], [`demo`] |
 //! | the whole | [`server`] |
 //!
+//! Inside [`control`] the same holds: [`control::database`], [`control::store`] and the opening of
+//! SQLite files stand below what is kept there, and [`control::tools`] above it.
+//!
 //! This library half exists for the tests, benches and fuzz targets of the project; it is not a
 //! public interface.
 

@@ -35,10 +35,10 @@ pub const AGENT_MESSAGE_MAX_BYTES: usize = 4 * 1024 * 1024;
 /// Caller audio not yet with the model, 10 s of 8 kHz mu-law: it waits here while the model is
 /// being dialled. At the bound the oldest is dropped and counted.
 pub const UPLINK_QUEUE_MS: usize = 10_000;
-/// Model audio not yet played, unless a setting says otherwise, 65 s: the model speaks three to four
-/// times faster than real time. The model leg is read even when this is full, else its `interrupted`
-/// would queue behind the audio it cancels: what does not fit, and the rest of that answer, is dropped
-/// and counted.
+/// Model audio not yet played, unless a setting says otherwise, 65 s: the model speaks three to
+/// four times faster than real time. The model leg is read even when this is full, else its
+/// `interrupted` would queue behind the audio it cancels: what does not fit, and the rest of that
+/// answer, is dropped and counted.
 pub const DOWNLINK_QUEUE_MS: usize = 65_000;
 
 /// Silence put in for one hole in a carrier's timestamps. A longer hole is cut to this.
@@ -59,8 +59,8 @@ pub const AGENT_OUTPUT_MAX_BYTES: usize = 64 * 1024;
 /// call can have to say. At the bound the model counts as deaf: it is closed with 1008, and another
 /// connection is made.
 pub const AGENT_BACKLOG_MAX_BYTES: usize = 256 * 1024;
-/// Messages to the model kept to be sent once more, where the service says what it has consumed: 2 s
-/// of audio, for it says so about every second. At the bound the oldest is forgotten.
+/// Messages to the model kept to be sent once more, where the service says what it has consumed:
+/// 2 s of audio, for it says so about every second. At the bound the oldest is forgotten.
 pub const REPLAY_BYTES_MAX: usize = 96 * 1024;
 /// Latency stamps waiting in one send buffer. At the bound a message goes unmeasured.
 pub const STAMPS_MAX: usize = 256;
@@ -75,8 +75,8 @@ pub const JOIN_TIMEOUT: Duration = Duration::from_secs(25);
 /// Messages of one leg that were refused or passed over, in one call. At the bound its peer counts
 /// as broken: the phone is closed with 1008, the model left.
 pub const ODDITIES_MAX: u32 = 256;
-/// Wishes of one call that wait to be collected. At the bound reports go unsaid, and are counted; being
-/// let in and having ended are never lost.
+/// Wishes of one call that wait to be collected. At the bound reports go unsaid, and are counted;
+/// being let in and having ended are never lost.
 pub const REQUESTS_MAX: usize = 32;
 /// Key tones reported of one call. Further ones count, but go unsaid.
 pub const DTMF_REPORTS_MAX: u64 = 100;
@@ -113,10 +113,11 @@ pub const STEADY_RANGE: u64 = 4;
 pub const SPEECH_RECENT: Duration = Duration::from_secs(2);
 /// An interruption with less speech than this before it was none of the caller's.
 pub const PHANTOM_SPEECH_MS: u64 = 200;
-/// So much speech before the caller has heard the greeting begin is a hello, in milliseconds: two of
-/// them fit. More is a wish, which the model must hear.
+/// So much speech before the caller has heard the greeting begin is a hello, in milliseconds: two
+/// of them fit. More is a wish, which the model must hear.
 pub const HELLO_SPEECH_MS: u64 = 1_000;
-/// Times in a row that a model may answer the caller by saying that it waits. Then that is no answer.
+/// Times in a row that a model may answer the caller by saying that it waits. Then that is no
+/// answer.
 pub const WAITS_MAX: u32 = 3;
 /// What is remembered of a call in words, for a fresh session: its last turns.
 pub const MEMORY_BYTES_MAX: usize = 4 * 1024;
@@ -134,8 +135,8 @@ pub const PHONE_CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 pub const PHONE_CLOSE_MAX_BYTES: usize = 4 * PHONE_MESSAGE_MAX_BYTES;
 /// Beyond the end of what is playing, how long the last mark may take before the call ends anyway.
 pub const FAREWELL_TIMEOUT: Duration = Duration::from_secs(2);
-/// After `interrupted` where the turn was complete already, audio of the cancelled turn is dropped so
-/// long: no `turnComplete` may follow, and the next answer must not lose its beginning.
+/// After `interrupted` where the turn was complete already, audio of the cancelled turn is dropped
+/// so long: no `turnComplete` may follow, and the next answer must not lose its beginning.
 pub const LATE_MAX: Duration = Duration::from_millis(500);
 /// After an underrun inside a turn, this much audio is gathered before playing goes on.
 pub const REBUFFER_MS: usize = 60;
@@ -232,8 +233,8 @@ pub const LETTERS_PER_TURN: usize = 256;
 pub const YOUNG_CONNECTIONS_MAX: usize = 4096;
 /// WebSockets that have not yet been let in, in all. Above: an upgrade is answered 503.
 pub const ARRIVALS_MAX: usize = 4096;
-/// From accept to the last byte of the header that a proxy puts before everything else. Then: closed.
-/// Long enough for a lost segment to be sent again, as its specification asks.
+/// From accept to the last byte of the header that a proxy puts before everything else. Then:
+/// closed. Long enough for a lost segment to be sent again, as its specification asks.
 pub const PROXY_HEADER_TIMEOUT: Duration = Duration::from_secs(3);
 /// From there, or from accept, until TLS is agreed on. Then: closed.
 pub const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -266,14 +267,14 @@ pub const LEGACY_KEPT: Duration = Duration::from_secs(120);
 pub const JOURNAL_EVERY: Duration = Duration::from_secs(1);
 /// The same where its session has another handle, or a tool was begun or has answered.
 pub const JOURNAL_SOON: Duration = Duration::from_millis(100);
-/// What tools were called with and have answered, in one entry of the journal. Of more the oldest are
-/// left out: what they did could be done again after a crash.
+/// What tools were called with and have answered, in one entry of the journal. Of more the oldest
+/// are left out: what they did could be done again after a crash.
 pub const SNAPSHOT_RESULTS_BYTES_MAX: usize = 64 * 1024;
-/// Letters waiting for the journal's thread. A worker that finds as many offers the entry again later;
-/// that of an end is lost, and counted.
+/// Letters waiting for the journal's thread. A worker that finds as many offers the entry again
+/// later; that of an end is lost, and counted.
 pub const JOURNAL_LETTERS_MAX: usize = 1_024;
-/// Conversations whose newest entry waits to be written. Beyond them the entry of another is lost, and
-/// counted.
+/// Conversations whose newest entry waits to be written. Beyond them the entry of another is lost,
+/// and counted.
 pub const JOURNAL_WAITING_MAX: usize = 4_096;
 /// Entries in one transaction.
 pub const JOURNAL_BATCH_MAX: usize = 256;

@@ -296,7 +296,7 @@ pub enum JournalLetter {
         /// Of whom.
         whose: Whose,
         /// What for.
-        wish: Wish,
+        purpose: Purpose,
         /// Then nobody waits for the answer any more.
         until: Nanos,
     },
@@ -313,9 +313,9 @@ pub enum Whose {
     Conversation(CallId),
 }
 
-/// What is asked of the journal.
+/// What a conversation is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wish {
+pub enum Purpose {
     /// Whether somebody could go on with it; nothing is changed.
     Look,
     /// To go on with it here: nobody else does then.

@@ -11,7 +11,8 @@ use env_logger::{Env, Target};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use vocaris::config::{Config, LogFormat, Reading};
-use vocaris::control::appointments::{Appointments, Open, StoreError, operator};
+use vocaris::control::appointments::{Appointments, operator};
+use vocaris::control::store::{Open, StoreError};
 use vocaris::server::log_lines::{Form, LogLines};
 use vocaris::server::{self, check, log_format, panics};
 

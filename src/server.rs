@@ -37,9 +37,10 @@ use crate::call;
 use crate::clock::Clock;
 use crate::config::{Config, StoreUrl};
 use crate::control::appointments::feed::Feed;
-use crate::control::appointments::{Appointments, StoreError};
+use crate::control::appointments::{Appointments, BookError};
 use crate::control::certificates::{self, Certificates};
 use crate::control::conversations::Conversations;
+use crate::control::store::StoreError;
 use crate::control::tools::Tools;
 use crate::control::{self, Control};
 use crate::demo::{self, Demo};
@@ -71,8 +72,8 @@ const PROMISED_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a relay that was taken over still waits for a last request on each connection it has:
 /// until all that idle have been closed.
 const LAST_REQUESTS: Duration = KEEP_ALIVE_TIMEOUT.saturating_add(Duration::from_secs(1));
-/// How long a relay that ended calls still answers HTTP: their carrier is about to ask what follows.
-/// Callers it does not ask for by then are hung up.
+/// How long a relay that ended calls still answers HTTP: their carrier is about to ask what
+/// follows. Callers it does not ask for by then are hung up.
 const AFTERWARDS: Duration = Duration::from_secs(5);
 /// The thread that tells the process that has taken over.
 const HEIR: &str = "heir";
@@ -113,7 +114,7 @@ pub enum StartError {
         /// Where it is.
         url: StoreUrl,
         /// Why.
-        error: StoreError,
+        error: BookError,
     },
     /// The journal of conversations cannot be had.
     Journal {

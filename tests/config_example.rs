@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use vocaris::config::example::{self, EXAMPLE, Entry, Line};
 use vocaris::config::{Config, MASK, Reading, SourceFile};
 
-/// Keys that do not go with some others: an alternative says which of its keys are not in force, and
-/// which have another value than the example's.
+/// Keys that do not go with some others: an alternative says which of its keys are not in force,
+/// and which have another value than the example's.
 struct Alternative {
     without: &'static [&'static str],
     instead: &'static [(&'static str, &'static str)],
@@ -115,8 +115,8 @@ fn every_configuration_that_the_guides_show_is_one() {
         assert!(!blocks.is_empty(), "{name} shows none");
         for (at, text) in blocks {
             let path = PathBuf::from(format!("{name}, behind line {at}"));
-            // As the guides have it: with a key for the model and a token of the carrier. Files that
-            // settings name are not opened here.
+            // As the guides have it: with a key for the model and a token of the carrier. Files
+            // that settings name are not opened here.
             let secrets = [("GEMINI_API_KEY", "a-key"), ("TWILIO_AUTH_TOKEN", "a-token")];
             let environment = secrets.map(|(name, value)| (name.into(), value.into()));
             let read = Reading::of(Some(&SourceFile { path, text }), environment);

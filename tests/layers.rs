@@ -1,8 +1,9 @@
 //! The order of the rooms, held against the sources.
 //!
-//! A room names only rooms on lower steps; rooms on one step are strangers. Some rooms live by
-//! what is absent from them: no socket, clock, thread or log line in `call` and `wire`; rustls in
-//! one room; `unsafe` in the crate `dsp` alone, each block with its reason.
+//! A room names only rooms on lower steps; rooms on one step are strangers. So it is inside a room
+//! that is large enough for an order of its own ([`INSIDE`]). Some rooms live by what is absent
+//! from them: no socket, clock, thread or log line in `call` and `wire`; rustls in one room;
+//! `unsafe` in the crate `dsp` alone, each block with its reason.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -19,6 +20,19 @@ const STEPS: [&[&str]; 8] = [
     &["accept", "dial", "worker", "control", "record", "demo"],
     &["server"],
 ];
+
+/// The rooms inside a room that is large enough to have an order of its own, lowest step first.
+/// What stands in the large room itself is above them all.
+const INSIDE: [(&str, &[&[&str]]); 1] = [(
+    "control",
+    &[
+        &["database"],
+        &["store"],
+        &["sqlite"],
+        &["appointments", "call_log", "certificates", "conversations", "rounds", "strangers"],
+        &["tools"],
+    ],
+)];
 
 /// Files of `src` that are no room: the program, the list of rooms, the build script.
 const NO_ROOMS: [&str; 3] = ["main.rs", "lib.rs", "build.rs"];
@@ -92,6 +106,16 @@ fn every_room_has_its_step() {
         .collect();
     let steps: BTreeSet<String> = STEPS.concat().into_iter().map(str::to_owned).collect();
     assert_eq!(rooms, steps);
+    for (room, steps) in INSIDE {
+        let inner: BTreeSet<String> = sources_of("src")
+            .iter()
+            .map(|(path, _)| module_of(path))
+            .filter(|module| module.len() > 1 && module[0] == room)
+            .map(|module| module[1].clone())
+            .collect();
+        let steps: BTreeSet<String> = steps.concat().into_iter().map(str::to_owned).collect();
+        assert_eq!(inner, steps, "inside {room}");
+    }
 }
 
 #[test]
@@ -151,6 +175,21 @@ fn a_room_that_names_a_stranger_is_caught() {
     caught("net/stream.rs", "use crate::call::CallId;");
     caught("config/mod.rs", "type A = crate::buf::SendBuf;");
     passes("accept/mod.rs", "use crate::accept::routes::Route;");
+}
+
+#[test]
+fn a_room_that_names_a_higher_one_or_a_stranger_inside_the_same_room_is_caught() {
+    caught("control/sqlite.rs", "use super::appointments::Open;");
+    caught("control/store.rs", "use super::sqlite::Kind;");
+    caught("control/database/errors.rs", "use crate::control::store::StoreError;");
+    caught("control/conversations/shelf.rs", "use crate::control::appointments::Open;");
+    caught("control/store.rs", "use crate::control::Control;");
+    caught("control/store.rs", "use crate::control::{database, sqlite};");
+    caught("control/store.rs", "use super::*;");
+    passes("control/mod.rs", "use rounds::Rounds; use self::tools::Tools;");
+    passes("control/sqlite.rs", "use super::store::Open; mod tests { use super::*; }");
+    passes("control/tools/lane.rs", "use super::super::appointments::Appointments;");
+    passes("control/tools/lane.rs", "use super::webhook; fn f() { super::Lane::new() }");
 }
 
 #[test]
@@ -283,15 +322,18 @@ fn broken_rules(path: &str, text: &str) -> Vec<Broken> {
     };
     let mut found = Vec::new();
     if let Some(room) = room
-        && step_of(room).is_none()
+        && step_of(&STEPS, room).is_none()
     {
         found.push(broken(1, room, "a room without a step"));
     }
     for name in names(&module, &tokens(text)) {
         let whole = name.path.join("::");
         if let (Some(room), "crate") = (room, name.path[0].as_str())
-            && let Err(why) = may_name(room, name.path.get(1).map_or("", String::as_str))
+            && let Err(why) = may_name(&STEPS, room, segment(&name.path, 1))
         {
+            found.push(broken(name.line, &whole, &why));
+        }
+        if let Some(Err(why)) = may_name_inside(&module, &name.path) {
             found.push(broken(name.line, &whole, &why));
         }
         for absence in ABSENT.iter().filter(|absence| room == Some(absence.room)) {
@@ -316,23 +358,37 @@ fn is_rustls_home(path: &str) -> bool {
     path.strip_prefix(RUSTLS_HOME).is_some_and(|rest| rest == ".rs" || rest.starts_with('/'))
 }
 
-/// Whether `room` may name `other`.
-fn may_name(room: &str, other: &str) -> Result<(), String> {
+/// Whether `room` may name `other`, of the same `steps`.
+fn may_name(steps: &[&[&str]], room: &str, other: &str) -> Result<(), String> {
     if other == room {
         return Ok(());
     }
-    let Some(others_step) = step_of(other) else {
+    let Some(others_step) = step_of(steps, other) else {
         return Err(format!("\"{other}\" is no room with a step"));
     };
-    match step_of(room) {
+    match step_of(steps, room) {
         Some(step) if step > others_step => Ok(()),
         Some(step) if step == others_step => Err(format!("{room} and {other} are strangers")),
         _ => Err(format!("{other} is above {room}")),
     }
 }
 
-fn step_of(room: &str) -> Option<usize> {
-    STEPS.iter().position(|rooms| rooms.contains(&room))
+/// Whether a room inside a large one may name what `path` names of that same one; `None` where the
+/// large one has no order of its own, or this is no name of it.
+fn may_name_inside(module: &[String], path: &[String]) -> Option<Result<(), String>> {
+    let [room, inner, ..] = module else { return None };
+    let (_, steps) = INSIDE.iter().find(|(large, _)| large == room)?;
+    let is_its = path[0] == "crate" && segment(path, 1) == room;
+    is_its.then(|| may_name(steps, inner, segment(path, 2)))
+}
+
+/// A segment of a path; empty behind its last one.
+fn segment(path: &[String], at: usize) -> &str {
+    path.get(at).map_or("", String::as_str)
+}
+
+fn step_of(steps: &[&[&str]], room: &str) -> Option<usize> {
+    steps.iter().position(|rooms| rooms.contains(&room))
 }
 
 fn begins_with(path: &[String], beginning: &str) -> bool {

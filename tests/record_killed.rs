@@ -22,9 +22,9 @@ const VICTIM: &str = "VOCARIS_TEST_RECORD_INTO";
 /// So much is in the file before the blow: several times what is written at once.
 const ENOUGH_BYTES: u64 = 400_000;
 
-/// So far the caller is ahead of the file at most: half of what a tape holds. What does not fit on it
-/// is dropped, and has its place in the recording as silence, as it is meant to be; and a caller has no
-/// audio to say twice.
+/// So far the caller is ahead of the file at most: half of what a tape holds. What does not fit on
+/// it is dropped, and has its place in the recording as silence, as it is meant to be; and a caller
+/// has no audio to say twice.
 const AHEAD_MAX_SAMPLES: u64 = TAP_RING_MS as u64 / 2 * 8;
 
 /// Records for ever: the caller's samples count up, as far as mu-law can tell them apart.

@@ -1,7 +1,7 @@
 //! What RFC 6455 asks of a reader, in the categories the well-known conformance suite has: framing,
-//! pings, reserved bits, opcodes, fragmentation, UTF-8, close, limits. Every case runs in both roles,
-//! and with the bytes cut at every position; long payloads are cut near their headers, 16 MiB in a
-//! few places, and two cases about the limit of a message in pieces are shown whole.
+//! pings, reserved bits, opcodes, fragmentation, UTF-8, close, limits. Every case runs in both
+//! roles, and with the bytes cut at every position; long payloads are cut near their headers, 16
+//! MiB in a few places, and two cases about the limit of a message in pieces are shown whole.
 //!
 //! The frames are spelled here byte by byte, apart from the encoder under test.
 

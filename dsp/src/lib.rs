@@ -12,7 +12,8 @@
 //! what will be needed soon.
 //!
 //! This is the only crate of the project that holds `unsafe`, for three reasons: calling code that
-//! was compiled for a CPU feature, the ring, and that fetching. Each block names what makes it sound.
+//! was compiled for a CPU feature, the ring, and that fetching. Each block names what makes it
+//! sound.
 
 pub mod g711;
 pub mod kernels;

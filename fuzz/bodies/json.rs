@@ -1,5 +1,5 @@
-//! The JSON cursor beside serde_json, an independent reader: what the cursor takes, serde_json takes
-//! too and with the same meaning; what serde_json takes, the cursor takes, but for two stated
+//! The JSON cursor beside serde_json, an independent reader: what the cursor takes, serde_json
+//! takes too and with the same meaning; what serde_json takes, the cursor takes, but for two stated
 //! bounds, depth and magnitude.
 
 use serde_json::{Map, Value};

@@ -170,9 +170,8 @@ fn set_heard(direction: &mut Direction, fidelity: &Fidelity, latencies: &Latenci
     set_latencies(direction, latencies);
 }
 
-/// Remarks on what was said before the other side was ready and never heard: up to
-/// [`listen::EARLY_MS_MAX`] it is no fault by content, for nobody but the relay knows what it was to
-/// do with it.
+/// Remarks on what was said before the other side was ready and never heard: by content no fault up
+/// to [`listen::EARLY_MS_MAX`], for nobody but the relay knows what it was to do with it.
 fn note_early(fidelity: &FidelityReport, report: &mut Report) {
     for (name, of) in [("uplink", &fidelity.uplink), ("downlink", &fidelity.downlink)] {
         if of.early_ms >= 1.0 {

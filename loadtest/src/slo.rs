@@ -11,7 +11,7 @@
 //! |---|---|---|
 //! | `uplink.Q`, `downlink.Q` | latency from the planned time while all calls talk | time |
 //! | `uplink_all.Q`, `downlink_all.Q` | the same over the whole run | time |
-//! | `uplink_others.Q`, `downlink_others.Q` | while all calls talk, of those beside the calls apart | time |
+//! | `uplink_others.Q`, `downlink_others.Q` | the same as the first, beside calls apart | time |
 //! | `setup.Q` | from the start of a call to its open stream | time |
 //! | `barge_in.Q` | from `interrupted` to `clear` | time |
 //! | `gap.Q`, `recovery.Q` | audible gap of a swap; from a fault until ready again | time |

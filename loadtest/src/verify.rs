@@ -116,10 +116,7 @@ fn align_by<T: Copy + Eq + Hash>(window: usize, expected: &[T], heard: &[T]) -> 
 }
 
 /// The places of every [`STRIDE`]th window that can be nowhere else.
-pub(crate) fn index_places<T: Copy + Eq + Hash>(
-    window: usize,
-    audio: &[T],
-) -> HashMap<&[T], usize> {
+fn index_places<T: Copy + Eq + Hash>(window: usize, audio: &[T]) -> HashMap<&[T], usize> {
     let mut places: HashMap<&[T], Option<usize>> = HashMap::new();
     for (place, window) in audio.windows(window).enumerate().step_by(STRIDE) {
         if is_telling(window) {

@@ -2,18 +2,20 @@
 //!
 //! | the relay | says | HAProxy then |
 //! |---|---|---|
-//! | takes calls | `up 73%`: the share of its places that is free, at least 1 | multiplies the server's weight by it |
-//! | drains, is full, late, out of descriptors or quota | `up 0%` | gives it no new calls, and leaves those it has |
-//! | has a media thread that is stuck | `down #` and the reason | shows `DOWN (agent)`, with the reason |
+//! | takes calls | `up 73%`: how many of its places are free | weighs the server by it |
+//! | drains, or has no room | `up 0%` | gives it no new calls, leaves those it has |
+//! | has a stuck media thread | `down #` and the reason | shows `DOWN (agent)` and that |
 //!
-//! A place is free as `Desk::welcome` has it: neither taken by a call nor kept for one whose webhook
-//! was answered, and on no media thread that is too late for another.
+//! A place is free as `Desk::welcome` has it: neither taken by a call nor kept for one whose
+//! webhook was answered, and on no media thread that is too late for another. While a call is taken
+//! at all the share is 1 at least. No room has a relay that is full, late, or out of descriptors or
+//! quota.
 //!
 //! The words `drain`, `maint` and `ready` are not said. They set the same administrative state as
 //! an operator at HAProxy's socket: only a `ready` ends a `drain`, so the process after one that
 //! drained would have to say it each time, and would undo what the operator has set. A weight of
-//! zero does as much, and ends with the next line. Nor is a relay `down` that only has no room: that
-//! is for what a restart cures, and sets off alarms and `on-marked-down`.
+//! zero does as much, and ends with the next line. Nor is a relay `down` that only has no room:
+//! that is for what a restart cures, and sets off alarms and `on-marked-down`.
 //!
 //! In:       connections to `server.agent_check`.
 //! Out:      the line, and the end of the connection.
@@ -23,8 +25,8 @@
 //! Not here: who is let in (`accept::desk`). What an agent check sends (`agent-send`) is not asked
 //!           for; up to [`UNREAD_MAX_BYTES`] of it are thrown away.
 //!
-//! Source: HAProxy 2.6 configuration manual, section 5.2, `agent-check`. Not from there: that version
-//! knows `down` only with a space before the `#`.
+//! Source: HAProxy 2.6 configuration manual, section 5.2, `agent-check`. Not from there: that
+//! version knows `down` only with a space before the `#`.
 
 use std::fmt;
 use std::io::{ErrorKind, Read, Write};
@@ -37,24 +39,24 @@ use crate::clock::Nanos;
 
 /// Checks answered in one turn.
 const CHECKS_PER_TURN: usize = 16;
-/// What is taken off a connection before it is closed: bytes left unread would make the end a reset,
-/// which may overtake the line.
+/// What is taken off a connection before it is closed: bytes left unread would make the end a
+/// reset, which may overtake the line.
 const UNREAD_MAX_BYTES: usize = 256;
 
 /// What HAProxy is told of us.
 #[derive(Debug, PartialEq, Eq)]
-enum Standing {
+enum CheckReply {
     /// So many percent of our places are free.
     Up { free_percent: usize },
     /// Only a restart helps.
     Down { why: String },
 }
 
-impl fmt::Display for Standing {
+impl fmt::Display for CheckReply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Standing::Up { free_percent } => writeln!(f, "up {free_percent}%"),
-            Standing::Down { why } => writeln!(f, "down #{why}"),
+            CheckReply::Up { free_percent } => writeln!(f, "up {free_percent}%"),
+            CheckReply::Down { why } => writeln!(f, "down #{why}"),
         }
     }
 }
@@ -66,9 +68,9 @@ fn percent(free: usize, all: usize) -> usize {
 }
 
 impl Desk {
-    fn standing(&mut self, now: Nanos) -> Standing {
+    fn check_reply(&mut self, now: Nanos) -> CheckReply {
         if let Some(why) = self.stuck(now) {
-            return Standing::Down { why };
+            return CheckReply::Down { why };
         }
         let free_percent = match self.welcome(now) {
             Ok(()) if !self.accepts_fail(now) => {
@@ -77,7 +79,7 @@ impl Desk {
             }
             _ => 0,
         };
-        Standing::Up { free_percent }
+        CheckReply::Up { free_percent }
     }
 
     /// Answers the checks that wait at `listener`. Returns whether more may.
@@ -93,7 +95,7 @@ impl Desk {
             match listener.accept() {
                 Ok((socket, _)) => {
                     self.shared.connections.count("agent_check");
-                    answer(socket, &self.standing(now).to_string());
+                    answer(socket, &self.check_reply(now).to_string());
                 }
                 Err(error) => match error.kind() {
                     ErrorKind::WouldBlock => return Ok(false),
@@ -132,10 +134,10 @@ mod tests {
 
     #[test]
     fn a_line_is_made_of_words_of_the_manual() {
-        assert_eq!(Standing::Up { free_percent: 73 }.to_string(), "up 73%\n");
-        assert_eq!(Standing::Up { free_percent: 0 }.to_string(), "up 0%\n");
+        assert_eq!(CheckReply::Up { free_percent: 73 }.to_string(), "up 73%\n");
+        assert_eq!(CheckReply::Up { free_percent: 0 }.to_string(), "up 0%\n");
         let why = "worker-1 has been in one turn for 9 s".to_owned();
-        let line = Standing::Down { why }.to_string();
+        let line = CheckReply::Down { why }.to_string();
         assert_eq!(line, "down #worker-1 has been in one turn for 9 s\n");
     }
 }

@@ -27,7 +27,7 @@ pub(super) struct Client {
     /// other end.
     pub(super) address: IpAddr,
     /// How sure that is.
-    pub(super) standing: Standing,
+    pub(super) provenance: Provenance,
     /// Whether he came by TLS: to us, or, as it says, to the proxy; `None`: in clear to us, from
     /// whoever may have taken the TLS off.
     pub(super) secure: Option<bool>,
@@ -35,7 +35,7 @@ pub(super) struct Client {
 
 /// How sure an address is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Standing {
+pub(super) enum Provenance {
     /// It is the socket's other end.
     Direct,
     /// A trusted proxy says so.
@@ -54,26 +54,28 @@ impl Client {
     ) -> Client {
         let secure = is_tls.then_some(true);
         if !trusted.contains(peer) {
-            return Client { address: peer, standing: Standing::Direct, secure };
+            return Client { address: peer, provenance: Provenance::Direct, secure };
         }
         let lines: Vec<&[u8]> = head.values("x-forwarded-for").collect();
-        let (address, standing) = match origin_of(&lines, trusted) {
-            Ok(Some(address)) => (address, Standing::Forwarded),
+        let (address, provenance) = match origin_of(&lines, trusted) {
+            Ok(Some(address)) => (address, Provenance::Forwarded),
             // The proxy asks for itself, as for our health.
-            Ok(None) => (peer, Standing::Direct),
-            Err(()) => (peer, Standing::Unknown),
+            Ok(None) => (peer, Provenance::Direct),
+            Err(()) => (peer, Provenance::Unknown),
         };
         let secure = match head.header("x-forwarded-proto") {
             Some(scheme) if scheme.eq_ignore_ascii_case("https") => Some(true),
             Some(scheme) if scheme.eq_ignore_ascii_case("http") => Some(false),
             _ => secure,
         };
-        Client { address, standing, secure }
+        Client { address, provenance, secure }
     }
 
     /// Whether an allow list has him; one that is not set has everybody.
     pub(super) fn is_in(&self, allow: Option<&Networks>) -> bool {
-        allow.is_none_or(|allow| self.standing != Standing::Unknown && allow.contains(self.address))
+        allow.is_none_or(|allow| {
+            self.provenance != Provenance::Unknown && allow.contains(self.address)
+        })
     }
 }
 
@@ -177,12 +179,15 @@ mod tests {
     #[test]
     fn whose_address_is_not_known_is_on_no_list() {
         let everyone = Networks::parse(["0.0.0.0/0", "::/0"]).unwrap();
-        let client =
-            |standing| Client { address: "203.0.113.9".parse().unwrap(), standing, secure: None };
-        assert!(client(Standing::Direct).is_in(Some(&everyone)));
-        assert!(client(Standing::Forwarded).is_in(Some(&everyone)));
-        assert!(!client(Standing::Unknown).is_in(Some(&everyone)));
-        assert!(!client(Standing::Direct).is_in(Some(&trusted())));
-        assert!(client(Standing::Unknown).is_in(None));
+        let client = |provenance| Client {
+            address: "203.0.113.9".parse().unwrap(),
+            provenance,
+            secure: None,
+        };
+        assert!(client(Provenance::Direct).is_in(Some(&everyone)));
+        assert!(client(Provenance::Forwarded).is_in(Some(&everyone)));
+        assert!(!client(Provenance::Unknown).is_in(Some(&everyone)));
+        assert!(!client(Provenance::Direct).is_in(Some(&trusted())));
+        assert!(client(Provenance::Unknown).is_in(None));
     }
 }

@@ -4,7 +4,7 @@
 //! |---|---|---|---|
 //! | behind a proxy that introduces its clients | its header's last byte | `proxy` | closed |
 //! | before TLS, and while it is agreed on | it is | `handshake` | closed |
-//! | idle: nothing of a request yet | its first byte | `head` for the first, later `keep_alive` | closed |
+//! | idle: nothing of a request yet | its first byte | `head`, later `keep_alive` | closed |
 //! | waiting for the rest of a head | its last byte | `head`, for the first from the start | 408 |
 //! | reading a body | its last byte | `body` | 408 |
 //! | waiting for figures or calendar | they come | `figures` | 503 |
@@ -13,8 +13,8 @@
 //!
 //! In:       readiness, the time, the desk that knows the answers.
 //! Out:      answers on the socket; in the end [`End`].
-//! Bounds:   the next request is looked at only when the answer before it has left; a read brings at
-//!           most [`READ_BYTES_PER_TURN`] beyond what a head or body still lacks;
+//! Bounds:   the next request is looked at only when the answer before it has left; a read brings
+//!           at most [`READ_BYTES_PER_TURN`] beyond what a head or body still lacks;
 //!           [`REQUESTS_PER_CONNECTION`], [`STEPS_PER_TURN`], [`LINGER_BYTES_MAX`].
 //! Not here: what comes before the first request (`accept::connection::prelude`), what is answered
 //!           (`accept::routes`), how many connections there are (`accept::young`).
@@ -29,7 +29,7 @@ use std::time::Duration;
 use mio::{Registry, Token};
 
 use super::answer::{Answer, Terms, status_label};
-use super::client::Standing;
+use super::client::Provenance;
 use super::desk::{Desk, Outcome, Placed};
 use super::request::Request;
 use super::routes::Route;
@@ -143,8 +143,8 @@ enum State {
     /// Some of a head has come.
     Head,
     Body(Box<Incoming>),
-    /// The control thread gathers the figures, the calendar thread writes the feed, or the journal's
-    /// looks for a call.
+    /// The control thread gathers the figures, the calendar thread writes the feed, or the
+    /// journal's looks for a call.
     Figures {
         ticket: u64,
         terms: Terms,
@@ -360,7 +360,7 @@ impl Connection {
 
     /// A head is whole: refuse it now, or read its body first.
     fn take_request(&mut self, context: &mut Context<'_>, request: Request) -> Step {
-        if request.client.standing == Standing::Unknown {
+        if request.client.provenance == Provenance::Unknown {
             context.desk.shared.connections.count("bad_forwarded");
         }
         if request.is_host_garbled {

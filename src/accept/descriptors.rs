@@ -1,8 +1,8 @@
 //! How many descriptors are left, told by the numbers of new ones.
 //!
 //! The kernel gives each new descriptor the lowest number that is free (POSIX.1-2024, `open`), so a
-//! connection with a high number says that all below it are taken: no directory is read, and nothing
-//! is counted.
+//! connection with a high number says that all below it are taken: no directory is read, and
+//! nothing is counted.
 //!
 //! In:       the number of each accepted socket.
 //! Out:      whether new calls are to be turned away before none is left: each needs several.

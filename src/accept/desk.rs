@@ -230,9 +230,9 @@ impl Desk {
         }
     }
 
-    /// Whether a caller who comes back to a conversation is welcome, or why not. A relay that drains
-    /// leads him on, too, if it has a free place: where others share its name his stream comes to one
-    /// that does not drain, and where none does his own relay is the only one he has.
+    /// Whether a caller who comes back to a conversation is welcome, or why not. A relay that
+    /// drains leads him on, too, if it has a free place: where others share its name his stream
+    /// comes to one that does not drain, and where none does his own relay is the only one he has.
     pub(super) fn welcome_back(&mut self, now: Nanos) -> Result<(), Refusal> {
         match self.welcome(now) {
             Err(Refusal::Draining) if self.has_room() && self.emptiest().is_some() => Ok(()),
@@ -257,8 +257,8 @@ impl Desk {
         self.guests.calls(&self.load) + self.guests.promised(unix_seconds()) < self.max_calls
     }
 
-    /// Places for calls: how many are free, neither taken nor kept and on no media thread that is too
-    /// late for another; and how many there are.
+    /// Places for calls: how many are free, neither taken nor kept and on no media thread that is
+    /// too late for another; and how many there are.
     pub(super) fn places(&mut self) -> (usize, usize) {
         let taken = self.guests.calls(&self.load) + self.guests.promised(unix_seconds());
         let each = self.config.limits.max_calls_per_worker;
@@ -293,8 +293,8 @@ impl Desk {
     pub(super) fn promise(&mut self, name: &str, proven: bool, number: Option<&str>) -> String {
         let name = &*bound_to(name, proven);
         let now_unix = unix_seconds();
-        // Two tokens of one call that expire in the same second are one: where that is used already,
-        // the next second's is given out.
+        // Two tokens of one call that expire in the same second are one: where that is used
+        // already, the next second's is given out.
         let mut ttl = TOKEN_TTL_SECONDS;
         let (token, mark) = loop {
             let token = mint(&self.token_key, name, now_unix, ttl);
@@ -381,23 +381,7 @@ impl Desk {
                 log::warn!(target: "twilio", "call={id} event=let_in despite={}", refusal.label());
             }
             Verdict::Refused(refusal) => {
-                self.count_refusal(refusal);
-                if let (Some(left_out), Some(peer)) =
-                    (self.limiters.refused.may_speak(now), self.guests.peer_of(id))
-                {
-                    let (target, reason) = (class_of(opening).label(), refusal.label());
-                    log::warn!(
-                        target: target,
-                        "call={id} event=refused peer={peer} reason={reason}{left_out}"
-                    );
-                }
-                self.tell_worker(call, WorkerLetter::Refused { call, refusal });
-                if let (true, Opening::Twilio { carrier, call_sid, .. }) = (vouched, opening) {
-                    let name = name_of(*carrier, call_sid);
-                    self.forget_ahead(&name);
-                    // Another relay answered its webhook: this one may be asked what follows.
-                    self.endings.expect(now, &name);
-                }
+                self.refuse(now, (call, id), opening, refusal, vouched);
                 return None;
             }
         }
@@ -414,22 +398,7 @@ impl Desk {
             Some(call_sid) => self.before_of_call_sid(now, call_sid),
             None => before,
         };
-        let recall = match opening {
-            _ if self.neighbours.journal.is_none() => None,
-            Opening::Web { resume: Some(token), .. } => {
-                self.whose_token(token).map(|whose| (whose, Right::Own))
-            }
-            Opening::Twilio { again, .. } => {
-                let name = call_sid.filter(|_| vouched);
-                let right = match again {
-                    Again::No => None,
-                    Again::Perhaps => Some(Right::Free),
-                    Again::Past(generation) => Some(Right::Past(*generation)),
-                };
-                name.map(|name| Whose::Call(name.to_owned())).zip(right)
-            }
-            _ => None,
-        };
+        let recall = self.recall_right(opening, call_sid.filter(|_| vouched));
         let let_in = self.guests.let_in(now, id, call, call_sid, vouched, number);
         if let Some(call_sid) = call_sid {
             self.endings.forget(call_sid);
@@ -460,6 +429,58 @@ impl Desk {
             }
         }
         let_in.arrived_from
+    }
+
+    /// Says no to a call, to whoever is to know. `vouched`: it is the call that its name says.
+    fn refuse(
+        &mut self,
+        now: Nanos,
+        (call, id): (CallKey, CallId),
+        opening: &Opening,
+        refusal: Refusal,
+        vouched: bool,
+    ) {
+        self.count_refusal(refusal);
+        if let (Some(left_out), Some(peer)) =
+            (self.limiters.refused.may_speak(now), self.guests.peer_of(id))
+        {
+            let (target, reason) = (class_of(opening).label(), refusal.label());
+            log::warn!(
+                target: target,
+                "call={id} event=refused peer={peer} reason={reason}{left_out}"
+            );
+        }
+        self.tell_worker(call, WorkerLetter::Refused { call, refusal });
+        if let (true, Opening::Twilio { carrier, call_sid, .. }) = (vouched, opening) {
+            let name = name_of(*carrier, call_sid);
+            self.forget_ahead(&name);
+            // Another relay answered its webhook: this one may be asked what follows.
+            self.endings.expect(now, &name);
+        }
+    }
+
+    /// Which conversation the journal is asked for, and what may be taken of it; `None`: it is not
+    /// asked. `vouched_name`: of a carrier's call that is the one its name says.
+    fn recall_right(
+        &self,
+        opening: &Opening,
+        vouched_name: Option<&str>,
+    ) -> Option<(Whose, Right)> {
+        self.neighbours.journal.as_ref()?;
+        match opening {
+            Opening::Web { resume: Some(token), .. } => {
+                self.whose_token(token).map(|whose| (whose, Right::Own))
+            }
+            Opening::Twilio { again, .. } => {
+                let right = match again {
+                    Again::No => return None,
+                    Again::Perhaps => Right::Free,
+                    Again::Past(generation) => Right::Past(*generation),
+                };
+                Some((Whose::Call(vouched_name?.to_owned()), right))
+            }
+            _ => None,
+        }
     }
 
     /// `before`: the conversation that a browser goes on with.

@@ -212,8 +212,8 @@ impl Guests {
         self.by_number.get(number).copied().unwrap_or(0)
     }
 
-    /// How many browsers of `address` are let in. This machine's own count for nobody: a proxy on it
-    /// that is not trusted would make all clients one.
+    /// How many browsers of `address` are let in. This machine's own count for nobody: a proxy on
+    /// it that is not trusted would make all clients one.
     pub(super) fn calls_from(&self, address: IpAddr) -> usize {
         self.by_address.get(&neighbourhood(address)).copied().unwrap_or(0)
     }
@@ -336,8 +336,8 @@ impl Guests {
         LetIn { arrived_from, older }
     }
 
-    /// A copy of the tracks of `call_sid` is let in: it holds no place. Returns the address that has
-    /// one arriving socket less.
+    /// A copy of the tracks of `call_sid` is let in: it holds no place. Returns the address that
+    /// has one arriving socket less.
     pub(super) fn let_fork_in(
         &mut self,
         now: Nanos,

@@ -262,8 +262,8 @@ impl Inbound {
         }
     }
 
-    /// What waits outside is the other process's. Taken out of the poll first: that knows sockets by
-    /// what both processes share, and would go on telling of them.
+    /// What waits outside is the other process's. Taken out of the poll first: that knows sockets
+    /// by what both processes share, and would go on telling of them.
     fn stop_listening(&mut self) {
         let listeners = [self.listener.take(), self.admin.take(), self.agent_check.take()];
         for mut listener in listeners.into_iter().flatten() {

@@ -1,8 +1,9 @@
-//! Which media threads are too late for another call: measured, not guessed from how many they have.
+//! Which media threads are too late for another call: measured, not guessed from how many they
+//! have.
 //!
 //! A thread above the threshold gets no new calls until it is below half of it; where all are, new
-//! calls are turned away. Calls that go on keep their latency that way, whatever made them late: too
-//! many callers, a slow machine, a neighbour on it.
+//! calls are turned away. Calls that go on keep their latency that way, whatever made them late:
+//! too many callers, a slow machine, a neighbour on it.
 //!
 //! In:       the threads' own figures (`metrics::lateness`), the setting.
 //! Out:      which threads are spared.

@@ -5,9 +5,9 @@
 //! Bounds:   [`BACKLOG`].
 //! Not here: how sockets come from another process (`server::takeover`).
 //!
-//! A socket passed on is the very same queue of connections: whichever process accepts, none is lost.
-//! Two sockets on one port (SO_REUSEPORT) would be two queues, and what waits in that of the process
-//! which stops is reset.
+//! A socket passed on is the very same queue of connections: whichever process accepts, none is
+//! lost. Two sockets on one port (SO_REUSEPORT) would be two queues, and what waits in that of the
+//! process which stops is reset.
 
 use std::fmt;
 use std::io;

@@ -38,8 +38,9 @@
 //! | `bad_forwarded` | a trusted proxy's list of hops could not be read: its client is unknown |
 //! | `bad_forwarded_host` | a trusted proxy named several hosts, or none: `Host` is believed |
 //! | `accept_failed` | the kernel gave none, mostly for lack of descriptors |
-//! | `slow_proxy_header`, `slow_handshake` | closed: before the first request, in silence or dripping |
-//! | `no_proxy_header`, `other_proxy_version`, `long_proxy_header`, `bad_proxy_header` | closed: of a trusted proxy |
+//! | `slow_proxy_header`, `slow_handshake` | closed before the first request: silent, or dripping |
+//! | `no_proxy_header`, `other_proxy_version` | closed: of a trusted proxy |
+//! | `long_proxy_header`, `bad_proxy_header` | the same |
 //! | `idle` | closed: no request in time |
 //! | `slow_head`, `slow_body`, `slow_figures` | answered 408 or 503 at a deadline |
 //! | `slow_reader` | closed: did not read its answer |
@@ -271,7 +272,8 @@ impl Accept {
     }
 }
 
-/// Whether `address` can be had: it is taken and given back, and nobody outside sees anything of it.
+/// Whether `address` can be had: it is taken and given back, and nobody outside sees anything of
+/// it.
 ///
 /// # Errors
 /// Why not.

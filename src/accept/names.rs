@@ -2,9 +2,9 @@
 //!
 //! Each carrier names its own calls as it likes, so a name alone says nothing of whose call it is,
 //! and a webhook that anybody may send would give out tokens for anybody's. Twilio's names stand as
-//! they are; every other carrier's follow its label and a [`MARK`], which no name of Twilio's holds.
-//! What an unproven webhook is answered is bound to the name behind one more [`MARK`]: such a token
-//! opens what it opens, but vouches for nothing.
+//! they are; every other carrier's follow its label and a [`MARK`], which no name of Twilio's
+//! holds. What an unproven webhook is answered is bound to the name behind one more [`MARK`]: such
+//! a token opens what it opens, but vouches for nothing.
 //!
 //! | bound to | what opens it |
 //! |---|---|

@@ -9,8 +9,8 @@
 //! A configured origin is taken as it is. Without one the request's `Host` is believed: whoever
 //! lies in it leads his own call astray, and a request signed for another host passes for ours,
 //! which is why the relay warns of it at its start. It is then reached by the scheme that a trusted
-//! proxy names, else by `https` and `wss`, except on loopback, where there is no certificate: so the
-//! relay can be tried on one machine.
+//! proxy names, else by `https` and `wss`, except on loopback, where there is no certificate: so
+//! the relay can be tried on one machine.
 
 use std::net::IpAddr;
 

@@ -5,9 +5,9 @@
 //! Out:      the answers to `GET /` and `GET /vocaris.js`.
 //! Not here: what the page does (`page/page.js`), how it talks to us (`page/vocaris.js`).
 //!
-//! The page is one file: the module and the page's own script stand in it as one script. That script
-//! and the style are the only ones the browser will run: the policy names their hashes. `blob:` is
-//! the audio worklet, which the module makes from its own text.
+//! The page is one file: the module and the page's own script stand in it as one script. That
+//! script and the style are the only ones the browser will run: the policy names their hashes.
+//! `blob:` is the audio worklet, which the module makes from its own text.
 
 use aws_lc_rs::digest::{SHA256, digest};
 

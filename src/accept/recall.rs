@@ -35,7 +35,7 @@ use crate::clock::{Nanos, unix_seconds};
 use crate::config::Carrier;
 use crate::limits::{CLAIM_TIMEOUT, RECALL_TIMEOUT, RECALLS_WAITING_MAX};
 use crate::mail::{
-    CallKey, JournalLetter, Recall, Recalled, Right, Sequel, Whose, Wish, WorkerLetter,
+    CallKey, JournalLetter, Purpose, Recall, Recalled, Right, Sequel, Whose, WorkerLetter,
 };
 use crate::wire::token::verify;
 use crate::wire::twiml;
@@ -105,7 +105,7 @@ impl Desk {
     pub(super) fn look_up(&mut self, now: Nanos, question: Question) -> Result<u64, Question> {
         let whose = Whose::Call(question.call_sid.clone());
         let until = now.plus(RECALL_TIMEOUT).plus(FORGOTTEN_AFTER);
-        match self.ask_journal(now, whose, Wish::Look) {
+        match self.ask_journal(now, whose, Purpose::Look) {
             Some(ticket) => {
                 self.recalls.waiting.insert(ticket, (until, Asker::Carrier(Box::new(question))));
                 Ok(ticket)
@@ -124,7 +124,7 @@ impl Desk {
 
     /// A call that is let in waits for what the journal knows.
     pub(super) fn recall(&mut self, now: Nanos, whose: Whose, right: Right, comer: Comer) {
-        match self.ask_journal(now, whose, Wish::Claim(right)) {
+        match self.ask_journal(now, whose, Purpose::Claim(right)) {
             Some(ticket) => {
                 let asker = Asker::Stream(Box::new(comer));
                 self.recalls.waiting.insert(ticket, (now.plus(CLAIM_TIMEOUT), asker));
@@ -133,15 +133,15 @@ impl Desk {
         }
     }
 
-    fn ask_journal(&mut self, now: Nanos, whose: Whose, wish: Wish) -> Option<u64> {
+    fn ask_journal(&mut self, now: Nanos, whose: Whose, purpose: Purpose) -> Option<u64> {
         let journal = self.neighbours.journal.as_ref()?;
-        let at_most = match wish {
-            Wish::Look => RECALL_TIMEOUT,
-            Wish::Claim(_) => CLAIM_TIMEOUT,
+        let at_most = match purpose {
+            Purpose::Look => RECALL_TIMEOUT,
+            Purpose::Claim(_) => CLAIM_TIMEOUT,
         };
         let (ticket, until) = (self.next_ticket, now.plus(at_most));
         let is_full = self.recalls.waiting.len() >= RECALLS_WAITING_MAX;
-        if is_full || journal.post(JournalLetter::Ask { ticket, whose, wish, until }).is_err() {
+        if is_full || journal.post(JournalLetter::Ask { ticket, whose, purpose, until }).is_err() {
             self.shared.journal.recalls.count("full");
             return None;
         }

@@ -125,8 +125,8 @@ impl Request {
             }),
             body: body(head)?,
             // One that asks for another protocol and is not answered 101 gets no second chance: a
-            // proxy may have begun to tunnel, and what follows could be a request of its client's own
-            // making.
+            // proxy may have begun to tunnel, and what follows could be a request of its client's
+            // own making.
             keep_alive: head.keep_alive() && head.values("upgrade").next().is_none(),
             expects_continue: head.expects_continue(),
         })

@@ -2,23 +2,27 @@
 //!
 //! | address | answer |
 //! |---|---|
-//! | `/healthz` | 200 while every media thread turns; 503 when one has been in one turn for longer than [`HUNG_AFTER`]: a restart is the only cure |
-//! | `/readyz` | 200 while a new call is welcome; 503 with the reason: draining, full, late, hardly a descriptor left, a used-up quota, a stuck thread, connections that cannot be accepted |
+//! | `/healthz` | 200 while every media thread turns; else 503: a restart is the only cure |
+//! | `/readyz` | 200 while a new call is welcome; else 503, with the reason |
 //! | `/status` | the page, which holds no figure by itself |
 //! | `/status.json` | the figures: with `admin.token`, or from this machine where none is set |
+//!
+//! A thread turns no more when it has been in one turn for longer than [`HUNG_AFTER`]. A new call
+//! is not welcome to a relay that is draining, full or late, that has hardly a descriptor left, a
+//! used-up quota or a stuck thread, or that cannot accept connections.
 //!
 //! In:       requests, lateness of the media threads.
 //! Out:      answers.
 //! Not here: the figures (`metrics::status`), what the page does (`page/status.js`).
 //!
-//! From this machine is: through loopback, handed on by nobody, and asked for by a name of loopback.
-//! The last keeps out other sites' pages whose name was bent to lead here, and proxies that do not
-//! say for whom they ask.
+//! From this machine is: through loopback, handed on by nobody, and asked for by a name of
+//! loopback. The last keeps out other sites' pages whose name was bent to lead here, and proxies
+//! that do not say for whom they ask.
 
 use std::net::IpAddr;
 
 use super::answer::Answer;
-use super::client::Standing;
+use super::client::Provenance;
 use super::desk::Desk;
 use super::page::{between, hash};
 use super::request::Request;
@@ -118,7 +122,7 @@ impl Desk {
 
 /// Whether a request comes from this machine: see the module.
 fn is_from_here(request: &Request) -> bool {
-    let is_direct = request.client.standing == Standing::Direct && !request.is_forwarded;
+    let is_direct = request.client.provenance == Provenance::Direct && !request.is_forwarded;
     let host = request.host.as_deref().is_some_and(is_loopback_name);
     is_direct && host && request.client.address.to_canonical().is_loopback()
 }

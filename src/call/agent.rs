@@ -2,7 +2,7 @@
 //! in a [`SendBuf`].
 //!
 //! Bounds:   [`AGENT_OUTPUT_MAX_BYTES`]: [`AgentLeg::has_room`] is asked before audio and words;
-//! [`REPLAY_BYTES_MAX`]: the oldest is forgotten.
+//!           [`REPLAY_BYTES_MAX`]: the oldest is forgotten.
 //! Not here: what the model says (`call::from_agent`), the handshake and `setup` (`dial`).
 
 use std::collections::VecDeque;

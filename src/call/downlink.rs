@@ -3,7 +3,7 @@
 //! In:       PCM16 of the model in pieces of any length, odd ones too.
 //! Out:      whole frames in the phone's format, when the playout allows.
 //! Bounds:   the queue it is made with. What does not fit is dropped and counted, and so is the
-//! rest of that answer: its beginning is heard whole, and not with holes in it.
+//!           rest of that answer: its beginning is heard whole, and not with holes in it.
 //! Not here: which turn the audio belongs to (`call::turns`), messages (`call::phone`).
 
 use std::collections::VecDeque;

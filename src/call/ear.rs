@@ -7,7 +7,7 @@
 //! In:       caller audio as it arrives, decoded.
 //! Out:      since when it has been quiet, how long the last words were.
 //! Bounds:   [`SPEECH_LEVEL`], [`SPEECH_MIN_MS`]: less is noise; [`NOISE_LEVEL_MAX`]: more is
-//! speech, however steady.
+//!           speech, however steady.
 //! Not here: what the model's own detector hears, which alone decides about barge-in.
 
 use std::time::Duration;

@@ -289,5 +289,5 @@ impl Call {
 /// What happens when the model's words have been heard.
 const PUT_THROUGH: &str = "The caller is put through";
 /// Told to the model of a call that cannot be put through.
-pub(super) const NOT_TRANSFERABLE: &str = "This call came in on a line from which nobody can be put through. Tell the caller so, and \
-     offer to take a message.";
+pub(super) const NOT_TRANSFERABLE: &str = "This call came in on a line from which nobody can be \
+     put through. Tell the caller so, and offer to take a message.";

@@ -11,7 +11,7 @@
 //! close: the `<Hangup/>` behind the stream in our document does, once `<Connect>` is over.
 
 use super::audio::Format;
-use super::reorder::Turn;
+use super::reorder::Arrival;
 use super::tap::Channel;
 use super::turns::Echo;
 use super::{
@@ -190,9 +190,9 @@ impl Call {
     /// Audio in `bench.bytes` of a carrier that does not promise to keep its order.
     fn take_in_order(&mut self, chunk: u64, timestamp_ms: Option<u64>, bench: &mut Workbench) {
         match self.reorder.take(self.now, chunk, timestamp_ms, &bench.bytes) {
-            Turn::Now => self.take_carrier_audio(timestamp_ms, bench),
-            Turn::Held => self.tally.note(Oddity::PhoneReordered),
-            Turn::Late => {
+            Arrival::InOrder => self.take_carrier_audio(timestamp_ms, bench),
+            Arrival::Early => self.tally.note(Oddity::PhoneReordered),
+            Arrival::Late => {
                 self.drop_carrier_audio(bench.bytes.len(), Dropped::OutOfOrder);
                 return self.tally.note(Oddity::PhoneReordered);
             }

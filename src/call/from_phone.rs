@@ -3,7 +3,7 @@
 //! In:       WebSocket bytes, cut anywhere.
 //! Out:      caller audio in the uplink, an [`Opening`], marks heard, a hang-up.
 //! Bounds:   [`PHONE_MESSAGE_MAX_BYTES`](crate::limits::PHONE_MESSAGE_MAX_BYTES) by the reader;
-//! [`BROWSER_MESSAGE_MAX_MS`].
+//!           [`BROWSER_MESSAGE_MAX_MS`].
 //! Not here: a carrier's messages (`from_carrier`), what is said to the phone (`call::phone`).
 //!
 //! Before the opening, a message that makes no sense ends the call: it is a stranger. After it,

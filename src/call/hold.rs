@@ -14,7 +14,7 @@
 //! In:       when the model was asked to greet, when it began; whether it waits for a tool.
 //! Out:      whether audio waits, and until when.
 //! Bounds:   `greeting_hold` and `greeting_heard` of the settings; [`HELLO_SPEECH_MS`]; that on
-//! waiting for a tool (`call::tools`); the uplink's ring.
+//!           waiting for a tool (`call::tools`); the uplink's ring.
 //! Not here: audio that waits because there is no model (`call::swap`).
 
 use std::time::Duration;

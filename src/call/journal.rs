@@ -263,7 +263,7 @@ impl Call {
 
     fn marks(&self) -> Marks {
         Marks {
-            handle: self.session.handles(),
+            handle: self.session.handle_changes(),
             tools: self.tools.changes(),
             turns: self.memory.changes(),
             has_spoken: self.has_spoken,

@@ -81,7 +81,8 @@ impl Call {
         }
     }
 
-    /// The call that this is a copy of is over. Its own stream was in order: the carrier hears 1000.
+    /// The call that this is a copy of is over. Its own stream was in order: the carrier hears
+    /// 1000.
     pub fn handle_original_over(&mut self, now: Nanos) {
         self.now = self.now.max(now);
         if self.is_fork {

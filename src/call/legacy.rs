@@ -25,8 +25,9 @@ use crate::wire::browser::ToBrowser;
 use crate::wire::gemini;
 
 /// Said to the model once the caller is back.
-const BACK: &str = "(A note of the system, the caller did not say this: the caller's connection was \
-                    interrupted and is back now. Go on where you were, briefly; do not greet again.)";
+const BACK: &str = "(A note of the system, the caller did not say this: the caller's connection \
+                    was interrupted and is back now. Go on where you were, briefly; do not greet \
+                    again.)";
 
 /// What is left of a conversation.
 pub struct Legacy {

@@ -11,8 +11,7 @@
 //! In:       pieces of transcripts, as they come; where audio stands, how much was heard.
 //! Out:      one text, oldest turn first; each turn that is final.
 //! Bounds:   [`MEMORY_BYTES_MAX`]: the oldest turns are forgotten, of one turn its beginning; what
-//! is held back and longer is no repetition;
-//! [`MEMORY_TURNS_MAX`].
+//!           is held back and longer is no repetition; [`MEMORY_TURNS_MAX`].
 //! Not here: audio; what becomes of a transcript (`call`).
 
 use std::collections::VecDeque;

@@ -4,7 +4,7 @@
 //! In:       bytes of either leg, the moment they came, the line to the model, timers.
 //! Out:      bytes for either leg, [`Request`]s, the next moment to be called at.
 //! Bounds:   those of `limits`; at most [`FRAMES_PER_TURN`] messages up and frames down in one
-//! [`Call::transcode`].
+//!           [`Call::transcode`].
 //! Not here: sockets and their ends (`worker` tells), being let in (`accept`), dialling (`dial`).
 //!
 //! | file | what it holds |
@@ -586,7 +586,8 @@ impl Call {
         self.tell_journal();
     }
 
-    /// How long the stream may be silent; zero: for ever. A copy of a call's tracks ends with the call.
+    /// How long the stream may be silent; zero: for ever. A copy of a call's tracks ends with the
+    /// call.
     fn media_timeout(&self) -> Duration {
         match (self.class, self.life) {
             _ if self.is_fork => Duration::ZERO,

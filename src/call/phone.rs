@@ -2,8 +2,8 @@
 //! messages in a [`SendBuf`].
 //!
 //! Bounds:   [`PHONE_OUTPUT_MAX_BYTES`], asked for by [`PhoneLeg::is_stalled`].
-//! Not here: what the phone says (`call::from_phone`), when audio is due (`call::playout`), pongs and
-//! the close (`wire::ws`, [`Endpoint`](crate::wire::ws::Endpoint)).
+//! Not here: what the phone says (`call::from_phone`), when audio is due (`call::playout`), pongs
+//!           and the close (`wire::ws`, [`Endpoint`](crate::wire::ws::Endpoint)).
 
 use crate::buf::{Audio, SendBuf};
 use crate::limits::PHONE_OUTPUT_MAX_BYTES;

@@ -1,9 +1,9 @@
 //! Whether a carrier's stream still lives: its socket may outlive the call it is of.
 //!
-//! A tunnel, a proxy or the carrier's own edge may hold a socket open, and answer its pings, minutes
-//! after the call behind it is over. So a stream lives by what only the call itself can send: audio,
-//! marks, keys. Some calls bring no audio while nobody speaks. Hence after half of the time the
-//! stream is asked, by a mark, which a carrier that has nothing to play returns at once.
+//! A tunnel, a proxy or the carrier's own edge may hold a socket open, and answer its pings,
+//! minutes after the call behind it is over. So a stream lives by what only the call itself can
+//! send: audio, marks, keys. Some calls bring no audio while nobody speaks. Hence after half of the
+//! time the stream is asked, by a mark, which a carrier that has nothing to play returns at once.
 //!
 //! In:       messages of the stream, the time, `timers.media_timeout`.
 //! Out:      [`Alarm`]s: ask, then give up.

@@ -4,8 +4,8 @@
 //! In:       pieces of audio with their numbers.
 //! Out:      the same, each at once if it is the next, else when those before it have come.
 //! Bounds:   [`HELD_MAX`] pieces wait, each for [`HELD_FOR`]; with one more, and after that, those
-//! that are missing count as lost. A number further than [`WINDOW`] from the expected one begins a
-//! new count: what waits goes on before it.
+//!           that are missing count as lost. A number further than [`WINDOW`] from the expected one
+//!           begins a new count: what waits goes on before it.
 //! Not here: how long audio waits for the model (`uplink`).
 
 use std::time::Duration;
@@ -44,15 +44,15 @@ struct Held {
     audio: Vec<u8>,
 }
 
-/// What becomes of a piece that has come.
+/// Where a piece that has come stands in the order, and so what becomes of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Turn {
+pub enum Arrival {
     /// It is the next: it goes on now, and those that waited for it may follow.
-    Now,
+    InOrder,
     /// It waits for others; one that begins a new count for no others than those that wait, and
     /// they follow.
-    Held,
-    /// Its place has gone by.
+    Early,
+    /// Its place has gone by, or another waits for it already.
     Late,
 }
 
@@ -64,7 +64,7 @@ impl Reorder {
         chunk: u64,
         timestamp_ms: Option<u64>,
         audio: &[u8],
-    ) -> Turn {
+    ) -> Arrival {
         let next = *self.next.get_or_insert(chunk);
         let mut place = chunk.wrapping_add(self.shift);
         if ahead(next, place).unsigned_abs() > WINDOW {
@@ -75,11 +75,11 @@ impl Reorder {
         }
         if place == next {
             self.next = Some(next.wrapping_add(1));
-            return Turn::Now;
+            return Arrival::InOrder;
         }
         let is_doubled = self.held.iter().any(|held| held.place == place);
         if ahead(next, place) < 0 || is_doubled {
-            return Turn::Late;
+            return Arrival::Late;
         }
         let mut room = self.spare.pop().unwrap_or_default();
         room.clear();
@@ -88,7 +88,7 @@ impl Reorder {
         if self.held.len() > HELD_MAX {
             self.give_up_missing();
         }
-        Turn::Held
+        Arrival::Early
     }
 
     /// What is missing will not come: the first that waits is the next.
@@ -150,9 +150,9 @@ mod tests {
         let mut audio = Vec::new();
         for &chunk in chunks {
             match reorder.take(Nanos::ZERO, chunk, None, &[chunk as u8]) {
-                Turn::Now => out.push(chunk as u8),
-                Turn::Held => {}
-                Turn::Late => late += 1,
+                Arrival::InOrder => out.push(chunk as u8),
+                Arrival::Early => {}
+                Arrival::Late => late += 1,
             }
             while reorder.follow(&mut audio).is_some() {
                 out.extend_from_slice(&audio);
@@ -204,10 +204,10 @@ mod tests {
     fn a_piece_waits_no_longer_than_its_time() {
         let mut reorder = Reorder::default();
         let mut audio = Vec::new();
-        assert_eq!(reorder.take(Nanos::ZERO, 1, None, &[1]), Turn::Now);
+        assert_eq!(reorder.take(Nanos::ZERO, 1, None, &[1]), Arrival::InOrder);
         assert_eq!(reorder.due(), Nanos::NEVER);
-        assert_eq!(reorder.take(Nanos::from_millis(20), 3, None, &[3]), Turn::Held);
-        assert_eq!(reorder.take(Nanos::from_millis(60), 5, None, &[5]), Turn::Held);
+        assert_eq!(reorder.take(Nanos::from_millis(20), 3, None, &[3]), Arrival::Early);
+        assert_eq!(reorder.take(Nanos::from_millis(60), 5, None, &[5]), Arrival::Early);
         assert_eq!(reorder.due(), Nanos::from_millis(120));
         assert!(!reorder.is_overdue(Nanos::from_millis(119)));
         assert_eq!(reorder.follow(&mut audio), None);
@@ -215,7 +215,7 @@ mod tests {
         assert_eq!((reorder.follow(&mut audio), &audio[..]), (Some(None), &[3][..]));
         assert_eq!(reorder.follow(&mut audio), None, "the other has its own time");
         assert_eq!(reorder.due(), Nanos::from_millis(160));
-        assert_eq!(reorder.take(Nanos::from_millis(130), 2, None, &[2]), Turn::Late);
+        assert_eq!(reorder.take(Nanos::from_millis(130), 2, None, &[2]), Arrival::Late);
     }
 
     #[test]

@@ -8,8 +8,8 @@
 //! ```
 //! In:       how a connection ended, resumption updates, the fate of each new line, the time.
 //! Out:      [`Wish`]es: dial so, forget the old connection, give up.
-//! Bounds:   those of [`Timers`]: the outage, lines in a row and in a call;
-//! announced ends in a row; of each kind of end its own ([`Remedy`]).
+//! Bounds:   those of [`Timers`]: the outage, lines in a row and in a call; announced ends in a
+//!           row; of each kind of end its own ([`Remedy`]).
 //! Not here: bytes, audio, messages; what the call does meanwhile (`call::swap`).
 
 use std::sync::Arc;
@@ -245,8 +245,8 @@ pub(super) struct Session {
     order: SwapOrder,
     /// The newest with which the session can be taken up again.
     handle: Option<Secret>,
-    /// How often another became the newest, or none was left.
-    handles: u32,
+    /// See [`Session::handle_changes`].
+    handle_changes: u32,
     up_since: Nanos,
     /// Whether the last update of this connection said that the session can be taken up again.
     resumable: bool,
@@ -281,7 +281,7 @@ impl Session {
             timers,
             order,
             handle: None,
-            handles: 0,
+            handle_changes: 0,
             up_since: Nanos::ZERO,
             resumable: false,
             rotate_by: None,
@@ -320,15 +320,15 @@ impl Session {
         self.handle.as_ref()
     }
 
-    /// How often another became the newest, or none was left.
-    pub(super) fn handles(&self) -> u32 {
-        self.handles
+    /// How often another handle became the newest, or the session's could no longer be used. Wraps.
+    pub(super) fn handle_changes(&self) -> u32 {
+        self.handle_changes
     }
 
     /// The session cannot be taken up again.
     fn drop_handle(&mut self) {
         if self.handle.take().is_some() {
-            self.handles = self.handles.wrapping_add(1);
+            self.handle_changes = self.handle_changes.wrapping_add(1);
         }
     }
 
@@ -371,7 +371,7 @@ impl Session {
             && self.handle.as_ref().is_none_or(|held| held.reveal() != handle)
         {
             self.handle = Some(Secret::new(handle.to_owned()));
-            self.handles = self.handles.wrapping_add(1);
+            self.handle_changes = self.handle_changes.wrapping_add(1);
         }
     }
 

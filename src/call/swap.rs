@@ -4,7 +4,7 @@
 //! In:       why the connection cannot go on; what [`Session`](super::session::Session) wishes.
 //! Out:      [`Request::Redial`], reports; in the end a call that is live again, or left.
 //! Bounds:   `uplink_hold` of caller audio and `waiting_messages` of the settings; the session's
-//! own.
+//!           own.
 //! Not here: how often and how long it is tried (`call::session`).
 
 use std::sync::Arc;

@@ -3,7 +3,7 @@
 //! Audio of the model belongs to a generation. A barge-in voids the generation: what was queued is
 //! dropped, what still comes of it is refused, and echoes of its marks count for nothing.
 //! Bounds:   `void` of the settings: a lost `turnComplete` cannot mute the model for ever;
-//! [`LATE_MAX`] where none may come.
+//!           [`LATE_MAX`] where none may come.
 //! Not here: the queues themselves (`call::downlink`), messages.
 
 use std::time::Duration;
@@ -101,7 +101,8 @@ impl Turns {
         (self.marked_ms < self.sent_ms).then(|| self.audio_left(0, true)).flatten()
     }
 
-    /// A mark behind what has left so far, due or not: for a phone that is to show that it is there.
+    /// A mark behind what has left so far, due or not: for a phone that is to show that it is
+    /// there.
     pub fn mark_here(&mut self) -> MarkName {
         self.marked_ms = self.sent_ms;
         MarkName { generation: self.generation, at_ms: self.sent_ms }

@@ -3,7 +3,7 @@
 //! In:       audio bytes as the carrier sent them, with its timestamps.
 //! Out:      groups of PCM16 at the model's rate, each with the moment it was complete.
 //! Bounds:   [`UPLINK_QUEUE_MS`], less during a swap: the oldest is dropped and counted;
-//! [`HOLE_MAX_MS`] of silence for one hole.
+//!           [`HOLE_MAX_MS`] of silence for one hole.
 //! Not here: messages (`call::agent`), how many groups leave in a turn (`call`).
 
 use std::time::Duration;

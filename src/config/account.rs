@@ -1,8 +1,8 @@
 //! What a configuration is made of: every key there is, what was written for it, and where.
 //!
 //! In:       the keys that were asked for, and what was found.
-//! Out:      [`Account`]: for `vocaris check` and for the log of a reload. A secret's value is not in
-//!           it; whether it changed is told by a hash that is never shown.
+//! Out:      [`Account`]: for `vocaris check` and for the log of a reload. A secret's value is not
+//!           in it; whether it changed is told by a hash that is never shown.
 //! Bounds:   a value is shown up to [`SHOWN_MAX_CHARS`].
 //! Not here: the values themselves ([`super::Config`]).
 

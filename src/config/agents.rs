@@ -13,7 +13,7 @@ use toml::de::DeValue;
 
 use super::gemini::{Source, tuning};
 use super::settings::{Settings, Table, Written};
-use super::tools::{self, Shelf};
+use super::tools::{self, Catalogue};
 use super::{Agent, Gemini, Timers, Tuning, timers, values};
 
 /// What a model is told to be, and what makes it speak: well inside the one message that sets a
@@ -41,13 +41,13 @@ const DEFAULT_GREETING: &str =
 pub(super) fn read(
     settings: &mut Settings<'_>,
     gemini: &Gemini,
-    shelf: &Shelf<'_>,
+    catalogue: &Catalogue<'_>,
     timers: &Arc<Timers>,
 ) -> Vec<Arc<Agent>> {
     let (mut agents, mut for_the_rest) = (Vec::new(), None);
     let (mut names, mut numbers) = (BTreeSet::new(), BTreeSet::new());
     for mut table in settings.take_list("agents") {
-        let agent = read_one(settings, &mut table, gemini, shelf, timers);
+        let agent = read_one(settings, &mut table, gemini, catalogue, timers);
         if !names.insert(agent.name.clone()) {
             settings.fail_in(&mut table, "name", "another agent has this name");
         }
@@ -67,8 +67,8 @@ pub(super) fn read(
     }
     agents.push(Arc::new(for_the_rest.unwrap_or_else(|| {
         let mut agent = default_agent(&gemini.model, gemini.tuning, timers);
-        shelf.equip(&mut agent);
-        if shelf.is_demo {
+        catalogue.equip(&mut agent);
+        if catalogue.is_demo {
             // Its keys stand alone: nobody types a number that a short pause could cut.
             agent.keys_pause = KEYS_PAUSE_MIN;
         }
@@ -101,7 +101,7 @@ fn read_one<'s>(
     settings: &mut Settings<'s>,
     table: &mut Table<'s>,
     gemini: &Gemini,
-    shelf: &Shelf<'_>,
+    catalogue: &Catalogue<'_>,
     timers: &Arc<Timers>,
 ) -> Agent {
     let folder = settings.folder();
@@ -131,7 +131,7 @@ fn read_one<'s>(
         agent.timers = Arc::new(timers);
     }
     read_manners(settings, table, &mut agent);
-    read_abilities(settings, table, shelf, &mut agent);
+    read_abilities(settings, table, catalogue, &mut agent);
     agent
 }
 
@@ -150,14 +150,14 @@ fn read_manners<'s>(settings: &mut Settings<'s>, table: &mut Table<'s>, agent: &
 fn read_abilities<'s>(
     settings: &mut Settings<'s>,
     table: &mut Table<'s>,
-    shelf: &Shelf<'_>,
+    catalogue: &Catalogue<'_>,
     agent: &mut Agent,
 ) {
     if let Some(transfer) = settings.read_in(table, "transfer", tools::transfers) {
         agent.transfer = transfer;
     }
     let transfer = &agent.transfer;
-    if let Some(tools) = settings.read_in(table, "tools", |w| shelf.take(w, transfer)) {
+    if let Some(tools) = settings.read_in(table, "tools", |w| catalogue.take(w, transfer)) {
         agent.tools = tools;
     }
     if let Some(keys) = settings.read_in(table, "keys", |w| tools::keys(w, transfer)) {

@@ -7,8 +7,8 @@
 //!           a URL is shown, logged and handed about.
 //!
 //! What leaves the machine is encrypted, and the server is who its certificate says: there is no
-//! half of it. `sslmode` may say `disable` to a Unix socket or a loopback address, where that is the
-//! default, and `require` or `verify-full`, which are one and the same here, to any host.
+//! half of it. `sslmode` may say `disable` to a Unix socket or a loopback address, where that is
+//! the default, and `require` or `verify-full`, which are one and the same here, to any host.
 
 use std::fmt;
 use std::path::PathBuf;

@@ -155,8 +155,8 @@ impl std::fmt::Display for ReloadRefused {
                 "it names a model, and this relay runs with the demo agent: start it anew"
             }
             ReloadRefused::BeginsDemo => {
-                "it names no key for the model, so a demo agent would answer: set GEMINI_API_KEY, or \
-                 start the relay anew"
+                "it names no key for the model, so a demo agent would answer: set GEMINI_API_KEY, \
+                 or start the relay anew"
             }
         })
     }

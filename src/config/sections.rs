@@ -1,7 +1,7 @@
 //! The sections but the model's and the agents: which keys there are, their defaults and bounds.
 //!
 //! Not here: what the keys mean (the types of `config`), the form of their values
-//! (`config::values`).
+//!           (`config::values`).
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;

@@ -326,9 +326,9 @@ impl<'s> Settings<'s> {
         self.lists.extract_if(.., |table| table.name == name).collect()
     }
 
-    /// The tables of a list in a section, such as `[[appointments.services]]`, each called `path` in
-    /// errors; `None` if the list is not written, or wrong, which is noted. Whoever takes them gives
-    /// each back to [`Settings::done_with`].
+    /// The tables of a list in a section, such as `[[appointments.services]]`, each called `path`
+    /// in errors; `None` if the list is not written, or wrong, which is noted. Whoever takes them
+    /// gives each back to [`Settings::done_with`].
     pub(super) fn take_tables(&mut self, key: Key, path: &'static str) -> Option<Vec<Table<'s>>> {
         let (line, value) = self.in_file(key)?;
         self.taken.insert(key.path());

@@ -1,7 +1,8 @@
 //! `[store]`: what outlives the process.
 //!
 //! In:       the section.
-//! Out:      [`Store`]: an SQLite file, or a PostgreSQL database with all that it takes to reach it.
+//! Out:      [`Store`]: an SQLite file, or a PostgreSQL database with all that it takes to reach
+//!           it.
 //! Not here: what is kept in it (`control::appointments`, `control::conversations`), the form of a
 //!           database's URL (`postgres`).
 

@@ -100,8 +100,8 @@ pub struct Timers {
     /// After so much silence the model that owes an answer is told that the caller has ended
     /// (`audioStreamEnd`); zero: it is not.
     pub stream_end: Duration,
-    /// Without audio, a mark or a key of a carrier's stream, though it was asked for a mark after half
-    /// of it: the call ends. Zero: it does not.
+    /// Without audio, a mark or a key of a carrier's stream, though it was asked for a mark after
+    /// half of it: the call ends. Zero: it does not.
     pub media_timeout: Duration,
     /// Answers in a row of which the caller heard nothing to speak of, because they were
     /// interrupted: then the other end is a machine, and the call ends. 0: it never is.

@@ -256,7 +256,7 @@ pub(super) fn of_appointments(practice: &super::Appointments) -> Vec<Arc<Tool>> 
 }
 
 /// What an agent's list of tools may name.
-pub(super) struct Shelf<'t> {
+pub(super) struct Catalogue<'t> {
     /// The `[[tools]]`.
     pub(super) tools: &'t [Arc<Tool>],
     /// The tools of the appointments; empty where there are none.
@@ -265,7 +265,7 @@ pub(super) struct Shelf<'t> {
     pub(super) is_demo: bool,
 }
 
-impl Shelf<'_> {
+impl Catalogue<'_> {
     /// Gives the agent that nobody has configured what it can have: it hangs up, and keeps the
     /// appointments where there are any. The demo's puts through, too, to a number of nobody.
     pub(super) fn equip(&self, agent: &mut Agent) {

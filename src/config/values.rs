@@ -53,8 +53,8 @@ pub const VOICES: [&str; 30] = [
 
 /// The longest model name.
 const MODEL_MAX_BYTES: usize = 128;
-/// The longest name of a Unix socket: the kernel takes 107 bytes, and a process number stands behind
-/// it while a new one is made.
+/// The longest name of a Unix socket: the kernel takes 107 bytes, and a process number stands
+/// behind it while a new one is made.
 const SOCKET_PATH_MAX_BYTES: usize = 90;
 /// The highest number of a core: as many as the kernel's own sets hold.
 const CORE_MAX: usize = 1023;

@@ -220,7 +220,8 @@ mod tests {
     fn a_line_reads_as_keys_and_values() {
         assert_eq!(
             OPEN.line(ID, &opened("+15551234567")),
-            "call=000000000000002a event=opened carrier=twilio call_sid=CA0123 from=+15551234567 rate_hz=8000"
+            "call=000000000000002a event=opened carrier=twilio call_sid=CA0123 from=+15551234567 \
+             rate_hz=8000"
         );
         assert_eq!(
             REDACTING.line(ID, &ended(Ending::PhoneClosed { code: Some(1001) })),

@@ -3,8 +3,8 @@
 //! In:       where the database is ([`Postgres`]), what is kept there ([`Schema`]), statements.
 //! Out:      rows, and [`DatabaseError`]s.
 //! Bounds:   [`CONNECT_MAX`] from the look-up to a session that is set up; [`ANSWER_MAX`] for one
-//!           statement, [`WORK_MAX`] for all of one piece of work, [`COMMIT_MAX`] for its commit and
-//!           [`VERDICT_MAX`] to find out what became of one whose answer was lost;
+//!           statement, [`WORK_MAX`] for all of one piece of work, [`COMMIT_MAX`] for its commit
+//!           and [`VERDICT_MAX`] to find out what became of one whose answer was lost;
 //!           [`UNACKNOWLEDGED_MAX`] for bytes on their way; [`IDLE_MAX`] unused; [`REST_FIRST`] to
 //!           [`REST_MAX`] between two attempts to connect.
 //! Not here: what is kept (`appointments`, `conversations`), where the database is
@@ -17,9 +17,9 @@
 //! | `schema` | tables brought forward, with two versions of the program running |
 //!
 //! **Connections.** A [`Database`] has one, made when it is needed. It belongs to the thread that
-//! asks, so that a process holds no more than there are such threads: one that is given up is closed
-//! before another is made. More would gain nothing, for what changes is done one after the other
-//! anyway ([`Database::transact`]).
+//! asks, so that a process holds no more than there are such threads: one that is given up is
+//! closed before another is made. More would gain nothing, for what changes is done one after the
+//! other anyway ([`Database::transact`]).
 //!
 //! **Away.** A database that cannot be had is an error at once: after a failure nobody tries to
 //! connect for a time that doubles with each until something is done again, and whoever asks
@@ -30,8 +30,8 @@
 //! **Done or not.** Where the answer to a commit is lost, the database is asked by the
 //! transaction's number what became of it: so work is told as done if it was, as not done if it was
 //! not, and [`DatabaseError::Unsure`] only where nobody can tell. A server that crashed may have
-//! given the number of what it lost to somebody else: so the row that the work has left as its proof
-//! ([`Session::leaves`]) is looked for as well.
+//! given the number of what it lost to somebody else: so the row that the work has left as its
+//! proof ([`Session::leaves`]) is looked for as well.
 //!
 //! The runtime of the client library runs on the asking thread and only while it asks. Names are
 //! looked up by the system's resolver, which has no bound of its own, on [`LOOKUPS_MAX`] threads
@@ -64,14 +64,15 @@ pub use errors::DatabaseError;
 pub use presence::Presence;
 pub use schema::{MIGRATE_MAX, Migration, Schema};
 
-/// From the look-up of the host's name until statements can be sent. Then: [`DatabaseError::Silent`].
+/// From the look-up of the host's name until statements can be sent. Then:
+/// [`DatabaseError::Silent`].
 pub const CONNECT_MAX: Duration = Duration::from_secs(2);
 /// For one address of several that a name has.
 const ADDRESS_MAX: Duration = Duration::from_millis(CONNECT_MAX.as_millis() as u64 / 3);
 /// Names that are looked up at once, for a [`Database`].
 const LOOKUPS_MAX: usize = 2;
-/// For the answer to one statement, and server-side for the statement itself. Then the connection is
-/// dropped; a statement that only waited for another's lock is [`DatabaseError::Busy`].
+/// For the answer to one statement, and server-side for the statement itself. Then the connection
+/// is dropped; a statement that only waited for another's lock is [`DatabaseError::Busy`].
 pub const ANSWER_MAX: Duration = Duration::from_secs(2);
 /// For everything up to the commit, connecting included. Then it is not done.
 pub const WORK_MAX: Duration = Duration::from_secs(4);
@@ -111,9 +112,10 @@ const _: () = {
 /// What stands for the `$1`, `$2` … of a statement.
 pub type Arguments<'a> = &'a [(&'a (dyn ToSql + Sync), Type)];
 
-/// What transactions of one kind wait for: they are done one after the other, on all hosts.
+/// The advisory lock, by its number, that transactions of one kind take: they are done one after
+/// the other, on all hosts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Turn(pub i32);
+pub struct AdvisoryLock(pub i32);
 
 /// See the module.
 #[derive(Debug)]
@@ -126,7 +128,7 @@ pub struct Database {
     /// Taken out only to be dropped.
     runtime: Option<Runtime>,
     tls: Option<Tls>,
-    /// Nobody's turn: it lies here between two pieces of work.
+    /// It lies here between two pieces of work.
     line: RefCell<Option<Line>>,
     rest: Cell<Option<Rest>>,
     /// When the present piece of work ends, where its end was set.
@@ -174,7 +176,8 @@ impl Database {
     /// Of a database that nothing is asked yet.
     ///
     /// # Errors
-    /// [`DatabaseError::CaFile`]; [`DatabaseError::Unreachable`] where there are no descriptors left.
+    /// [`DatabaseError::CaFile`]; [`DatabaseError::Unreachable`] where there are no descriptors
+    /// left.
     pub fn new(
         settings: &Postgres,
         schema: Schema,
@@ -242,19 +245,19 @@ impl Database {
         }
     }
 
-    /// Does `work` in one transaction, when it is its `turn`: all of it is durable when this returns,
-    /// or none of it. What it sees is what it changes.
+    /// Does `work` in one transaction that holds `lock`: all of it is durable when this returns, or
+    /// none of it. What it sees is what it changes.
     ///
     /// # Errors
-    /// Those of `work`, of connecting, and of the commit; [`DatabaseError::Unsure`] alone means that
-    /// it may have been done.
+    /// Those of `work`, of connecting, and of the commit; [`DatabaseError::Unsure`] alone means
+    /// that it may have been done.
     pub fn transact<T, E: From<DatabaseError>>(
         &self,
-        turn: Turn,
+        lock: AdvisoryLock,
         work: impl FnOnce(&Session<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
         let deadline = self.deadline();
-        let (line, number) = self.begin(turn, deadline)?;
+        let (line, number) = self.begin(lock, deadline)?;
         let session = Session::new(self.runtime(), &line.client, deadline);
         let done = work(&session);
         let done = match (done, session.spoilt.take()) {
@@ -289,12 +292,16 @@ impl Database {
         }
     }
 
-    /// Begins a transaction. Returns its connection and its number.
-    fn begin(&self, turn: Turn, deadline: Instant) -> Result<(Line, String), DatabaseError> {
+    /// Begins a transaction that holds `lock`. Returns its connection and its number.
+    fn begin(
+        &self,
+        lock: AdvisoryLock,
+        deadline: Instant,
+    ) -> Result<(Line, String), DatabaseError> {
         let sql = format!(
             "BEGIN; SELECT CASE current_setting('transaction_read_only') WHEN 'off' \
              THEN pg_current_xact_id()::text END FROM pg_advisory_xact_lock({LOCKS}, {})",
-            turn.0
+            lock.0
         );
         loop {
             let line = self.take_line(deadline)?;
@@ -601,7 +608,8 @@ pub struct Session<'d> {
     deadline: Instant,
     /// The connection is of no use any more, and why.
     lost: Cell<Option<DatabaseError>>,
-    /// The first error since the last savepoint: nothing of a transaction that has one is committed.
+    /// The first error since the last savepoint: nothing of a transaction that has one is
+    /// committed.
     spoilt: Cell<Option<DatabaseError>>,
     proof: RefCell<Option<Proof>>,
 }

@@ -7,6 +7,24 @@
 //!           [`FIGURES_TIMEOUT`] for the workers' answers; one round every [`FIGURES_FRESH`],
 //!           whoever asks how often.
 //! Not here: what the page says (`metrics::exposition`), counting (`worker`), sockets.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `rounds` | the workers' figures, gathered once for everyone who waits |
+//! | `call_log` | the log lines of calls |
+//! | `strangers` | which of them may be written |
+//! | `certificates` | certificates read again when their files change |
+//!
+//! Beside it are the rooms of other threads that may block, and beneath those what they share:
+//!
+//! | room | what it is for |
+//! |---|---|
+//! | `tools` | what models call |
+//! | `appointments` | the book, its five tools, the calendar feed |
+//! | `conversations` | the journal: what outlives the process |
+//! | `sqlite` | an SQLite file opened |
+//! | `store` | how a store is opened, and why it cannot be had |
+//! | `database` | a PostgreSQL database |
 
 pub mod appointments;
 pub mod call_log;
@@ -15,6 +33,7 @@ pub mod conversations;
 pub mod database;
 pub mod rounds;
 mod sqlite;
+pub mod store;
 mod strangers;
 pub mod tools;
 

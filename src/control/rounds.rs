@@ -1,8 +1,9 @@
 //! Gathering the workers' figures: one round asks every worker once and serves everyone who waits.
 //!
 //! A worker's box travels empty to the worker and full back; the worker only swaps histograms, so
-//! nothing is allocated on its thread, and looks at a few calls in each of its turns. Latencies of an answer that comes too late are kept for the
-//! next page, and its counts are whole like any other's.
+//! nothing is allocated on its thread, and looks at a few calls in each of its turns. Latencies of
+//! an answer that comes too late are kept for the next page, and its counts are whole like any
+//! other's.
 
 use std::mem;
 

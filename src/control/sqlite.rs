@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
-use super::appointments::{Open, StoreError};
+use super::store::{Open, StoreError};
 
 /// Pause before the journal's mode is tried again: SQLite does not wait for that lock by itself.
 const MODE_RETRY: Duration = Duration::from_millis(20);
@@ -131,9 +131,9 @@ impl Kind {
     }
 }
 
-/// Brings what was committed into the file itself and empties the log beside it, in which everything
-/// stands that was deleted or overwritten meanwhile. Returns whether it did: another process's
-/// transaction, beyond [`Kind::busy_timeout`], puts it off.
+/// Brings what was committed into the file itself and empties the log beside it, in which
+/// everything stands that was deleted or overwritten meanwhile. Returns whether it did: another
+/// process's transaction, beyond [`Kind::busy_timeout`], puts it off.
 pub(super) fn empty_log(connection: &Connection) -> Result<bool, StoreError> {
     let checkpoint = "PRAGMA wal_checkpoint(TRUNCATE)";
     let is_put_off: bool = connection.query_row(checkpoint, [], |row| row.get(0))?;

@@ -19,10 +19,10 @@ use serde_json::{Map, Value, json};
 
 use super::ear::{Ear, Heard};
 use super::errand::{Act, Errand};
+use super::intent::Intent;
 use super::mouth::{Mouth, RATE_HZ, Utterance};
 use super::speech::{BACK, GREETING, Sentence};
 use super::spelling;
-use super::wish::Wish;
 use crate::clock::Nanos;
 use crate::wire::base64;
 
@@ -92,7 +92,8 @@ struct Session {
     /// When the next resumption update is due; [`Nanos::NEVER`] if none was asked for.
     update_at: Nanos,
     updates: u64,
-    /// Whether the client has asked to be spoken to: its first text, if it is no key, is about that.
+    /// Whether the client has asked to be spoken to: its first text, if it is no key, is about
+    /// that.
     was_addressed: bool,
     /// Whether it goes on with another.
     is_resumed: bool,
@@ -237,7 +238,7 @@ impl Agent {
                 Ok(())
             }
             ("text", Value::String(text)) => {
-                self.answer_text(now, text, Wish::of(text));
+                self.answer_text(now, text, Intent::of(text));
                 Ok(())
             }
             ("video", Value::Object(_)) => Ok(()),
@@ -259,25 +260,25 @@ impl Agent {
         let last = content["turns"].as_array().and_then(|turns| turns.last());
         let text = last.and_then(|turn| turn["parts"][0]["text"].as_str()).unwrap_or_default();
         let is_first = self.session.as_ref().is_none_or(|session| !session.was_addressed);
-        let wish = if is_first { Wish::of_key(text) } else { Wish::of(text) };
-        self.answer_text(now, text, wish);
+        let intent = if is_first { Intent::of_key(text) } else { Intent::of(text) };
+        self.answer_text(now, text, intent);
         Ok(())
     }
 
-    /// Text interrupts what is being said. What it does not ask for with a key or a word is answered
-    /// with the greeting, which a session that is taken up again has given already; keys that mean
-    /// nothing, with nothing.
-    fn answer_text(&mut self, now: Nanos, text: &str, wish: Option<Wish>) {
+    /// Text interrupts what is being said. What it does not ask for with a key or a word is
+    /// answered with the greeting, which a session that is taken up again has given already; keys
+    /// that mean nothing, with nothing.
+    fn answer_text(&mut self, now: Nanos, text: &str, intent: Option<Intent>) {
         let Some(session) = &mut self.session else { return };
         session.was_addressed = true;
-        match wish {
-            Some(wish) => {
-                session.errand.wish(wish);
+        match intent {
+            Some(intent) => {
+                session.errand.begin(intent);
                 self.stop_speaking(now);
                 self.run_errand(now);
                 self.say_waiting(now);
             }
-            None if Wish::is_about_keys(text) => {}
+            None if Intent::is_about_keys(text) => {}
             None => {
                 let sentence = if session.is_resumed { BACK } else { GREETING };
                 self.stop_speaking(now);

@@ -1,7 +1,7 @@
 //! What the demo agent does for a caller: books the next free time, cancels it, puts through, hangs
 //! up, each by the tools the client declared.
 //!
-//! In:       declarations, a [`Wish`], the results of tools, that all is said, an interruption.
+//! In:       declarations, an [`Intent`], the results of tools, that all is said, an interruption.
 //! Out:      [`Act`]s: something to say, a tool to call, a call that is void.
 //! Bounds:   one tool at a time; of what a tool answers, [`REASON_MAX_CHARS`] are shown.
 //! Not here: JSON messages (`demo::agent`), sound (`demo::speech`).
@@ -19,8 +19,8 @@ use std::collections::VecDeque;
 use jiff::civil::{Date, DateTime, Time};
 use serde_json::{Map, Value, json};
 
+use super::intent::Intent;
 use super::speech::{self, Sentence};
-use super::wish::Wish;
 
 /// Of a tool's error.
 const REASON_MAX_CHARS: usize = 160;
@@ -116,26 +116,26 @@ impl Errand {
     }
 
     /// The caller wants something.
-    pub(super) fn wish(&mut self, wish: Wish) {
+    pub(super) fn begin(&mut self, intent: Intent) {
         if self.state != State::Idle {
             return self.say(speech::STILL_BUSY);
         }
-        match wish {
-            Wish::Book if self.has(CHECK) && self.has(BOOK) => {
+        match intent {
+            Intent::Book if self.has(CHECK) && self.has(BOOK) => {
                 self.say(speech::LOOKING_FOR_TIME);
                 (self.known.start, self.known.service) = (None, None);
                 self.call(CHECK, For::FreeTimes);
             }
-            Wish::Cancel if self.has(CANCEL) => self.cancel_or_find(),
-            Wish::Transfer if self.has(TRANSFER) => {
+            Intent::Cancel if self.has(CANCEL) => self.cancel_or_find(),
+            Intent::Transfer if self.has(TRANSFER) => {
                 self.say(speech::TRANSFERRING);
                 self.state = State::Parting(TRANSFER);
             }
-            Wish::HangUp => {
+            Intent::HangUp => {
                 self.say(speech::GOODBYE);
                 self.state = State::Parting(END);
             }
-            Wish::Book | Wish::Cancel | Wish::Transfer => self.say(speech::NO_TOOL),
+            Intent::Book | Intent::Cancel | Intent::Transfer => self.say(speech::NO_TOOL),
         }
     }
 
@@ -207,7 +207,7 @@ impl Errand {
             return self.say(speech::NOTHING_BOOKED);
         }
         if awaited == For::Cancellation {
-            // Cancelled by somebody else, most likely: the next wish looks again.
+            // Cancelled by somebody else, most likely: the next request looks again.
             self.known.reference = None;
         }
         let reason = error.as_str().or_else(|| error["message"].as_str());
@@ -403,7 +403,7 @@ mod tests {
     #[test]
     fn a_booking_takes_the_first_free_time_and_fills_the_declared_schema() {
         let mut errand = office();
-        errand.wish(Wish::Book);
+        errand.begin(Intent::Book);
         let (said, calls) = acts(&mut errand);
         assert_eq!(said, [speech::LOOKING_FOR_TIME]);
         assert_eq!(calls, call(1, CHECK, json!({})));
@@ -415,7 +415,7 @@ mod tests {
         errand.result("demo-call-2", &booked);
         let said = "Booked: Friday 27 November, 10:15, reference K7QF.";
         assert_eq!(acts(&mut errand), (vec![said.to_owned()], vec![]));
-        errand.wish(Wish::Cancel);
+        errand.begin(Intent::Cancel);
         assert_eq!(acts(&mut errand).1, call(3, CANCEL, json!({"reference": "K7QF"})));
         errand.result("demo-call-3", &json!({"output": "done"}));
         assert_eq!(acts(&mut errand).0, [speech::CANCELLED]);
@@ -431,7 +431,7 @@ mod tests {
             json!(["no", 5, {"start": "2026-11-27T10:15+01:00[Europe/Berlin]"}]),
         ] {
             let mut errand = errand(&[(CHECK, json!({})), (BOOK, parameters.clone())]);
-            errand.wish(Wish::Book);
+            errand.begin(Intent::Book);
             acts(&mut errand);
             errand.result("demo-call-1", &json!({ "output": answer }));
             let args = json!({"date": "2026-11-27", "time": "10:15"});
@@ -442,7 +442,7 @@ mod tests {
     #[test]
     fn a_result_that_comes_twice_late_or_for_another_call_changes_nothing() {
         let mut errand = office();
-        errand.wish(Wish::Book);
+        errand.begin(Intent::Book);
         acts(&mut errand);
         errand.result("demo-call-7", &free_times());
         errand.result("", &free_times());
@@ -451,7 +451,7 @@ mod tests {
         assert_eq!(acts(&mut errand).1.len(), 1);
         errand.result("demo-call-1", &free_times());
         assert_eq!(acts(&mut errand), (vec![], vec![]));
-        errand.wish(Wish::Book);
+        errand.begin(Intent::Book);
         assert_eq!(acts(&mut errand), (vec![speech::STILL_BUSY.to_owned()], vec![]));
     }
 
@@ -464,18 +464,18 @@ mod tests {
             (json!({"error": "x".repeat(9000)}), "x".repeat(REASON_MAX_CHARS)),
         ] {
             let mut errand = office();
-            errand.wish(Wish::Book);
+            errand.begin(Intent::Book);
             acts(&mut errand);
             errand.result("demo-call-1", &error);
             let said = vec![format!("{} ({told})", speech::FAILED)];
             assert_eq!(acts(&mut errand), (said, vec![]));
-            errand.wish(Wish::Book);
+            errand.begin(Intent::Book);
             assert_eq!(acts(&mut errand).1, call(2, CHECK, json!({})));
             errand.result("demo-call-2", &json!({"output": {"ok": false, "say": "Closed."}}));
             assert_eq!(acts(&mut errand).0, [format!("{} (Closed.)", speech::FAILED)]);
         }
         let mut errand = office();
-        errand.wish(Wish::Book);
+        errand.begin(Intent::Book);
         acts(&mut errand);
         errand.result("demo-call-1", &json!({"output": {"free": []}}));
         assert_eq!(acts(&mut errand).0, [speech::NO_FREE_TIME]);
@@ -484,13 +484,13 @@ mod tests {
     #[test]
     fn an_appointment_of_an_earlier_call_is_looked_for() {
         let mut errand = office();
-        errand.wish(Wish::Cancel);
+        errand.begin(Intent::Cancel);
         assert_eq!(acts(&mut errand).1, call(1, FIND, json!({})));
         errand.result("demo-call-1", &json!({"output": [{"reference": "AB12"}]}));
         assert_eq!(acts(&mut errand).1, call(2, CANCEL, json!({"reference": "AB12"})));
         for none in [json!({"output": []}), json!({"error": "not found"})] {
             let mut errand = office();
-            errand.wish(Wish::Cancel);
+            errand.begin(Intent::Cancel);
             acts(&mut errand);
             errand.result("demo-call-1", &none);
             assert_eq!(acts(&mut errand).0, [speech::NOTHING_BOOKED]);
@@ -500,12 +500,12 @@ mod tests {
     #[test]
     fn goodbye_is_heard_before_the_call_is_ended_or_put_through() {
         let args = json!({"to": "desk"});
-        for (wish, said, tool, args) in [
-            (Wish::HangUp, speech::GOODBYE, END, json!({})),
-            (Wish::Transfer, speech::TRANSFERRING, TRANSFER, args),
+        for (intent, said, tool, args) in [
+            (Intent::HangUp, speech::GOODBYE, END, json!({})),
+            (Intent::Transfer, speech::TRANSFERRING, TRANSFER, args),
         ] {
             let mut errand = office();
-            errand.wish(wish);
+            errand.begin(intent);
             assert_eq!(acts(&mut errand), (vec![said.to_owned()], vec![]));
             errand.all_is_said();
             assert_eq!(acts(&mut errand), (vec![], call(1, tool, args)));
@@ -517,12 +517,12 @@ mod tests {
     #[test]
     fn a_caller_who_speaks_over_it_takes_back_the_goodbye_and_what_is_not_answered_yet() {
         let mut errand = office();
-        errand.wish(Wish::HangUp);
+        errand.begin(Intent::HangUp);
         acts(&mut errand);
         errand.interrupted();
         errand.all_is_said();
         assert_eq!(acts(&mut errand), (vec![], vec![]));
-        errand.wish(Wish::Book);
+        errand.begin(Intent::Book);
         acts(&mut errand);
         errand.interrupted();
         assert_eq!(acts(&mut errand).1, call(1, "void", Value::Null));
@@ -532,13 +532,13 @@ mod tests {
 
     #[test]
     fn without_the_tools_it_says_so() {
-        for wish in [Wish::Book, Wish::Cancel, Wish::Transfer] {
+        for intent in [Intent::Book, Intent::Cancel, Intent::Transfer] {
             let mut errand = errand(&[(END, json!({}))]);
-            errand.wish(wish);
+            errand.begin(intent);
             assert_eq!(acts(&mut errand), (vec![speech::NO_TOOL.to_owned()], vec![]));
         }
         let mut errand = errand(&[]);
-        errand.wish(Wish::HangUp);
+        errand.begin(Intent::HangUp);
         errand.all_is_said();
         assert_eq!(acts(&mut errand), (vec![speech::GOODBYE.to_owned()], vec![]));
     }

@@ -11,7 +11,7 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `agent` | the protocol: messages and time in, messages out |
-//! | `wish` | what keys and words ask for |
+//! | `intent` | what keys and words ask for |
 //! | `errand` | which tools do it, and with what arguments |
 //! | `ear` | when the caller speaks, and what |
 //! | `mouth` | audio on its way, faster than it is heard |
@@ -21,10 +21,10 @@
 mod agent;
 mod ear;
 mod errand;
+mod intent;
 mod mouth;
 mod speech;
 mod spelling;
-mod wish;
 
 use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};

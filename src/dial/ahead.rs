@@ -3,7 +3,8 @@
 //! In:       the carrier's name of a call that was promised a place; later that call's own order,
 //!           or the news that it will not come.
 //! Out:      a session that is ready goes to its call at once; one under way goes on as its call's.
-//! Bounds:   `gemini.pool` of them, [`Patience::ahead`](super::Patience) each; attempts as for any call.
+//! Bounds:   `gemini.pool` of them, [`Patience::ahead`](super::Patience) each; attempts as for any
+//!           call.
 //! Not here: what a session says while it waits (`dial::attempt`).
 //!
 //! They are counted under these labels:

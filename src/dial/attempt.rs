@@ -25,8 +25,8 @@ const ANSWER_MAX_BYTES: usize = 64 * 1024;
 /// All of them together, pings included. Above: the attempt has failed.
 const HEARD_MAX_BYTES: usize = 4 * ANSWER_MAX_BYTES;
 
-/// What a session made ahead says until its call comes, pings included: an update a second, of a few
-/// hundred bytes. Above: the session is given up.
+/// What a session made ahead says until its call comes, pings included: an update a second, of a
+/// few hundred bytes. Above: the session is given up.
 const KEPT_MAX_BYTES: usize = 4 * ANSWER_MAX_BYTES;
 
 /// Names us to the service.

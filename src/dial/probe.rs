@@ -2,8 +2,9 @@
 //!
 //! In:       the settings, the agent that answers every number.
 //! Out:      what was found on the way; the session is closed with 1000 as soon as it is ready.
-//! Bounds:   the times of [`Patience`] for each attempt, [`CLOSE_TIMEOUT`] for the service's own close.
-//!           Whoever needs a bound for the whole waits no longer than that (`server::check`).
+//! Bounds:   the times of [`Patience`](super::Patience) for each attempt, [`CLOSE_TIMEOUT`] for the
+//!           service's own close. Whoever needs a bound for the whole waits no longer than that
+//!           (`server::check`).
 //! Not here: what is said of it.
 
 use std::net::SocketAddr;

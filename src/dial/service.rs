@@ -2,8 +2,8 @@
 //!
 //! | | Developer API | Vertex | Vertex with an express key |
 //! |---|---|---|---|
-//! | path | `…GenerativeService.BidiGenerateContent` | `…LlmBidiService/BidiGenerateContent` | as Vertex |
-//! | model | `models/M` | `projects/P/locations/L/publishers/google/models/M` | `publishers/google/models/M` |
+//! | service | `…GenerativeService` | `…LlmBidiService` | as Vertex |
+//! | model | `models/M` | `projects/P/locations/L/` and the next | `publishers/google/models/M` |
 //! | proof | `x-goog-api-key` | `Authorization: Bearer` | `x-goog-api-key` |
 //! | `transparent` | unknown to it | asked for | asked for |
 //!

@@ -576,6 +576,31 @@ fn shared(text: &mut Text, shared: &Shared) {
             text.sample("signatures_total", &labels, count);
         }
     }
+    labelled(text, shared);
+    let name = "tls_certificate_expiry_timestamp_seconds";
+    text.family(name, Kind::Gauge, "When a certificate in use expires, in seconds since 1970.");
+    for (place, (certificate, expiry)) in shared.tls.expiries().into_iter().enumerate() {
+        let place = place.to_string();
+        let labels = [("certificate", certificate.as_str()), ("place", place.as_str())];
+        text.sample(name, &labels, expiry);
+    }
+    let name = "dial_orders";
+    text.family(name, Kind::Gauge, "Lines to the model that are waited for, by state.");
+    let states = [("waiting", &shared.dials_waiting), ("under_way", &shared.dials_under_way)];
+    for (state, orders) in states {
+        text.sample(name, &[("state", state)], orders.load(Ordering::Relaxed));
+    }
+    let name = "lines_ahead";
+    text.family(name, Kind::Gauge, "Sessions that are ready and wait for their calls.");
+    text.sample(name, &[], shared.lines_ahead.load(Ordering::Relaxed));
+    tools(text, shared);
+    let name = "log_lines_lost_total";
+    text.family(name, Kind::Counter, "Log lines lost because standard error took none.");
+    text.sample(name, &[], shared.log_lines_lost.load(Ordering::Relaxed));
+}
+
+/// Counters of the threads beside the workers, each with one label.
+fn labelled(text: &mut Text, shared: &Shared) {
     let mut family = |name, label, help, counted: &Labelled| {
         text.family(name, Kind::Counter, help);
         for (value, count) in counted.all() {
@@ -627,26 +652,6 @@ fn shared(text: &mut Text, shared: &Shared) {
         "Closes by the model before it was ready.",
         &shared.dial_closes,
     );
-    let name = "tls_certificate_expiry_timestamp_seconds";
-    text.family(name, Kind::Gauge, "When a certificate in use expires, in seconds since 1970.");
-    for (place, (certificate, expiry)) in tls.expiries().into_iter().enumerate() {
-        let place = place.to_string();
-        let labels = [("certificate", certificate.as_str()), ("place", place.as_str())];
-        text.sample(name, &labels, expiry);
-    }
-    let name = "dial_orders";
-    text.family(name, Kind::Gauge, "Lines to the model that are waited for, by state.");
-    let states = [("waiting", &shared.dials_waiting), ("under_way", &shared.dials_under_way)];
-    for (state, orders) in states {
-        text.sample(name, &[("state", state)], orders.load(Ordering::Relaxed));
-    }
-    let name = "lines_ahead";
-    text.family(name, Kind::Gauge, "Sessions that are ready and wait for their calls.");
-    text.sample(name, &[], shared.lines_ahead.load(Ordering::Relaxed));
-    tools(text, shared);
-    let name = "log_lines_lost_total";
-    text.family(name, Kind::Counter, "Log lines lost because standard error took none.");
-    text.sample(name, &[], shared.log_lines_lost.load(Ordering::Relaxed));
 }
 
 /// Calls of tools, by name and outcome; those that never happened are left out.

@@ -132,8 +132,8 @@ impl CarrierCalls {
 pub struct Figures {
     /// The account of all calls of each [`Class`], ended and going on.
     pub tally: [Tally; Class::ALL.len()],
-    /// Calls that asked to be let in, or ended before, by class; those whose class never became known
-    /// count as web.
+    /// Calls that asked to be let in, or ended before, by class; those whose class never became
+    /// known count as web.
     pub started: [u64; Class::ALL.len()],
     /// Calls ended, by class and [`Ending`]; those whose class never became known count as web.
     pub ended: [[u64; Ending::COUNT]; Class::ALL.len()],

@@ -8,8 +8,8 @@
 //!
 //! In:       the beginning and the end of each turn, read from the worker's own clock anyway.
 //! Out:      the figure at any moment, for whoever lets calls in, and for the figures page.
-//! Bounds:   a turn counts for at most [`TURN_MAX`], so that one pause of the whole machine does not
-//!           turn callers away; one that goes on for [`STUCK`] counts as what it is.
+//! Bounds:   a turn counts for at most [`TURN_MAX`], so that one pause of the whole machine does
+//!           not turn callers away; one that goes on for [`STUCK`] counts as what it is.
 //! Not here: from where on calls are turned away (`accept::late`).
 //!
 //! Each thread writes its own figure, with two plain stores at the beginning of a turn and three at
@@ -88,8 +88,8 @@ impl Lateness {
         Duration::from_nanos((level(of, last, now) + share(counted, counted)) as u64)
     }
 
-    /// The first thread that has been in one turn for more than [`HUNG_AFTER`], and for how long. One
-    /// that waits for events is in none, however long that is.
+    /// The first thread that has been in one turn for more than [`HUNG_AFTER`], and for how long.
+    /// One that waits for events is in none, however long that is.
     pub fn hung(&self, now: Nanos) -> Option<(usize, Duration)> {
         self.loops.iter().enumerate().find_map(|(worker, of)| {
             let began = of.began.load(Ordering::Relaxed);

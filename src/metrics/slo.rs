@@ -2,8 +2,8 @@
 //! how long its model took to be ready.
 //!
 //! In:       each latency as it is measured, on the media thread: a comparison and two additions.
-//! Out:      a [`Missed`] when a bound was missed, at most one a call and [`TOLD_EVERY`] to be told;
-//!           every one is to be counted.
+//! Out:      a [`Missed`] when a bound was missed, at most one a call and [`TOLD_EVERY`] to be
+//!           told; every one is to be counted.
 //! Bounds:   [`Bounds`], by the settings; [`WINDOW`].
 //! Not here: the log line (`control`), histograms (`figures`).
 //!

@@ -3,7 +3,7 @@
 //! In:       readiness, told by the caller.
 //! Out:      bytes in a [`RecvBuf`], bytes of a [`SendBuf`] on the wire.
 //! Bounds:   one read of at most [`READ_BYTES_PER_TURN`] a call; writes until the kernel takes no
-//! more or nothing waits.
+//!           more or nothing waits.
 //! Not here: what the bytes mean; when to read; deadlines.
 
 pub mod stream;

@@ -14,12 +14,12 @@
 //! | `recordings` | the thread that records |
 //! | `mixer` | a tape's samples at the recording's rate |
 //! | `wav` | one stereo file |
-//! | `shelf` | a directory of our files, and how long they stay |
+//! | `archive` | a directory of our files, and how long they stay |
 
+mod archive;
 mod line;
 mod mixer;
 mod recordings;
-mod shelf;
 mod transcripts;
 mod wav;
 

@@ -18,8 +18,8 @@ use std::time::{Duration, SystemTime};
 
 use dsp::kernels::Kernels;
 
+use super::archive::Archive;
 use super::mixer::Mixer;
-use super::shelf::Shelf;
 use super::wav::Wav;
 use crate::call::CallId;
 use crate::call::tap::{Channel, Tape, Taped, place_of};
@@ -52,7 +52,7 @@ pub struct Recordings {
     mailbox: Mailbox<TapeLetter>,
     clock: Clock,
     kernels: Kernels,
-    shelf: Shelf,
+    archive: Archive,
     max_places: u64,
     shared: Arc<Shared>,
     recordings: Vec<Recording>,
@@ -102,13 +102,13 @@ impl Recordings {
         shared: Arc<Shared>,
     ) -> std::io::Result<(Recordings, Postbox<TapeLetter>)> {
         let days = settings.retention_days;
-        let shelf = Shelf::open(settings.directory.clone(), PATTERN, days)?;
+        let archive = Archive::open(settings.directory.clone(), PATTERN, days)?;
         let (postbox, mailbox) = mailbox_without_bell();
         let recordings = Recordings {
             mailbox,
             clock,
             kernels,
-            shelf,
+            archive,
             max_places: place_of(settings.max_duration),
             shared,
             recordings: Vec::new(),
@@ -176,7 +176,7 @@ impl Recordings {
     fn begin(&mut self, id: CallId, call_sid: Option<String>, tape: Box<Tape>) {
         let age = self.clock.now().since(tape.opened_at());
         let name = name_of(SystemTime::now().checked_sub(age), id);
-        let wav = self.shelf.create(&name).and_then(Wav::new);
+        let wav = self.archive.create(&name).and_then(Wav::new);
         let wav = wav.map_err(|error| tell(id, "cannot be begun", &error)).ok();
         self.kept().files_open.fetch_add(usize::from(wav.is_some()), Ordering::Relaxed);
         let held = place_of(tape.ahead() + HELD);
@@ -387,7 +387,7 @@ impl Recordings {
     }
 
     fn sweep(&self) {
-        let (deleted, outcome) = self.shelf.clear_old(SystemTime::now());
+        let (deleted, outcome) = self.archive.clear_old(SystemTime::now());
         self.kept().files_deleted.add("recordings", deleted);
         if let Err(error) = outcome {
             log::warn!("old recordings could not all be deleted: {error}");

@@ -16,8 +16,8 @@ use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 
+use super::archive::Archive;
 use super::line::{self, Discretion, Told};
-use super::shelf::Shelf;
 use crate::clock::{Clock, Nanos};
 use crate::config::Transcripts as Settings;
 use crate::mail::{Mailbox, Postbox, TranscriptLetter, mailbox_without_bell};
@@ -38,7 +38,7 @@ const PATTERN: &str = "vocaris-####-##-##.jsonl";
 pub struct Transcripts {
     mailbox: Mailbox<TranscriptLetter>,
     clock: Clock,
-    shelf: Shelf,
+    archive: Archive,
     discretion: Discretion,
     shared: Arc<Shared>,
     /// The file being written, and its name.
@@ -64,12 +64,12 @@ impl Transcripts {
         shared: Arc<Shared>,
     ) -> io::Result<(Transcripts, Postbox<TranscriptLetter>)> {
         let days = settings.retention_days;
-        let shelf = Shelf::open(settings.directory.clone(), PATTERN, days)?;
+        let archive = Archive::open(settings.directory.clone(), PATTERN, days)?;
         let (postbox, mailbox) = mailbox_without_bell();
         let transcripts = Transcripts {
             mailbox,
             clock,
-            shelf,
+            archive,
             discretion: Discretion {
                 redact_numbers: settings.redact_numbers,
                 tool_arguments: settings.tool_arguments,
@@ -151,7 +151,7 @@ impl Transcripts {
         let name = format!("vocaris-{}.jsonl", Timestamp::now().strftime("%Y-%m-%d"));
         let file = match &mut self.file {
             Some((open, file)) if *open == name => file,
-            file => &mut file.insert((name.clone(), self.shelf.append_to(&name)?)).1,
+            file => &mut file.insert((name.clone(), self.archive.append_to(&name)?)).1,
         };
         if self.torn {
             file.write_all(b"\n")?;
@@ -163,7 +163,7 @@ impl Transcripts {
     }
 
     fn sweep(&self) {
-        let (deleted, outcome) = self.shelf.clear_old(SystemTime::now());
+        let (deleted, outcome) = self.archive.clear_old(SystemTime::now());
         self.shared.kept.files_deleted.add("transcripts", deleted);
         if let Err(error) = outcome {
             log::warn!("old transcripts could not all be deleted: {error}");

@@ -41,8 +41,8 @@ impl fmt::Display for TooFewDescriptors {
         let descriptors = descriptors.unwrap_or(u64::MAX);
         write!(
             f,
-            "only {descriptors} files may be open: at most {possible} calls instead of {wanted} are \
-             taken; raise the limit (ulimit -n, LimitNOFILE), or lower limits.max_calls"
+            "only {descriptors} files may be open: at most {possible} calls instead of {wanted} \
+             are taken; raise the limit (ulimit -n, LimitNOFILE), or lower limits.max_calls"
         )
     }
 }

@@ -1,11 +1,11 @@
 //! `vocaris check`: what a configuration comes to on this machine.
 //!
 //! In:       a reading of the configuration, or its errors.
-//! Out:      the effective settings, secrets masked, each with where it came from; then findings, one
-//!           a line, each that is not good with what to do. No port is listened on, and no file is
-//!           made but those that SQLite keeps beside one it looks at.
-//! Bounds:   [`SESSION_TIMEOUT`] for the one session with the model, [`STORE_TIMEOUT`] for the book,
-//!           and for the journal.
+//! Out:      the effective settings, secrets masked, each with where it came from; then findings,
+//!           one a line, each that is not good with what to do. No port is listened on, and no file
+//!           is made but those that SQLite keeps beside one it looks at.
+//! Bounds:   [`SESSION_TIMEOUT`] for the one session with the model, [`STORE_TIMEOUT`] for the
+//!           book, and for the journal.
 //! Not here: how the session is made (`dial::probe`).
 
 use std::fmt::Display;
@@ -25,9 +25,10 @@ use crate::accept::Sockets;
 use crate::config::{
     Config, ConfigErrors, Place, Reading, Setting, SignatureMode, StoreUrl, example,
 };
-use crate::control::appointments::{Appointments, Open, StoreError};
+use crate::control::appointments::Appointments;
 use crate::control::conversations;
 use crate::control::database::DatabaseError;
+use crate::control::store::{Open, StoreError};
 use crate::dial::{self, ProbeFault, Probed};
 
 /// How long the one session may take, from the look-up to the close.
@@ -348,8 +349,8 @@ fn model<W: Write>(config: Config, offline: bool, findings: &mut Findings<W>) ->
         Err(_) => {
             let seconds = SESSION_TIMEOUT.as_secs();
             let what = format!(
-                "model: no session of {} within {seconds} s: check gemini.url, route, firewall, and \
-                 where access tokens come from",
+                "model: no session of {} within {seconds} s: check gemini.url, route, firewall, \
+                 and where access tokens come from",
                 agent.model
             );
             findings.add(Grade::Error, what)

@@ -42,8 +42,8 @@ pub(super) fn exposures(config: &Config) -> Vec<&'static str> {
         ),
         (
             has_key && config.web.enabled && config.web.tokens.is_empty() && allow.is_none(),
-            "anyone who reaches this port can talk from a browser and spend the key: set web.tokens \
-             or web.allow, or web.enabled = false, or let a proxy decide who comes in",
+            "anyone who reaches this port can talk from a browser and spend the key: set \
+             web.tokens or web.allow, or web.enabled = false, or let a proxy decide who comes in",
         ),
         (
             has_key && config.admin.token.is_none() && config.admin.allow.is_none() && !private,

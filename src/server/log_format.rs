@@ -252,7 +252,8 @@ mod tests {
     proptest! {
         #[test]
         fn whatever_a_peer_tells_the_line_is_json_and_the_fields_are_ours(told in ".*") {
-            let line = as_json(&format!("call=2a event=opened call_sid=\"{}\" rate_hz=1", told.escape_debug()));
+            let shown = told.escape_debug();
+            let line = as_json(&format!("call=2a event=opened call_sid=\"{shown}\" rate_hz=1"));
             prop_assert_eq!(&line["fields"]["call_sid"], &Value::String(told.clone()));
             prop_assert_eq!(&line["event"], "opened");
             prop_assert_eq!(&line["fields"]["rate_hz"], 1);

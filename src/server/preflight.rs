@@ -16,7 +16,8 @@ use crate::config::{Config, StoreUrl};
 use crate::control::certificates;
 use crate::net::{TlsConfig, TlsServer};
 
-/// No clock shows less that is right: 2026-01-01. Certificates, signatures and appointments go by it.
+/// No clock shows less that is right: 2026-01-01. Certificates, signatures and appointments go by
+/// it.
 const EARLIEST_UNIX: u64 = 1_767_225_600;
 
 /// One thing that is wrong, and what to do.
@@ -84,8 +85,8 @@ pub(super) fn standing(config: &Config) -> Vec<Problem> {
     problems
 }
 
-/// What is wrong with the addresses to listen on: they are in use, or cannot be had. Those of sockets
-/// that are `given` are not looked at.
+/// What is wrong with the addresses to listen on: they are in use, or cannot be had. Those of
+/// sockets that are `given` are not looked at.
 pub(super) fn addresses(config: &Config, given: &Sockets) -> Vec<Problem> {
     let is_given = |key| match key {
         "server.listen" => given.main.is_some(),
@@ -114,8 +115,8 @@ fn clock(now_unix: u64) -> Option<Problem> {
     (now_unix < EARLIEST_UNIX).then(|| {
         let shown = jiff::Timestamp::from_second(now_unix as i64).unwrap_or_default();
         Problem(format!(
-            "the system's clock shows {shown}, which is past: certificates and signatures cannot be \
-             checked by it; set it (timedatectl set-ntp true), then start again"
+            "the system's clock shows {shown}, which is past: certificates and signatures cannot \
+             be checked by it; set it (timedatectl set-ntp true), then start again"
         ))
     })
 }

@@ -1,7 +1,7 @@
 //! The program's run: from a configuration to an exit code.
 //!
-//! In:       a configuration, sockets of a supervisor; SIGINT, SIGTERM, SIGHUP; a process that takes
-//!           over, or one to take over from.
+//! In:       a configuration, sockets of a supervisor; SIGINT, SIGTERM, SIGHUP; a process that
+//!           takes over, or one to take over from.
 //! Out:      on standard output where it listens, that it is a demo, what it measured.
 //! Not here: the relay itself (`server`), the command line (`main`).
 
@@ -22,7 +22,7 @@ use super::threads::Event;
 use super::{Drained, Fallen, Running, Server, StartError};
 use crate::accept::{Estate, Sockets};
 use crate::config::{Config, Reading};
-use crate::metrics::Shared;
+use crate::metrics::{Figures, Shared};
 
 /// Runs the relay until a signal ends it, and says on standard output what a person needs to
 /// know: where it listens, that it is a demo, what it measured.
@@ -109,9 +109,25 @@ fn serve(
     announce(&running);
     exposures.iter().for_each(|exposure| log::warn!("{exposure}"));
 
+    let figures = run_until_over(running, &mut reloads, &shared)?;
+    handle.close();
+    print(format_args!("{}", Summary(&figures)));
+    log::info!("stopped");
+    Ok(())
+}
+
+/// Serves until a signal, a successor or a thread's fall ends it, then drains. Returns the totals.
+///
+/// # Errors
+/// Which thread fell, in a sentence.
+fn run_until_over(
+    mut running: Running,
+    reloads: &mut Reloads,
+    shared: &Shared,
+) -> Result<Figures, String> {
     let event = loop {
         match running.threads.next_event(None) {
-            Some(Event::Reload) => reloads.reload(&mut running, &shared),
+            Some(Event::Reload) => reloads.reload(&mut running, shared),
             event => break event,
         }
     };
@@ -140,11 +156,7 @@ fn serve(
     if let Some(ended) = broken {
         return Err(Fallen(&ended).to_string());
     }
-    let figures = running.halt().map_err(|ended| Fallen(&ended).to_string())?;
-    handle.close();
-    print(format_args!("{}", Summary(&figures)));
-    log::info!("stopped");
-    Ok(())
+    running.halt().map_err(|ended| Fallen(&ended).to_string())
 }
 
 /// What the process that runs gives, if there is one, else what a supervisor does.

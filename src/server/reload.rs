@@ -7,8 +7,8 @@
 //! Not here: which key counts when (`config::reload`).
 //!
 //! Each thread gets the settings by letter and goes by them for the calls that come then: there is
-//! nothing to lock. The letters go in the order in which a call travels, so that a call let in by new
-//! settings may still be relayed by the old ones, and never the other way round.
+//! nothing to lock. The letters go in the order in which a call travels, so that a call let in by
+//! new settings may still be relayed by the old ones, and never the other way round.
 
 use std::sync::Arc;
 
@@ -42,8 +42,8 @@ impl Reloads {
         Reloads { at_start: account.clone(), last: account, read_again: Some(read_again) }
     }
 
-    /// Reads the configuration again and lets new calls go by it; or leaves everything as it is, and
-    /// says why.
+    /// Reads the configuration again and lets new calls go by it; or leaves everything as it is,
+    /// and says why.
     pub(super) fn reload(&mut self, running: &mut Running, shared: &Shared) {
         // Counted before it is told: whoever reads the log and then the figures finds it there.
         let refused = |why: &dyn std::fmt::Display| {

@@ -1,7 +1,7 @@
 //! A new process takes the port over from the one that runs, and nothing that comes in is lost.
 //!
-//! The process that runs listens on a Unix socket beside its port (`server.takeover`). One that starts
-//! with the same setting asks there first:
+//! The process that runs listens on a Unix socket beside its port (`server.takeover`). One that
+//! starts with the same setting asks there first:
 //!
 //! | who | says |
 //! |---|---|
@@ -13,9 +13,9 @@
 //! | elder, anew | `{"hello":"bequest","version":2}`, then a line of [`Bequest`]s now and then |
 //! | whoever listens there | one byte for each line taken |
 //!
-//! An heir that dies before it is ready has changed nothing. One that hears no agreement ends, unless
-//! nobody listens at the Unix socket any more. What an elder has to tell while it drains goes to
-//! whoever listens there at that moment: also to the heir of its heir.
+//! An heir that dies before it is ready has changed nothing. One that hears no agreement ends,
+//! unless nobody listens at the Unix socket any more. What an elder has to tell while it drains
+//! goes to whoever listens there at that moment: also to the heir of its heir.
 //!
 //! In:       the setting, sockets of the inbound thread, letters.
 //! Out:      an [`Estate`] for the heir; [`Event::TakenOver`] for the elder.
@@ -101,8 +101,8 @@ struct Will {
 #[derive(Debug)]
 pub(super) struct Elder(UnixStream);
 
-/// Asks the process that listens at `path`, if one does, for what it has. `server` and `admin`: where
-/// the settings say that we listen; a socket of another address is not taken.
+/// Asks the process that listens at `path`, if one does, for what it has. `server` and `admin`:
+/// where the settings say that we listen; a socket of another address is not taken.
 ///
 /// # Errors
 /// When somebody is there who does not answer as the process before this one would.
@@ -185,8 +185,8 @@ impl Elder {
     }
 }
 
-/// Sockets that a supervisor gives, by the protocol of systemd (`LISTEN_FDS`): the first listens for
-/// everybody, the second for figures, the third for agent checks.
+/// Sockets that a supervisor gives, by the protocol of systemd (`LISTEN_FDS`): the first listens
+/// for everybody, the second for figures, the third for agent checks.
 ///
 /// Called before there are threads: it takes its variables out of the environment.
 ///
@@ -238,8 +238,8 @@ impl Place {
         &self.path
     }
 
-    /// Nothing is handed over any more. An heir that has agreed with us by now has posted its event;
-    /// the file goes, if it is still ours.
+    /// Nothing is handed over any more. An heir that has agreed with us by now has posted its
+    /// event; the file goes, if it is still ours.
     pub(super) fn close(&self) {
         let mut owner = self.owner.lock().unwrap_or_else(PoisonError::into_inner);
         if *owner == Owner::We {

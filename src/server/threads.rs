@@ -101,8 +101,9 @@ impl Threads {
     }
 
     /// Waits until every thread whose name `chosen` picks has ended, at most until `deadline`.
-    /// Returns what went wrong with any thread meanwhile. `taken_over`: what is to be done when another
-    /// process takes over just then; a thread it starts is waited for too, if it is one of those.
+    /// Returns what went wrong with any thread meanwhile. `taken_over`: what is to be done when
+    /// another process takes over just then; a thread it starts is waited for too, if it is one of
+    /// those.
     pub(super) fn wait_for(
         &mut self,
         chosen: impl Fn(&str) -> bool,

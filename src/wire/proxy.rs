@@ -14,7 +14,7 @@
 //! |---|---|
 //! | 12 | `0D 0A 0D 0A 00 0D 0A 51 55 49 54 0A` |
 //! | 1 | version 2 in the upper half; 0 `LOCAL` or 1 `PROXY` in the lower |
-//! | 1 | family in the upper half: 0 none, 1 IPv4, 2 IPv6, 3 Unix; 0, 1 stream, 2 datagram in the lower |
+//! | 1 | upper half: 0 no family, 1 IPv4, 2 IPv6, 3 Unix; lower: 1 stream, 2 datagram, or 0 |
 //! | 2 | how many bytes follow, big-endian |
 //! | 12, 36 or 216 | source and destination address, source and destination port |
 //! | the rest | extensions, each type, length, value: passed over |

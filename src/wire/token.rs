@@ -12,8 +12,8 @@ use crate::limits::SID_MAX_BYTES;
 /// From the answered webhook to the stream's `start`. Afterwards [`TokenError::Expired`].
 pub const TOKEN_TTL_SECONDS: u64 = 60;
 
-/// The longest token we mint, for a name of [`SID_MAX_BYTES`] and one letter before it; longer ones are
-/// [`TokenError::Malformed`], unread.
+/// The longest token we mint, for a name of [`SID_MAX_BYTES`] and one letter before it; longer ones
+/// are [`TokenError::Malformed`], unread.
 pub const TOKEN_BYTES_MAX: usize =
     "v1...".len() + 1 + SID_MAX_BYTES + UNIX_DIGITS_MAX + 2 * MAC_BYTES;
 

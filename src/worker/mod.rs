@@ -3,9 +3,9 @@
 //! In:       letters (new calls, lines, requests for figures), readiness, time.
 //! Out:      letters (wishes of the calls), bytes on sockets, [`Figures`].
 //! Bounds:   one read and at most one round of writes a leg and turn; [`LETTERS_PER_TURN`];
-//! [`EVENTS_PER_TURN`].
-//! Not here: what becomes of a call's wishes (`wishes`); HTTP, DNS, certificates, log lines; what any
-//! message means: the worker moves bytes and time into calls.
+//!           [`EVENTS_PER_TURN`].
+//! Not here: what becomes of a call's wishes (`wishes`); HTTP, DNS, certificates, log lines; what
+//!           any message means: the worker moves bytes and time into calls.
 
 #[cfg(test)]
 mod burst;

@@ -39,7 +39,8 @@ impl Survey {
         Survey { figures, next: 0, is_urgent: true }
     }
 
-    /// Begins once more, for whoever is to have the box takes no letters now: in whatever turns come.
+    /// Begins once more, for whoever is to have the box takes no letters now: in whatever turns
+    /// come.
     pub(super) fn begin_again(
         figures: Box<Figures>,
         own: &mut Figures,

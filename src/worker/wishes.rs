@@ -66,58 +66,83 @@ pub(super) fn grant_one(
             let _ = neighbours.tools.post(ToolLetter::Cancel { call: key, ticket });
             Ok(())
         }
-        Request::Report(report) => {
-            match report {
-                Report::Joined { after } => {
-                    figures.histograms.record(Stage::Setup, after);
-                    let now = slot.call.now();
-                    let missed = slot.watch.note(bounds, slo::Stage::Setup, now, after);
-                    let counted = &mut figures.slo_missed[class as usize];
-                    counted[slo::Stage::Setup as usize] += u64::from(missed.is_some());
-                }
-                Report::Answered { after } => figures.histograms.record(Stage::Turn, after),
-                _ => {}
-            }
-            write_down(slot, neighbours, figures, || report.clone());
-            if report.is_unsaid() {
-                return Ok(());
-            }
-            let letter = ControlLetter::Report { id, class, report };
-            neighbours.control.post(letter).map_err(|_| None)
+        Request::Report(report) => report_one(slot, report, neighbours, (figures, bounds)),
+        Request::Ended(ending) => end(slot, key, ending, neighbours, figures),
+    }
+}
+
+/// Counts what a call has to say, and has it written down and told where that is asked for.
+///
+/// # Errors
+/// When the control thread's box was full: the report is lost.
+fn report_one(
+    slot: &mut Slot,
+    report: Report,
+    neighbours: &Neighbours,
+    (figures, bounds): (&mut Figures, &slo::Bounds),
+) -> Result<(), Option<Box<Request>>> {
+    let (id, class) = (slot.call.id(), class_of(&slot.call));
+    match report {
+        Report::Joined { after } => {
+            figures.histograms.record(Stage::Setup, after);
+            let now = slot.call.now();
+            let missed = slot.watch.note(bounds, slo::Stage::Setup, now, after);
+            let counted = &mut figures.slo_missed[class as usize];
+            counted[slo::Stage::Setup as usize] += u64::from(missed.is_some());
         }
-        Request::Ended(ending) => {
-            let call_sid = slot.call.call_sid().map(str::to_owned);
-            let transfer = slot.call.transfer().filter(|_| ending == Ending::Transferred);
-            let transfer = transfer.map(str::to_owned);
-            if neighbours.accept.is_full() {
-                return Err(Some(Box::new(Request::Ended(ending))));
-            }
-            let legacy = slot.call.take_legacy(ending);
-            let had_model = slot.model.is_some();
-            let letter = AcceptLetter::Ended { id, call_sid, ending, transfer, legacy, had_model };
-            // Between the question and the letter somebody may have filled the box: then nobody
-            // comes back to this conversation.
-            let posted = neighbours.accept.post(letter);
-            posted.map_err(|_| Some(Box::new(Request::Ended(ending))))?;
-            let closes = slot.call.tally().lines.closes_by_class;
-            if closes[CloseClass::Quota as usize] > 0 {
-                // A letter lost lets in calls that will be closed the same way, and say so.
-                let _ = neighbours.accept.post(AcceptLetter::QuotaUsedUp);
-            }
-            // Spares and swaps were ordered here. A line that comes all the same is dismissed.
-            if slot.model.is_some() {
-                let _ = neighbours.dial.post(DialLetter::Cancel { call: key });
-            }
-            slot.count_start(figures);
-            if !slot.call.is_fork() {
-                figures.ended[class as usize][ending.index()] += 1;
-                if let Some(carrier) = slot.call.carrier() {
-                    figures.carriers[carrier as usize].ended[ending.index()] += 1;
-                }
-            }
-            Ok(())
+        Report::Answered { after } => figures.histograms.record(Stage::Turn, after),
+        _ => {}
+    }
+    write_down(slot, neighbours, figures, || report.clone());
+    if report.is_unsaid() {
+        return Ok(());
+    }
+    let letter = ControlLetter::Report { id, class, report };
+    neighbours.control.post(letter).map_err(|_| None)
+}
+
+/// Tells of a call's end, and counts it.
+///
+/// # Errors
+/// When the accept thread's box was full: with the wish, to be tried again.
+fn end(
+    slot: &mut Slot,
+    key: CallKey,
+    ending: Ending,
+    neighbours: &Neighbours,
+    figures: &mut Figures,
+) -> Result<(), Option<Box<Request>>> {
+    let (id, class) = (slot.call.id(), class_of(&slot.call));
+    let call_sid = slot.call.call_sid().map(str::to_owned);
+    let transfer = slot.call.transfer().filter(|_| ending == Ending::Transferred);
+    let transfer = transfer.map(str::to_owned);
+    if neighbours.accept.is_full() {
+        return Err(Some(Box::new(Request::Ended(ending))));
+    }
+    let legacy = slot.call.take_legacy(ending);
+    let had_model = slot.model.is_some();
+    let letter = AcceptLetter::Ended { id, call_sid, ending, transfer, legacy, had_model };
+    // Between the question and the letter somebody may have filled the box: then nobody comes back
+    // to this conversation.
+    let posted = neighbours.accept.post(letter);
+    posted.map_err(|_| Some(Box::new(Request::Ended(ending))))?;
+    let closes = slot.call.tally().lines.closes_by_class;
+    if closes[CloseClass::Quota as usize] > 0 {
+        // A letter lost lets in calls that will be closed the same way, and say so.
+        let _ = neighbours.accept.post(AcceptLetter::QuotaUsedUp);
+    }
+    // Spares and swaps were ordered here. A line that comes all the same is dismissed.
+    if slot.model.is_some() {
+        let _ = neighbours.dial.post(DialLetter::Cancel { call: key });
+    }
+    slot.count_start(figures);
+    if !slot.call.is_fork() {
+        figures.ended[class as usize][ending.index()] += 1;
+        if let Some(carrier) = slot.call.carrier() {
+            figures.carriers[carrier as usize].ended[ending.index()] += 1;
         }
     }
+    Ok(())
 }
 
 /// Gives an event to the thread that writes transcripts, if there is one.

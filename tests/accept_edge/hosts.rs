@@ -1,5 +1,5 @@
-//! Several relays behind one name: a webhook answered by one, its stream taken by another. And names
-//! of calls at their bound.
+//! Several relays behind one name: a webhook answered by one, its stream taken by another. And
+//! names of calls at their bound.
 
 use vocaris::call::{Again, Opening, Refusal};
 use vocaris::config::{Carrier, Config, Secret, SignatureMode};

@@ -6,8 +6,8 @@ use std::time::Duration;
 use vocaris::call::{Again, CallId, Ending, Opening, Snapshot};
 use vocaris::config::Carrier;
 use vocaris::mail::{
-    AcceptLetter, CallKey, DialLetter, JournalLetter, Recall, Recalled, Right, Sequel, Whose, Wish,
-    WorkerLetter,
+    AcceptLetter, CallKey, DialLetter, JournalLetter, Purpose, Recall, Recalled, Right, Sequel,
+    Whose, WorkerLetter,
 };
 
 use crate::harness::{Client, PATIENCE, Relay, get, token_in, until};
@@ -20,9 +20,9 @@ fn relay() -> Relay {
 const WAITS: Recalled = Recalled::Waits { generation: 4 };
 
 /// What the journal is asked, and the question's number.
-fn asked(relay: &Relay) -> (u64, Whose, Wish) {
+fn asked(relay: &Relay) -> (u64, Whose, Purpose) {
     match relay.journal.wait(PATIENCE) {
-        Some(JournalLetter::Ask { ticket, whose, wish, .. }) => (ticket, whose, wish),
+        Some(JournalLetter::Ask { ticket, whose, purpose, .. }) => (ticket, whose, purpose),
         other => panic!("the journal was sent {other:?}"),
     }
 }
@@ -36,8 +36,12 @@ fn after(relay: &Relay) -> Client {
 
 fn answered(relay: &Relay, recalled: Recalled) -> String {
     let mut client = after(relay);
-    let (ticket, whose, wish) = asked(relay);
-    assert_eq!((whose, wish), (Whose::Call("CA1".to_owned()), Wish::Look), "nothing is taken yet");
+    let (ticket, whose, purpose) = asked(relay);
+    assert_eq!(
+        (whose, purpose),
+        (Whose::Call("CA1".to_owned()), Purpose::Look),
+        "nothing is taken yet"
+    );
     relay.post_letter(AcceptLetter::Recalled { ticket, recalled });
     client.response().body
 }
@@ -102,8 +106,8 @@ fn while_draining_a_caller_whose_relay_is_gone_is_led_on_where_there_is_a_place(
     assert!(again.contains("<Stream ") && again.contains("vocaris_again"), "{again}");
     // His stream comes here, where no other relay has our name.
     stream(&relay, &again, Again::Past(4));
-    let (.., wish) = asked(&relay);
-    assert_eq!(wish, Wish::Claim(Right::Past(4)));
+    let (.., purpose) = asked(&relay);
+    assert_eq!(purpose, Purpose::Claim(Right::Past(4)));
 
     let full = Relay::with(|config| {
         config.journal.enabled = true;
@@ -196,9 +200,9 @@ fn a_stream_whose_conversation_cannot_be_claimed_begins_anew() {
         let relay = relay();
         let again = answered(&relay, WAITS);
         let call = stream(&relay, &again, Again::Past(4));
-        let (ticket, whose, wish) = asked(&relay);
-        let claim = Wish::Claim(Right::Past(4));
-        assert_eq!((whose, wish), (Whose::Call("CA1".to_owned()), claim));
+        let (ticket, whose, purpose) = asked(&relay);
+        let claim = Purpose::Claim(Right::Past(4));
+        assert_eq!((whose, purpose), (Whose::Call("CA1".to_owned()), claim));
         if is_answered {
             relay.post_letter(AcceptLetter::Recalled { ticket, recalled: Recalled::Nothing });
         }
@@ -222,8 +226,8 @@ fn a_call_that_another_process_still_believes_in_is_asked_for_twice_and_then_led
     assert!(second.contains("<Parameter name=\"vocaris_again\" value=\"past-2\"/>"), "{second}");
     // To the stream that is told of nobody's end nothing is given that somebody has.
     let call = stream(&relay, &second, Again::Perhaps);
-    let (ticket, _, wish) = asked(&relay);
-    assert_eq!(wish, Wish::Claim(Right::Free));
+    let (ticket, _, purpose) = asked(&relay);
+    assert_eq!(purpose, Purpose::Claim(Right::Free));
     relay.post_letter(AcceptLetter::Recalled { ticket, recalled: held() });
     let is_its = |letter| matches!(letter, DialLetter::Dial { call: it, .. } if it == call);
     while !is_its(relay.dial_letter()) {}

@@ -1,5 +1,5 @@
-//! New calls turned away so that those that go on keep their quality, and calls handed on by a relay
-//! that stops.
+//! New calls turned away so that those that go on keep their quality, and calls handed on by a
+//! relay that stops.
 
 use vocaris::call::{Ending, Refusal};
 use vocaris::clock::Nanos;

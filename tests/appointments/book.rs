@@ -8,7 +8,8 @@ use jiff::{Timestamp, ToSpan};
 use serde_json::{Value, json};
 use vocaris::config::appointments::Service;
 use vocaris::control::appointments::hours::{may_begin, slots_on};
-use vocaris::control::appointments::{Appointments, Open, Status};
+use vocaris::control::appointments::{Appointments, Status};
+use vocaris::control::store::Open;
 
 use crate::harness::*;
 

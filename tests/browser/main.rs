@@ -2,8 +2,8 @@
 //! sees, hears and is told when something goes wrong.
 //!
 //! `cargo test --test browser -- --nocapture`. Needs a Chromium on the path, or named by
-//! `CHROMIUM`; where there is none, the tests say so and look at nothing. Pictures are in the target
-//! directory, under `tmp`.
+//! `CHROMIUM`; where there is none, the tests say so and look at nothing. Pictures are in the
+//! target directory, under `tmp`.
 
 mod chromium;
 mod road;

@@ -2,7 +2,8 @@
 //! words as they were reported, what is done during a call, and what is done while a line is being
 //! set up.
 //!
-//! Whatever follows, the caller hears the model again or hears the fallback: never silence for ever.
+//! Whatever follows, the caller hears the model again or hears the fallback: never silence for
+//! ever.
 
 use vocaris::call::{Afterwards, Dropped, Ending, LineFault, Revival};
 use vocaris::config::Secret;

@@ -157,8 +157,9 @@ pub(crate) fn settings() -> Settings {
     Settings { max_duration: Duration::from_secs(3_600), signed: true, ..settings }
 }
 
-/// The same with other timers; tones are listened for, unless the change says otherwise. Phones send
-/// no audio here but what a test has them say: that alone ends no call, unless the change says so.
+/// The same with other timers; tones are listened for, unless the change says otherwise. Phones
+/// send no audio here but what a test has them say: that alone ends no call, unless the change says
+/// so.
 pub(crate) fn with_timers(change: impl FnOnce(&mut Timers)) -> Settings {
     let mut timers = Timers { media_timeout: Duration::ZERO, ..Timers::default() };
     change(&mut timers);

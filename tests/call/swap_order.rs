@@ -87,7 +87,8 @@ fn a_second_line_that_cannot_be_had_costs_neither_the_call_nor_the_session() {
     assert_eq!(stage.ending.map(Ending::afterwards), Some(Afterwards::Fallback));
 }
 
-/// Trap 9: a kept line that must be closed early is dropped in time, though another is being dialled.
+/// Trap 9: a kept line that must be closed early is dropped in time, though another is being
+/// dialled.
 #[test]
 fn a_kept_line_that_does_not_answer_its_close_is_dropped_in_time() {
     let mut stage = Stage::joined_with(setup_first());

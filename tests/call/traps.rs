@@ -223,7 +223,8 @@ fn a_hello_before_the_greeting_does_not_interrupt_it() {
     assert_eq!(stage.heard_by_model().len(), before + 3_200, "from then on nothing is held");
 }
 
-/// Trap 7: who goes on speaking over the greeting does interrupt it, and is heard from the first word.
+/// Trap 7: who goes on speaking over the greeting does interrupt it, and is heard from the first
+/// word.
 #[test]
 fn a_caller_who_talks_on_over_the_greeting_is_heard_whole() {
     let mut stage = Stage::opened_with(settings());

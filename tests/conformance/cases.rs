@@ -1,5 +1,5 @@
-//! What a conformance suite asks, byte for byte over real sockets, of the echo server and of the echo
-//! client alike.
+//! What a conformance suite asks, byte for byte over real sockets, of the echo server and of the
+//! echo client alike.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};

@@ -1,5 +1,5 @@
-//! One WebSocket that returns what it is sent. Of what carries calls it has the sockets (`net`), the
-//! buffers (`buf`), the reader, the writer, and the pings and goodbyes of `wire::ws`. The loop
+//! One WebSocket that returns what it is sent. Of what carries calls it has the sockets (`net`),
+//! the buffers (`buf`), the reader, the writer, and the pings and goodbyes of `wire::ws`. The loop
 //! around them is its own.
 //!
 //! In:       readiness of its socket.

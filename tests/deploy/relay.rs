@@ -20,8 +20,8 @@ pub(crate) struct Relay {
     stdout: BufReader<ChildStdout>,
 }
 
-/// Settings besides those that all relays here have, as variables; of one that stands twice the later
-/// counts.
+/// Settings besides those that all relays here have, as variables; of one that stands twice the
+/// later counts.
 pub(crate) type Settings<'s> = &'s [(&'s str, &'s str)];
 
 impl Relay {

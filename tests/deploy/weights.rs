@@ -1,4 +1,5 @@
-//! HAProxy gives calls by the share of each host's places that is free, as its agent check hears it.
+//! HAProxy gives calls by the share of each host's places that is free, as its agent check hears
+//! it.
 //!
 //! The states and weights are those that HAProxy itself shows at its stats socket.
 

@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use vocaris::control::appointments::{Appointments, Open};
+use vocaris::control::appointments::Appointments;
+use vocaris::control::store::{Open, StoreError};
 
 use crate::harness::*;
 use crate::proxy::{Fault, Proxy};
@@ -109,7 +110,7 @@ fn a_lock_that_somebody_keeps_refuses_for_now_and_books_nothing() {
     let url = server.by_socket(&database);
     let store = store(&url);
     let mut other = vocaris::control::appointments::store::Store::open(&store.url, Open::OrCreate);
-    let told = other.as_mut().unwrap().transact(|ledger| {
+    let told: Result<_, StoreError> = other.as_mut().unwrap().transact(|ledger| {
         ledger.keep_answer(0, "other", "{}")?;
         Ok(ask_for(&mut book, "09:00", "a"))
     });

@@ -4,10 +4,11 @@ use std::sync::Barrier;
 
 use vocaris::config::{Store as Settings, StoreUrl};
 use vocaris::control::appointments::store::{
-    Booking, FORGET_BATCH, Forgotten, Open, Place, Shown, Status, Store, StoreError, Wish,
+    Booking, FORGET_BATCH, Forgotten, NewBooking, Place, Shown, Status, Store,
 };
-use vocaris::control::appointments::{Appointments, CallerFacts};
+use vocaris::control::appointments::{Appointments, BookError, CallerFacts};
 use vocaris::control::database::DatabaseError;
+use vocaris::control::store::{Open, StoreError};
 
 use crate::harness::*;
 
@@ -19,8 +20,8 @@ fn place(first_cell: i64, cells: i64, capacity: u16) -> Place<'static> {
 
 fn book(store: &mut Store, place: Place<'_>) -> Result<Booking, StoreError> {
     let (note, number) = (Some("a note"), Some("+15550100"));
-    let wish = Wish { service: "Visit", place, name: "Ana Über", note, number, call: "c" };
-    store.transact(|ledger| ledger.book(7, &wish))
+    let new = NewBooking { service: "Visit", place, name: "Ana Über", note, number, call: "c" };
+    store.transact(|ledger| ledger.book(7, &new))
 }
 
 /// Does `check` on each kind of store.
@@ -97,8 +98,8 @@ fn what_a_failed_piece_of_work_had_done_is_undone() {
         let failed: Result<(), _> = store.transact(|ledger| {
             let note = None;
             let place = place(10, 6, 1);
-            let wish = Wish { service: "V", place, name: "A", note, number: None, call: "c" };
-            ledger.book(0, &wish)?;
+            let new = NewBooking { service: "V", place, name: "A", note, number: None, call: "c" };
+            ledger.book(0, &new)?;
             ledger.keep_answer(0, "key", "{}")?;
             Err(StoreError::Disk)
         });
@@ -197,7 +198,7 @@ fn a_renamed_resource_takes_its_bookings_with_it_and_a_clash_moves_none() {
             .replace("buffer_after", "resource = \"room\"\nbuffer_after")
             .replace("capacity = 3\n", "");
         let clash = Appointments::open(&practice(&merged), settings).unwrap_err();
-        assert!(matches!(clash, StoreError::Clash { .. }), "{clash:?}");
+        assert!(matches!(clash, BookError::Clash { .. }), "{clash:?}");
         let mut back = Appointments::open(&practice(&chair), settings).unwrap();
         assert_eq!(ask_for(&mut back, "09:30", "d").label, "taken", "it stands where it stood");
     });

@@ -4,8 +4,9 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 
-use vocaris::control::appointments::store::{Open, Store, StoreError};
+use vocaris::control::appointments::store::Store;
 use vocaris::control::database::DatabaseError;
+use vocaris::control::store::{Open, StoreError};
 
 use crate::harness::*;
 

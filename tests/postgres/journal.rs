@@ -7,9 +7,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use vocaris::call::{CallId, Ending, Entry, Standing};
 use vocaris::clock::Clock;
 use vocaris::config::{Journal, Secret};
-use vocaris::control::appointments::StoreError;
 use vocaris::control::conversations::{Conversations, Found, Mark, Row, Shelf};
 use vocaris::control::database::DatabaseError;
+use vocaris::control::store::StoreError;
 use vocaris::mail::{JournalLetter, Whose, mailbox_without_bell};
 use vocaris::metrics::Shared;
 

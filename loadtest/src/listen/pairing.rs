@@ -51,7 +51,9 @@ pub fn pair(ear: &mut Ear, parts: &[Part<'_>], sessions: &[SessionRecord]) -> Ve
                 recognise(ear.search(), &said, &heard, &mut { REGIONS })
             }
         };
-        found.or_else(|| order.iter().copied().find(late))
+        // One that was taken up goes by its handle.
+        let may_be_late = found.is_none() && session.taken_up_from.is_none() && uplink.rate != 0;
+        found.or_else(|| order.iter().copied().filter(|_| may_be_late).find(late))
     };
     sessions.iter().map(&mut part_of).collect()
 }

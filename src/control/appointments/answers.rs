@@ -29,12 +29,13 @@ use super::arguments::{Arguments, Fault};
 use super::hours::{
     CELL_SECONDS, NotASlot, Slot, has_room, last_day, local, may_begin, slots_at, slots_on,
 };
-use super::store::{Booking, Ledger, Place, Status, StoreError, Wish};
-use super::{Answer, Appointments, CallerFacts, GUESSES_MAX, words};
+use super::store::{Booking, Ledger, NewBooking, Place, Status};
+use super::{Answer, Appointments, BookError, CallerFacts, GUESSES_MAX, words};
 use crate::call::telling_number;
 use crate::config::Appointments as Practice;
 use crate::config::appointments::Service;
 use crate::control::database::DatabaseError;
+use crate::control::store::StoreError;
 
 /// Free times of one day that are told.
 const TIMES_MAX: usize = 48;
@@ -59,7 +60,7 @@ enum No {
     TooMany,
     Gone,
     UnknownTool,
-    Store(StoreError),
+    Book(BookError),
 }
 
 impl From<Fault> for No {
@@ -68,9 +69,15 @@ impl From<Fault> for No {
     }
 }
 
+impl From<BookError> for No {
+    fn from(error: BookError) -> No {
+        No::Book(error)
+    }
+}
+
 impl From<StoreError> for No {
     fn from(error: StoreError) -> No {
-        No::Store(error)
+        No::Book(error.into())
     }
 }
 
@@ -177,7 +184,7 @@ impl Desk<'_> {
             at_home(ledger, work, &service)?;
             for slot in &slots {
                 let place = place(&service, *slot);
-                let wish = Wish {
+                let new = NewBooking {
                     service: &service.name,
                     place,
                     name: &name,
@@ -185,10 +192,10 @@ impl Desk<'_> {
                     number,
                     call,
                 };
-                if !room_for(ledger, &wish.place, None)? {
+                if !room_for(ledger, &new.place, None)? {
                     continue;
                 }
-                let booked = ledger.book(work.now_unix, &wish)?;
+                let booked = ledger.book(work.now_unix, &new)?;
                 return Ok(work.done("booked", "It is booked:", &booked));
             }
             Err(No::Taken(Box::new(service.clone()), date, time))
@@ -292,7 +299,7 @@ impl Desk<'_> {
                     }
                     Ok(Some(answer))
                 }
-                Err(No::Store(error)) => Err(error),
+                Err(No::Book(error)) => Err(error),
                 Err(no) => {
                     refused = Some(no);
                     Ok(None)
@@ -497,7 +504,7 @@ impl Desk<'_> {
         }
     }
 
-    fn refusal(&self, no: No) -> Result<Answer, StoreError> {
+    fn refusal(&self, no: No) -> Result<Answer, BookError> {
         let plain = |status, say: &str| Ok(told(false, status, say, []));
         match no {
             No::Argument(fault) => {
@@ -541,7 +548,7 @@ impl Desk<'_> {
                 "This kind of appointment is not offered any more. Cancel it and book another.",
             ),
             No::UnknownTool => plain("bad_arguments", "There is no such tool."),
-            No::Store(error) => Err(error),
+            No::Book(error) => Err(error),
         }
     }
 
@@ -584,7 +591,7 @@ impl Desk<'_> {
         service: &Service,
         date: Date,
         time: Time,
-    ) -> Result<Answer, StoreError> {
+    ) -> Result<Answer, BookError> {
         let alternatives = self.alternatives(service, date, time)?;
         let say = format!("{say} {}", self.next_said(&alternatives));
         let fields = [("reason", json!(reason)), ("alternatives", self.offers(&alternatives))];
@@ -620,9 +627,9 @@ fn told(
 }
 
 /// The book cannot be had. Nothing has changed, and the caller is told so; or that nobody knows.
-fn unavailable(error: StoreError) -> Answer {
+fn unavailable(error: BookError) -> Answer {
     log::error!("event=appointments_unavailable: {error}");
-    if error == StoreError::Database(DatabaseError::Unsure) {
+    if error == BookError::from(DatabaseError::Unsure) {
         let say = "The connection to the appointment book was lost in the middle: it is not known \
                    whether this was done. Please look for the appointment again in a minute, and \
                    tell the caller that it is not confirmed before you have found it.";
@@ -674,9 +681,9 @@ fn place(service: &Service, slot: Slot) -> Place<'_> {
 
 /// Refuses where another program books this service at another resource: the same time would be
 /// taken twice.
-fn at_home(ledger: &Ledger<'_>, work: Work<'_>, service: &Service) -> Result<(), StoreError> {
+fn at_home(ledger: &Ledger<'_>, work: Work<'_>, service: &Service) -> Result<(), BookError> {
     match ledger.is_elsewhere(work.now_unix, &service.name, &service.resource)? {
-        true => Err(StoreError::Elsewhere),
+        true => Err(BookError::Elsewhere),
         false => Ok(()),
     }
 }

@@ -1,16 +1,16 @@
-//! Why the book cannot be had.
+//! Why the book refuses what its store would take.
 //!
-//! In:       SQLite's errors, and PostgreSQL's.
-//! Out:      a [`StoreError`]: small, and a sentence for the operator.
-//! Not here: what callers are told (`answers`).
+//! In:       the store's errors; bookings that stand where a service no longer takes place.
+//! Out:      a [`BookError`]: small, and a sentence for the operator.
+//! Not here: why a store cannot be had (`control::store`), what callers are told (`answers`).
 
 use std::fmt;
 
 use jiff::Timestamp;
-use rusqlite::ErrorCode;
 
 use super::store::REFERENCE_CHARS;
 use crate::control::database::DatabaseError;
+use crate::control::store::StoreError;
 
 /// The caller's name of a booking, to be shown.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -36,33 +36,11 @@ impl fmt::Debug for Reference {
     }
 }
 
-/// Why the book cannot be read or written. Nothing was changed, but for
-/// [`DatabaseError::Unsure`].
+/// Why nothing can be booked. Nothing was changed, but for [`DatabaseError::Unsure`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StoreError {
-    /// There is no such file, or no such folder, or it may not be opened.
-    CannotOpen,
-    /// Not an SQLite file, or a damaged one.
-    Damaged,
-    /// The file of another program.
-    NotOurs,
-    /// Made by a newer version of this program.
-    TooNew {
-        /// The file's version.
-        found: i32,
-        /// The newest we know.
-        known: i32,
-    },
-    /// The file or its disk is read-only.
-    ReadOnly,
-    /// The disk is full.
-    Full,
-    /// Another process has kept it locked for too long.
-    Busy,
-    /// The disk or the file system failed.
-    Disk,
-    /// A constraint of the schema refused: above all, no seat is left.
-    Refused,
+pub enum BookError {
+    /// The store cannot be read or written.
+    Store(StoreError),
     /// A coming booking has no place at the resource that its service names now.
     Clash {
         /// It.
@@ -75,45 +53,20 @@ pub enum StoreError {
     /// Coming bookings of this service stand at another resource than ours names: so does another
     /// program that uses the same book.
     Elsewhere,
-    /// Of a database of several hosts.
-    Database(DatabaseError),
-    /// Anything else that SQLite has a result code for.
-    Other {
-        /// That code.
-        code: i32,
-    },
 }
 
-impl StoreError {
-    /// Whether it may be over by itself: nothing is set wrongly.
-    pub const fn passes(self) -> bool {
-        matches!(self, StoreError::Database(error) if error.passes())
-    }
-
-    /// Whether a relay that starts goes on without the book: see [`DatabaseError::is_for_now`].
+impl BookError {
+    /// Whether a relay that starts goes on without the book: see [`StoreError::is_for_now`].
     pub const fn is_for_now(self) -> bool {
-        matches!(self, StoreError::Database(error) if error.is_for_now())
+        matches!(self, BookError::Store(error) if error.is_for_now())
     }
 }
 
-impl fmt::Display for StoreError {
+impl fmt::Display for BookError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            StoreError::CannotOpen => f.write_str("it cannot be opened: is the path right?"),
-            StoreError::Damaged => f.write_str(
-                "it is damaged, or no SQLite file: put a backup in its place, or name another",
-            ),
-            StoreError::NotOurs => f.write_str("it belongs to another program: name another file"),
-            StoreError::TooNew { found, known } => write!(
-                f,
-                "it was made by a newer version of vocaris (schema {found}, known up to {known})"
-            ),
-            StoreError::ReadOnly => f.write_str("it cannot be written: it is read-only"),
-            StoreError::Full => f.write_str("its disk is full"),
-            StoreError::Busy => f.write_str("another process keeps it locked"),
-            StoreError::Disk => f.write_str("its disk failed"),
-            StoreError::Refused => f.write_str("a rule of the book refused the change"),
-            StoreError::Clash { booking, start_unix, standing } => {
+            BookError::Store(error) => error.fmt(f),
+            BookError::Clash { booking, start_unix, standing } => {
                 let at = Timestamp::from_second(*start_unix).unwrap_or(Timestamp::MAX);
                 write!(
                     f,
@@ -122,40 +75,24 @@ impl fmt::Display for StoreError {
                      back, or cancel one of the two (vocaris appointments cancel)"
                 )
             }
-            StoreError::Elsewhere => f.write_str(
+            BookError::Elsewhere => f.write_str(
                 "coming bookings of this service stand at another resource: give the service the \
                  same resource on all relays that share the book, with all of them stopped",
             ),
-            StoreError::Database(error) => error.fmt(f),
-            StoreError::Other { code } => write!(f, "SQLite result code {code}"),
         }
     }
 }
 
-impl std::error::Error for StoreError {}
+impl std::error::Error for BookError {}
 
-impl From<DatabaseError> for StoreError {
-    fn from(error: DatabaseError) -> StoreError {
-        match error {
-            DatabaseError::Refused => StoreError::Refused,
-            other => StoreError::Database(other),
-        }
+impl From<StoreError> for BookError {
+    fn from(error: StoreError) -> BookError {
+        BookError::Store(error)
     }
 }
 
-impl From<rusqlite::Error> for StoreError {
-    fn from(error: rusqlite::Error) -> StoreError {
-        match error.sqlite_error_code() {
-            Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => StoreError::CannotOpen,
-            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => StoreError::Damaged,
-            Some(ErrorCode::ReadOnly) => StoreError::ReadOnly,
-            Some(ErrorCode::DiskFull) => StoreError::Full,
-            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreError::Busy,
-            Some(ErrorCode::SystemIoFailure) => StoreError::Disk,
-            Some(ErrorCode::ConstraintViolation) => StoreError::Refused,
-            _ => StoreError::Other {
-                code: error.sqlite_error().map_or(-1, |error| error.extended_code),
-            },
-        }
+impl From<DatabaseError> for BookError {
+    fn from(error: DatabaseError) -> BookError {
+        BookError::Store(error.into())
     }
 }

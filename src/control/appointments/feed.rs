@@ -16,7 +16,8 @@ use aws_lc_rs::digest::{SHA256, digest};
 use jiff::Timestamp;
 
 use super::store::Shown;
-use super::{Appointments, StoreError, calendar};
+use super::{Appointments, calendar};
+use crate::control::store::StoreError;
 use crate::mail::{
     AcceptLetter, CalendarLetter, CalendarPage, Mailbox, Postbox, mailbox_without_bell,
 };

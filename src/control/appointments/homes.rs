@@ -1,7 +1,7 @@
 //! Bookings whose service has changed its resource.
 //!
 //! In:       the book, inside a transaction; the practice as it is configured now.
-//! Out:      coming bookings at the resource that their service names; [`StoreError::Clash`] where
+//! Out:      coming bookings at the resource that their service names; [`BookError::Clash`] where
 //!           one has no place there, and then none is moved.
 //! Bounds:   the coming bookings, once when a book is opened.
 //! Not here: bookings that are over; a service whose buffers, length or capacity alone has changed:
@@ -12,10 +12,11 @@
 
 use std::collections::BTreeSet;
 
-use super::errors::{Reference, StoreError};
+use super::errors::{BookError, Reference};
 use super::store::{Coming, Ledger};
 use crate::config::Appointments as Practice;
 use crate::config::appointments::Service;
+use crate::control::store::StoreError;
 
 /// What became of the coming bookings.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,7 +32,7 @@ pub(super) fn bring(
     ledger: &Ledger<'_>,
     practice: &Practice,
     now_unix: i64,
-) -> Result<Homes, StoreError> {
+) -> Result<Homes, BookError> {
     let resources: BTreeSet<&str> = practice.services.iter().map(|one| &*one.resource).collect();
     let (mut moving, mut stray) = (Vec::new(), 0);
     for booking in ledger.coming(now_unix)? {
@@ -54,18 +55,19 @@ pub(super) fn bring(
     Ok(Homes { moved: moving.len(), stray })
 }
 
-/// Takes the booking's places at the resource of `service`: the database refuses where none is left.
-fn arrive(ledger: &Ledger<'_>, booking: &Coming, service: &Service) -> Result<(), StoreError> {
+/// Takes the booking's places at the resource of `service`: the database refuses where none is
+/// left.
+fn arrive(ledger: &Ledger<'_>, booking: &Coming, service: &Service) -> Result<(), BookError> {
     match ledger.arrive(booking.id, &service.resource, service.capacity) {
         Err(StoreError::Refused) => {
             let standing = ledger.standing(&service.resource, &booking.cells)?;
-            Err(StoreError::Clash {
+            Err(BookError::Clash {
                 booking: Reference::from(&*booking.reference),
                 start_unix: booking.start_unix,
                 standing: Reference::from(&*standing.unwrap_or_default()),
             })
         }
-        done => done,
+        done => Ok(done?),
     }
 }
 
@@ -73,9 +75,10 @@ fn arrive(ledger: &Ledger<'_>, booking: &Coming, service: &Service) -> Result<()
 mod tests {
     use std::path::PathBuf;
 
-    use super::super::store::{Open, Place, Store, Wish};
+    use super::super::store::{NewBooking, Place, Store};
     use super::*;
     use crate::config::StoreUrl;
+    use crate::control::store::Open;
 
     /// A practice of these services, each with its resource and capacity.
     fn practice(services: &[(&str, &str, u16)]) -> Practice {
@@ -119,11 +122,12 @@ mod tests {
             let cells = cell..cell + 6;
             let (start_unix, end_unix) = (cells.start * 300, cells.end * 300);
             let place = Place { resource, capacity, start_unix, end_unix, cells };
-            let wish = Wish { service, place, name: "Ana", note: None, number: None, call: "c" };
-            Ok(self.0.transact(|ledger| ledger.book(0, &wish))?.reference)
+            let new =
+                NewBooking { service, place, name: "Ana", note: None, number: None, call: "c" };
+            Ok(self.0.transact(|ledger| ledger.book(0, &new))?.reference)
         }
 
-        fn bring(&mut self, services: &[(&str, &str, u16)], now: i64) -> Result<Homes, StoreError> {
+        fn bring(&mut self, services: &[(&str, &str, u16)], now: i64) -> Result<Homes, BookError> {
             self.0.transact(|ledger| bring(ledger, &practice(services), now))
         }
 
@@ -165,7 +169,7 @@ mod tests {
         let second = desk.book("Y", ("b", 1), 103).unwrap();
         let merged: &[(&str, &str, u16)] = &[("X", "c", 1), ("Y", "c", 1)];
         let clash = desk.bring(merged, 0).unwrap_err();
-        let named = StoreError::Clash {
+        let named = BookError::Clash {
             booking: Reference::from(&*second),
             start_unix: 103 * 300,
             standing: Reference::from(&*first),

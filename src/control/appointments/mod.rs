@@ -3,12 +3,14 @@
 //! In:       the name of a tool, its arguments, who calls, the time.
 //! Out:      an [`Answer`] for the model; the feed's text.
 //! Bounds:   each room's own; a call may guess [`GUESSES_MAX`] times at an appointment.
-//! Not here: threads, sockets, the model's protocol. What is here blocks on the file or the database.
+//! Not here: threads, sockets, the model's protocol. What is here blocks on the file or the
+//!           database.
 //!
 //! | file | what it holds |
 //! |---|---|
 //! | `hours` | which visits are possible: pure arithmetic |
-//! | `store`, `errors` | the book: what both kinds of it do |
+//! | `store` | the book: what both kinds of it do |
+//! | `errors` | why the book refuses what its store would take |
 //! | `sqlite` | the book in a file |
 //! | `postgres` | the book in a database of several hosts |
 //! | `homes` | bookings whose service has changed its resource |
@@ -48,8 +50,9 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::config::Appointments as Practice;
-pub use errors::{Reference, StoreError};
-pub use store::{Booking, Open, Status};
+use crate::control::store::{Open, StoreError};
+pub use errors::{BookError, Reference};
+pub use store::{Booking, Status};
 use store::{Forgotten, Ledger, Store};
 
 /// Wrong guesses at an appointment in one call. Further ones are not looked up.
@@ -105,11 +108,11 @@ impl Appointments {
     /// home, before anything else is done there.
     ///
     /// # Errors
-    /// What is wrong with it; [`StoreError::Clash`] where a booking has no place there.
+    /// What is wrong with it; [`BookError::Clash`] where a booking has no place there.
     pub fn open(
         practice: &Practice,
         store: &crate::config::Store,
-    ) -> Result<Appointments, StoreError> {
+    ) -> Result<Appointments, BookError> {
         let mut book = Appointments::open_as(practice, store, Open::OrCreate)?;
         match book.bring_home() {
             Err(error) if error.is_for_now() => {
@@ -121,7 +124,7 @@ impl Appointments {
     }
 
     /// Brings coming bookings to the resource of their service, once.
-    fn bring_home(&mut self) -> Result<(), StoreError> {
+    fn bring_home(&mut self) -> Result<(), BookError> {
         if self.is_home {
             return Ok(());
         }
@@ -271,8 +274,8 @@ mod tests {
         let last_day = hours::last_day(book.practice(), now);
         let ask = |book: &mut Appointments, hour: usize| {
             let wish = json!({
-                "service": "Treatment", "date": last_day.to_string(), "time": format!("{hour:02}:00"),
-                "name": "Ana", "note": "n".repeat(200),
+                "service": "Treatment", "date": last_day.to_string(),
+                "time": format!("{hour:02}:00"), "name": "Ana", "note": "n".repeat(200),
             });
             let (call, key) = (hour.to_string(), format!("key {hour}"));
             let caller = CallerFacts { number: None, call, key };

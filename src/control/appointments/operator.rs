@@ -12,8 +12,9 @@ use jiff::{Timestamp, ToSpan};
 use serde_json::{Value, json};
 
 use super::hours::local;
-use super::{Appointments, Booking, Status, StoreError};
+use super::{Appointments, Booking, Status};
 use crate::config::Appointments as Practice;
+use crate::control::store::StoreError;
 
 /// Bookings in one list. Beyond it those that begin first are left out.
 pub const LIST_MAX: u32 = 100_000;

@@ -7,9 +7,9 @@
 //!
 //! What a confirmed booking takes stands in `occupied`: one row a cell of five minutes and seat,
 //! unique. A trigger writes and clears those rows with the booking: so no statement that adds or
-//! moves a booking can make two where there is room for one, whoever sends it, from wherever. Bookings
-//! of all hosts are made one after the other ([`BOOKINGS`]), also those of a statement that goes
-//! around us: the trigger waits for the same turn.
+//! moves a booking can make two where there is room for one, whoever sends it, from wherever.
+//! Bookings of all hosts are made one after the other ([`BOOKINGS`]), also those of a statement
+//! that goes around us: the trigger waits for the same lock.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -17,17 +17,17 @@ use std::time::Duration;
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
-use super::errors::StoreError;
 use super::store::{
-    BEHIND_MAX_SECONDS, Booking, Coming, FORGET_BATCH, Forgotten, Open, Place, Shown, Status, Wish,
+    BEHIND_MAX_SECONDS, Booking, Coming, FORGET_BATCH, Forgotten, NewBooking, Place, Shown, Status,
 };
 use crate::config::Postgres;
 use crate::control::database::{
-    Access, Arguments, Database, DatabaseError, Migration, Schema, Session, Turn,
+    Access, AdvisoryLock, Arguments, Database, DatabaseError, Migration, Schema, Session,
 };
+use crate::control::store::{Open, StoreError};
 
-/// Whose turn it is to change bookings. The trigger knows it by its number.
-const BOOKINGS: Turn = Turn(1);
+/// Held by whoever changes bookings. The trigger knows it by its number.
+const BOOKINGS: AdvisoryLock = AdvisoryLock(1);
 
 const SCHEMA: Schema =
     Schema { name: "appointments", steps: &[Migration { sql: SCHEMA_1, usable_from: 1 }] };
@@ -158,10 +158,10 @@ impl Store {
     }
 
     /// See [`super::store::Store::transact`].
-    pub fn transact<T>(
+    pub fn transact<T, E: From<DatabaseError>>(
         &self,
-        work: impl FnOnce(Ledger<'_>) -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
+        work: impl FnOnce(Ledger<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
         self.database.transact(BOOKINGS, |session| work(Ledger::Inside(session)))
     }
 
@@ -219,9 +219,9 @@ impl Ledger<'_> {
         now_unix: i64,
         uid: &str,
         reference: &str,
-        wish: &Wish<'_>,
+        new: &NewBooking<'_>,
     ) -> Result<Booking, StoreError> {
-        let place = &wish.place;
+        let place = &new.place;
         self.execute(
             "INSERT INTO bookings (uid, reference, service, resource, capacity, starts_at, \
              ends_at, first_cell, end_cell, name, note, number, call, status, created_at, \
@@ -230,17 +230,17 @@ impl Ledger<'_> {
             &[
                 (&uid, Type::TEXT),
                 (&reference, Type::TEXT),
-                (&wish.service, Type::TEXT),
+                (&new.service, Type::TEXT),
                 (&place.resource, Type::TEXT),
                 (&i64::from(place.capacity), Type::INT8),
                 (&place.start_unix, Type::INT8),
                 (&place.end_unix, Type::INT8),
                 (&place.cells.start, Type::INT8),
                 (&place.cells.end, Type::INT8),
-                (&wish.name, Type::TEXT),
-                (&wish.note, Type::TEXT),
-                (&wish.number, Type::TEXT),
-                (&wish.call, Type::TEXT),
+                (&new.name, Type::TEXT),
+                (&new.note, Type::TEXT),
+                (&new.number, Type::TEXT),
+                (&new.call, Type::TEXT),
                 (&now_unix, Type::INT8),
             ],
         )?;
@@ -489,7 +489,8 @@ impl Ledger<'_> {
     ) -> Result<Option<String>, StoreError> {
         let rows = self.query(
             "SELECT reference FROM occupied o JOIN bookings b ON b.id = o.booking \
-             WHERE o.resource = $1 AND o.cell >= $2 AND o.cell < $3 ORDER BY o.cell, o.seat LIMIT 1",
+             WHERE o.resource = $1 AND o.cell >= $2 AND o.cell < $3 \
+             ORDER BY o.cell, o.seat LIMIT 1",
             &[(&resource, Type::TEXT), (&cells.start, Type::INT8), (&cells.end, Type::INT8)],
         )?;
         Ok(rows.first().map(|row| row.get(0)))
@@ -501,7 +502,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_trigger_waits_for_the_turn_that_we_wait_for() {
+    fn the_trigger_waits_for_the_lock_that_we_wait_for() {
         let call = format!("pg_advisory_xact_lock({}, {})", 0x566F_6361, BOOKINGS.0);
         assert!(SCHEMA_1.contains(&call), "{call}");
     }

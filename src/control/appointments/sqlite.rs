@@ -7,12 +7,12 @@
 //!           has changed its resource (`homes`).
 //!
 //! What a confirmed booking takes stands in `occupied`: one row a cell of five minutes and seat,
-//! unique. Triggers write and clear those rows with the booking, and refuse the booking where a cell
-//! has no seat left: so no statement that adds or moves a booking can make two where there is room
-//! for one, whoever sends it. A commit returns once the disk has it (`synchronous=FULL`).
+//! unique. Triggers write and clear those rows with the booking, and refuse the booking where a
+//! cell has no seat left: so no statement that adds or moves a booking can make two where there is
+//! room for one, whoever sends it. A commit returns once the disk has it (`synchronous=FULL`).
 //!
-//! The file holds names and numbers: who makes it lets its owner alone read it. Its `-wal` and `-shm`
-//! get the same mode, by SQLite.
+//! The file holds names and numbers: who makes it lets its owner alone read it. Its `-wal` and
+//! `-shm` get the same mode, by SQLite.
 //!
 //! The schema's version is `user_version`; newer ones are refused, older ones brought forward.
 
@@ -22,11 +22,11 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
 
-use super::errors::StoreError;
 use super::store::{
-    BEHIND_MAX_SECONDS, Booking, Coming, Forgotten, Open, Place, Shown, Status, Wish,
+    BEHIND_MAX_SECONDS, Booking, Coming, Forgotten, NewBooking, Place, Shown, Status,
 };
 use crate::control::sqlite::Kind;
+use crate::control::store::{Open, StoreError};
 
 /// How long another process's transaction is waited for. Then [`StoreError::Busy`].
 const BUSY_TIMEOUT: Duration = Duration::from_secs(3);
@@ -148,15 +148,16 @@ impl Store {
     ///
     /// # Errors
     /// Those of `work`, and of the commit.
-    pub fn transact<T>(
+    pub fn transact<T, E: From<StoreError>>(
         &mut self,
-        work: impl FnOnce(&Ledger<'_>) -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
+        work: impl FnOnce(&Ledger<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
         // Locks before it looks: what it sees is what it changes.
         let behavior = TransactionBehavior::Immediate;
-        let transaction = self.connection.transaction_with_behavior(behavior)?;
+        let begun = self.connection.transaction_with_behavior(behavior);
+        let transaction = begun.map_err(StoreError::from)?;
         let done = work(&Ledger(&transaction))?;
-        transaction.commit()?;
+        transaction.commit().map_err(StoreError::from)?;
         Ok(done)
     }
 
@@ -195,9 +196,9 @@ impl Ledger<'_> {
         now_unix: i64,
         uid: &str,
         reference: &str,
-        wish: &Wish<'_>,
+        new: &NewBooking<'_>,
     ) -> Result<Booking, StoreError> {
-        let place = &wish.place;
+        let place = &new.place;
         self.0
             .prepare(
                 "INSERT INTO bookings (uid, reference, service, resource, capacity, starts_at, \
@@ -207,17 +208,17 @@ impl Ledger<'_> {
             .execute(params![
                 uid,
                 reference,
-                wish.service,
+                new.service,
                 place.resource,
                 place.capacity,
                 place.start_unix,
                 place.end_unix,
                 place.cells.start,
                 place.cells.end,
-                wish.name,
-                wish.note,
-                wish.number,
-                wish.call,
+                new.name,
+                new.note,
+                new.number,
+                new.call,
                 now_unix,
             ])?;
         self.by_id(self.0.last_insert_rowid())
@@ -458,12 +459,12 @@ mod tests {
         Place { resource: "", capacity, start_unix, end_unix, cells }
     }
 
-    fn wish(place: Place<'_>) -> Wish<'_> {
-        Wish { service: "Visit", place, name: "Ana", note: None, number: None, call: "c" }
+    fn visit(place: Place<'_>) -> NewBooking<'_> {
+        NewBooking { service: "Visit", place, name: "Ana", note: None, number: None, call: "c" }
     }
 
     fn book(store: &mut Book, place: Place<'_>) -> Result<Booking, StoreError> {
-        store.transact(|ledger| ledger.book(0, &wish(place)))
+        store.transact(|ledger| ledger.book(0, &visit(place)))
     }
 
     #[test]
@@ -524,7 +525,7 @@ mod tests {
     fn what_a_failed_piece_of_work_had_done_is_undone() {
         let mut store = open(&file("undone.db"), Open::OrCreate).unwrap();
         let failed: Result<(), _> = store.transact(|ledger| {
-            ledger.book(0, &wish(place(10, 6, 1)))?;
+            ledger.book(0, &visit(place(10, 6, 1)))?;
             ledger.keep_answer(0, "key", "{}")?;
             Err(StoreError::Disk)
         });

@@ -12,9 +12,11 @@
 use std::ops::Range;
 use std::time::Duration;
 
-pub use super::errors::StoreError;
 use super::{postgres, sqlite};
 use crate::config::StoreUrl;
+use crate::control::database::DatabaseError;
+pub use crate::control::store::Open;
+use crate::control::store::StoreError;
 
 /// Letters and digits of references: 16 that are not mistaken for one another, and make no words.
 pub(super) const REFERENCE_LETTERS: &[u8; 16] = b"CFHJKLMRTWXY3479";
@@ -102,7 +104,7 @@ pub struct Place<'a> {
 
 /// A visit to be booked.
 #[derive(Clone, Debug)]
-pub struct Wish<'a> {
+pub struct NewBooking<'a> {
     /// The service's name.
     pub service: &'a str,
     /// What it takes.
@@ -126,17 +128,6 @@ pub struct Shown {
     pub cancelled_from: i64,
     /// The first second of today.
     pub today: i64,
-}
-
-/// Whether a book that is not there is made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Open {
-    /// Yes.
-    OrCreate,
-    /// No: that is an error.
-    Existing,
-    /// No, and nothing in it can be changed.
-    ReadOnly,
 }
 
 /// A coming booking, as far as its resource matters.
@@ -186,10 +177,10 @@ impl Store {
     ///
     /// # Errors
     /// Those of `work`, and of the commit.
-    pub fn transact<T>(
+    pub fn transact<T, E: From<StoreError> + From<DatabaseError>>(
         &mut self,
-        work: impl FnOnce(&Ledger<'_>) -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
+        work: impl FnOnce(&Ledger<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
         match self {
             Store::Sqlite(store) => store.transact(|ledger| work(&Ledger::Sqlite(*ledger))),
             Store::Postgres(store) => store.transact(|ledger| work(&Ledger::Postgres(ledger))),
@@ -246,11 +237,11 @@ impl Ledger<'_> {
     ///
     /// # Errors
     /// [`StoreError::Refused`] where there is no seat.
-    pub fn book(&self, now_unix: i64, wish: &Wish<'_>) -> Result<Booking, StoreError> {
+    pub fn book(&self, now_unix: i64, new: &NewBooking<'_>) -> Result<Booking, StoreError> {
         let (uid, reference) = (fresh_uid(), self.fresh_reference()?);
         match self {
-            Ledger::Sqlite(ledger) => ledger.book(now_unix, &uid, &reference, wish),
-            Ledger::Postgres(ledger) => ledger.book(now_unix, &uid, &reference, wish),
+            Ledger::Sqlite(ledger) => ledger.book(now_unix, &uid, &reference, new),
+            Ledger::Postgres(ledger) => ledger.book(now_unix, &uid, &reference, new),
         }
     }
 

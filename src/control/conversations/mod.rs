@@ -34,7 +34,7 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
-use super::appointments::StoreError;
+use super::store::StoreError;
 use crate::call::{CallId, Entry, Snapshot, SnapshotError, Standing};
 use crate::clock::{Clock, Nanos, unix_seconds};
 use crate::config::{Journal as Settings, Secret, StoreUrl};
@@ -43,7 +43,7 @@ use crate::limits::{
     LEGACY_KEPT, RECALLS_WAITING_MAX,
 };
 use crate::mail::{
-    AcceptLetter, JournalLetter, Mailbox, Postbox, Recall, Recalled, Right, Sequel, Whose, Wish,
+    AcceptLetter, JournalLetter, Mailbox, Postbox, Purpose, Recall, Recalled, Right, Sequel, Whose,
     mailbox_without_bell,
 };
 use crate::metrics::Shared;
@@ -101,7 +101,7 @@ pub struct Conversations {
 struct Asker {
     ticket: u64,
     whose: Whose,
-    wish: Wish,
+    purpose: Purpose,
     /// Until when it is asked again.
     held_until: Nanos,
     /// Until when somebody waits for the answer.
@@ -262,9 +262,9 @@ impl Conversations {
     fn take(&mut self, letter: JournalLetter, accept: &Postbox<AcceptLetter>) -> bool {
         match letter {
             JournalLetter::Entry(entry) => self.keep(*entry),
-            JournalLetter::Ask { ticket, whose, wish, until } => {
+            JournalLetter::Ask { ticket, whose, purpose, until } => {
                 let held_until = self.clock.now().plus(HELD_FOR);
-                self.answer(Asker { ticket, whose, wish, held_until, until }, accept);
+                self.answer(Asker { ticket, whose, purpose, held_until, until }, accept);
             }
             JournalLetter::Stop => return false,
         }
@@ -349,15 +349,15 @@ impl Conversations {
 
     fn answer(&mut self, asker: Asker, accept: &Postbox<AcceptLetter>) {
         let now = self.clock.now();
-        let Asker { ticket, whose, wish, held_until, until } = asker;
+        let Asker { ticket, whose, purpose, held_until, until } = asker;
         // Whoever asked is told by the accept thread that it is late, and counted there.
         if now >= until {
             return;
         }
         self.shelf.bound(until.since(now));
-        let (recalled, outcome) = match self.find(&whose, wish, now >= held_until, accept) {
+        let (recalled, outcome) = match self.find(&whose, purpose, now >= held_until, accept) {
             Ok(Found::Held { .. }) if now < held_until && self.askers.len() < ASKERS_MAX => {
-                return self.askers.push(Asker { ticket, whose, wish, held_until, until });
+                return self.askers.push(Asker { ticket, whose, purpose, held_until, until });
             }
             Ok(found) => recalled(found),
             Err(error) => {
@@ -374,12 +374,12 @@ impl Conversations {
     fn find(
         &mut self,
         whose: &Whose,
-        wish: Wish,
+        purpose: Purpose,
         insists: bool,
         accept: &Postbox<AcceptLetter>,
     ) -> Result<Found, StoreError> {
         let now_unix = unix_seconds();
-        let Wish::Claim(right) = wish else { return self.shelf.look(whose, now_unix) };
+        let Purpose::Claim(right) = purpose else { return self.shelf.look(whose, now_unix) };
         // What is claimed is the newest that we know of it. What cannot be written waits on.
         let unwritten = self.unwritten(whose);
         if !unwritten.is_empty() {
@@ -483,8 +483,8 @@ mod tests {
     }
 
     fn claim(whose: Whose) -> Asker {
-        let wish = Wish::Claim(Right::Free);
-        Asker { ticket: 7, whose, wish, held_until: Nanos::ZERO, until: LATER }
+        let purpose = Purpose::Claim(Right::Free);
+        Asker { ticket: 7, whose, purpose, held_until: Nanos::ZERO, until: LATER }
     }
 
     #[test]
@@ -605,7 +605,7 @@ mod tests {
             (Nanos::ZERO, Right::Own, true),
         ] {
             let asker = claim(Whose::Conversation(CallId(1)));
-            let asker = Asker { held_until, wish: Wish::Claim(right), ..asker };
+            let asker = Asker { held_until, purpose: Purpose::Claim(right), ..asker };
             newer.answer(asker, &accept);
             let waits = std::mem::take(&mut newer.askers).len();
             let letter = letters.take();

@@ -8,19 +8,19 @@
 //! Times are the database's: hosts need not agree on them. Every change is one statement, and done
 //! twice it comes to the same: so one whose answer was lost is simply asked for again. One that was
 //! given up may still lie on its way, in a kernel or a pooler, and arrive after its successor that
-//! took another connection: so rows carry the number of their state, and a late one changes nothing.
-//! Names that PostgreSQL may have no letters for are nobody's, and bodies are bytes: no row keeps
-//! the others of its batch from being written.
+//! took another connection: so rows carry the number of their state, and a late one changes
+//! nothing. Names that PostgreSQL may have no letters for are nobody's, and bodies are bytes: no
+//! row keeps the others of its batch from being written.
 
 use std::time::Duration;
 
 use tokio_postgres::Row as Answer;
 use tokio_postgres::types::Type;
 
-use super::shelf::{Holder, Mark, Row, Standing};
+use super::shelf::{Holder, Mark, Row, StoredRow};
 use crate::config::{Postgres as Settings, Secret};
-use crate::control::appointments::StoreError;
 use crate::control::database::{Access, Arguments, Database, Migration, Presence, Schema};
+use crate::control::store::StoreError;
 use crate::limits::LEGACY_KEPT;
 use crate::mail::Whose;
 
@@ -166,17 +166,17 @@ impl Postgres {
     }
 
     /// See [`super::shelf::Shelf::look`].
-    pub(super) fn find(&mut self, whose: &Whose) -> Result<Option<Standing>, StoreError> {
+    pub(super) fn find(&mut self, whose: &Whose) -> Result<Option<StoredRow>, StoreError> {
         let (sql, name) = match whose {
             Whose::Call(name) if !is_name(name) => return Ok(None),
             Whose::Call(name) => (&self.find_by_call, name.clone()),
             Whose::Conversation(id) => (&self.find_by_name, id.to_string()),
         };
         let found = self.query(sql, &[(&name, Type::TEXT)])?;
-        Ok(found.first().map(|row| self.standing(row)))
+        Ok(found.first().map(|row| self.stored(row)))
     }
 
-    fn standing(&self, row: &Answer) -> Standing {
+    fn stored(&self, row: &Answer) -> StoredRow {
         let holder: String = row.get(2);
         let lives = match row.get(7) {
             _ if holder == self.presence.name() => Holder::Us,
@@ -184,7 +184,7 @@ impl Postgres {
             false => Holder::Gone,
         };
         let sequel: Option<Vec<u8>> = row.get(6);
-        Standing {
+        StoredRow {
             conversation: row.get(0),
             call_name: row.get(1),
             holder,
@@ -197,7 +197,7 @@ impl Postgres {
     }
 
     /// See [`super::shelf::Shelf::claim`].
-    pub(super) fn take(&mut self, found: &Standing) -> Result<Option<Secret>, StoreError> {
+    pub(super) fn take(&mut self, found: &StoredRow) -> Result<Option<Secret>, StoreError> {
         let (us, kept) = (self.presence.name(), LEGACY_KEPT.as_secs() as f64);
         let taken = self.query(
             TAKE,

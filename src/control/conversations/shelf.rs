@@ -23,7 +23,7 @@ use std::time::Duration;
 use super::{postgres, sqlite};
 use crate::call::CallId;
 use crate::config::{Secret, StoreUrl};
-use crate::control::appointments::StoreError;
+use crate::control::store::StoreError;
 use crate::mail::Whose;
 
 /// How often a claim looks again at a row that has changed since it looked. Then its holder lives.
@@ -115,7 +115,7 @@ pub enum Found {
 
 /// A row as it was found, without what goes on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Standing {
+pub(super) struct StoredRow {
     pub(super) conversation: String,
     pub(super) call_name: Option<String>,
     pub(super) holder: String,
@@ -139,7 +139,7 @@ pub(super) enum Holder {
     Gone,
 }
 
-impl Standing {
+impl StoredRow {
     /// What is found of it; `past`: the generation whose stream is known to be over.
     fn found(&self, past: Option<u32>) -> Found {
         let generation = self.generation;
@@ -207,8 +207,8 @@ impl Shelf {
     /// # Errors
     /// Why it is not known.
     pub fn look(&mut self, whose: &Whose, now_unix: u64) -> Result<Found, StoreError> {
-        let standing = self.find(whose, now_unix)?;
-        Ok(standing.map_or(Found::Nothing, |standing| standing.found(None)))
+        let stored = self.find(whose, now_unix)?;
+        Ok(stored.map_or(Found::Nothing, |stored| stored.found(None)))
     }
 
     /// Claims it, if it is there to be claimed: of several processes one does. `past`: the
@@ -225,17 +225,16 @@ impl Shelf {
     ) -> Result<Found, StoreError> {
         let mut generation = 0;
         for _ in 0..CLAIM_TRIES {
-            let Some(standing) = self.find(whose, now_unix)? else { return Ok(Found::Nothing) };
-            match standing.found(past) {
-                Found::Waits { .. } => generation = standing.generation,
+            let Some(stored) = self.find(whose, now_unix)? else { return Ok(Found::Nothing) };
+            match stored.found(past) {
+                Found::Waits { .. } => generation = stored.generation,
                 found => return Ok(found),
             }
-            let Ok(conversation) = u64::from_str_radix(&standing.conversation, 16).map(CallId)
-            else {
+            let Ok(conversation) = u64::from_str_radix(&stored.conversation, 16).map(CallId) else {
                 return Ok(Found::Nothing);
             };
-            if let Some(body) = self.take(&standing, now_unix)? {
-                let Standing { call_name, left, .. } = standing;
+            if let Some(body) = self.take(&stored, now_unix)? {
+                let StoredRow { call_name, left, .. } = stored;
                 let generation = generation.saturating_add(1);
                 return Ok(Found::Kept { conversation, call_name, generation, left, body });
             }
@@ -243,7 +242,7 @@ impl Shelf {
         Ok(Found::Held { generation })
     }
 
-    fn find(&mut self, whose: &Whose, now_unix: u64) -> Result<Option<Standing>, StoreError> {
+    fn find(&mut self, whose: &Whose, now_unix: u64) -> Result<Option<StoredRow>, StoreError> {
         match self {
             Shelf::Sqlite(sqlite) => sqlite.find(whose, now_unix),
             Shelf::Postgres(postgres) => postgres.find(whose),
@@ -252,7 +251,7 @@ impl Shelf {
 
     /// Makes the row ours and of the next generation, if it is still as it was found. Returns what
     /// goes on.
-    fn take(&mut self, found: &Standing, now_unix: u64) -> Result<Option<Secret>, StoreError> {
+    fn take(&mut self, found: &StoredRow, now_unix: u64) -> Result<Option<Secret>, StoreError> {
         match self {
             Shelf::Sqlite(sqlite) => sqlite.take(found, now_unix),
             Shelf::Postgres(postgres) => postgres.take(found),
@@ -293,7 +292,7 @@ mod tests {
             ("closed", Us, None, &over),
             ("suspended", Gone, Some(4), &Found::Nothing),
         ] {
-            let standing = Standing {
+            let stored = StoredRow {
                 conversation: "01".to_owned(),
                 call_name: None,
                 holder: "02".to_owned(),
@@ -303,7 +302,7 @@ mod tests {
                 left: Duration::ZERO,
                 sequel: Some("\"hangup\"".to_owned()),
             };
-            assert_eq!(&standing.found(past), found, "{mark} {lives:?} {past:?}");
+            assert_eq!(&stored.found(past), found, "{mark} {lives:?} {past:?}");
         }
     }
 }

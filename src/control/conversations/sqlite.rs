@@ -18,10 +18,10 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, named_params, params};
 
 use super::alive::Lives;
-use super::shelf::{Holder, Row, Standing};
+use super::shelf::{Holder, Row, StoredRow};
 use crate::config::Secret;
-use crate::control::appointments::{Open, StoreError};
 use crate::control::sqlite::{Kind, empty_log};
+use crate::control::store::{Open, StoreError};
 use crate::limits::{JOURNAL_FILE_BYTES_MAX, LEGACY_KEPT};
 use crate::mail::Whose;
 
@@ -148,7 +148,7 @@ impl Sqlite {
         &mut self,
         whose: &Whose,
         now_unix: u64,
-    ) -> Result<Option<Standing>, StoreError> {
+    ) -> Result<Option<StoredRow>, StoreError> {
         let (column, name) = match whose {
             Whose::Call(name) => ("call_name", name.clone()),
             Whose::Conversation(id) => ("conversation", id.to_string()),
@@ -167,7 +167,7 @@ impl Sqlite {
                 false => Holder::Gone,
             };
             let ends_unix = u64::try_from(row.get::<_, i64>(5)?).unwrap_or(0);
-            Ok(Standing {
+            Ok(StoredRow {
                 conversation: row.get(0)?,
                 call_name: row.get(1)?,
                 holder,
@@ -184,7 +184,7 @@ impl Sqlite {
     /// See [`super::shelf::Shelf::claim`].
     pub(super) fn take(
         &mut self,
-        found: &Standing,
+        found: &StoredRow,
         now_unix: u64,
     ) -> Result<Option<Secret>, StoreError> {
         let mut take = self.connection.prepare(TAKE)?;

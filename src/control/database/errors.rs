@@ -1,8 +1,8 @@
 //! Why a database cannot be had.
 //!
 //! In:       the client library's errors: SQLSTATEs, the network's, its own.
-//! Out:      a [`DatabaseError`]: small, without a word the server said (it may quote values), and a
-//!           sentence for the operator.
+//! Out:      a [`DatabaseError`]: small, without a word the server said (it may quote values), and
+//!           a sentence for the operator.
 //! Not here: what callers are told (`appointments::answers`).
 
 use std::error::Error as _;
@@ -172,14 +172,16 @@ impl fmt::Display for DatabaseError {
             DatabaseError::PasswordFile => {
                 "store.password_file cannot be read, or its first line is empty"
             }
-            DatabaseError::NoDatabase => "the server has no such database: create it, or name another",
+            DatabaseError::NoDatabase => {
+                "the server has no such database: create it, or name another"
+            }
             DatabaseError::NoRights => {
                 "the role may not use the schema vocaris: make the role its owner"
             }
             DatabaseError::NoTls => "the server speaks no TLS: set ssl = on in postgresql.conf",
             DatabaseError::Tls => {
-                "the server's certificate is not trusted, or is for another name: set store.ca_file \
-                 to its root, and name the host as the certificate does"
+                "the server's certificate is not trusted, or is for another name: set \
+                 store.ca_file to its root, and name the host as the certificate does"
             }
             DatabaseError::CaFile => "store.ca_file cannot be read, or holds no certificate",
             DatabaseError::Protocol => "what listens there is no PostgreSQL",
@@ -193,7 +195,9 @@ impl fmt::Display for DatabaseError {
             }
             DatabaseError::ReadOnly => "the database takes no changes: is it a standby?",
             DatabaseError::Full => "the database's disk is full",
-            DatabaseError::Busy => "another transaction keeps a lock, or the statement took too long",
+            DatabaseError::Busy => {
+                "another transaction keeps a lock, or the statement took too long"
+            }
             DatabaseError::Disk => "the database's disk failed, or what is on it is damaged",
             DatabaseError::Refused => "a rule of the database refused the change",
             DatabaseError::Other(code) => {

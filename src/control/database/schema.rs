@@ -19,7 +19,8 @@ use tokio_postgres::types::Type;
 
 use super::{ANSWER_MAX, Access, Arguments, DatabaseError, LOCKS, ask, send};
 
-/// For all the steps together, and for another program that does them. Then: [`DatabaseError::Busy`].
+/// For all the steps together, and for another program that does them. Then:
+/// [`DatabaseError::Busy`].
 pub const MIGRATE_MAX: Duration = Duration::from_secs(30);
 
 /// A kind of thing that is kept, and how its tables came to be.
@@ -41,7 +42,8 @@ pub struct Migration {
 }
 
 impl Schema {
-    /// Does what is not yet done: asks by `deadline` what that is, and has done it by `migrated_by`.
+    /// Does what is not yet done: asks by `deadline` what that is, and has done it by
+    /// `migrated_by`.
     pub(super) fn bring_forward(
         &self,
         runtime: &Runtime,

@@ -73,8 +73,8 @@ pub struct RequestHead<'b> {
 /// asks for.
 ///
 /// # Errors
-/// Everything but the body's framing, which [`super::body`] reads. The request is to be answered
-/// with [`HttpError::status`] and the connection closed.
+/// Everything but the body's framing, which [`mod@super::body`] reads. The request is to be
+/// answered with [`HttpError::status`] and the connection closed.
 pub fn decode_request(buf: &[u8]) -> Result<HeadDecoded<'_>, HttpError> {
     let blank = if buf.starts_with(b"\r\n") { 2 } else { 0 };
     let Some(head_bytes) = head_bytes(&buf[blank..])? else { return Ok(HeadDecoded::NeedMore) };

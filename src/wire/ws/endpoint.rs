@@ -2,10 +2,10 @@
 //! messages mean. A ping is answered, a close is answered once and with its own code, a peer that
 //! breaks the protocol is told why, and behind our close nothing more is said.
 //!
-//! In:       the events of a [`MessageReader`](super::MessageReader), its error, the owner's wish to
-//!           close.
-//! Out:      pongs and one close, in the owner's output; the [`Stage`], which says what may still be
-//!           read, and when the socket is to be shut or let go.
+//! In:       the events of a [`MessageReader`](super::MessageReader), its error, the owner's wish
+//!           to close.
+//! Out:      pongs and one close, in the owner's output; the [`Stage`], which says what may still
+//!           be read, and when the socket is to be shut or let go.
 //! Bounds:   one close; one pong a ping, none behind the close, the output being the owner's to
 //!           bound; what comes behind our close, by the number of bytes the owner gives.
 //! Not here: sockets, deadlines, what a text or binary message means.
@@ -31,7 +31,8 @@ pub enum Stage {
     Closing,
     /// Our close is written, and what the peer sends can be read no more. Once the close has left,
     /// our half of the connection is to be shut (section 7.1.7), and the other passed over to its
-    /// end: a socket dropped over unread bytes resets the connection, and could take the close back.
+    /// end: a socket dropped over unread bytes resets the connection, and could take the close
+    /// back.
     Failed,
     /// Both closes are said, or the connection is gone: the socket is to be let go once its output
     /// has left.

@@ -1,7 +1,7 @@
 //! What a caller wants, as far as a key or a few words tell.
 //!
 //! In:       the text of one message.
-//! Out:      a [`Wish`].
+//! Out:      an [`Intent`].
 //! Bounds:   [`WORDS_MAX`]: a longer text is an instruction to the agent, or a story.
 //! Not here: what is done about it (`demo::errand`).
 //!
@@ -17,7 +17,7 @@ const WORDS_MAX: usize = 14;
 
 /// What a caller wants done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wish {
+pub(super) enum Intent {
     /// An appointment at the next free time.
     Book,
     /// The last appointment cancelled.
@@ -29,51 +29,51 @@ pub(super) enum Wish {
 }
 
 /// The beginnings of words that tell, and what they tell; the first that fits counts.
-const WORDS: [(&str, Wish); 24] = [
-    ("cancel", Wish::Cancel),
-    ("absag", Wish::Cancel),
-    ("abzusag", Wish::Cancel),
-    ("storn", Wish::Cancel),
-    ("hang", Wish::HangUp),
-    ("bye", Wish::HangUp),
-    ("goodbye", Wish::HangUp),
-    ("auflegen", Wish::HangUp),
-    ("aufzulegen", Wish::HangUp),
-    ("tschüs", Wish::HangUp),
-    ("tschues", Wish::HangUp),
-    ("wiederhören", Wish::HangUp),
-    ("beende", Wish::HangUp),
-    ("transfer", Wish::Transfer),
-    ("person", Wish::Transfer),
-    ("human", Wish::Transfer),
-    ("mensch", Wish::Transfer),
-    ("verbind", Wish::Transfer),
-    ("weiterleit", Wish::Transfer),
-    ("book", Wish::Book),
-    ("appointment", Wish::Book),
-    ("termin", Wish::Book),
-    ("buch", Wish::Book),
-    ("reservier", Wish::Book),
+const WORDS: [(&str, Intent); 24] = [
+    ("cancel", Intent::Cancel),
+    ("absag", Intent::Cancel),
+    ("abzusag", Intent::Cancel),
+    ("storn", Intent::Cancel),
+    ("hang", Intent::HangUp),
+    ("bye", Intent::HangUp),
+    ("goodbye", Intent::HangUp),
+    ("auflegen", Intent::HangUp),
+    ("aufzulegen", Intent::HangUp),
+    ("tschüs", Intent::HangUp),
+    ("tschues", Intent::HangUp),
+    ("wiederhören", Intent::HangUp),
+    ("beende", Intent::HangUp),
+    ("transfer", Intent::Transfer),
+    ("person", Intent::Transfer),
+    ("human", Intent::Transfer),
+    ("mensch", Intent::Transfer),
+    ("verbind", Intent::Transfer),
+    ("weiterleit", Intent::Transfer),
+    ("book", Intent::Book),
+    ("appointment", Intent::Book),
+    ("termin", Intent::Book),
+    ("buch", Intent::Book),
+    ("reservier", Intent::Book),
 ];
 
-impl Wish {
+impl Intent {
     /// What `text` asks for, if anything.
-    pub(super) fn of(text: &str) -> Option<Wish> {
-        Wish::of_key(text).or_else(|| Wish::of_words(text))
+    pub(super) fn of(text: &str) -> Option<Intent> {
+        Intent::of_key(text).or_else(|| Intent::of_words(text))
     }
 
     /// What a key asks for: the first of a text that is all keys, or that tells of pressed keys.
-    pub(super) fn of_key(text: &str) -> Option<Wish> {
-        if !Wish::is_about_keys(text) {
+    pub(super) fn of_key(text: &str) -> Option<Intent> {
+        if !Intent::is_about_keys(text) {
             return None;
         }
         // What was pressed stands behind the colon, where there is one.
         let told = text.rsplit_once(':').map_or(text, |(_, told)| told);
         match told.chars().find(is_key)? {
-            '1' => Some(Wish::Book),
-            '2' => Some(Wish::Cancel),
-            '3' | '0' => Some(Wish::Transfer),
-            '9' => Some(Wish::HangUp),
+            '1' => Some(Intent::Book),
+            '2' => Some(Intent::Cancel),
+            '3' | '0' => Some(Intent::Transfer),
+            '9' => Some(Intent::HangUp),
             _ => None,
         }
     }
@@ -87,7 +87,7 @@ impl Wish {
         tells && text.contains(|sign| is_key(&sign))
     }
 
-    fn of_words(text: &str) -> Option<Wish> {
+    fn of_words(text: &str) -> Option<Intent> {
         let lower = text.to_lowercase();
         let words: Vec<&str> =
             lower.split(|sign: char| !sign.is_alphanumeric()).filter(|w| !w.is_empty()).collect();
@@ -95,7 +95,7 @@ impl Wish {
             return None;
         }
         let told = WORDS.iter().find(|(start, _)| words.iter().any(|word| word.starts_with(start)));
-        told.map(|&(_, wish)| wish)
+        told.map(|&(_, intent)| intent)
     }
 }
 
@@ -110,15 +110,15 @@ mod tests {
     #[test]
     fn keys_ask_for_what_the_greeting_says() {
         let keys = [
-            ("1", Some(Wish::Book)),
-            ("2", Some(Wish::Cancel)),
-            ("3", Some(Wish::Transfer)),
-            ("9", Some(Wish::HangUp)),
-            ("0", Some(Wish::Transfer)),
+            ("1", Some(Intent::Book)),
+            ("2", Some(Intent::Cancel)),
+            ("3", Some(Intent::Transfer)),
+            ("9", Some(Intent::HangUp)),
+            ("0", Some(Intent::Transfer)),
             ("4", None),
             ("#", None),
         ];
-        for (key, wish) in keys {
+        for (key, intent) in keys {
             for told in [
                 key.to_owned(),
                 format!("The caller pressed the keys: {key}"),
@@ -127,28 +127,28 @@ mod tests {
                 format!("[DTMF] {key}#"),
                 format!("Taste {key} gedrückt"),
             ] {
-                assert_eq!(Wish::of(&told), wish, "{told}");
+                assert_eq!(Intent::of(&told), intent, "{told}");
             }
         }
-        assert_eq!(Wish::of("At 10:15, the caller pressed the keys: 2"), Some(Wish::Cancel));
+        assert_eq!(Intent::of("At 10:15, the caller pressed the keys: 2"), Some(Intent::Cancel));
     }
 
     #[test]
     fn a_few_words_of_two_languages_are_understood() {
         let told = [
-            ("book", Wish::Book),
-            ("I would like an appointment, please!", Wish::Book),
-            ("Ich möchte einen Termin buchen", Wish::Book),
-            ("Please cancel my appointment", Wish::Cancel),
-            ("Termin absagen", Wish::Cancel),
-            ("transfer", Wish::Transfer),
-            ("Verbinden Sie mich bitte", Wish::Transfer),
-            ("hang up", Wish::HangUp),
-            ("TSCHÜSS", Wish::HangUp),
-            ("Auf Wiederhören", Wish::HangUp),
+            ("book", Intent::Book),
+            ("I would like an appointment, please!", Intent::Book),
+            ("Ich möchte einen Termin buchen", Intent::Book),
+            ("Please cancel my appointment", Intent::Cancel),
+            ("Termin absagen", Intent::Cancel),
+            ("transfer", Intent::Transfer),
+            ("Verbinden Sie mich bitte", Intent::Transfer),
+            ("hang up", Intent::HangUp),
+            ("TSCHÜSS", Intent::HangUp),
+            ("Auf Wiederhören", Intent::HangUp),
         ];
-        for (text, wish) in told {
-            assert_eq!(Wish::of(text), Some(wish), "{text}");
+        for (text, intent) in told {
+            assert_eq!(Intent::of(text), Some(intent), "{text}");
         }
     }
 
@@ -157,7 +157,7 @@ mod tests {
         let story = "You answer the telephone of a practice. Greet the caller and ask whether they \
             want to book or to cancel an appointment, or to talk to a person.";
         for text in [story, "hello there", "we are 2 people", "", ":", "the Facebook page"] {
-            assert_eq!(Wish::of(text), None, "{text}");
+            assert_eq!(Intent::of(text), None, "{text}");
         }
     }
 }

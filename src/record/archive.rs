@@ -17,7 +17,7 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// A directory of files of one kind.
 #[derive(Debug)]
-pub(super) struct Shelf {
+pub(super) struct Archive {
     directory: PathBuf,
     /// Of names: `#` stands for a digit, `%` for a lower-case hex digit, the rest for itself.
     pattern: &'static str,
@@ -25,17 +25,17 @@ pub(super) struct Shelf {
     kept: Option<Duration>,
 }
 
-impl Shelf {
+impl Archive {
     /// Makes the directory, if there is none. Files of `pattern` are kept so many days after they
     /// were last written; 0 is for ever.
     pub(super) fn open(
         directory: PathBuf,
         pattern: &'static str,
         retention_days: u32,
-    ) -> io::Result<Shelf> {
+    ) -> io::Result<Archive> {
         DirBuilder::new().recursive(true).mode(0o700).create(&directory)?;
         let kept = (retention_days > 0).then(|| DAY * retention_days);
-        Ok(Shelf { directory, pattern, kept })
+        Ok(Archive { directory, pattern, kept })
     }
 
     /// A new file, to be written and read anywhere.
@@ -116,8 +116,8 @@ mod tests {
 
     #[test]
     fn only_files_of_our_own_pattern_and_past_their_time_are_deleted() {
-        let directory = tempdir("shelf");
-        let shelf = Shelf::open(directory.clone(), PATTERN, 30).unwrap();
+        let directory = tempdir("archive");
+        let archive = Archive::open(directory.clone(), PATTERN, 30).unwrap();
         let now = SystemTime::now();
         let old = now - 31 * DAY;
         let make = |name: &str, modified: SystemTime| {
@@ -132,17 +132,17 @@ mod tests {
         make("notes.txt", old);
         fs::create_dir(directory.join("vocaris-2026-0d.x")).unwrap();
         symlink(directory.join("notes.txt"), directory.join("vocaris-2026-0e.x")).unwrap();
-        let clear = |shelf: &Shelf| {
-            let (deleted, outcome) = shelf.clear_old(now);
+        let clear = |archive: &Archive| {
+            let (deleted, outcome) = archive.clear_old(now);
             outcome.map(|()| deleted).unwrap()
         };
-        assert_eq!(clear(&shelf), 1);
+        assert_eq!(clear(&archive), 1);
         assert!(!directory.join("vocaris-2026-0a.x").exists());
         assert_eq!(fs::read_dir(&directory).unwrap().count(), 7);
-        assert_eq!(clear(&shelf), 0);
+        assert_eq!(clear(&archive), 0);
 
         make("vocaris-2026-0a.x", SystemTime::UNIX_EPOCH);
-        let for_ever = Shelf::open(directory.clone(), PATTERN, 0).unwrap();
+        let for_ever = Archive::open(directory.clone(), PATTERN, 0).unwrap();
         assert_eq!(clear(&for_ever), 0);
         fs::remove_dir_all(directory).unwrap();
     }
@@ -150,7 +150,7 @@ mod tests {
     #[test]
     fn a_file_that_cannot_be_deleted_keeps_no_other_and_one_that_is_gone_is_no_error() {
         let directory = tempdir("stuck");
-        let shelf = Shelf::open(directory.clone(), PATTERN, 30).unwrap();
+        let archive = Archive::open(directory.clone(), PATTERN, 30).unwrap();
         let now = SystemTime::now();
         let names = ["vocaris-2026-0a.x", "vocaris-2026-0b.x", "vocaris-2026-0c.x"];
         // Whichever of them the directory lists first.
@@ -159,32 +159,32 @@ mod tests {
                 let file = File::create(directory.join(name)).unwrap();
                 file.set_modified(now - 31 * DAY).unwrap();
             }
-            let (deleted, outcome) = shelf.clear_with(now, |path| match path.ends_with(stuck) {
+            let (deleted, outcome) = archive.clear_with(now, |path| match path.ends_with(stuck) {
                 true => Err(io::ErrorKind::PermissionDenied.into()),
                 false => fs::remove_file(path),
             });
             assert_eq!(deleted, 2, "{stuck}");
             assert_eq!(outcome.unwrap_err().kind(), io::ErrorKind::PermissionDenied);
-            let (deleted, outcome) = shelf.clear_with(now, |path| {
+            let (deleted, outcome) = archive.clear_with(now, |path| {
                 fs::remove_file(path)?;
                 Err(io::ErrorKind::NotFound.into())
             });
             assert_eq!((deleted, outcome.is_ok()), (0, true), "{stuck}");
         }
         fs::remove_dir(&directory).unwrap();
-        let (deleted, outcome) = shelf.clear_old(now);
+        let (deleted, outcome) = archive.clear_old(now);
         assert_eq!((deleted, outcome.unwrap_err().kind()), (0, io::ErrorKind::NotFound));
     }
 
     #[test]
     fn only_its_owner_may_read_a_file() {
         let directory = tempdir("modes").join("below");
-        let shelf = Shelf::open(directory.clone(), PATTERN, 0).unwrap();
+        let archive = Archive::open(directory.clone(), PATTERN, 0).unwrap();
         let mode = |file: File| file.metadata().unwrap().permissions().mode() & 0o777;
-        assert_eq!(mode(shelf.create("vocaris-2026-0a.x").unwrap()), 0o600);
-        assert_eq!(mode(shelf.append_to("vocaris-2026-0b.x").unwrap()), 0o600);
+        assert_eq!(mode(archive.create("vocaris-2026-0a.x").unwrap()), 0o600);
+        assert_eq!(mode(archive.append_to("vocaris-2026-0b.x").unwrap()), 0o600);
         assert_eq!(fs::metadata(&directory).unwrap().permissions().mode() & 0o777, 0o700);
-        assert!(shelf.create("vocaris-2026-0a.x").is_err(), "a recording is never written over");
+        assert!(archive.create("vocaris-2026-0a.x").is_err(), "a recording is never written over");
         fs::remove_dir_all(directory.parent().unwrap()).unwrap();
     }
 
