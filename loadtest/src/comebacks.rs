@@ -23,6 +23,7 @@ use crate::judge::Made;
 use crate::net::link::Closing;
 use crate::report::{ComebackReport, Percentiles};
 use crate::schedule::TICKS_PER_MS;
+use crate::verify;
 
 /// One stream of a call, as if it had been a call of its own.
 pub struct Part<'c> {
@@ -41,6 +42,13 @@ impl Part<'_> {
     pub fn frames(&self) -> Range<usize> {
         let first = self.record.first_frame;
         first..first + self.record.sent.len()
+    }
+
+    /// What these frames, from the first on, say, holes filled with silence.
+    pub fn payload(&self, frames: Range<usize>) -> Vec<u8> {
+        let Made { media, voice, .. } = self.made;
+        let said = self.record.said.as_deref();
+        verify::spoken_code_of(media, *voice, said, frames, self.record.formats.up)
     }
 
     /// True if it died before the call was over.
@@ -264,6 +272,7 @@ mod tests {
             closing: RESET,
             first_frame: 0,
             sent: sent(50),
+            said: None,
             heard: Heard::default(),
             playout: record.playout,
         });

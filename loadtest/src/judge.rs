@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::apart::Telling;
 use crate::carrier::Carrier;
 use crate::carrier::record::{CallRecord, Formats, Outcome};
 use crate::clock::{Nanos, SECONDS};
@@ -19,10 +20,11 @@ use crate::hold;
 use crate::listen::{self, Audition, Ear, Fidelity, FidelityReport};
 use crate::load::most_at_once;
 use crate::net::link::Closing;
+use crate::pairing::{self, expected_uplink};
 use crate::recording::records;
 use crate::report::{CarrierReport, Direction, Percentiles, Report, SwapReport};
 use crate::schedule::MediaPlan;
-use crate::signal::{self, CallerVoice};
+use crate::signal::CallerVoice;
 use crate::swaps::{self, Cause, Swap};
 use crate::tally;
 use crate::verify::{self, Alignment, Latencies, Placed, align};
@@ -61,7 +63,9 @@ pub const LISTENED_MAX: usize = 100;
 pub fn judge(calls: &[Made], sessions: &[SessionRecord], seed: u64, lead: Nanos) -> Report {
     let mut report = Report { calls: calls.len(), ..Report::default() };
     let parts = comebacks::parts(calls);
-    judge_all(calls, &parts, sessions, &pair(&parts, sessions), seed, lead, &mut report);
+    let sessions_of = pair(&parts, sessions);
+    let amiss = judge_all(calls, &parts, sessions, &sessions_of, seed, lead, &mut report);
+    count_calls_of(calls, &parts, &sessions_of, &amiss, &mut report);
     report.judge();
     report
 }
@@ -86,21 +90,24 @@ pub fn judge_by(
             pair_by_handle(&parts, sessions, listen::pair(&mut ear, &parts, sessions))
         }
     };
-    judge_all(calls, &parts, sessions, &sessions_of, seed, lead, &mut report);
+    let mut amiss = judge_all(calls, &parts, sessions, &sessions_of, seed, lead, &mut report);
     let ready: Vec<Vec<_>> = sessions_of.iter().map(|sessions| ready(sessions)).collect();
     let step = match judged {
         Judgement::Exact | Judgement::ByCount => parts.len().div_ceil(LISTENED_MAX).max(1),
         Judgement::ByContent => 1,
     };
     let listened = parts.iter().zip(ready.iter().map(Vec::as_slice)).step_by(step);
-    let Audition { fidelity, latencies: [up, down], carriers, turns } =
-        listen::hear(&mut ear, listened, seed, lead);
+    let mut telling = Telling::begin(sessions).filter(|_| judged == Judgement::ByContent);
+    let Audition { fidelity, latencies: [up, down], carriers, turns, amiss: heard_amiss } =
+        listen::hear(&mut ear, listened, seed, lead, telling.as_mut());
     if judged == Judgement::ByContent {
+        amiss = heard_amiss;
         set_heard(&mut report.uplink, &fidelity.uplink, &up);
         set_heard(&mut report.downlink, &fidelity.downlink, &down);
         note_early(&fidelity, &mut report);
         if let Some(swaps) = &mut report.swaps {
             swaps.lost_ms = fidelity.uplink.lost_at_faults_ms;
+            swaps.void_model_ms = None;
             swaps.gap = Percentiles::of(&announced_gaps(&parts, &ready, &turns));
         }
         for (carrier, heard) in &carriers {
@@ -108,15 +115,20 @@ pub fn judge_by(
                 set_carrier(of_carrier, heard);
             }
         }
-        report.held = hold::held(calls.iter().map(|call| &call.record), &up, &down);
+        let records = calls.iter().map(|call| &call.record);
+        report.apart = telling.map(|telling| telling.report(records.clone()));
+        report.held = hold::held(records, &up, &down);
         let streams = parts.iter().map(|part| &*part.record);
         report.recording = records::recording(streams, &sessions_of, &up, &down);
     }
     report.fidelity = Some(fidelity);
+    count_calls_of(calls, &parts, &sessions_of, &amiss, &mut report);
     report.judge();
     report
 }
 
+/// Judges everything but how the calls ended. Says of each stream whether a side of it heard
+/// anything but what the other said, sample for sample.
 fn judge_all(
     calls: &[Made],
     parts: &[Part<'_>],
@@ -125,14 +137,14 @@ fn judge_all(
     seed: u64,
     lead: Nanos,
     report: &mut Report,
-) {
-    count_calls(calls, &comebacks::of_calls(parts, sessions_of), report);
+) -> Vec<bool> {
     count_parts(parts, report);
     count_complaints(sessions, report);
-    judge_parts(parts, sessions_of, seed, lead, report);
+    let amiss = judge_parts(parts, sessions, sessions_of, seed, lead, report);
     let (of_comebacks, problems) = comebacks::judge(calls, parts, sessions_of);
     report.comebacks = of_comebacks;
     report.problems.extend(problems);
+    amiss
 }
 
 /// Counts and latencies by content: samples at 8 kHz, silence not counted.
@@ -158,8 +170,8 @@ fn set_heard(direction: &mut Direction, fidelity: &Fidelity, latencies: &Latenci
     set_latencies(direction, latencies);
 }
 
-/// Remarks on what was said before the other side was ready and never heard: it is no fault by
-/// content, for nobody but the relay knows what it was to do with it.
+/// Remarks on what was said before the other side was ready and never heard: by content no fault up
+/// to [`listen::EARLY_MS_MAX`], for nobody but the relay knows what it was to do with it.
 fn note_early(fidelity: &FidelityReport, report: &mut Report) {
     for (name, of) in [("uplink", &fidelity.uplink), ("downlink", &fidelity.downlink)] {
         if of.early_ms >= 1.0 {
@@ -208,34 +220,61 @@ const BLENDED_SAMPLES_MAX: u64 = 64;
 /// The tools by which the model ends a call.
 const ENDING_TOOLS: [&str; 2] = ["end_call", "transfer_call"];
 
+/// What is said of a call that ended as planned, and in which a side heard anything but what the
+/// other said.
+const AMISS: &str = "ended as planned, but was not heard as it was said";
+
+/// Counts how the calls ended. `amiss`: those in which a side heard anything but what the other
+/// said, which are not good however well they ended.
 pub(crate) fn count_calls(
     calls: &[Made],
     sessions_of: &[Vec<&SessionRecord>],
+    amiss: &[bool],
     report: &mut Report,
 ) {
     let mut setup = Vec::new();
-    for (Made { record, .. }, sessions) in calls.iter().zip(sessions_of) {
-        let mut tools = sessions.iter().flat_map(|session| &session.tools);
-        let mut events = sessions.iter().flat_map(|session| &session.events);
-        let is_to_end = tools.any(|asked| ENDING_TOOLS.contains(&&*asked.name))
-            || events.any(|(_, event)| matches!(event, Event::Dismissed(_)));
-        match &record.outcome {
-            Outcome::HungUp if !is_to_end => report.calls_good += 1,
-            Outcome::HungUp => {
-                *report.failures.entry("was to be ended by the model".into()).or_default() += 1;
-            }
-            Outcome::ClosedByRelay(Closing::Frame { code: 1000, .. }) if is_to_end => {
-                report.calls_good += 1;
-            }
-            Outcome::ClosedByRelay(Closing::Frame { code: 1000, .. }) if record.fell_silent => {
-                report.calls_good += 1;
-            }
-            outcome => *report.failures.entry(outcome.to_string()).or_default() += 1,
+    for ((Made { record, .. }, sessions), amiss) in calls.iter().zip(sessions_of).zip(amiss) {
+        match bad_end(record, sessions).or_else(|| amiss.then(|| AMISS.to_string())) {
+            None => report.calls_good += 1,
+            Some(failure) => *report.failures.entry(failure).or_default() += 1,
         }
         setup.extend(record.first_times().opened.map(|opened| opened - record.times.started));
     }
     report.setup = Percentiles::of(&setup);
     report.probes.calls = calls.iter().filter(|call| call.record.probe).count();
+}
+
+/// The same from the sessions of each stream, and which of the streams were heard amiss.
+fn count_calls_of(
+    calls: &[Made],
+    parts: &[Part<'_>],
+    sessions_of: &[Vec<&SessionRecord>],
+    amiss: &[bool],
+    report: &mut Report,
+) {
+    let mut of_calls = vec![false; calls.len()];
+    for (part, amiss) in parts.iter().zip(amiss) {
+        of_calls[part.call] |= amiss;
+    }
+    count_calls(calls, &comebacks::of_calls(parts, sessions_of), &of_calls, report);
+}
+
+/// How a call ended that did not end as planned.
+fn bad_end(record: &CallRecord, sessions: &[&SessionRecord]) -> Option<String> {
+    let mut tools = sessions.iter().flat_map(|session| &session.tools);
+    let mut events = sessions.iter().flat_map(|session| &session.events);
+    let is_to_end = tools.any(|asked| ENDING_TOOLS.contains(&&*asked.name))
+        || events.any(|(_, event)| matches!(event, Event::Dismissed(_)));
+    match &record.outcome {
+        Outcome::HungUp if !is_to_end => None,
+        Outcome::HungUp => Some("was to be ended by the model".into()),
+        Outcome::ClosedByRelay(Closing::Frame { code: 1000, .. })
+            if is_to_end || record.fell_silent =>
+        {
+            None
+        }
+        outcome => Some(outcome.to_string()),
+    }
 }
 
 pub(crate) fn count_parts(parts: &[Part<'_>], report: &mut Report) {
@@ -271,6 +310,7 @@ pub(crate) fn count_complaints(sessions: &[SessionRecord], report: &mut Report) 
     report.probes.sessions = sessions.iter().filter(|session| session.probe).count();
     report.probes.sessions_seen = sessions.len();
     for session in sessions {
+        report.talked_over += u64::from(session.talked_over);
         for complaint in &session.complaints {
             *report.complaints.entry(format!("{complaint:?}")).or_default() += 1;
         }
@@ -282,30 +322,11 @@ pub(crate) fn count_complaints(sessions: &[SessionRecord], report: &mut Report) 
     report.downlink.own_lateness = Percentiles::of(&late);
 }
 
-/// What the model must hear of a call at `rate`.
-fn expected_uplink(part: &Part<'_>, rate: u32) -> Vec<i16> {
-    let format = part.record.formats.up;
-    let code = verify::spoken_code_of(&part.made.media, part.made.voice, part.frames(), format);
-    signal::uplink(format, &code, rate)
-}
-
 /// The sessions of each stream, in order. A session belongs to the call whose voice it heard; one
 /// that heard nobody, to that of the session it was taken up from; and to the stream that the call
 /// had, or asked for, when it began.
 fn pair<'s>(parts: &[Part<'_>], sessions: &'s [SessionRecord]) -> Vec<Vec<&'s SessionRecord>> {
-    let mut call_of: Vec<Option<usize>> = vec![None; sessions.len()];
-    let mut rates: Vec<u32> = sessions.iter().map(|session| session.uplink.rate).collect();
-    rates.sort_unstable();
-    rates.dedup();
-    for rate in rates.into_iter().filter(|&rate| rate != 0) {
-        let expected: Vec<_> = parts.iter().map(|part| expected_uplink(part, rate)).collect();
-        for (place, call) in verify::pair(&expected, sessions).into_iter().enumerate() {
-            if sessions[place].uplink.rate == rate {
-                call_of[place] = call;
-            }
-        }
-    }
-    pair_by_handle(parts, sessions, call_of)
+    pair_by_handle(parts, sessions, pairing::pair(parts, sessions))
 }
 
 /// The sessions of each stream, given the one whose voice each heard, if any.
@@ -330,14 +351,18 @@ fn pair_by_handle<'s>(
     sessions_of
 }
 
-/// Judges every stream against its sessions.
+/// Judges every stream against its sessions. Says of each whether a side heard anything but what
+/// the other said, a connection that was broken on purpose and the bounds of the records excepted.
 fn judge_parts(
     parts: &[Part<'_>],
+    sessions: &[SessionRecord],
     sessions_of: &[Vec<&SessionRecord>],
     seed: u64,
     lead: Nanos,
     report: &mut Report,
-) {
+) -> Vec<bool> {
+    let mut amiss = Vec::with_capacity(parts.len());
+    let mut telling = Telling::begin(sessions);
     let (mut up, mut down) = (Alignment::default(), Alignment::default());
     let (mut up_latency, mut down_latency) = (Latencies::default(), Latencies::default());
     let mut barge_ins = Vec::new();
@@ -352,20 +377,23 @@ fn judge_parts(
         up.add(&uplink);
         of_carrier.up.add(&uplink);
         of_carrier.up_latency.extend(&latencies.corrected);
-        up_latency.add(latencies);
         let downlink = verify::downlink(seed, &ready, &call.record);
         down.add(&downlink.alignment);
         of_carrier.down.add(&downlink.alignment);
-        if downlink.alignment.is_whole() {
-            let latencies = verify::downlink_latency(&downlink, &ready, &call.record, lead);
-            of_carrier.down_latency.extend(&latencies.corrected);
-            down_latency.add(latencies);
-        } else {
-            down_latency.add(Latencies::unplaced(chunks(&ready)));
-            if report.judged == Judgement::Exact {
-                report.problems.push(fault("downlink", &call.record, &downlink.alignment));
-            }
+        let is_whole = downlink.alignment.is_whole();
+        let of_downlink = match is_whole {
+            true => verify::downlink_latency(&downlink, &ready, &call.record, lead),
+            false => Latencies::unplaced(chunks(&ready)),
+        };
+        if !is_whole && report.judged == Judgement::Exact {
+            report.problems.push(fault("downlink", &call.record, &downlink.alignment));
         }
+        if let Some(telling) = &mut telling {
+            telling.add(&ready, &latencies, &of_downlink);
+        }
+        of_carrier.down_latency.extend(&of_downlink.corrected);
+        up_latency.add(latencies);
+        down_latency.add(of_downlink);
         for session in &ready {
             let answers = verify::barge_ins(session, &call.record);
             barge_ins.extend(answers.answered);
@@ -374,24 +402,36 @@ fn judge_parts(
         let (of_call, failed) = swaps::of(&call.record, &ready, &downlink.turns);
         swaps.failed += failed;
         swaps.refused += (sessions.len() - ready.len()) as u64;
-        swaps.void_model_ms +=
-            downlink.cut_samples as f64 * 1000.0 / f64::from(call.record.formats.down.rate);
+        let rate = f64::from(call.record.formats.down.rate);
+        // Behind the first fault of a stream nobody has looked.
+        let void = downlink.alignment.is_whole().then(|| downlink.cut_samples as f64 / rate);
+        swaps.void_model_ms = swaps.void_model_ms.zip(void).map(|(all, it)| all + it * 1000.0);
         let faults = of_call.iter().filter(|swap| swap.cause == Cause::Fault).count() as u64;
+        let mut excused = Alignment::default();
         if faults > 0 {
             // What was on its way when the connection broke cannot be saved.
             swaps.lost_ms += uplink.lost as f64 * 1000.0 / f64::from(uplink_rate(&ready));
             report.uplink.lost_at_faults += uplink.lost;
-            report.uplink.foreign_at_faults += uplink.foreign.min(faults * BLENDED_SAMPLES_MAX);
+            let blended = uplink.foreign.min(faults * BLENDED_SAMPLES_MAX);
+            report.uplink.foreign_at_faults += blended;
+            excused = Alignment { lost: uplink.lost, foreign: blended, ..excused };
         } else if !uplink.is_whole() && report.judged == Judgement::Exact {
             report.problems.push(fault("uplink", &call.record, &uplink));
         }
         swaps.count(&of_call);
+        let kept_up = !ready.iter().any(|session| session.uplink.truncated);
+        let kept_down = !call.record.heard.truncated;
+        amiss.push(
+            (kept_up && !uplink.is_whole_but_for(&excused))
+                || (kept_down && !downlink.alignment.is_whole()),
+        );
     }
     report.uplink.set_samples(&up);
     report.downlink.set_samples(&down);
     set_latencies(&mut report.uplink, &up_latency);
     set_latencies(&mut report.downlink, &down_latency);
     let calls = parts.iter().filter(|part| part.nth == 0).map(|part| &part.made.record);
+    report.apart = telling.map(|telling| telling.report(calls.clone()));
     report.held = hold::held(calls, &up_latency, &down_latency);
     let streams = parts.iter().map(|part| &*part.record);
     report.recording = records::recording(streams, sessions_of, &up_latency, &down_latency);
@@ -401,6 +441,7 @@ fn judge_parts(
         report.carriers.insert(carrier.to_string(), of_carrier.report());
     }
     summarize(&mut report.problems);
+    amiss
 }
 
 /// The calls of one carrier while they are counted.
@@ -490,7 +531,6 @@ fn same_so_far(expected: &[i16], heard: &[i16]) -> Alignment {
 }
 
 /// The swaps of a run while they are counted.
-#[derive(Default)]
 struct Swaps {
     announced: u64,
     faults: u64,
@@ -498,10 +538,28 @@ struct Swaps {
     failed: u64,
     refused: u64,
     lost_ms: f64,
-    void_model_ms: f64,
+    void_model_ms: Option<f64>,
     gaps: Vec<Nanos>,
     handovers: Vec<Nanos>,
     recoveries: Vec<Nanos>,
+}
+
+impl Default for Swaps {
+    /// None so far, and nothing void.
+    fn default() -> Swaps {
+        Swaps {
+            announced: 0,
+            faults: 0,
+            unexplained: 0,
+            failed: 0,
+            refused: 0,
+            lost_ms: 0.0,
+            void_model_ms: Some(0.0),
+            gaps: Vec::new(),
+            handovers: Vec::new(),
+            recoveries: Vec::new(),
+        }
+    }
 }
 
 impl Swaps {
@@ -584,8 +642,13 @@ pub fn failures(calls: &[CallRecord]) -> BTreeMap<String, usize> {
 
 #[cfg(test)]
 mod tests {
+    use std::ops::Range;
+
     use super::*;
+    use crate::carrier::phone::SentFrame;
+    use crate::clock::MILLIS;
     use crate::listen::Faults;
+    use crate::signal;
 
     #[test]
     fn what_is_unheard_at_the_edges_of_calls_is_counted_and_its_early_part_is_told() {
@@ -622,5 +685,104 @@ mod tests {
         assert_eq!(uplink_rate(&[]), 16_000);
         assert_eq!(uplink_rate(&[&at(0)]), 16_000);
         assert_eq!(uplink_rate(&[&at(0), &at(8_000)]), 8_000);
+    }
+
+    /// A call that said 6 s, sent frame by frame, and the session of a model that heard what is
+    /// left of it without `missing`, in samples, and was ready at `ready_at`.
+    fn said_and_heard(missing: Range<usize>, ready_at: Nanos) -> (Made, SessionRecord) {
+        let media = Arc::new(MediaPlan::steady(6000));
+        let voice = CallerVoice::new(1, 0);
+        let mut record = CallRecord::empty(0);
+        (record.times.opened, record.times.closed) = (Some(0), Some(7 * SECONDS));
+        record.sent = media
+            .frames()
+            .map(|frame| SentFrame {
+                planned: frame.at,
+                sent: frame.at,
+                clock_to: frame.clock_to(),
+            })
+            .collect();
+        let code = verify::spoken_code(&media, voice, record.sent.len(), record.formats.up);
+        let mut session = SessionRecord::new(0, 0);
+        session.ready_at = Some(ready_at);
+        session.setup = Some(serde_json::json!({ "systemInstruction": "caller +18000000000" }));
+        session.uplink.rate = 16_000;
+        session.uplink.pcm = signal::uplink(record.formats.up, &code, 16_000);
+        session.uplink.pcm.drain(missing);
+        let heard = session.uplink.pcm.len() as u64;
+        let arrivals = (1..=heard / 320).map(|n| (ready_at.max(n * 20 * MILLIS), n * 320));
+        session.uplink.arrivals = arrivals.collect();
+        (Made { media, voice, record }, session)
+    }
+
+    const JUDGEMENTS: [Judgement; 3] = [Judgement::Exact, Judgement::ByContent, Judgement::ByCount];
+
+    fn judged(judged: Judgement, (made, session): &(Made, SessionRecord)) -> Report {
+        let calls = std::slice::from_ref(made);
+        judge_by(judged, calls, std::slice::from_ref(session), 1, 0)
+    }
+
+    #[test]
+    fn a_call_of_which_the_model_heard_4_s_less_than_was_said_is_not_good_however_it_is_judged() {
+        for by in JUDGEMENTS {
+            let whole = judged(by, &said_and_heard(0..0, 0));
+            assert!(whole.is_good() && whole.calls_good == 1, "{by:?}: {whole}");
+            // Lost in the middle; and at the beginning, by a relay that reached its model so late.
+            for (missing, ready_at) in [(16_000..80_000, 0), (0..68_000, 4250 * MILLIS)] {
+                let report = judged(by, &said_and_heard(missing.clone(), ready_at));
+                assert_eq!(report.calls_good, 0, "{by:?} {missing:?}: {report}");
+                assert_eq!(report.failures[AMISS], 1, "{by:?} {missing:?}: {report}");
+                assert!(!report.is_good(), "{by:?} {missing:?}: {report}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_caller_who_spoke_for_2_s_before_there_was_a_model_may_be_unheard_by_content_alone() {
+        let unheard = said_and_heard(0..32_000, 2 * SECONDS);
+        for by in JUDGEMENTS {
+            let report = judged(by, &unheard);
+            let good = by == Judgement::ByContent;
+            assert_eq!((report.is_good(), report.calls_good), (good, usize::from(good)), "{by:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_connection_broken_on_purpose_cost_and_what_nobody_kept_are_not_held_against_a_call() {
+        let mut broken = said_and_heard(16_000..17_600, 0);
+        let mut before = broken.1.clone();
+        let cut_at = SECONDS;
+        before.uplink.pcm.truncate(16_000);
+        before.uplink.arrivals.retain(|&(_, to)| to <= 16_000);
+        before.events.push((cut_at, Event::Cut));
+        broken.1.uplink.pcm.drain(..16_000);
+        broken.1.uplink.arrivals = vec![(6 * SECONDS, broken.1.uplink.pcm.len() as u64)];
+        (broken.1.index, broken.1.ready_at) = (1, Some(cut_at + 100 * MILLIS));
+        let report = judge(std::slice::from_ref(&broken.0), &[before, broken.1], 1, 0);
+        assert!(report.is_good() && report.calls_good == 1, "{report}");
+        assert!(report.uplink.lost_at_faults >= 1_600, "{report}");
+
+        let mut long = said_and_heard(80_000..96_000, 0);
+        long.1.uplink.truncated = true;
+        let report = judged(Judgement::Exact, &long);
+        assert!(!report.is_good() && report.calls_good == 1, "{report}");
+    }
+
+    #[test]
+    fn model_audio_made_void_is_known_only_where_samples_are_compared_and_all_of_them_came() {
+        let mut cut = said_and_heard(0..0, 0);
+        cut.1.events.push((5 * SECONDS, Event::GoAway));
+        let next = SessionRecord { taken_up_from: Some(0), ..SessionRecord::new(1, 5 * SECONDS) };
+        let next = SessionRecord { ready_at: Some(6 * SECONDS), ..next };
+        let sessions = [cut.1, next];
+        let void = |made: &Made, by| {
+            let report = judge_by(by, std::slice::from_ref(made), &sessions, 1, 0);
+            report.swaps.expect("a swap").void_model_ms
+        };
+        assert_eq!(void(&cut.0, Judgement::Exact), Some(0.0));
+        assert_eq!(void(&cut.0, Judgement::ByContent), None);
+        // What nobody said stands before whatever else was heard.
+        (cut.0.record.heard.audio, cut.0.record.heard.samples) = (vec![0x12; 160], 160);
+        assert_eq!(void(&cut.0, Judgement::Exact), None);
     }
 }

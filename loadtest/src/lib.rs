@@ -16,10 +16,11 @@
 //! | [`net`] | non-blocking sockets, TLS, WebSocket, HTTP, the event loop |
 //! | [`carrier`], [`gemini`] | the two peers; strangers to each other |
 //! | [`relay`], [`process`] | the relay as a child process, and what it uses |
-//! | [`verify`], [`listen`], [`swaps`] | what was heard against what was said |
+//! | [`pairing`], [`verify`], [`listen`], [`swaps`] | what was heard against what was said |
 //! | [`recording`] | every latency in full, and the course of a run in rows |
 //! | [`comebacks`], [`bookings`], [`judge`], [`tally`], [`report`] | verdict; figures |
 //! | [`slo`], [`hold`] | bounds on a report, and their verdicts; what is used while all calls talk |
+//! | [`apart`] | what a few calls unlike the others do to the others |
 //! | [`output`] | what a run leaves for people and machines: JSON, `.hgrm`, page, live line |
 //! | [`harness`], [`run`] | all of it together: for a test, and for the command line |
 //! | [`elsewhere`] | a run with a relay that somebody else has started |
@@ -27,6 +28,7 @@
 //! | [`restart`] | calls of a relay that is killed in the middle |
 //! | [`compare`] | the same run of relay beside relay |
 
+pub mod apart;
 pub mod bookings;
 pub mod capacity;
 pub mod carrier;
@@ -45,6 +47,7 @@ pub mod listen;
 pub mod load;
 pub mod net;
 pub mod output;
+mod pairing;
 pub mod probes;
 pub mod process;
 pub mod recording;

@@ -10,6 +10,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::apart::ApartReport;
 use crate::clock::Nanos;
 use crate::gemini::scenario::Demands;
 use crate::judge::Judgement;
@@ -118,8 +119,8 @@ pub struct Direction {
     /// Made void by an interruption, or by the end of the call.
     pub voided: u64,
     /// By content: not heard from the beginnings and ends of calls, and not among the lost. What is
-    /// longer than `listen::EDGE_MS_MAX` in one call makes the run fail, unless it was said before
-    /// the other side was ready.
+    /// longer than `listen::EDGE_MS_MAX` in one call makes the run fail; of what was said before the
+    /// other side was ready, what is longer than `listen::EARLY_MS_MAX`.
     #[serde(default)]
     pub unheard_at_edges: u64,
     /// Of the lost, those of calls whose connection to the model was broken on purpose.
@@ -175,8 +176,10 @@ pub struct SwapReport {
     pub refused: u64,
     /// Caller audio lost in calls with a fault, in milliseconds.
     pub lost_ms: f64,
-    /// Model audio that was on its way when its connection ended, in milliseconds.
-    pub void_model_ms: f64,
+    /// Model audio that was on its way when its connection ended, in milliseconds. Known where
+    /// samples are compared and every phone heard its model whole; `None` elsewhere.
+    #[serde(default)]
+    pub void_model_ms: Option<f64>,
     /// What the caller waited for words beyond their plan; announced ends only.
     pub gap: Percentiles,
     /// From the last audio of the old session until the new one was ready; announced ends only.
@@ -358,11 +361,12 @@ pub struct Report {
     pub calls: usize,
     /// What gave the times.
     pub probes: ProbeReport,
-    /// Calls that ended as planned.
+    /// Calls that ended as planned, and in which each side heard what the other said, and nothing
+    /// else. What a connection broken on purpose cost does not count against them.
     pub calls_good: usize,
     /// The most that were under way at once.
     pub most_at_once: usize,
-    /// How the others ended, and how many did.
+    /// How the others ended, or that they were heard amiss, and how many.
     pub failures: BTreeMap<String, usize>,
     /// Seconds of open streams, over all calls.
     pub call_seconds: f64,
@@ -384,6 +388,9 @@ pub struct Report {
     pub barge_in: Percentiles,
     /// Interruptions that no `clear` followed while old speech went on playing.
     pub interruptions_unanswered: u64,
+    /// Answers that the model broke off because it heard somebody speak.
+    #[serde(default)]
+    pub talked_over: u64,
     /// Handovers between connections of the model, where there were any.
     pub swaps: Option<SwapReport>,
     /// Calls that lost a stream, where there were any.
@@ -400,6 +407,8 @@ pub struct Report {
     pub hold: Option<Hold>,
     /// Latencies while all calls talked, where that was long enough.
     pub held: Option<Held>,
+    /// Latencies of the calls beside those apart, where there are any.
+    pub apart: Option<ApartReport>,
     /// What was demanded, and what came of it.
     pub slo: Vec<Judged>,
     /// A gap or a recovery was demanded, and the load itself was too late to judge it.
@@ -434,9 +443,12 @@ impl Report {
         }
     }
 
-    /// Adds what the swaps do not meet. Where p99.9 of the load's own lateness is above
+    /// Adds which demands are not met. Where p99.9 of the load's own lateness is above
     /// `own_lateness_max_us` microseconds, gaps and recoveries are not judged.
     pub fn demand(&mut self, demands: &Demands, own_lateness_max_us: f64) {
+        let talked_over_max = demands.max_talked_over.map(|most| most as f64);
+        let talked_over = self.talked_over as f64;
+        self.problems.extend(above(&[("answers broken off", talked_over, talked_over_max)]));
         let Some(swaps) = &self.swaps else { return };
         self.problems.extend(swaps.unmet(demands));
         if !slo::is_spoilt(self, own_lateness_max_us) {
@@ -544,6 +556,9 @@ impl fmt::Display for Report {
             row(f, "uplink, all at once", &held.uplink)?;
             row(f, "downlink, all at once", &held.downlink)?;
         }
+        if let Some(apart) = &self.apart {
+            apart.write_rows(f)?;
+        }
         if self.barge_in.count > 0 {
             row(f, "interrupted to clear", &self.barge_in)?;
         }
@@ -577,21 +592,28 @@ impl fmt::Display for Report {
             )?;
         }
         writeln!(f)?;
+        if let Some(apart) = &self.apart {
+            writeln!(f, "{apart}")?;
+        }
         if let Some(fidelity) = &self.fidelity {
             writeln!(f, "{fidelity}")?;
+        }
+        if self.talked_over > 0 {
+            let times = self.talked_over;
+            writeln!(f, "talked over  {times} answers broken off: the model heard speech")?;
         }
         if let Some(swaps) = &self.swaps {
             writeln!(
                 f,
                 "swaps        {} announced, {} after faults, {} unexplained, {} failed; \
-                 {} sessions refused; {:.0} ms of callers lost, {:.0} ms of the model void",
+                 {} sessions refused; {:.0} ms of callers lost, {} ms of the model void",
                 swaps.announced,
                 swaps.faults,
                 swaps.unexplained,
                 swaps.failed,
                 swaps.refused,
                 swaps.lost_ms,
-                swaps.void_model_ms
+                known(swaps.void_model_ms)
             )?;
         }
         if let Some(comebacks) = &self.comebacks {
@@ -706,7 +728,8 @@ impl Report {
     }
 }
 
-fn row(f: &mut fmt::Formatter<'_>, name: &str, p: &Percentiles) -> fmt::Result {
+/// A line of the table of latencies.
+pub(crate) fn row(f: &mut fmt::Formatter<'_>, name: &str, p: &Percentiles) -> fmt::Result {
     write!(f, "{name:<22} {:>9}", p.count)?;
     for us in [p.p50(), p.p90(), p.p99(), p.p999(), p.p9999(), p.max()] {
         write!(f, " {:>9}", known(us))?;
@@ -714,9 +737,9 @@ fn row(f: &mut fmt::Formatter<'_>, name: &str, p: &Percentiles) -> fmt::Result {
     writeln!(f)
 }
 
-/// Whole microseconds, or a dash.
-fn known(us: Option<f64>) -> String {
-    us.map_or_else(|| "-".into(), |us| format!("{us:.0}"))
+/// A whole number, or a dash.
+fn known(value: Option<f64>) -> String {
+    value.map_or_else(|| "-".into(), |value| format!("{value:.0}"))
 }
 
 #[cfg(test)]

@@ -206,6 +206,11 @@ impl RunSettings {
         (room / self.turn_period().max(1)) as usize
     }
 
+    /// How long the longest call speaks, in milliseconds.
+    fn longest_ms(&self) -> u64 {
+        self.plan().iter().map(|call| call.talk_ms).max().unwrap_or(0)
+    }
+
     /// Which calls, and sessions, are read as audio arrives.
     fn probes(&self) -> Probes {
         match self.scenario.only_talks() {
@@ -225,6 +230,7 @@ impl RunSettings {
             seed: self.seed,
             threads: self.threads,
             scripts: self.scripts(&self.plan()),
+            apart: self.scenario.apart(self.turns(self.longest_ms()), self.turn_period()),
             order: self.scenario.order(),
             probes: self.probes(),
             ..StandInConfig::local(Script::listen())

@@ -4,7 +4,8 @@
 //! Out:      absolute times, fixed before anything is sent, so that a slow relay cannot slow the
 //!           load down and hide its own latency (an open-loop schedule).
 //! Bounds:   a call ends with its plan; times are exact to the nanosecond.
-//! Not here: the arrival of calls (`load`), sending (`carrier::phone`), the audio (`signal`).
+//! Not here: the arrival of calls (`load`), sending (`carrier::phone`), the audio (`signal`), the
+//!           echo of a line (`carrier::echo`).
 //!
 //! The media clock of a call begins at 0 with the first sample. A frame is planned for the moment
 //! its last sample has been spoken; a burst holds frames back and plans them together.
@@ -60,6 +61,20 @@ pub struct Bursts {
     pub pause_ms: u64,
 }
 
+/// A line that returns what is heard on it: the hybrid at its end, or a loudspeaker next to the
+/// microphone, without anybody to cancel it. ITU-T G.131 names both figures.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LineEcho {
+    /// From being played to coming back, in milliseconds; up to [`ECHO_DELAY_MS_MAX`].
+    pub delay_ms: u64,
+    /// The echo loss: so much quieter it comes back, in dB.
+    pub loss_db: f64,
+}
+
+/// The longest way round a line has: two satellites.
+pub const ECHO_DELAY_MS_MAX: u64 = 1000;
+
 /// What one caller sends.
 #[derive(Clone, Debug)]
 pub struct MediaPlan {
@@ -83,6 +98,8 @@ pub struct MediaPlan {
     /// Times in which nothing is read: when on the media clock and for how long, in milliseconds,
     /// in order.
     pub reads_nothing: Vec<(u64, u64)>,
+    /// What is heard comes back into what is said, if it does.
+    pub echo: Option<LineEcho>,
 }
 
 impl MediaPlan {
@@ -98,6 +115,7 @@ impl MediaPlan {
             keys: Vec::new(),
             disorder: 0,
             reads_nothing: Vec::new(),
+            echo: None,
         }
     }
 

@@ -240,8 +240,12 @@ pub fn linear(format: Format, payload: &[u8]) -> Vec<i16> {
 
 /// What the phone must hear of a turn at 24 kHz, as units of its format, without padding.
 pub fn downlink(pcm_24k: &[i16], format: Format) -> Vec<i16> {
+    units(format, convert(&kernels(), 24_000, format.rate, pcm_24k))
+}
+
+/// Linear PCM at the rate of a format, as units of it.
+pub fn units(format: Format, pcm: Vec<i16>) -> Vec<i16> {
     let kernels = kernels();
-    let pcm = convert(&kernels, 24_000, format.rate, pcm_24k);
     let mut code = vec![0; pcm.len()];
     match format.coding {
         Coding::Linear | Coding::Network => return pcm,

@@ -11,13 +11,14 @@
 //! |---|---|---|
 //! | `uplink.Q`, `downlink.Q` | latency from the planned time while all calls talk | time |
 //! | `uplink_all.Q`, `downlink_all.Q` | the same over the whole run | time |
+//! | `uplink_others.Q`, `downlink_others.Q` | the same as the first, beside calls apart | time |
 //! | `setup.Q` | from the start of a call to its open stream | time |
 //! | `barge_in.Q` | from `interrupted` to `clear` | time |
 //! | `gap.Q`, `recovery.Q` | audible gap of a swap; from a fault until ready again | time |
 //! | `cpu` | CPU of the relay for a second of a call, over the whole run | time |
 //! | `cores` | cores the relay used while all calls talked | none |
 //! | `rss_per_call` | the relay's peak of resident memory above idle, by calls at once | size |
-//! | `failed` | calls that did not end as planned | none |
+//! | `failed` | calls that did not end as planned, or were not heard as they were said | none |
 //! | `lost`, `doubled`, `foreign` | samples, both directions together | none |
 //! | `underruns` | times a phone's queue ran dry within speech, of the probes | none |
 //! | `violations` | messages that a carrier would have objected to | none |
@@ -36,7 +37,8 @@ use serde::{Deserialize, Serialize};
 use crate::report::{Percentiles, Report};
 
 /// Every name, for whoever has to choose one.
-const NAMES: &str = "uplink, downlink, uplink_all, downlink_all, setup, barge_in, gap, recovery \
+const NAMES: &str = "uplink, downlink, uplink_all, downlink_all, uplink_others, \
+                     downlink_others, setup, barge_in, gap, recovery \
                      (each with .p50 .p90 .p99 .p999 or .max), cpu, cores, rss_per_call, failed, \
                      lost, doubled, foreign, underruns, violations";
 
@@ -84,17 +86,21 @@ enum Span {
     Downlink,
     UplinkAll,
     DownlinkAll,
+    UplinkOthers,
+    DownlinkOthers,
     Setup,
     BargeIn,
     Gap,
     Recovery,
 }
 
-const SPANS: [(&str, Span); 8] = [
+const SPANS: [(&str, Span); 10] = [
     ("uplink", Span::Uplink),
     ("downlink", Span::Downlink),
     ("uplink_all", Span::UplinkAll),
     ("downlink_all", Span::DownlinkAll),
+    ("uplink_others", Span::UplinkOthers),
+    ("downlink_others", Span::DownlinkOthers),
     ("setup", Span::Setup),
     ("barge_in", Span::BargeIn),
     ("gap", Span::Gap),
@@ -241,6 +247,8 @@ impl Figure {
                     Span::Downlink => report.latencies().1,
                     Span::UplinkAll => &report.uplink.corrected,
                     Span::DownlinkAll => &report.downlink.corrected,
+                    Span::UplinkOthers => &report.apart.as_ref()?.others.uplink,
+                    Span::DownlinkOthers => &report.apart.as_ref()?.others.downlink,
                     Span::Setup => &report.setup,
                     Span::BargeIn => &report.barge_in,
                     Span::Gap => &swaps?.gap,

@@ -15,6 +15,7 @@
 
 use std::collections::HashMap;
 
+use crate::apart::Telling;
 use crate::carrier::record::{CallRecord, Outcome};
 use crate::clock::Nanos;
 use crate::comebacks;
@@ -33,41 +34,51 @@ const REMARK: &str = "by count: audio was counted and timed, its content was not
 pub fn judge(calls: &[Made], sessions: &[SessionRecord], lead: Nanos) -> Report {
     let mut report = Report { calls: calls.len(), judged: Judgement::ByCount, ..Report::default() };
     let sessions_of = pair(calls, sessions);
-    judge::count_calls(calls, &sessions_of, &mut report);
     judge::count_parts(&comebacks::parts(calls), &mut report);
     judge::count_complaints(sessions, &mut report);
     let (mut up, mut down) = (Alignment::default(), Alignment::default());
     let (mut up_latency, mut down_latency) = (Latencies::default(), Latencies::default());
-    let mut barge_ins = Vec::new();
+    let (mut barge_ins, mut amiss) = (Vec::new(), Vec::new());
+    let mut telling = Telling::begin(sessions);
     for (call, sessions) in calls.iter().zip(&sessions_of) {
         let ready: Vec<_> = sessions.iter().copied().filter(|it| it.ready_at.is_some()).collect();
         let uplink = uplink(&call.record, &ready);
-        if uplink.is_whole() {
-            up_latency.add(verify::uplink_latency(&call.record, &ready));
-        } else {
-            up_latency.add(Latencies::unplaced(call.record.sent.len()));
+        let of_uplink = match uplink.is_whole() {
+            true => verify::uplink_latency(&call.record, &ready),
+            false => Latencies::unplaced(call.record.sent.len()),
+        };
+        if !uplink.is_whole() {
             report.problems.push(judge::fault("uplink", &call.record, &uplink));
         }
         up.add(&uplink);
         let downlink = downlink(&call.record, &ready);
-        if downlink.alignment.is_whole() {
-            down_latency.add(verify::downlink_latency(&downlink, &ready, &call.record, lead));
-        } else {
-            down_latency.add(Latencies::unplaced(judge::chunks(&ready)));
+        let of_downlink = match downlink.alignment.is_whole() {
+            true => verify::downlink_latency(&downlink, &ready, &call.record, lead),
+            false => Latencies::unplaced(judge::chunks(&ready)),
+        };
+        if !downlink.alignment.is_whole() {
             report.problems.push(judge::fault("downlink", &call.record, &downlink.alignment));
         }
+        if let Some(telling) = &mut telling {
+            telling.add(&ready, &of_uplink, &of_downlink);
+        }
+        up_latency.add(of_uplink);
+        down_latency.add(of_downlink);
         down.add(&downlink.alignment);
+        amiss.push(!uplink.is_whole() || !downlink.alignment.is_whole());
         for session in &ready {
             let answers = verify::barge_ins(session, &call.record);
             barge_ins.extend(answers.answered);
             report.interruptions_unanswered += answers.unanswered;
         }
     }
+    judge::count_calls(calls, &sessions_of, &amiss, &mut report);
     report.uplink.set_samples(&up);
     report.downlink.set_samples(&down);
     judge::set_latencies(&mut report.uplink, &up_latency);
     judge::set_latencies(&mut report.downlink, &down_latency);
     let records = calls.iter().map(|call| &call.record);
+    report.apart = telling.map(|telling| telling.report(records.clone()));
     report.held = hold::held(records.clone(), &up_latency, &down_latency);
     report.recording = records::recording(records, &sessions_of, &up_latency, &down_latency);
     report.barge_in = Percentiles::of(&barge_ins);

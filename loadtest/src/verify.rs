@@ -27,23 +27,13 @@ use crate::schedule::MediaPlan;
 use crate::signal::{self, CallerVoice, ModelVoice};
 
 /// Samples that identify a place in the audio.
-const WINDOW: usize = 16;
+pub(crate) const WINDOW: usize = 16;
 
 /// From one indexed place to the next.
 const STRIDE: usize = 8;
 
 /// Different values that a window must have to identify a place.
 const TELLING: usize = 10;
-
-/// Places of a session that are looked up to find its call: most of them name it.
-const VOTES: usize = 32;
-
-/// One in so many windows, by what it sounds like, stands for its call. A power of two: a frame of
-/// 20 ms at 16 kHz has ten.
-const LANDMARK_ONE_IN: u64 = 32;
-
-/// How much of a session is searched for a place that some caller spoke, in samples.
-const PAIRING_SAMPLES: usize = 10 * 16_000;
 
 /// How two sequences of samples relate.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -68,6 +58,11 @@ impl Alignment {
     /// True if everything expected was heard, once, in order, and nothing else.
     pub fn is_whole(&self) -> bool {
         self.lost == 0 && self.doubled == 0 && self.foreign == 0
+    }
+
+    /// True if nothing is wrong beyond what is lost and foreign in `excused`.
+    pub fn is_whole_but_for(&self, excused: &Alignment) -> bool {
+        self.lost <= excused.lost && self.doubled == 0 && self.foreign <= excused.foreign
     }
 
     /// The two counted together.
@@ -133,7 +128,7 @@ fn index_places<T: Copy + Eq + Hash>(window: usize, audio: &[T]) -> HashMap<&[T]
 
 /// True if a window holds enough different values not to be silence or the first stir of a filter,
 /// which sound alike everywhere.
-fn is_telling<T: Eq>(window: &[T]) -> bool {
+pub(crate) fn is_telling<T: Eq>(window: &[T]) -> bool {
     let new = |&(n, sample): &(usize, &T)| !window[..n].contains(sample);
     window.iter().enumerate().filter(new).count() >= TELLING
 }
@@ -162,13 +157,15 @@ fn resume<T: Copy + Eq + Hash>(
 /// The payload of the first `frames` frames of a plan on the media clock: speech, and silence in
 /// holes.
 pub fn spoken_code(plan: &MediaPlan, voice: CallerVoice, frames: usize, format: Format) -> Vec<u8> {
-    spoken_code_of(plan, voice, 0..frames, format)
+    spoken_code_of(plan, voice, None, 0..frames, format)
 }
 
-/// The same of any frames: those of a stream of their own.
-pub fn spoken_code_of(
+/// The same of any frames: those of a stream of their own. `said`: their payload, where the voice
+/// alone does not tell.
+pub(crate) fn spoken_code_of(
     plan: &MediaPlan,
     voice: CallerVoice,
+    mut said: Option<&[u8]>,
     frames: Range<usize>,
     format: Format,
 ) -> Vec<u8> {
@@ -181,47 +178,15 @@ pub fn spoken_code_of(
         let from = clock_from as usize * samples_per_tick * format.sample_bytes();
         let hole = from.saturating_sub(code.len()) / format.sample_bytes();
         format.write(&vec![format.silence(); hole], &mut code);
-        voice.speak_as(format, frame.spoken_from, frame.ticks, &mut code);
+        match &mut said {
+            None => voice.speak_as(format, frame.spoken_from, frame.ticks, &mut code),
+            Some(said) => {
+                let bytes = frame.ticks * samples_per_tick * format.sample_bytes();
+                code.extend(said.split_off(..bytes.min(said.len())).unwrap_or_default());
+            }
+        }
     }
     code
-}
-
-/// Finds out which call each session heard: `expected` is what the model must hear of each call.
-/// `None` where a session has heard nothing that any caller said.
-pub fn pair(expected: &[Vec<i16>], sessions: &[SessionRecord]) -> Vec<Option<usize>> {
-    let mut call_by: HashMap<u64, u32> = HashMap::new();
-    for (call, audio) in expected.iter().enumerate() {
-        call_by.extend(landmarks(audio).map(|landmark| (landmark, call as u32)));
-    }
-    let call_of = |session: &SessionRecord| {
-        let named = landmarks(&session.uplink.pcm).filter_map(|it| call_by.get(&it).copied());
-        let mut votes: HashMap<u32, usize> = HashMap::new();
-        named.take(VOTES).for_each(|call| *votes.entry(call).or_default() += 1);
-        let most = votes.into_iter().max_by_key(|&(call, votes)| (votes, call));
-        most.map(|(call, _)| call as usize)
-    };
-    sessions.iter().map(call_of).collect()
-}
-
-/// The hashes of some telling windows of the start of an audio, one of [`LANDMARK_ONE_IN`] on
-/// average. What a window sounds like decides whether it is one, so that both ends find the same
-/// ones wherever each began to hear, and thousands of calls fit into memory.
-fn landmarks(audio: &[i16]) -> impl Iterator<Item = u64> {
-    /// The base of a polynomial modulo 2^64: odd, from the golden ratio.
-    const BASE: u64 = 0x9e37_79b9_7f4a_7c15;
-    /// What the oldest sample of a window weighs in the next.
-    const LEAVES: u64 = BASE.wrapping_pow(WINDOW as u32);
-    let start = &audio[..audio.len().min(PAIRING_SAMPLES)];
-    let mut sum = 0_u64;
-    start.iter().enumerate().filter_map(move |(end, &sample)| {
-        let gone = end.checked_sub(WINDOW).map_or(0, |gone| start[gone] as u64);
-        sum = sum.wrapping_mul(BASE).wrapping_add(sample as u64);
-        sum = sum.wrapping_sub(gone.wrapping_mul(LEAVES));
-        let window = start.get((end + 1).checked_sub(WINDOW)?..=end)?;
-        // The high bits of a product hang on all of its factor's.
-        let hash = (sum ^ (sum >> 32)).wrapping_mul(BASE);
-        (hash >> (u64::BITS - LANDMARK_ONE_IN.ilog2()) == 0 && is_telling(window)).then_some(hash)
-    })
 }
 
 /// Latencies of one direction, in nanoseconds.
@@ -605,6 +570,7 @@ mod tests {
     use crate::carrier::phone::{Cleared, Heard, SentFrame};
     use crate::carrier::record::{CallTimes, Formats};
     use crate::gemini::record::{Chunk, Uplink};
+    use crate::pairing::by_voice;
 
     fn voice(len: usize) -> Vec<u8> {
         let mut code = vec![0; len];
@@ -718,7 +684,7 @@ mod tests {
             session(1, expected[0][2001..].to_vec(), Vec::new()),
             session(2, vec![0; 4000], Vec::new()),
         ];
-        assert_eq!(pair(&expected, &sessions), [Some(2), Some(0), None]);
+        assert_eq!(by_voice(&expected, &sessions), [Some(2), Some(0), None]);
     }
 
     #[test]
@@ -730,7 +696,7 @@ mod tests {
         let sessions: Vec<_> =
             (0..100).map(|n| session(n, expected[99 - n].clone(), Vec::new())).collect();
         let paired: Vec<_> = (0..100).map(|n| Some(99 - n)).collect();
-        assert_eq!(pair(&expected, &sessions), paired);
+        assert_eq!(by_voice(&expected, &sessions), paired);
     }
 
     #[test]

@@ -314,7 +314,8 @@ fn the_second_ear_hears_what_is_lost_doubled_and_put_in() {
         };
         assert_eq!(faults.count, 1, "{fault:?}: {content}");
         assert!((faults.ms - ms).abs() < 0.2, "{fault:?}: {faults:?}");
-        assert_eq!(content.problems.len(), 1, "{fault:?}: {content}");
+        assert_eq!((content.problems.len(), content.calls_good), (2, 0), "{fault:?}: {content}");
+        assert_eq!(content.problems[0], "1 of 1 calls failed");
         let unheard = u64::from(fault == Fault::LosesFrame(10));
         assert_eq!(content.uplink.unplaced, unheard, "{fault:?}: {content}");
     }

@@ -242,6 +242,62 @@ fn a_connection_announced_to_end_is_replaced_unheard_and_nothing_is_lost() {
     );
 }
 
+#[test]
+fn a_model_is_talked_over_by_callers_and_by_echoes_that_nothing_dampens_and_by_no_others() {
+    // The caller is silent; or speaks from the middle of the answer on.
+    let silent = "talk_ms = 100\nquiet_ms = 60000\nfrom_ms = 100";
+    let asking = "talk_ms = 10000\nquiet_ms = 1000\nfrom_ms = 10000";
+    let line = |caller: &str, loss_db: u32, duck: bool| {
+        format!(
+            "[relay]\nVOCARIS_TIMERS_GREETING_HOLD = '0s'\nVOCARIS_GEMINI_DUCK = '{duck}'\n\
+             [caller]\n{caller}\necho = {{ delay_ms = 120, loss_db = {loss_db} }}\n\
+             [session]\ndetects_activity = {{ level_dbov = -28.0, speech_ms = 60 }}\n\
+             steps = [\"await_greeting\", {{ speak = {{ ms = 2400 }} }}]"
+        )
+    };
+    let of = |name, expected, toml: String| Row { name, toml, seconds: 4, expected };
+    // What is ducked is not what was said, sample for sample.
+    let ducked = Expected::Lives { sessions: 1 };
+    let rows = vec![
+        of("a soft echo", ONCE, line(silent, 15, false)),
+        of("a soft echo, and the caller speaks", ONCE, line(asking, 15, false)),
+        of("a loud echo", ONCE, line(silent, 6, false)),
+        of("a loud echo, ducked", ducked, line(silent, 6, true)),
+    ];
+    all_with(rows, |row, outlook| {
+        let is_talked_over = outlook.report.talked_over > 0;
+        let clears = outlook.record.heard.clears.len();
+        let expected = matches!(row.name, "a soft echo, and the caller speaks" | "a loud echo");
+        match is_talked_over == expected && (clears > 0) == expected {
+            true => Ok(()),
+            false => Err(format!("{clears} clears\n{}", outlook.report)),
+        }
+    });
+}
+
+#[test]
+fn a_burst_in_one_call_leaves_no_trace_in_the_audio_of_any_and_the_others_are_timed_apart() {
+    let settings = RunSettings {
+        calls: 6,
+        seconds: 9,
+        environment: vec![("VOCARIS_SERVER_WORKERS".into(), "1".into())],
+        scenario: Scenario::find("burst").unwrap(),
+        ..RunSettings::new(env!("CARGO_BIN_EXE_loadtest"))
+    };
+    let report = run::run(&settings).unwrap();
+    assert!(report.is_good(), "{report}");
+    let apart = report.apart.as_ref().expect("one call is apart");
+    assert_eq!((apart.calls, apart.answers), (1, 2), "{report}");
+    // Two turns of 2 s in five calls, and two of 1,040 ms in one.
+    assert_eq!(report.downlink.matched, 5 * 2 * 16_000 + 2 * 52 * 160, "{report}");
+    let counts = |held: &loadtest::report::Held| [held.uplink.count, held.downlink.count];
+    let held = counts(report.held.as_ref().expect("all of them talk for seconds"));
+    let [others, with_burst] = [counts(&apart.others), counts(&apart.apart)];
+    assert_eq!(held, [others[0] + with_burst[0], others[1] + with_burst[1]], "{report}");
+    let [meanwhile, _] = counts(&apart.others_meanwhile);
+    assert!(meanwhile > 0 && meanwhile < others[0] / 10, "{report}");
+}
+
 /// A session that does this after it has spoken; the next ones speak again.
 fn after_speech(deed: &str) -> String {
     format!(

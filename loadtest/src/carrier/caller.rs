@@ -249,7 +249,8 @@ impl Caller {
 
     /// What happened.
     pub fn into_record(self) -> CallRecord {
-        let Leftover { formats, first_frame, sent, heard, playout } = self.phone.into_record();
+        let Leftover { formats, first_frame, sent, said, heard, playout } =
+            self.phone.into_record();
         CallRecord {
             index: self.spec.index,
             carrier: self.spec.line.carrier,
@@ -265,6 +266,7 @@ impl Caller {
             times: self.times,
             first_frame,
             sent,
+            said,
             heard,
             playout,
         }
@@ -378,7 +380,7 @@ impl Caller {
     /// The call goes on with another stream.
     fn come_back(&mut self, noun: Option<StreamNoun>, reactor: &Reactor) {
         let ids = self.spec.ids.with_stream(self.lost.len() as u32 + 1);
-        let Leftover { formats, first_frame, sent, heard, playout } = self.phone.renew(ids);
+        let Leftover { formats, first_frame, sent, said, heard, playout } = self.phone.renew(ids);
         let now = self.clock.now();
         let before = CallTimes {
             asked: Some(self.question.asked),
@@ -388,7 +390,16 @@ impl Caller {
         };
         let times = std::mem::replace(&mut self.times, before);
         let closing = self.closing.take().unwrap_or(Closing::Eof);
-        self.lost.push(LostStream { formats, times, closing, first_frame, sent, heard, playout });
+        self.lost.push(LostStream {
+            formats,
+            times,
+            closing,
+            first_frame,
+            sent,
+            said,
+            heard,
+            playout,
+        });
         (self.outcome, self.noun) = (None, noun);
         self.pause(now + self.spec.endurance.dial_after, Next::Dial, reactor);
     }

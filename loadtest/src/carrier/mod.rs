@@ -11,6 +11,7 @@
 //! | [`mix`], [`ids`] | which call is of which carrier, and what it is called |
 //! | [`webhook`], [`markup`], [`upgrade`], [`signature`] | asking what to do, and doing it |
 //! | [`dialect`], [`playout`], [`phone`] | the stream: messages, the clock that plays, both together |
+//! | [`echo`] | a line that returns what is heard |
 //! | [`endurance`] | what befalls a stream, and what the carrier does when it has died |
 //! | [`target`], [`record`], [`caller`], [`fleet`] | where calls go, what becomes of them, one call, many |
 //!
@@ -23,6 +24,7 @@ use crate::format::Format;
 
 pub mod caller;
 pub mod dialect;
+pub mod echo;
 pub mod endurance;
 pub mod fleet;
 pub mod ids;

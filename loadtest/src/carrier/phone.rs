@@ -15,11 +15,14 @@
 use std::collections::VecDeque;
 
 use super::dialect::{Dialect, MarksAtClear, Order, Violation, Wire};
+use super::echo::EchoPath;
 use super::ids::Ids;
 use super::playout::{Playout, PlayoutCounts};
 use super::record::Formats;
 use crate::clock::{MILLIS, Nanos, SECONDS};
-use crate::schedule::{MediaPlan, PlannedFrame, TICKS_PER_MS, on_grid, phase};
+use crate::schedule::{
+    LineEcho, MediaPlan, NANOS_PER_TICK, PlannedFrame, TICKS_PER_MS, on_grid, phase,
+};
 use crate::signal::CallerVoice;
 
 /// The most audio a phone remembers: an hour at 8 kHz.
@@ -56,6 +59,12 @@ pub struct Phone {
     overtaken: Option<Outgoing>,
     state: State,
     playout: Playout,
+    /// What the line does with what is heard.
+    echo: Option<LineEcho>,
+    /// The same of the open stream.
+    echo_path: Option<EchoPath>,
+    /// On a line with an echo, the payload of every frame said.
+    said: Vec<u8>,
     out: VecDeque<Outgoing>,
     sent: Vec<SentFrame>,
     heard: Heard,
@@ -100,6 +109,8 @@ pub struct Leftover {
     pub first_frame: usize,
     /// Every frame sent, in order.
     pub sent: Vec<SentFrame>,
+    /// See [`CallRecord::said`](super::record::CallRecord::said).
+    pub said: Option<Vec<u8>>,
     /// Everything heard.
     pub heard: Heard,
     /// What the playout clock counted.
@@ -160,6 +171,9 @@ impl Phone {
             disorder: if keeps_order { 0 } else { plan.disorder },
             overtaken: None,
             state: State::Closed,
+            echo: plan.echo,
+            echo_path: None,
+            said: Vec::new(),
             out: VecDeque::new(),
             heard: Heard::default(),
         }
@@ -179,6 +193,7 @@ impl Phone {
             self.say(wire);
         }
         self.playout = Playout::with_room(formats.down.rate, self.dialect.queue_max());
+        self.echo_path = self.echo.map(|echo| EchoPath::new(echo, formats.down));
         // Room for a model that speaks all the time; what is not heard is never touched.
         let talk_ms = self.plan.last().map_or(0, |frame| frame.clock_to() / TICKS_PER_MS);
         self.heard.audio.reserve(formats.down.bytes_of_ms(talk_ms.min(ROOM_MS_MAX) as usize));
@@ -204,6 +219,7 @@ impl Phone {
             formats: self.dialect.formats(),
             first_frame: self.first_frame,
             sent: std::mem::take(&mut self.sent),
+            said: self.echo.map(|_| std::mem::take(&mut self.said)),
             heard: std::mem::take(&mut self.heard),
             playout: self.playout.counts(),
         };
@@ -266,7 +282,7 @@ impl Phone {
             if opened_at + frame.at > now {
                 break;
             }
-            self.say_frame(frame);
+            self.say_frame(frame, opened_at);
         }
         while let Some(&(at, digit)) = self.keys.front() {
             if opened_at + at > now {
@@ -371,6 +387,7 @@ impl Phone {
             formats: self.dialect.formats(),
             first_frame: self.first_frame,
             sent: self.sent,
+            said: self.echo.map(|_| self.said),
             heard: self.heard,
             playout: self.playout.counts(),
         }
@@ -380,10 +397,15 @@ impl Phone {
         self.out.push_back(Outgoing { wire, frame: None });
     }
 
-    fn say_frame(&mut self, frame: PlannedFrame) {
+    /// Says a frame of the media clock that began at `began`.
+    fn say_frame(&mut self, frame: PlannedFrame, began: Nanos) {
         let up = self.dialect.formats().up;
         let mut audio = Vec::with_capacity(up.bytes_of_ms(frame.ticks.div_ceil(8)));
         self.voice.speak_as(up, frame.spoken_from, frame.ticks, &mut audio);
+        if let Some(path) = &mut self.echo_path {
+            audio = path.mix(began + frame.clock_from * NANOS_PER_TICK, up, &audio);
+            self.said.extend_from_slice(&audio);
+        }
         let chunk = (self.next_frame - self.first_frame) as u64 + 1;
         let timestamp_ms = frame.timestamp_ms - self.origin() / TICKS_PER_MS;
         let wire = self.dialect.media(chunk, timestamp_ms, audio);
@@ -402,9 +424,15 @@ impl Phone {
         if let Err(violation) = self.dialect.check_piece(audio.len()) {
             self.object(violation);
         }
-        let samples = audio.len() / self.dialect.formats().down.sample_bytes();
-        if self.playout.push(now, samples) < samples {
+        let sample_bytes = self.dialect.formats().down.sample_bytes();
+        let samples = audio.len() / sample_bytes;
+        let plays_at = self.playout.dry_at().max(now);
+        let played = self.playout.push(now, samples);
+        if played < samples {
             self.object(Violation::QueueFull);
+        }
+        if let Some(path) = &mut self.echo_path {
+            path.play(plays_at, &audio[..played * sample_bytes]);
         }
         if self.heard.samples as usize + samples > HEARD_SAMPLES_MAX {
             self.heard.truncated = true;
@@ -424,6 +452,9 @@ impl Phone {
             self.playout.drop_marks();
         }
         let unplayed_samples = self.playout.clear(now);
+        if let Some(path) = &mut self.echo_path {
+            path.clear(now);
+        }
         let after_samples = self.heard.samples;
         self.heard.clears.push(Cleared { at: now, after_samples, unplayed_samples });
         if let Some(wire) = self.dialect.cleared() {
@@ -689,5 +720,28 @@ mod tests {
             phone.handle_timeout(20 * MILLIS);
             assert_eq!(said(&mut phone).len(), 1 + usize::from(passes_keys));
         }
+    }
+
+    #[test]
+    fn a_line_with_an_echo_says_what_was_heard_again_and_keeps_what_it_said() {
+        let echo = Some(LineEcho { delay_ms: 40, loss_db: 0.0 });
+        let pauses = crate::signal::Pauses { talk_ms: 1, quiet_ms: 999, from_ms: 1 };
+        let plan = MediaPlan { echo, pauses, ..MediaPlan::steady(160) };
+        let dialect = Dialect::new(Carrier::Vonage, Ids::of(Carrier::Vonage, 1, 0), "+1", "+2");
+        let mut phone = Phone::new(0, dialect, CallerVoice::new(1, 0), &plan);
+        phone.open(0, Formats::both(Format::L16_8K), &[], true, None);
+        // Audible from 20 to 40 and from 60 to 80 ms; the rest of the second piece is cleared.
+        let loud: Vec<u8> = 9_000_i16.to_le_bytes().repeat(160);
+        phone.handle_timeout(20 * MILLIS);
+        phone.handle_binary(20 * MILLIS, &loud);
+        phone.handle_timeout(60 * MILLIS);
+        (0..2).for_each(|_| phone.handle_binary(60 * MILLIS, &loud));
+        phone.handle_text(80 * MILLIS, r#"{"action":"clear"}"#);
+        phone.handle_timeout(160 * MILLIS);
+        let said = phone.into_record().said.expect("on such a line it is kept");
+        let pcm = Format::L16_8K.units(&said);
+        let echoes: Vec<_> =
+            pcm.chunks(160).map(|frame| frame.iter().all(|&it| it > 8_000)).collect();
+        assert_eq!(echoes, [false, false, false, true, false, true, false, false]);
     }
 }

@@ -194,6 +194,8 @@ pub struct LostStream {
     pub first_frame: usize,
     /// Every frame sent on it, in order.
     pub sent: Vec<SentFrame>,
+    /// See [`CallRecord::said`].
+    pub said: Option<Vec<u8>>,
     /// Everything heard on it.
     pub heard: Heard,
     /// What its playout clock counted.
@@ -232,6 +234,9 @@ pub struct CallRecord {
     pub first_frame: usize,
     /// Every frame sent, in order.
     pub sent: Vec<SentFrame>,
+    /// On a line with an echo, the payload of every frame from the first one on, in order: what was
+    /// said there depends on what was heard. `None` on any other line: the plan and the voice tell.
+    pub said: Option<Vec<u8>>,
     /// Everything heard.
     pub heard: Heard,
     /// What the playout clock counted.
@@ -256,6 +261,7 @@ impl CallRecord {
             times: CallTimes::default(),
             first_frame: 0,
             sent: Vec::new(),
+            said: None,
             heard: Heard::default(),
             playout: PlayoutCounts::default(),
         }
@@ -288,6 +294,7 @@ impl CallRecord {
                     times: stream.times,
                     first_frame: stream.first_frame,
                     sent: stream.sent,
+                    said: stream.said,
                     heard: stream.heard,
                     playout: stream.playout,
                     ..CallRecord::empty(self.index)

@@ -66,6 +66,7 @@ pub(crate) fn gemini(arguments: Gemini) -> Result<bool, String> {
             api_key: arguments.api_key,
             model: arguments.model,
             scripts: scenario.scripts(arguments.turns.into(), &speech, pause),
+            apart: scenario.apart(arguments.turns.into(), speech.duration() + pause),
             ..StandInConfig::local(Script::listen())
         },
     )

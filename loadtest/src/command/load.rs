@@ -87,6 +87,7 @@ impl DemandArgs {
             max_lost_ms: self.max_lost_ms,
             max_recovery_ms: self.max_recovery_ms,
             max_failed_swaps: self.max_failed_swaps,
+            max_talked_over: None,
         }
     }
 }

@@ -100,9 +100,19 @@ pub enum Order {
     OneCall,
 }
 
+/// Conversations that are unlike the others, from their first connection to their last.
+#[derive(Clone, Debug)]
+pub struct Apart {
+    /// The first so many.
+    pub conversations: usize,
+    /// What each connection of them does.
+    pub script: Arc<Script>,
+}
+
 /// All conversations of a stand-in.
 pub struct Conversations {
     scripts: Vec<Arc<Script>>,
+    apart: Option<Apart>,
     order: Order,
     seed: u64,
     state: Mutex<State>,
@@ -129,6 +139,8 @@ pub struct Beginning {
     pub course: Course,
     /// The session that it takes up is still open.
     pub overlaps: bool,
+    /// The conversation is one apart.
+    pub apart: bool,
 }
 
 impl Conversations {
@@ -138,7 +150,12 @@ impl Conversations {
     /// Without a script.
     pub fn new(scripts: Vec<Arc<Script>>, order: Order, seed: u64) -> Conversations {
         assert!(!scripts.is_empty(), "a stand-in needs a script");
-        Conversations { scripts, order, seed, state: Mutex::default() }
+        Conversations { scripts, apart: None, order, seed, state: Mutex::default() }
+    }
+
+    /// The same, some of them apart. Where all sessions are of one call, it is.
+    pub fn with_apart(self, apart: Option<Apart>) -> Conversations {
+        Conversations { apart, ..self }
     }
 
     /// The script of connection `index` before its setup.
@@ -161,10 +178,12 @@ impl Conversations {
                 Course { number: state.conversations - 1, ..Course::default() }
             }
         };
-        let script = self.script(match self.order {
-            Order::ByConversation => course.connections,
-            Order::OneCall => setups,
-        });
+        let apart = self.apart.as_ref().filter(|apart| course.number < apart.conversations);
+        let script = match (apart, self.order) {
+            (Some(apart), _) => Arc::clone(&apart.script),
+            (None, Order::ByConversation) => self.script(course.connections),
+            (None, Order::OneCall) => self.script(setups),
+        };
         if !script.carries_on {
             let (number, connections) = (course.number, course.connections);
             course = Course { number, connections, ..Course::default() };
@@ -173,7 +192,7 @@ impl Conversations {
             course.faults = self.faults(&script, course.number);
         }
         state.left.insert(index, Left { course: course.clone(), open: true });
-        Beginning { script, course, overlaps }
+        Beginning { script, course, overlaps, apart: apart.is_some() }
     }
 
     /// Session `index` has come this far.
@@ -264,6 +283,20 @@ mod tests {
         let mut course = Course::default();
         course.remember((0..=CALLS_MAX).map(call));
         assert_eq!((course.asked.len(), &course.asked[0]), (CALLS_MAX, &call(1)));
+    }
+
+    #[test]
+    fn the_first_conversations_are_apart_on_every_connection_and_no_other_is() {
+        let script = Arc::new(Script { pong_after: Some(7), ..Script::listen() });
+        let all = conversations(true, Vec::new());
+        let all = all.with_apart(Some(Apart { conversations: 2, script }));
+        let begun = [(0, None), (1, None), (2, None), (3, Some(1)), (4, Some(2))];
+        let apart = begun.map(|(session, from)| {
+            let Beginning { script, apart, .. } = all.begin(session, from);
+            assert_eq!(script.pong_after.is_some(), apart, "{session}");
+            apart
+        });
+        assert_eq!(apart, [true, true, false, true, false]);
     }
 
     #[test]

@@ -20,6 +20,8 @@ pub struct SessionRecord {
     pub conversation: Option<usize>,
     /// It was read as audio arrived; else the times of arrival are those of reading late.
     pub probe: bool,
+    /// It is of a conversation apart: see [`Apart`](super::conversation::Apart).
+    pub apart: bool,
     /// The session whose handle it was taken up with.
     pub taken_up_from: Option<usize>,
     /// When the connection was accepted.
@@ -34,6 +36,8 @@ pub struct SessionRecord {
     pub uplink: Uplink,
     /// What was said, in order.
     pub spoken: Vec<Spoken>,
+    /// Answers that it broke off because it heard somebody speak.
+    pub talked_over: u32,
     /// Other client messages and when they came.
     pub messages: Vec<(Nanos, Value)>,
     /// What was done to the connection, in order.
@@ -56,6 +60,7 @@ impl SessionRecord {
         SessionRecord {
             index,
             conversation: None,
+            apart: false,
             probe: true,
             taken_up_from: None,
             accepted_at,
@@ -64,6 +69,7 @@ impl SessionRecord {
             ready_at: None,
             uplink: Uplink::default(),
             spoken: Vec::new(),
+            talked_over: 0,
             messages: Vec::new(),
             events: Vec::new(),
             tools: Vec::new(),

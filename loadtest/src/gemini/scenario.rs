@@ -11,7 +11,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::conversation::Order;
+use super::conversation::{Apart, Order};
 use super::record::SessionRecord;
 use super::script::{Fault, Invocation, Moment, Script, Speech, Step};
 use crate::bookings;
@@ -19,7 +19,7 @@ use crate::carrier::endurance::Endurance;
 use crate::carrier::mix::Mix;
 use crate::carrier::record::Hangup;
 use crate::clock::{MILLIS, Nanos};
-use crate::schedule::{Bursts, FRAME_BYTES, MediaPlan};
+use crate::schedule::{Bursts, ECHO_DELAY_MS_MAX, FRAME_BYTES, LineEcho, MediaPlan};
 use crate::signal::Pauses;
 
 /// The longest scenario file.
@@ -27,6 +27,9 @@ pub const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// No booking is asked for earlier: the conversation has begun.
 const BOOKS_FROM_MS: u64 = 1000;
+
+/// The quietest echo, in dB: below it there is nothing left in 16 bits.
+const LOSS_DB_MAX: f64 = 90.0;
 
 /// What both sides do in a run.
 #[derive(Clone, Debug, Deserialize)]
@@ -44,6 +47,8 @@ pub struct Scenario {
     /// `session`.
     #[serde(default)]
     pub connections: Vec<Script>,
+    /// Set: calls whose model speaks unlike that of the others, whose times are told by themselves.
+    pub apart: Option<Unlike>,
     /// Connections are counted over the whole run, not within a conversation.
     #[serde(default)]
     pub counts_all_connections: bool,
@@ -65,13 +70,24 @@ pub struct Scenario {
     /// Settings of the relay, by the names of their variables.
     #[serde(default)]
     pub relay: std::collections::BTreeMap<String, String>,
-    /// What is demanded of swaps and recoveries; flags of the command line come before it.
+    /// What is demanded of swaps, recoveries and answers; flags of the command line come before it.
     #[serde(default)]
     pub demands: Demands,
 }
 
+/// Calls apart.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Unlike {
+    /// So many: the first conversations of the run.
+    pub calls: usize,
+    /// What the model says at each of its turns there. The turns begin when those of a call without
+    /// steps would, and the rest of the session is as `session` says.
+    pub answer: Speech,
+}
+
 /// How the caller speaks.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Caller {
     /// How long it speaks at a time, in milliseconds; 0 is without a pause.
@@ -98,6 +114,8 @@ pub struct Caller {
     pub hangup: Hangup,
     /// When the network resets the caller's connection, in milliseconds since it began to speak.
     pub lost_ms: Vec<u64>,
+    /// The line returns what is heard on it: `{ delay_ms = 120, loss_db = 20 }`.
+    pub echo: Option<LineEcho>,
 }
 
 /// Silence that a carrier does not send.
@@ -110,7 +128,8 @@ pub struct Suppression {
     pub silence_ms: u64,
 }
 
-/// The most that is borne of swaps and recoveries; what is not set is not judged.
+/// The most that is borne of swaps, recoveries and answers broken off; what is not set is not
+/// judged.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Demands {
@@ -122,6 +141,8 @@ pub struct Demands {
     pub max_recovery_ms: Option<f64>,
     /// Connections that came to an end in mid-call and were not replaced; 0 unless set.
     pub max_failed_swaps: Option<u64>,
+    /// Answers that the model broke off because it heard somebody speak, in the whole run.
+    pub max_talked_over: Option<u64>,
 }
 
 impl Demands {
@@ -132,13 +153,14 @@ impl Demands {
             max_lost_ms: self.max_lost_ms.or(other.max_lost_ms),
             max_recovery_ms: self.max_recovery_ms.or(other.max_recovery_ms),
             max_failed_swaps: self.max_failed_swaps.or(other.max_failed_swaps),
+            max_talked_over: self.max_talked_over.or(other.max_talked_over),
         }
     }
 }
 
 /// Scenarios that are built in: name and TOML, by what they are about: swaps, connections that
 /// fail, speech, tools, callers.
-pub const BUILT_IN: [(&str, &str); 45] = [
+pub const BUILT_IN: [(&str, &str); 47] = [
     ("rotations", include_str!("../../scenarios/rotations.toml")),
     ("rotations-at-random", include_str!("../../scenarios/rotations-at-random.toml")),
     ("forced-rotations", include_str!("../../scenarios/forced-rotations.toml")),
@@ -164,6 +186,7 @@ pub const BUILT_IN: [(&str, &str); 45] = [
     ("interruptions-out-of-turn", include_str!("../../scenarios/interruptions-out-of-turn.toml")),
     ("broken-off", include_str!("../../scenarios/broken-off.toml")),
     ("speech-after-the-turn", include_str!("../../scenarios/speech-after-the-turn.toml")),
+    ("burst", include_str!("../../scenarios/burst.toml")),
     ("long-bursts", include_str!("../../scenarios/long-bursts.toml")),
     ("noise-for-speech", include_str!("../../scenarios/noise-for-speech.toml")),
     ("slower-than-speech", include_str!("../../scenarios/slower-than-speech.toml")),
@@ -179,6 +202,7 @@ pub const BUILT_IN: [(&str, &str); 45] = [
     ("caller-out-of-order", include_str!("../../scenarios/caller-out-of-order.toml")),
     ("caller-before-the-model", include_str!("../../scenarios/caller-before-the-model.toml")),
     ("caller-slow-reader", include_str!("../../scenarios/caller-slow-reader.toml")),
+    ("caller-echo", include_str!("../../scenarios/caller-echo.toml")),
     ("hangup-without-stop", include_str!("../../scenarios/hangup-without-stop.toml")),
     ("hangup-by-reset", include_str!("../../scenarios/hangup-by-reset.toml")),
     ("hangup-by-silence", include_str!("../../scenarios/hangup-by-silence.toml")),
@@ -227,6 +251,15 @@ impl Scenario {
         filled.collect()
     }
 
+    /// The conversations apart: `turns` turns, one every `period`.
+    pub fn apart(&self, turns: usize, period: Nanos) -> Option<Apart> {
+        let Unlike { calls, answer } = self.apart.as_ref()?;
+        let pause = period.saturating_sub(answer.duration());
+        let steps = Script::conversation(turns, answer, pause);
+        let script = Arc::new(Script { steps, carries_on: true, ..self.session.clone() });
+        Some(Apart { conversations: *calls, script })
+    }
+
     /// What is counted to choose a script.
     pub fn order(&self) -> Order {
         if self.counts_all_connections { Order::OneCall } else { Order::ByConversation }
@@ -239,6 +272,7 @@ impl Scenario {
         self.connections.is_empty()
             && talks(&self.session)
             && self.session.pong_after.is_none()
+            && self.session.detects_activity.is_none()
             && self.book == 0.0
             && self.caller == Caller::default()
     }
@@ -286,6 +320,7 @@ impl Scenario {
         plan.bursts = self.caller.bursts;
         plan.reads_nothing.clone_from(&self.caller.reads_nothing);
         plan.disorder = disorder;
+        plan.echo = self.caller.echo;
         plan.pauses = Pauses { talk_ms, quiet_ms, from_ms };
         plan.keys.clone_from(keys);
         plan
@@ -344,6 +379,14 @@ impl Caller {
         if !frame_bytes.iter().all(|len| FRAME_BYTES.contains(len)) {
             return Err(format!("frame_bytes are from {FRAME_BYTES:?}"));
         }
+        if let Some(LineEcho { delay_ms, loss_db }) = self.echo
+            && (delay_ms > ECHO_DELAY_MS_MAX || !(0.0..=LOSS_DB_MAX).contains(&loss_db))
+        {
+            return Err(format!(
+                "an echo has a delay_ms up to {ECHO_DELAY_MS_MAX} and a loss_db from 0 to \
+                 {LOSS_DB_MAX}"
+            ));
+        }
         if self.bursts.is_some_and(|it| it.pause_ms == 0 || it.pause_ms >= it.every_ms) {
             return Err("a burst's pause_ms is above 0 and below every_ms".into());
         }
@@ -364,6 +407,7 @@ impl Default for Scenario {
             seconds: None,
             session: Script::listen(),
             connections: Vec::new(),
+            apart: None,
             counts_all_connections: false,
             objections: Vec::new(),
             caller: Caller::default(),
@@ -396,7 +440,7 @@ mod tests {
         assert!(Scenario::default().only_talks());
         let talks = |&(name, _): &(&str, &str)| Scenario::find(name).unwrap().only_talks();
         let only_talk: Vec<_> = BUILT_IN.iter().filter(|it| talks(it)).map(|it| it.0).collect();
-        assert_eq!(only_talk, ["liberties", "caller-before-the-model"]);
+        assert_eq!(only_talk, ["burst", "liberties", "caller-before-the-model"]);
     }
 
     #[test]
@@ -413,6 +457,7 @@ mod tests {
             bursts = { every_ms = 1000, pause_ms = 233 }
             suppress_silence = { speech_ms = 5, silence_ms = 400 }
             reads_nothing = [[1000, 500], [2000, 500]]
+            echo = { delay_ms = 120, loss_db = 20 }
             hangup = "silence"
             keys = [[500, "1"], [700, "#"]]
             [demands]
@@ -423,6 +468,7 @@ mod tests {
             setup_after_ms = "never"
             [[connections]]
             setup_after_ms = 400
+            detects_activity = { level_dbov = -28.0, speech_ms = 60 }
             updates_every_ms = "never"
             framing = { opcode = "binary", fragment_bytes = 100, pretty = true }
             dialect = { odd_bytes = true, usage = "per_chunk_vertex", parts = 3 }
@@ -491,6 +537,8 @@ mod tests {
             "[caller]\nsuppress_silence = { speech_ms = 0, silence_ms = 100 }",
             "[caller]\nreads_nothing = [[100, 100], [150, 10]]",
             "[caller]\nhangup = \"politely\"",
+            "[caller]\necho = { delay_ms = 1001, loss_db = 20 }",
+            "[caller]\necho = { delay_ms = 100, loss_db = -1 }",
             "[caller]\nkeys = [[1, \"x\"]]",
             "[caller]\nkeys = [[2, \"1\"], [1, \"1\"]]",
         ] {

@@ -8,6 +8,7 @@
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
+use super::activity::Sensitivity;
 use crate::clock::{MILLIS, Nanos, SECONDS};
 
 /// Samples in a millisecond of model audio.
@@ -43,6 +44,8 @@ pub struct Script {
     /// A session taken up by a handle that is sent more audio than time has passed since
     /// `setupComplete`, and [`BACKLOG_NANOS_MAX`], is closed with 1007.
     pub refuses_backlog: bool,
+    /// Set: what it says is broken off, with `interrupted`, when it hears speech so loud for so long.
+    pub detects_activity: Option<Sensitivity>,
     /// A session that is taken up by a handle goes on with the steps where the connection before
     /// left off, by the same clock; else it begins anew.
     pub carries_on: bool,
@@ -427,6 +430,7 @@ impl Script {
             pong_after: None,
             refuses_overlap: false,
             refuses_backlog: false,
+            detects_activity: None,
             carries_on: false,
             steps,
             faults: Vec::new(),

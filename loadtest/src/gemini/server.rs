@@ -24,7 +24,7 @@ use tungstenite::protocol::frame::coding::Data;
 use tungstenite::{Bytes, Message};
 
 use super::certificate::{self, ServerTls};
-use super::conversation::{Conversations, Order};
+use super::conversation::{Apart, Conversations, Order};
 use super::entrance::{self, Entrance};
 use super::protocol::Complaint;
 use super::script::{Handshake, Opcode, Script};
@@ -70,6 +70,8 @@ pub struct StandInConfig {
     pub scripts: Vec<Arc<Script>>,
     /// What is counted to choose one of them.
     pub order: Order,
+    /// Conversations that follow a script of their own.
+    pub apart: Option<Apart>,
     /// The seed of the model's voices.
     pub seed: u64,
     /// Threads that share the sessions.
@@ -91,6 +93,7 @@ impl StandInConfig {
             model: "models/gemini-3.8-live".to_string(),
             scripts: vec![Arc::new(script)],
             order: Order::ByConversation,
+            apart: None,
             seed: 1,
             threads: 1,
             probes: Probes::default(),
@@ -121,7 +124,7 @@ impl StandIn {
     /// Without a script.
     pub fn start(clock: Clock, config: StandInConfig) -> io::Result<StandIn> {
         let conversations = Conversations::new(config.scripts.clone(), config.order, config.seed);
-        let conversations = Arc::new(conversations);
+        let conversations = Arc::new(conversations.with_apart(config.apart.clone()));
         let listener = std::net::TcpListener::from(socket2_listener(config.listen)?);
         let address = listener.local_addr()?;
         let tls = match &config.certificate {

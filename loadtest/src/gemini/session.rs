@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use super::activity::Detector;
 use super::conversation::{Call, Conversations, Course, Rest};
 use super::message::{self, Beside};
 use super::protocol::{self, ClientMessage, Complaint};
@@ -81,6 +82,8 @@ pub struct Session {
     updates: u64,
     /// When the connection is closed because its announced end has come.
     doom: Option<Nanos>,
+    /// Hears whether somebody speaks, where the script says so.
+    detector: Option<Detector>,
     turns: usize,
     /// Tools that were asked for on the connections before, and may still be answered.
     before: VecDeque<Call>,
@@ -150,6 +153,7 @@ impl Session {
             next_update: None,
             updates: 0,
             doom: None,
+            detector: None,
             turns: 0,
             before: VecDeque::new(),
             out: VecDeque::new(),
@@ -192,13 +196,14 @@ impl Session {
     /// True if nothing that may come from a client that keeps to the protocol changes what is said,
     /// or when: only speech and pauses are left of the script.
     pub fn is_alone(&self) -> bool {
-        let Script { steps, pong_after, refuses_backlog, .. } = &*self.script;
+        let Script { steps, pong_after, refuses_backlog, detects_activity, .. } = &*self.script;
         let goes_by_the_clock = |step: &Step| matches!(step, Step::Pause(_) | Step::Speak(_));
         self.stage == Stage::Ready
             && !matches!(self.act, Act::AwaitingTools { .. })
             && self.course.faults.is_empty()
             && pong_after.is_none()
             && !refuses_backlog
+            && detects_activity.is_none()
             && steps.iter().skip(self.course.next_step).all(goes_by_the_clock)
     }
 
@@ -340,7 +345,9 @@ impl Session {
         let beginning = self.conversations.begin(self.record.index, handle);
         self.record.taken_up_from = handle;
         self.record.conversation = Some(beginning.course.number);
+        self.record.apart = beginning.apart;
         self.script = beginning.script;
+        self.detector = self.script.detects_activity.map(Detector::new);
         self.course = beginning.course;
         self.before.clone_from(&self.course.asked);
         if beginning.overlaps && self.script.refuses_overlap {
@@ -369,12 +376,32 @@ impl Session {
             Some((at, heard)) if *at == now => *heard = uplink.pcm.len() as u64,
             _ => uplink.arrivals.push((now, uplink.pcm.len() as u64)),
         }
+        self.listen_for_speech(now, pcm);
         let since = now - self.record.ready_at.unwrap_or(now);
         if self.script.refuses_backlog
             && self.record.taken_up_from.is_some()
             && self.heard_ms() * MILLIS > since + BACKLOG_NANOS_MAX
         {
             self.refuse(now, Complaint::Backlog);
+        }
+    }
+
+    /// Breaks off what it is saying, or what it has said and still plays, if somebody speaks.
+    fn listen_for_speech(&mut self, now: Nanos, pcm: &[u8]) {
+        let Some(detector) = &mut self.detector else { return };
+        let is_audible = match self.act {
+            Act::Speaking(_) => true,
+            Act::Completing { at } => now < at,
+            Act::Idle | Act::AwaitingTools { .. } => false,
+        };
+        let pcm: Vec<i16> = pcm.as_chunks().0.iter().map(|it| i16::from_le_bytes(*it)).collect();
+        if !is_audible {
+            detector.forget();
+        } else if detector.hear(self.record.uplink.rate, &pcm) {
+            self.record.talked_over += 1;
+            self.act = Act::Idle;
+            self.course.step_at = now;
+            self.interrupt(now, 0);
         }
     }
 

@@ -54,6 +54,11 @@ pub use sum::{Audition, hear};
 /// in the relay's buffers when the call ends.
 pub const EDGE_MS_MAX: f64 = 150.0;
 
+/// What a caller said before the model was ready may be unheard for so long in one call, in
+/// milliseconds: a relay may throw it away or keep it, but a caller who speaks to nobody for longer
+/// has lost what he said.
+pub const EARLY_MS_MAX: f64 = 3000.0;
+
 /// Faults of one kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Faults {
@@ -77,6 +82,8 @@ pub struct Fidelity {
     pub void_ms: f64,
     /// Not heard from the beginning of calls, said before the other side was ready.
     pub early_ms: f64,
+    /// The longest of these in one call.
+    pub early_ms_max: f64,
     /// Not heard from the beginning of calls, said later.
     pub head_ms: f64,
     /// The longest of these in one call.
@@ -165,6 +172,12 @@ impl Fidelity {
             if ms > EDGE_MS_MAX {
                 problems.push(format!("up to {ms:.0} ms lost at the {what} of a call"));
             }
+        }
+        if self.early_ms_max > EARLY_MS_MAX {
+            problems.push(format!(
+                "up to {:.0} ms of a call lost, said before the other side was ready",
+                self.early_ms_max
+            ));
         }
         problems
     }

@@ -27,8 +27,7 @@ pub(super) fn by_caller(part: &Part<'_>, sessions: &[&SessionRecord]) -> Said {
     let record = &part.record;
     let format = record.formats.up;
     let (plan, frames) = (&part.made.media, part.frames());
-    let code = verify::spoken_code_of(plan, part.made.voice, frames.clone(), format);
-    let pcm = signal::linear(format, &code);
+    let pcm = signal::linear(format, &part.payload(frames.clone()));
     let served = verify::served(sessions);
     // A stream after the first begins with its own first frame.
     let first = plan.frames().nth(frames.start).filter(|_| frames.start > 0);
@@ -151,15 +150,17 @@ pub(super) fn to_caller(call: &CallRecord) -> Heard {
     Heard { pcm, rate: format.rate, arrivals, read_late: !call.probe }
 }
 
-/// The first `ticks` of what the caller said on a stream, and their rate.
-pub(super) fn beginning(part: &Part<'_>, ticks: u64) -> (Vec<i16>, u32) {
+/// What the caller said on a stream for `ticks` from tick `from` on, and its rate.
+pub(super) fn stretch(part: &Part<'_>, from: u64, ticks: u64) -> (Vec<i16>, u32) {
     let format = part.record.formats.up;
     let frames = part.frames();
     let plan = part.made.media.frames().skip(frames.start).take(frames.len());
     let mut planned = plan.peekable();
     let origin = planned.peek().map_or(0, |frame| frame.clock_from);
-    let count = planned.take_while(|frame| frame.clock_from < origin + ticks).count();
+    let count = planned.take_while(|frame| frame.clock_from < origin + from + ticks).count();
     let frames = frames.start..frames.start + count;
-    let code = verify::spoken_code_of(&part.made.media, part.made.voice, frames, format);
-    (signal::linear(format, &code), format.rate)
+    let mut pcm = signal::linear(format, &part.payload(frames));
+    let before = from as usize * (format.rate / RATE) as usize;
+    pcm.drain(..before.min(pcm.len()));
+    (pcm, format.rate)
 }

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use super::ear::{Ear, Hearing};
 use super::said;
 use super::{Faults, Fidelity, FidelityReport};
+use crate::apart::Telling;
 use crate::carrier::Carrier;
 use crate::clock::Nanos;
 use crate::comebacks::Part;
@@ -30,25 +31,33 @@ pub struct Audition {
     pub carriers: BTreeMap<Carrier, [Fidelity; 2]>,
     /// Of each stream, in the order they were given, where the model's turns lie in what was heard.
     pub turns: Vec<Vec<Placed>>,
+    /// Of each stream, whether a side heard anything but what the other said.
+    pub amiss: Vec<bool>,
 }
 
 /// Listens to streams, each with its sessions that were ready; up comes before down. `seed`: of the
-/// model's voices. `lead`: see [`crate::verify::downlink_latency`].
+/// model's voices. `lead`: see [`crate::verify::downlink_latency`]. `telling` is given the latencies
+/// of each.
 pub fn hear<'c>(
     ear: &mut Ear,
     parts: impl Iterator<Item = (&'c Part<'c>, &'c [&'c SessionRecord])>,
     seed: u64,
     lead: Nanos,
+    mut telling: Option<&mut Telling>,
 ) -> Audition {
     let (mut up, mut down) = (Sum::default(), Sum::default());
     let mut carriers: BTreeMap<Carrier, [Sum; 2]> = BTreeMap::new();
-    let mut turns = Vec::new();
+    let (mut turns, mut amiss) = (Vec::new(), Vec::new());
     for (part, sessions) in parts {
         let broken = sessions.iter().any(|it| it.events.iter().any(|(_, event)| event.is_fatal()));
         let [up_of, down_of] = carriers.entry(part.record.carrier).or_default();
+        let mut is_amiss = false;
+        let mut ways = [Latencies::default(), Latencies::default()];
         let caller = said::by_caller(part, sessions);
         if !caller.pieces.is_empty() {
             let hearing = ear.listen(&caller, &said::to_model(sessions));
+            is_amiss |= is_heard_amiss(&hearing, broken);
+            ways[0].clone_from(&hearing.latencies);
             up_of.add(hearing.clone(), broken);
             up.add(hearing, broken);
         }
@@ -57,10 +66,16 @@ pub fn hear<'c>(
         if !model.pieces.is_empty() {
             let hearing = ear.listen(&model, &said::to_caller(&part.record));
             placed = said::turns_at(&part.record, sessions, &hearing.places);
+            is_amiss |= is_heard_amiss(&hearing, false);
+            ways[1].clone_from(&hearing.latencies);
             down_of.add(hearing.clone(), false);
             down.add(hearing, false);
         }
+        if let Some(telling) = &mut telling {
+            telling.add(sessions, &ways[0], &ways[1]);
+        }
         turns.push(placed);
+        amiss.push(is_amiss);
     }
     let [(uplink, of_uplink), (downlink, of_downlink)] = [up.fidelity(), down.fidelity()];
     let held_ms = uplink.held_ms.zip(downlink.held_ms).map(|(up, down)| up + down);
@@ -73,7 +88,15 @@ pub fn hear<'c>(
         latencies: [of_uplink, of_downlink],
         carriers: carriers.collect(),
         turns,
+        amiss,
     }
+}
+
+/// True if this direction alone makes a run fail. `broken`: see [`Sum::add`].
+fn is_heard_amiss(hearing: &Hearing, broken: bool) -> bool {
+    let mut alone = Sum::default();
+    alone.count(hearing, broken);
+    !alone.fidelity.problems().is_empty()
 }
 
 /// One direction while it is added up.
@@ -96,26 +119,7 @@ impl Sum {
     /// `broken`: a connection of this call was ended on purpose, and what was on its way is
     /// nobody's loss.
     fn add(&mut self, hearing: Hearing, broken: bool) {
-        let it = &mut self.fidelity;
-        let account = &hearing.account;
-        it.calls += 1;
-        it.unheard += usize::from(!hearing.found && account.said > 0.0);
-        it.said_ms += account.said / PER_MS;
-        it.void_ms += account.void / PER_MS;
-        it.early_ms += hearing.early / PER_MS;
-        let (head, tail) = (hearing.head / PER_MS, hearing.tail / PER_MS);
-        if broken {
-            it.lost_at_faults_ms += head + tail + account.missing.ms;
-        } else {
-            it.head_ms += head;
-            it.head_ms_max = it.head_ms_max.max(head);
-            it.tail_ms += tail;
-            it.tail_ms_max = it.tail_ms_max.max(tail);
-            it.gaps += account.missing;
-        }
-        it.doubled += account.doubled;
-        it.inserted += account.inserted;
-        it.clicks += hearing.likeness.clicks;
+        self.count(&hearing, broken);
         self.latencies.add(hearing.latencies);
         self.held.extend(hearing.held_ms);
         self.drifts.extend(hearing.likeness.drift.map(|drift| drift * 1e6));
@@ -129,6 +133,32 @@ impl Sum {
             self.gains.push(20.0 * likeness.gain.log10());
             self.responses.push(20.0 * likeness.response.log10());
         }
+    }
+
+    /// Counts what was said, and what was not heard of it.
+    fn count(&mut self, hearing: &Hearing, broken: bool) {
+        let it = &mut self.fidelity;
+        let account = &hearing.account;
+        it.calls += 1;
+        it.unheard += usize::from(!hearing.found && account.said > 0.0);
+        it.said_ms += account.said / PER_MS;
+        it.void_ms += account.void / PER_MS;
+        let early = hearing.early / PER_MS;
+        it.early_ms += early;
+        it.early_ms_max = it.early_ms_max.max(early);
+        let (head, tail) = (hearing.head / PER_MS, hearing.tail / PER_MS);
+        if broken {
+            it.lost_at_faults_ms += head + tail + account.missing.ms;
+        } else {
+            it.head_ms += head;
+            it.head_ms_max = it.head_ms_max.max(head);
+            it.tail_ms += tail;
+            it.tail_ms_max = it.tail_ms_max.max(tail);
+            it.gaps += account.missing;
+        }
+        it.doubled += account.doubled;
+        it.inserted += account.inserted;
+        it.clicks += hearing.likeness.clicks;
     }
 
     fn fidelity(mut self) -> (Fidelity, Latencies) {

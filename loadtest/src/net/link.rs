@@ -3,10 +3,12 @@
 //! In:       messages to send; a stream that is ready.
 //! Out:      whole messages and, once, how the connection ended.
 //! Bounds:   [`MESSAGE_BYTES_MAX`] inbound, [`UNSENT_BYTES_MAX`] outbound; past the second a
-//!           message is refused and the caller of [`Link::send`] decides what that means.
+//!           message is refused and the caller of [`Link::send`] decides what that means. Pongs and
+//!           close frames may be as much again; a peer that makes more of them has broken the link.
 //! Not here: the upgrade (`net::http`), what a message means.
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::fmt;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::io::{self, Read, Write};
@@ -38,29 +40,39 @@ thread_local! {
 pub struct Link {
     socket: WebSocket<Gate>,
     role: Role,
-    /// Nothing waits to be written: a message may go straight to the stream.
-    clear: bool,
     /// Makes the masks of a client.
     masks: u64,
     ended: bool,
     holds_pongs: bool,
 }
 
-/// The way from the library to the stream. It can be shut, and then swallows what is written.
+/// The way to the stream: of messages, and of what the library writes by itself. Whatever the
+/// stream does not take waits here, in order, so that the library has nothing waiting: a gate that
+/// is shut swallows what it writes just then, which is a pong, and nothing else.
 struct Gate {
     stream: Stream,
-    /// The end of a frame whose beginning the stream has taken.
-    rest: Vec<u8>,
+    /// What the stream has not taken: the end of a frame, and the frames behind it.
+    rest: VecDeque<u8>,
     shut: bool,
 }
 
 impl Gate {
-    /// Hands on what is left of a frame, before anything else.
+    /// Hands on what waits, before anything else.
     fn finish(&mut self) -> io::Result<()> {
         while !self.rest.is_empty() {
-            let taken = self.stream.write(&self.rest)?;
+            let taken = self.stream.write(self.rest.as_slices().0)?;
             self.rest.drain(..taken);
         }
+        Ok(())
+    }
+
+    /// Takes bytes behind all that came before: straight to the stream where nothing waits.
+    fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let taken = match self.finish().and_then(|()| self.stream.write(bytes)) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+            taken => taken?,
+        };
+        self.rest.extend(&bytes[taken..]);
         Ok(())
     }
 }
@@ -76,8 +88,11 @@ impl Write for Gate {
         if self.shut {
             return Ok(buf.len());
         }
-        self.finish()?;
-        self.stream.write(buf)
+        if self.rest.len() + buf.len() > 2 * UNSENT_BYTES_MAX {
+            return Err(io::ErrorKind::QuotaExceeded.into());
+        }
+        self.put(buf)?;
+        Ok(buf.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -152,10 +167,10 @@ impl Link {
             .max_write_buffer_size(UNSENT_BYTES_MAX)
             .max_message_size(Some(MESSAGE_BYTES_MAX))
             .max_frame_size(Some(MESSAGE_BYTES_MAX));
-        let gate = Gate { stream, rest: Vec::new(), shut: false };
+        let gate = Gate { stream, rest: VecDeque::new(), shut: false };
         let socket = WebSocket::from_partially_read(gate, early, role, Some(config));
         let masks = RandomState::new().build_hasher().finish();
-        Link { socket, role, clear: true, masks, ended: false, holds_pongs: false }
+        Link { socket, role, masks, ended: false, holds_pongs: false }
     }
 
     /// From now on pings are not answered; the owner sends pongs by [`Link::send`] when it likes.
@@ -167,10 +182,6 @@ impl Link {
     pub fn receive(&mut self) -> Option<Received> {
         if self.ended {
             return None;
-        }
-        if self.holds_pongs {
-            // Nothing else may wait behind the gate when a pong is swallowed.
-            self.flush();
         }
         let closing = match self.socket.read() {
             Ok(Message::Text(text)) => return Some(Received::Text(text)),
@@ -204,47 +215,37 @@ impl Link {
         Some(Received::Closed(closing))
     }
 
-    /// Sends a message, or keeps it until the socket takes it.
+    /// Sends a message, or keeps it until the socket takes it. A close is [`Link::close`]'s.
     pub fn send(&mut self, message: Message) -> Result<(), SendError> {
-        if self.ended {
-            return Err(SendError::Ended);
-        }
-        let may_pass = self.clear && self.socket.can_write();
-        let sent = match message {
-            Message::Text(text) if may_pass => return self.pass(text.into(), Data::Text),
-            Message::Binary(bytes) if may_pass => return self.pass(bytes, Data::Binary),
-            other => self.socket.send(other),
-        };
-        self.clear = sent.is_ok();
-        match sent {
-            Ok(()) => Ok(()),
-            Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
-            Err(Error::WriteBufferFull(_)) => Err(SendError::Full),
-            Err(_) => Err(SendError::Ended),
-        }
+        let whole = |payload, kind| Frame::message(payload, OpCode::Data(kind), true);
+        self.pass(match message {
+            Message::Text(text) => whole(text.into(), Data::Text),
+            Message::Binary(bytes) => whole(bytes, Data::Binary),
+            Message::Ping(bytes) => Frame::ping(bytes),
+            Message::Pong(bytes) => Frame::pong(bytes),
+            Message::Frame(frame) => frame,
+            Message::Close(_) => return Err(SendError::Ended),
+        })
     }
 
-    /// Sends a message past the library's buffer, by its own frames: where nothing waits there, a
-    /// buffer of each call's own is memory that nobody else keeps warm.
-    fn pass(&mut self, payload: Bytes, kind: Data) -> Result<(), SendError> {
-        let mut frame = Frame::message(payload, OpCode::Data(kind), true);
+    /// Sends a frame past the library's buffer: a buffer of each call's own is memory that nobody
+    /// else keeps warm.
+    fn pass(&mut self, mut frame: Frame) -> Result<(), SendError> {
+        if self.ended || !self.socket.can_write() {
+            return Err(SendError::Ended);
+        }
         if self.role == Role::Client {
             frame.header_mut().mask = Some(self.next_mask());
         }
         let gate = self.socket.get_mut();
-        let sent = FRAME.with_borrow_mut(|bytes| {
+        if gate.rest.len() + frame.len() > UNSENT_BYTES_MAX {
+            return Err(SendError::Full);
+        }
+        FRAME.with_borrow_mut(|bytes| {
             bytes.clear();
             frame.format(bytes).expect("a vector takes what is written");
-            let taken = match gate.stream.write(bytes) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
-                Err(_) => return Err(SendError::Ended),
-                Ok(taken) => taken,
-            };
-            gate.rest.extend_from_slice(&bytes[taken..]);
-            Ok(())
-        });
-        self.clear = gate.rest.is_empty();
-        sent
+            gate.put(bytes).map_err(|_| SendError::Ended)
+        })
     }
 
     /// Masks differ from frame to frame and from link to link; nobody is to be kept from guessing
@@ -283,9 +284,8 @@ impl Link {
 
     /// Offers waiting bytes to the socket again.
     pub fn flush(&mut self) {
-        // Whatever is wrong with the connection, the next `receive` says so. A gate that is shut
-        // flushes nothing, and behind it the rest of a frame may wait.
-        self.clear = self.socket.flush().is_ok() && self.socket.get_ref().rest.is_empty();
+        // Whatever is wrong with the connection, the next `receive` says so.
+        let _ = self.socket.flush();
     }
 
     /// The stream below.
@@ -296,12 +296,14 @@ impl Link {
 
 #[cfg(test)]
 mod tests {
+    use std::net::{TcpListener, TcpStream};
+
     use super::*;
 
     /// A link and the server it is connected to.
-    fn connected() -> (Link, WebSocket<std::net::TcpStream>) {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let near = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    fn connected() -> (Link, WebSocket<TcpStream>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         near.set_nonblocking(true).unwrap();
         let stream = Stream::plain(mio::net::TcpStream::from_std(near));
         let link = Link::new(stream, Vec::new(), Role::Client);
@@ -309,29 +311,76 @@ mod tests {
         (link, WebSocket::from_raw_socket(far, Role::Server, None))
     }
 
-    #[test]
-    fn what_the_socket_does_not_take_leaves_later_and_in_order() {
-        let (mut link, mut far) = connected();
-        link.send(Message::text("0")).unwrap();
-        assert!(link.clear, "a small message goes straight through");
-        // More than both sockets hold.
-        let messages: Vec<String> = (1..40_u32).map(|n| n.to_string().repeat(100_000)).collect();
-        for message in &messages {
-            link.send(Message::text(message.clone())).unwrap();
-        }
-        assert!(!link.clear);
+    /// True if nothing waits to be written.
+    fn is_clear(link: &Link) -> bool {
+        link.socket.get_ref().rest.is_empty()
+    }
+
+    /// Reads so many messages on a thread of its own, while the link offers what waits.
+    fn read(link: &mut Link, mut far: WebSocket<TcpStream>, count: usize) -> Vec<Message> {
         let reader = std::thread::spawn(move || {
-            let read = std::iter::repeat_with(|| far.read().unwrap().into_text().unwrap());
-            read.take(40).map(|text| text.to_string()).collect::<Vec<_>>()
+            std::iter::repeat_with(|| far.read().unwrap()).take(count).collect()
         });
         while !reader.is_finished() {
             link.flush();
             std::thread::yield_now();
         }
-        let read = reader.join().unwrap();
-        assert_eq!((&*read[0], &read[1..]), ("0", &messages[..]));
-        link.flush();
-        assert!(link.clear);
+        reader.join().unwrap()
+    }
+
+    #[test]
+    fn what_the_socket_does_not_take_leaves_later_and_in_order() {
+        let (mut link, far) = connected();
+        let mut messages = vec![Message::text("0")];
+        link.send(messages[0].clone()).unwrap();
+        assert!(is_clear(&link), "a small message goes straight through");
+        // More than both sockets hold.
+        messages.extend((1..40_u32).map(|n| Message::text(n.to_string().repeat(100_000))));
+        for message in &messages[1..] {
+            link.send(message.clone()).unwrap();
+        }
+        assert!(!is_clear(&link));
+        assert!(read(&mut link, far, 40) == messages);
+        assert!(is_clear(&link));
+    }
+
+    #[test]
+    fn a_pong_that_is_held_takes_no_message_with_it_that_the_peer_has_not_read() {
+        let (mut link, mut far) = connected();
+        link.hold_pongs();
+        // The first is more than both sockets hold: the others wait whole.
+        let messages = ["long".repeat(1_900_000), "and".repeat(100_000), "short".into()];
+        let messages = messages.map(Message::text);
+        for message in &messages {
+            link.send(message.clone()).unwrap();
+        }
+        far.send(Message::Ping(Bytes::from_static(b"there?"))).unwrap();
+        let ping = std::iter::repeat_with(|| link.receive()).flatten().next().unwrap();
+        assert_eq!(ping, Received::Ping(Bytes::from_static(b"there?")));
+        link.send(Message::Pong(Bytes::from_static(b"there?"))).unwrap();
+        let heard = read(&mut link, far, 4);
+        assert!(heard[..3] == messages, "{:?}", heard.iter().map(Message::len).collect::<Vec<_>>());
+        assert_eq!(heard[3], Message::Pong(Bytes::from_static(b"there?")), "the owner's alone");
+    }
+
+    #[test]
+    fn a_peer_that_reads_nothing_is_sent_no_more_than_the_bound() {
+        let (mut link, mut far) = connected();
+        let piece = Message::binary(vec![0; 1 << 20]);
+        let mut pieces = 0;
+        let refused = loop {
+            match link.send(piece.clone()) {
+                Ok(()) => pieces += 1,
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(refused, SendError::Full);
+        assert!(link.socket.get_ref().rest.len() <= UNSENT_BYTES_MAX);
+        // Its pings are answered all the same, behind what waits.
+        far.send(Message::Ping(Bytes::new())).unwrap();
+        std::iter::repeat_with(|| link.receive()).flatten().next().unwrap();
+        let heard = read(&mut link, far, pieces + 1);
+        assert_eq!(heard.last(), Some(&Message::Pong(Bytes::new())));
     }
 
     #[test]
@@ -341,7 +390,7 @@ mod tests {
         // More than both sockets hold.
         let long = "long".repeat(2_000_000);
         link.send(Message::text(long.clone())).unwrap();
-        assert!(!link.clear);
+        assert!(!is_clear(&link));
         far.send(Message::Ping(Bytes::from_static(b"there?"))).unwrap();
         let ping = std::iter::repeat_with(|| link.receive()).flatten().next().unwrap();
         assert_eq!(ping, Received::Ping(Bytes::from_static(b"there?")));
@@ -349,13 +398,8 @@ mod tests {
         let mut begun = vec![0; 1 << 20];
         let mut stream = far.get_ref().try_clone().unwrap();
         stream.read_exact(&mut begun).unwrap();
-        let mut far = WebSocket::from_partially_read(stream, begun, Role::Server, None);
+        let far = WebSocket::from_partially_read(stream, begun, Role::Server, None);
         link.send(Message::text("short")).unwrap();
-        let reader = std::thread::spawn(move || [far.read().unwrap(), far.read().unwrap()]);
-        while !reader.is_finished() {
-            link.flush();
-            std::thread::yield_now();
-        }
-        assert!(reader.join().unwrap() == [Message::text(long), Message::text("short")]);
+        assert!(read(&mut link, far, 2) == [Message::text(long), Message::text("short")]);
     }
 }

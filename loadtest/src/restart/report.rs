@@ -315,6 +315,7 @@ mod tests {
             closing: Closing::Eof,
             first_frame: 0,
             sent: Vec::new(),
+            said: None,
             heard: Heard::default(),
             playout: record.playout,
         });
