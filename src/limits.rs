@@ -263,6 +263,10 @@ pub const ENDINGS_KEPT: Duration = Duration::from_secs(120);
 pub const LEGACIES_MAX: usize = 4_096;
 /// How long a conversation is kept for its caller.
 pub const LEGACY_KEPT: Duration = Duration::from_secs(120);
+/// How long a relay that drains, and has no call left, waits for a caller whose phone was lost:
+/// carriers ask what follows a stream, and browsers come back, within a second or two. Then it
+/// stops, and he comes to whoever is there by then.
+pub const RETURN_WAIT: Duration = Duration::from_secs(5);
 /// How often a call is journalled at most, where only words have come.
 pub const JOURNAL_EVERY: Duration = Duration::from_secs(1);
 /// The same where its session has another handle, or a tool was begun or has answered.
@@ -333,4 +337,5 @@ const _: () = {
     assert!(PLAYOUT_GROUP_MAX.as_millis() <= (FRAMES_PER_TURN * PTIME_MS) as u128);
     assert!(CLOSE_TIMEOUT.as_millis() < PHONE_CLOSE_TIMEOUT.as_millis());
     assert!(SPARES_MAX < DIALS_AT_ONCE);
+    assert!(RETURN_WAIT.as_millis() < LEGACY_KEPT.as_millis());
 };

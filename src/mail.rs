@@ -675,8 +675,8 @@ pub fn mailbox_without_bell<T>() -> (Postbox<T>, Mailbox<T>) {
 pub struct Load {
     calls: Box<[AtomicUsize]>,
     lateness: Arc<Lateness>,
-    /// Since draining began: calls that may still come, and callers who wait to be told why their
-    /// call ended.
+    /// Since draining began: calls that may still come or come back, and callers who wait to be
+    /// told why their call ended.
     expected: AtomicUsize,
     owed: AtomicUsize,
 }
@@ -710,14 +710,16 @@ impl Load {
         self.calls.iter().map(|calls| calls.load(Ordering::Relaxed)).sum()
     }
 
-    /// The accept thread, draining, tells how many calls may still come, and how many callers wait
-    /// to be told why their call ended.
+    /// The accept thread, draining, tells how many calls may still come or come back, those among
+    /// them of whose ending it has not heard, and how many callers wait to be told why their call
+    /// ended.
     pub fn tell_outlook(&self, expected: usize, owed: usize) {
         self.expected.store(expected, Ordering::Relaxed);
         self.owed.store(owed, Ordering::Relaxed);
     }
 
-    /// How many calls may still come; [`usize::MAX`] until the accept thread has begun to drain.
+    /// How many calls may still come or come back; [`usize::MAX`] until the accept thread has begun
+    /// to drain.
     pub fn expected(&self) -> usize {
         self.expected.load(Ordering::Relaxed)
     }

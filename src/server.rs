@@ -45,7 +45,7 @@ use crate::control::tools::Tools;
 use crate::control::{self, Control};
 use crate::demo::{self, Demo};
 use crate::dial::{Dial, DialError};
-use crate::limits::KEEP_ALIVE_TIMEOUT;
+use crate::limits::{KEEP_ALIVE_TIMEOUT, RETURN_WAIT};
 use crate::mail::{
     AcceptLetter, Bequest, CalendarLetter, ControlLetter, DialLetter, JournalLetter, Load, Mailbox,
     Postbox, TapeLetter, ToolLetter, TranscriptLetter, WorkerLetter,
@@ -66,8 +66,9 @@ use threads::{Ended, Event, Threads};
 pub const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often a draining relay looks whether its last call has ended.
 const DRAIN_LOOK: Duration = Duration::from_millis(20);
-/// How long a relay without calls still waits for those it has promised a place, and for answers
-/// that are being written. Their callers hear the carrier's own error afterwards.
+/// How long a relay without calls still waits for those it has promised a place, for callers whose
+/// phone was lost (each for [`RETURN_WAIT`]), and for answers that are being written. Their callers
+/// hear the carrier's own error afterwards.
 const PROMISED_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a relay that was taken over still waits for a last request on each connection it has:
 /// until all that idle have been closed.
@@ -81,6 +82,8 @@ const HEIR: &str = "heir";
 const KEEPERS: [&str; 3] = ["recordings", "transcripts", "journal"];
 /// How long a thread's full box is tried again when it is told to stop.
 const POST_TIMEOUT: Duration = Duration::from_secs(1);
+
+const _: () = assert!(RETURN_WAIT.as_millis() < PROMISED_TIMEOUT.as_millis());
 
 /// Why the relay could not start.
 #[derive(Debug)]

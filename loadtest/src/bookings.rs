@@ -19,6 +19,7 @@ use serde_json::Value;
 use vocaris::config::Config;
 use vocaris::control::appointments::store::{Open, Status, Store};
 
+use crate::clock::{Nanos, SECONDS};
 use crate::gemini::record::{Asked, SessionRecord};
 use crate::report::BookingReport;
 
@@ -33,6 +34,10 @@ const FIRST_DAY: u64 = 2;
 
 /// Days between the first and the second booking of one conversation.
 const DAYS_A_ROUND: u64 = 100;
+
+/// How long the relay may take to answer: its own tools give up after that. A session that heard
+/// nothing for longer was never answered; of one that ended before nobody can say.
+const ANSWER_DUE: Nanos = 5 * SECONDS;
 
 /// Date and time of the `n`th request, from 1 on, of conversation `call`: `YYYY-MM-DD`, `HH:MM`.
 pub fn slot(call: usize, n: u32) -> (String, String) {
@@ -101,34 +106,56 @@ pub fn judge<E: Display>(
             return (BookingReport::default(), vec![format!("the bookings on disk: {error}")]);
         }
     };
-    let asked: Vec<&Asked> =
-        sessions.iter().flat_map(|it| &it.tools).filter(|it| it.name == TOOL).collect();
-    compare(&asked, &stored)
+    compare(&requests(sessions), &stored)
 }
 
-fn compare(asked: &[&Asked], stored: &Stored) -> (BookingReport, Vec<String>) {
+/// What became of one request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Confirmed,
+    Refused,
+    /// Its session ended before the answer was due, and no later one confirmed it.
+    Cut,
+    Unanswered,
+}
+
+/// Every request for a booking, by its name.
+fn requests(sessions: &[SessionRecord]) -> Vec<(String, Fate)> {
+    // Of an answer that came on a later connection, by the id of the call, which no other has.
+    let late: BTreeSet<&str> = sessions
+        .iter()
+        .flat_map(|it| &it.late_answers)
+        .filter(|(_, _, response)| is_confirmed(response))
+        .map(|(_, id, _)| id.as_str())
+        .collect();
+    let fate = |session: &SessionRecord, asked: &Asked| match &asked.answer {
+        Some((_, response)) if is_confirmed(response) => Fate::Confirmed,
+        Some(_) => Fate::Refused,
+        None if late.contains(asked.id.as_str()) => Fate::Confirmed,
+        None if session.deaf_at().is_some_and(|at| at < asked.at + ANSWER_DUE) => Fate::Cut,
+        None => Fate::Unanswered,
+    };
     let name = |asked: &Asked| asked.args["name"].as_str().unwrap_or_default().to_string();
+    let all = sessions.iter().flat_map(|session| session.tools.iter().map(move |it| (session, it)));
+    let ours = all.filter(|(_, asked)| asked.name == TOOL);
+    ours.map(|(session, asked)| (name(asked), fate(session, asked))).collect()
+}
+
+fn compare(asked: &[(String, Fate)], stored: &Stored) -> (BookingReport, Vec<String>) {
+    // One that is asked for again, after its answer was lost, is confirmed each time.
+    let of = |fate| asked.iter().filter(move |(_, its)| *its == fate).map(|(name, _)| name);
+    let confirmed: BTreeSet<_> = of(Fate::Confirmed).collect();
+    let open: BTreeSet<_> = of(Fate::Cut).chain(of(Fate::Unanswered)).collect();
     let mut report = BookingReport {
         asked: asked.len() as u64,
+        confirmed: of(Fate::Confirmed).count() as u64,
+        refused: of(Fate::Refused).count() as u64,
+        cut: of(Fate::Cut).count() as u64,
+        unanswered: of(Fate::Unanswered).count() as u64,
         stored: stored.values().sum(),
         ..BookingReport::default()
     };
-    let (mut confirmed, mut open) = (BTreeSet::new(), BTreeSet::new());
-    for asked in asked {
-        // One that is asked for again, after its answer was lost, is confirmed each time.
-        match &asked.answer {
-            Some((_, response)) if is_confirmed(response) => {
-                report.confirmed += 1;
-                confirmed.insert(name(asked));
-            }
-            Some(_) => report.refused += 1,
-            None => {
-                report.unanswered += 1;
-                open.insert(name(asked));
-            }
-        }
-    }
-    let missing: Vec<_> = confirmed.iter().filter(|it| !stored.contains_key(*it)).collect();
+    let missing: Vec<_> = confirmed.iter().filter(|it| !stored.contains_key(**it)).collect();
     // A request whose answer the model did not live to hear may have been done.
     let is_known = |it: &String| confirmed.contains(it) || open.contains(it);
     let unasked: Vec<_> = stored.keys().filter(|it| !is_known(it)).collect();
@@ -147,6 +174,10 @@ fn compare(asked: &[&Asked], stored: &Stored) -> (BookingReport, Vec<String>) {
         let count = unasked.len();
         problems.push(format!("{count} bookings on disk and not confirmed, such as {first}"));
     }
+    if let Some(first) = of(Fate::Unanswered).next() {
+        let count = report.unanswered;
+        problems.push(format!("{count} bookings never answered, such as {first}"));
+    }
     if report.refused > 0 {
         problems.push(format!("{} bookings refused, each for a time of its own", report.refused));
     }
@@ -156,6 +187,7 @@ fn compare(asked: &[&Asked], stored: &Stored) -> (BookingReport, Vec<String>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gemini::record::Event;
     use serde_json::json;
 
     #[test]
@@ -179,51 +211,82 @@ mod tests {
         assert!(slots.iter().all(|(_, time)| ("08:00".."18:00").contains(&&**time)));
     }
 
-    fn asked(name: &str, answer: Option<Value>) -> Asked {
-        Asked {
-            at: 0,
-            id: "1".into(),
-            told_id: true,
-            name: TOOL.into(),
-            args: json!({ "name": name }),
-            answer: answer.map(|answer| (0, answer)),
-            withdrawn: false,
-        }
+    fn fates(asked: &[(&str, Fate)]) -> Vec<(String, Fate)> {
+        asked.iter().map(|&(name, fate)| (name.to_string(), fate)).collect()
     }
 
     #[test]
     fn what_is_confirmed_and_what_is_stored_are_the_same_or_a_problem() {
-        let ok = || Some(json!({ "output": { "ok": true } }));
+        use Fate::{Confirmed, Cut, Refused, Unanswered};
         let stored: Stored = [("a".to_string(), 1), ("b".to_string(), 1)].into();
-        let asks = [asked("a", ok()), asked("b", ok())];
-        assert_eq!(compare(&asks.iter().collect::<Vec<_>>(), &stored).1, Vec::<String>::new());
-        // An answer that nobody heard leaves it open.
-        let asks = [asked("a", ok()), asked("b", None), asked("c", None)];
-        assert_eq!(compare(&asks.iter().collect::<Vec<_>>(), &stored).1, Vec::<String>::new());
-        for (wrong, what) in [
-            ([asked("a", ok()), asked("c", ok())], "2 problems"),
-            ([asked("a", ok()), asked("b", Some(json!({ "error": "full" })))], "2 problems"),
+        let problems = |asked: &[(&str, Fate)]| compare(&fates(asked), &stored).1;
+        assert_eq!(problems(&[("a", Confirmed), ("b", Confirmed)]), Vec::<String>::new());
+        // An answer that nobody lived to hear leaves it open.
+        let open = [("a", Confirmed), ("b", Cut), ("c", Cut)];
+        assert_eq!(problems(&open), Vec::<String>::new());
+        for (asked, first) in [
+            ([("a", Confirmed), ("c", Confirmed)], "1 bookings confirmed and not on disk"),
+            ([("a", Confirmed), ("b", Refused)], "1 bookings on disk and not confirmed"),
         ] {
-            let (_, problems) = compare(&wrong.iter().collect::<Vec<_>>(), &stored);
-            assert_eq!(problems.len(), 2, "{what}: {problems:?}");
+            let problems = problems(&asked);
+            assert!(problems.len() == 2 && problems[0].starts_with(first), "{problems:?}");
         }
+        let problems = problems(&[("a", Confirmed), ("b", Unanswered)]);
+        assert_eq!(problems, ["1 bookings never answered, such as b"]);
     }
 
     #[test]
     fn what_stands_on_disk_twice_is_a_problem_and_what_is_confirmed_twice_is_not() {
-        let ok = || Some(json!({ "output": { "ok": true } }));
-        let asks = [asked("a", ok()), asked("a", ok()), asked("b", None), asked("b", ok())];
-        let asks: Vec<_> = asks.iter().collect();
+        use Fate::{Confirmed, Cut};
+        let asks = fates(&[("a", Confirmed), ("a", Confirmed), ("b", Cut), ("b", Confirmed)]);
         let once: Stored = [("a".to_string(), 1), ("b".to_string(), 1)].into();
         let (report, problems) = compare(&asks, &once);
         assert_eq!(problems, Vec::<String>::new());
-        let BookingReport { asked, confirmed, refused, unanswered, stored, lost, doubled } = report;
-        assert_eq!((asked, confirmed, refused, unanswered, stored), (4, 3, 0, 1, 2));
+        let BookingReport { asked, confirmed, refused, cut, unanswered, stored, lost, doubled } =
+            report;
+        assert_eq!((asked, confirmed, refused, cut, unanswered, stored), (4, 3, 0, 1, 0, 2));
         assert_eq!((lost, doubled), (0, 0));
         let twice: Stored = [("a".to_string(), 2), ("b".to_string(), 1)].into();
         let (report, problems) = compare(&asks, &twice);
         assert_eq!((report.stored, problems.len()), (3, 1));
         assert_eq!(problems[0], "1 bookings on disk more than once, such as a: 2");
+    }
+
+    /// A session that asked for one booking at the time 0, and ended then.
+    fn session(answer: Option<Value>, ended_at: Nanos) -> SessionRecord {
+        let mut session = SessionRecord::new(0, 0);
+        session.ended_at = Some(ended_at);
+        session.tools.push(Asked {
+            at: 0,
+            id: "fc-0-1-0".into(),
+            told_id: true,
+            name: TOOL.into(),
+            args: json!({ "name": "a" }),
+            answer: answer.map(|answer| (1, answer)),
+            withdrawn: false,
+        });
+        session
+    }
+
+    #[test]
+    fn a_request_whose_session_ended_before_its_answer_was_due_is_cut_and_not_unanswered() {
+        let ok = || json!({ "output": { "ok": true } });
+        let unsure = || json!({ "error": "not known" });
+        let fate = |sessions: &[SessionRecord]| requests(sessions)[0].1;
+        assert_eq!(fate(&[session(Some(ok()), 1)]), Fate::Confirmed);
+        assert_eq!(fate(&[session(Some(unsure()), 1)]), Fate::Refused);
+        assert_eq!(fate(&[session(None, ANSWER_DUE - 1)]), Fate::Cut);
+        assert_eq!(fate(&[session(None, ANSWER_DUE)]), Fate::Unanswered);
+        // It goes on, and cannot hear.
+        let mut stalled = session(None, 3 * ANSWER_DUE);
+        stalled.events.push((ANSWER_DUE / 2, Event::Stalled));
+        assert_eq!(fate(&[stalled]), Fate::Cut);
+        // Whoever takes the conversation up answers, or does not know.
+        for (answer, expected) in [(ok(), Fate::Confirmed), (unsure(), Fate::Cut)] {
+            let mut after = SessionRecord::new(1, 0);
+            after.late_answers.push((9, "fc-0-1-0".into(), answer));
+            assert_eq!(fate(&[session(None, 1), after]), expected);
+        }
     }
 
     #[test]

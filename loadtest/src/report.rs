@@ -326,6 +326,10 @@ pub struct BookingReport {
     pub confirmed: u64,
     /// Refused, with a word why.
     pub refused: u64,
+    /// Not answered by the end of their session, which came too soon to say that they never would
+    /// have been.
+    #[serde(default)]
+    pub cut: u64,
     /// Never answered.
     pub unanswered: u64,
     /// Rows found on the relay's disk.
@@ -618,10 +622,12 @@ impl fmt::Display for Report {
         if let Some(bookings) = &self.bookings {
             writeln!(
                 f,
-                "bookings     {} asked for, {} confirmed, {} refused, {} unanswered; {} on disk",
+                "bookings     {} asked for, {} confirmed, {} refused, {} cut, {} unanswered; \
+                 {} on disk",
                 bookings.asked,
                 bookings.confirmed,
                 bookings.refused,
+                bookings.cut,
                 bookings.unanswered,
                 bookings.stored
             )?;

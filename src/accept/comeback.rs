@@ -10,7 +10,8 @@
 //!
 //! In:       what calls leave, tokens, who is let in.
 //! Out:      the worker is told to go on with a conversation, or a first line is ordered.
-//! Bounds:   [`LEGACIES_MAX`], [`LEGACY_KEPT`]; one heir a call that is inside.
+//! Bounds:   [`LEGACIES_MAX`], [`LEGACY_KEPT`]; one heir a call that is inside; a relay that stops
+//!           waits for its callers for [`RETURN_WAIT`].
 //! Not here: whether a caller is let in at all (`accept::desk`), how the call goes on
 //!           (`call::legacy`).
 
@@ -18,10 +19,10 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use super::desk::{Desk, class_of};
-use crate::call::{CallId, Legacy, Opening};
+use crate::call::{CallId, Ending, Legacy, Opening};
 use crate::clock::{Nanos, unix_seconds};
 use crate::config::Secret;
-use crate::limits::{LEGACIES_MAX, LEGACY_KEPT};
+use crate::limits::{LEGACIES_MAX, LEGACY_KEPT, RETURN_WAIT};
 use crate::mail::{CallKey, WorkerLetter};
 use crate::wire::token::{mint, verify};
 
@@ -59,6 +60,18 @@ struct Kept<L> {
     /// Of the stream that will go on with it.
     generation: u32,
     call_sid: Option<String>,
+    /// It is forgotten then.
+    until: Nanos,
+    /// A relay that stops waits for its caller until then.
+    awaited_until: Nanos,
+}
+
+/// Callers who may be about to come back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Awaited {
+    pub(super) callers: usize,
+    /// From then on there are fewer of them; never, where there are none.
+    pub(super) until: Nanos,
 }
 
 /// A call that is let in, and waits for what another leaves.
@@ -110,9 +123,27 @@ impl<L> Legacies<L> {
         if let Some(call_sid) = &call_sid {
             self.by_call_sid.insert(call_sid.clone(), id);
         }
-        self.kept.insert(id, Kept { legacy, generation, call_sid });
-        self.oldest_first.push_back((now.plus(LEGACY_KEPT), id));
+        let (until, awaited_until) = (now.plus(LEGACY_KEPT), Nanos::ZERO);
+        self.kept.insert(id, Kept { legacy, generation, call_sid, until, awaited_until });
+        self.oldest_first.push_back((until, id));
         forgotten
+    }
+
+    /// The caller of a conversation that is kept is expected back soon.
+    fn expect(&mut self, now: Nanos, id: CallId) {
+        if let Some(kept) = self.kept.get_mut(&id) {
+            kept.awaited_until = now.plus(RETURN_WAIT);
+        }
+    }
+
+    /// Who is expected back at `now`.
+    pub(super) fn awaited(&self, now: Nanos) -> Awaited {
+        let awaited = self.kept.values().map(|kept| kept.awaited_until).filter(|&it| it > now);
+        let none = Awaited { callers: 0, until: Nanos::NEVER };
+        awaited.fold(none, |Awaited { callers, until }, one| Awaited {
+            callers: callers + 1,
+            until: until.min(one),
+        })
     }
 
     /// The conversation of a stream.
@@ -162,8 +193,10 @@ impl<L> Legacies<L> {
     }
 
     fn forget_first(&mut self) -> u64 {
-        let Some((_, id)) = self.oldest_first.pop_front() else { return 0 };
-        u64::from(self.take(id).is_some())
+        let Some((until, id)) = self.oldest_first.pop_front() else { return 0 };
+        // One that was taken up, and left once more, stands there again.
+        let is_due = self.kept.get(&id).is_some_and(|kept| kept.until == until);
+        u64::from(is_due && self.take(id).is_some())
     }
 }
 
@@ -225,8 +258,8 @@ impl Desk {
         }
     }
 
-    /// A call has left this: its heir gets it, or it is kept.
-    pub(super) fn left_behind(&mut self, now: Nanos, id: CallId, left: Left) {
+    /// A call that ended so has left this: its heir gets it, or it is kept.
+    pub(super) fn left_behind(&mut self, now: Nanos, id: CallId, ending: Ending, left: Left) {
         let Left { legacy, had_model } = left;
         let conversation = self.legacies.conversation(id);
         // It was to go on with that one, and ended before it heard of it.
@@ -240,7 +273,10 @@ impl Desk {
                 self.legacies.waiting.insert(conversation, heir);
             }
             (Some(heir), legacy) => self.inherit(conversation, heir, legacy),
-            (None, Some(legacy)) => self.keep_for_caller(now, legacy),
+            (None, Some(legacy)) => {
+                let is_awaited = is_awaited(ending, legacy.call_sid());
+                self.keep_for_caller(now, legacy, is_awaited);
+            }
             (None, None) => {}
         }
     }
@@ -250,7 +286,7 @@ impl Desk {
         let conversation = legacy.conversation();
         match self.legacies.waiting.remove(&conversation) {
             Some(heir) => self.inherit(conversation, heir, Some(legacy)),
-            None => self.keep_for_caller(now, legacy),
+            None => self.keep_for_caller(now, legacy, true),
         }
     }
 
@@ -280,7 +316,8 @@ impl Desk {
         }
     }
 
-    fn keep_for_caller(&mut self, now: Nanos, legacy: Box<Legacy>) {
+    /// `is_awaited`: he is expected back soon.
+    fn keep_for_caller(&mut self, now: Nanos, legacy: Box<Legacy>, is_awaited: bool) {
         let (conversation, generation) = (legacy.conversation(), legacy.generation());
         // A stream that another has gone past leaves nothing.
         let (stream, newest) = self.legacies.newest(conversation);
@@ -291,6 +328,9 @@ impl Desk {
         let call_sid = legacy.call_sid().map(str::to_owned);
         let forgotten = self.legacies.keep(now, conversation, call_sid, generation, legacy);
         self.shared.comebacks.add("forgotten", forgotten);
+        if is_awaited {
+            self.legacies.expect(now, conversation);
+        }
     }
 
     pub(super) fn inherit(
@@ -317,6 +357,17 @@ impl Desk {
                 self.order_line(call, id, &opening, None);
             }
         }
+    }
+}
+
+/// Whether the caller of a stream that ended so is expected back soon. A carrier asks what follows
+/// however its stream ended; a browser that closed its own in order was closed by somebody. One that
+/// was cut or replaced here is told by other means where to go.
+fn is_awaited(ending: Ending, call_sid: Option<&str>) -> bool {
+    match ending {
+        Ending::Drained | Ending::Replaced => false,
+        Ending::PhoneClosed { .. } => call_sid.is_some(),
+        _ => ending.may_return(),
     }
 }
 
@@ -356,6 +407,54 @@ mod tests {
         assert_eq!(kept(&legacies, "CA1"), Some(2));
         assert_eq!(legacies.forget_old(Nanos(5).plus(LEGACY_KEPT)), 1);
         assert_eq!(kept(&legacies, "CA1"), Some(2), "the older one's end is not the newer one's");
+    }
+
+    #[test]
+    fn a_conversation_that_is_lost_once_more_is_kept_for_its_whole_time() {
+        let mut legacies = Legacies::default();
+        legacies.keep(Nanos(5), CallId(1), None, 1, 1_u64);
+        legacies.take(CallId(1));
+        let later = Nanos(5).plus(LEGACY_KEPT / 2);
+        legacies.keep(later, CallId(1), None, 2, 2);
+        assert_eq!(legacies.forget_old(Nanos(5).plus(LEGACY_KEPT)), 0);
+        assert_eq!(legacies.kept.len(), 1);
+        assert_eq!(legacies.forget_old(later.plus(LEGACY_KEPT)), 1);
+    }
+
+    #[test]
+    fn a_caller_is_awaited_until_he_is_back_or_has_had_his_time() {
+        let mut legacies = Legacies::default();
+        let nobody = Awaited { callers: 0, until: Nanos::NEVER };
+        for (at, id) in [(Nanos(5), CallId(1)), (Nanos(9), CallId(2)), (Nanos(9), CallId(3))] {
+            legacies.keep(at, id, None, 1, id.0);
+            if id != CallId(3) {
+                legacies.expect(at, id);
+            }
+        }
+        let (first, second) = (Nanos(5).plus(RETURN_WAIT), Nanos(9).plus(RETURN_WAIT));
+        assert_eq!(legacies.awaited(Nanos(9)), Awaited { callers: 2, until: first });
+        assert_eq!(legacies.awaited(first), Awaited { callers: 1, until: second });
+        assert_eq!(legacies.awaited(second), nobody);
+        legacies.take(CallId(2));
+        assert_eq!(legacies.awaited(first), nobody);
+    }
+
+    #[test]
+    fn whoever_said_goodbye_or_was_sent_elsewhere_is_not_awaited() {
+        let closed = Ending::PhoneClosed { code: Some(1001) };
+        for (ending, carriers, browsers) in [
+            (Ending::PhoneLost, true, true),
+            (Ending::PhoneSilent, true, true),
+            (Ending::PhoneStalled, true, true),
+            (Ending::MediaTimeout, true, true),
+            (closed, true, false),
+            (Ending::CallerHungUp, false, false),
+            (Ending::Replaced, false, false),
+            (Ending::Drained, false, false),
+        ] {
+            let awaited = (is_awaited(ending, Some("CA1")), is_awaited(ending, None));
+            assert_eq!(awaited, (carriers, browsers), "{ending:?}");
+        }
     }
 
     #[test]

@@ -150,6 +150,8 @@ pub(super) struct Desk {
     pub(super) descriptors: Descriptors,
     /// Since when no more calls are taken.
     draining_since: Option<Nanos>,
+    /// Until when what was told of the outlook holds, if nothing happens.
+    pub(super) outlook_until: Nanos,
     /// Until when connections count as failing to come in.
     accepts_fail_until: Nanos,
     /// The number of the next figures request.
@@ -192,6 +194,7 @@ impl Desk {
             config,
             max_calls,
             draining_since: None,
+            outlook_until: Nanos::NEVER,
             accepts_fail_until: Nanos::ZERO,
             next_ticket: 0,
             tickets_waiting: 0,
@@ -329,16 +332,25 @@ impl Desk {
 
     /// Tells what is still to come, once no more calls are taken. `requests`: how many are being
     /// answered; `connections`: how many there are that a request may come on.
+    ///
+    /// A call whose ending has not been heard of may leave a caller to wait for: it is to come, too,
+    /// so that nobody takes the relay for empty in between. With a journal he could go on with
+    /// another process, but it is this one that is asked where, as long as none has taken over.
     pub(super) fn tell_outlook(
         &mut self,
+        now: Nanos,
         requests: impl FnOnce() -> usize,
         connections: impl FnOnce() -> usize,
     ) {
+        self.outlook_until = Nanos::NEVER;
         if self.has_handed_over() {
             // Promised calls come to the heir, and it is asked what follows those that end.
             self.load.tell_outlook(connections(), 0);
         } else if let Some(since) = self.draining_since {
-            let expected = self.guests.promised(unix_seconds()) + requests();
+            let awaited = self.legacies.awaited(now);
+            self.outlook_until = awaited.until;
+            let back = self.guests.inside() + awaited.callers;
+            let expected = self.guests.promised(unix_seconds()) + requests() + back;
             self.load.tell_outlook(expected, self.endings.owed(since));
         }
     }
@@ -584,7 +596,7 @@ impl Desk {
         let is_waited_for = self.legacies.has_heir(id) || self.recalls.wait_for(id);
         let is_kept = may_return || is_waited_for;
         let left = Left { legacy: left.legacy.filter(|_| is_kept), ..left };
-        self.left_behind(now, id, left);
+        self.left_behind(now, id, ending, left);
         if let Some(fork) = gone.fork {
             self.tell_worker(fork, WorkerLetter::OriginalOver { call: fork });
         }

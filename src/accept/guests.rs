@@ -385,6 +385,12 @@ impl Guests {
         Gone { arrived_from, inside: Some(call), vouched, name: of_call, fork }
     }
 
+    /// Calls that were let in, and of whose ending nothing has been heard: more than
+    /// [`Guests::calls`] while the letter is on its way.
+    pub(super) fn inside(&self) -> usize {
+        self.inside.len()
+    }
+
     /// Calls that were let in and go on.
     pub(super) fn calls(&self, load: &Load) -> usize {
         (0..self.on_worker.len()).map(|worker| self.calls_on(worker, load)).sum()

@@ -153,6 +153,7 @@ impl Inbound {
         self.expire();
         let young = &self.young;
         self.desk.tell_outlook(
+            self.now,
             || young.all().filter(|(_, young)| young.has_request()).count(),
             || young.len(),
         );
@@ -194,7 +195,8 @@ impl Inbound {
         }
         let waiting = self.may_accept || self.may_check;
         let accept = if waiting { self.accept_after } else { Nanos::NEVER };
-        match accept.min(self.expire_after).min(self.desk.recalls.next_due()) {
+        let desk = self.desk.recalls.next_due().min(self.desk.outlook_until);
+        match accept.min(self.expire_after).min(desk) {
             Nanos::NEVER => None,
             // The poll counts whole milliseconds: without one more it would wake too early.
             until => match until.since(self.clock.now()) {

@@ -10,6 +10,7 @@ mod harness;
 mod hosts;
 mod http;
 mod journal;
+mod last;
 mod proxied;
 mod shedding;
 mod status;

@@ -259,7 +259,7 @@ fn refusal(relay: &Relay, call: CallKey) -> Refusal {
     }
 }
 
-fn agent_dialled(relay: &Relay, call: CallKey) -> String {
+pub(crate) fn agent_dialled(relay: &Relay, call: CallKey) -> String {
     match relay.dial_letter() {
         DialLetter::Dial { call: dialled, agent, .. } if dialled == call => agent.name.clone(),
         other => panic!("not dialled but {other:?}"),
@@ -410,7 +410,7 @@ fn while_draining_a_call_answered_before_is_still_let_in() {
 }
 
 /// What a call leaves whose caller may come back.
-fn legacy(id: CallId, call_sid: &str) -> Box<Legacy> {
+pub(crate) fn legacy(id: CallId, call_sid: &str) -> Box<Legacy> {
     let snapshot = r#"{"form":1,"agent":"everybody","to":null,"handle":"h1","has_spoken":true,
         "returns":0,"turns":[],"tools":{"finished":[],"answers":[],"notes":[],"next_ticket":0,
         "next_batch":0}}"#;
@@ -543,7 +543,7 @@ fn a_question_played_again_touches_no_call_until_its_stream_takes_the_callers_pl
 }
 
 /// What the carrier is told to do after the stream of `call_sid`.
-fn after(relay: &Relay, call_sid: &str) -> String {
+pub(crate) fn after(relay: &Relay, call_sid: &str) -> String {
     relay.post_form("/twilio/after", &format!("CallSid={call_sid}")).body
 }
 

@@ -119,7 +119,9 @@ fn answers(echo: Role, cases: &[Vec<u8>]) -> Vec<Vec<Frame>> {
                 let count = frame(Role::Server, FIN | TEXT, cases.len().to_string().as_bytes());
                 let (mut socket, target) = accept(&listener);
                 assert_eq!(target, "/getCaseCount");
-                talk(echo, &mut socket, &[count, close.clone()].concat());
+                let answer = talk(echo, &mut socket, &[count, close.clone()].concat());
+                let goodbye = (FIN | CLOSE, 1000_u16.to_be_bytes().to_vec());
+                assert_eq!(answer, [goodbye], "a count is no message to return");
                 drop(socket);
                 for (index, case) in cases.iter().enumerate() {
                     let (mut socket, target) = accept(&listener);

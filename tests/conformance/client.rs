@@ -34,17 +34,21 @@ pub(crate) fn run(url: &str, agent: &str) -> io::Result<u32> {
     let host = url.strip_prefix("ws://").map(|rest| rest.trim_end_matches('/'));
     let host = host.ok_or_else(|| io::Error::other("not a ws:// URL"))?;
     let agent = in_query(agent);
-    let answer = visit(host, "/getCaseCount")?.unwrap_or_default();
+    let mut answer = String::new();
+    visit(host, "/getCaseCount", |count| {
+        count.clone_into(&mut answer);
+        false
+    })?;
     let cases: u32 =
         answer.trim().parse().ok().filter(|cases| *cases <= CASES_MAX).ok_or_else(|| {
             io::Error::other(format!("/getCaseCount answers {:?}", answer.escape_debug()))
         })?;
     for case in 1..=cases {
-        if let Err(why) = visit(host, &format!("/runCase?case={case}&agent={agent}")) {
+        if let Err(why) = visit(host, &format!("/runCase?case={case}&agent={agent}"), |_| true) {
             eprintln!("case {case}: {why}");
         }
     }
-    visit(host, &format!("/updateReports?agent={agent}"))?;
+    visit(host, &format!("/updateReports?agent={agent}"), |_| false)?;
     Ok(cases)
 }
 
@@ -59,8 +63,8 @@ fn in_query(text: &str) -> String {
     text.bytes().map(encode).collect()
 }
 
-/// One connection, from its upgrade to its end. Returns the last text it was sent.
-fn visit(host: &str, target: &str) -> io::Result<Option<String>> {
+/// One connection, from its upgrade to its end. `on_text` as in [`Peer::turn`].
+fn visit(host: &str, target: &str, mut on_text: impl FnMut(&str) -> bool) -> io::Result<()> {
     let deadline = Instant::now() + CASE_TIMEOUT;
     let address = host.to_socket_addrs()?.next().ok_or(io::ErrorKind::AddrNotAvailable)?;
     let mut poll = Poll::new()?;
@@ -74,14 +78,14 @@ fn visit(host: &str, target: &str) -> io::Result<Option<String>> {
         poll.poll(&mut events, Some(wait.min(deadline.saturating_duration_since(Instant::now()))))
     })?;
     let mut peer = Peer::new(stream, Role::Client, MESSAGE_MAX, input, SendBuf::new());
-    let (mut closing_since, mut heard) = (None, None);
+    let mut closing_since = None;
     while Instant::now() < deadline {
-        match peer.turn(|text| heard = Some(text.to_owned()))? {
-            Turn::Over => return Ok(heard),
+        match peer.turn(&mut on_text)? {
+            Turn::Over => return Ok(()),
             Turn::Wait if peer.is_closing() => {
                 let since = *closing_since.get_or_insert_with(Instant::now);
                 if since.elapsed() > CLOSE_WAIT {
-                    return Ok(heard);
+                    return Ok(());
                 }
             }
             Turn::Wait => {}

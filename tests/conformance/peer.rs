@@ -3,9 +3,9 @@
 //! around them is its own.
 //!
 //! In:       readiness of its socket.
-//! Out:      each text or binary message back; once nothing more will be said, a server shuts its
-//!           half of the connection, and the other half is read to its end, so that the close is
-//!           never overtaken by a reset.
+//! Out:      each binary message back, and each text its owner wants returned; once nothing more
+//!           will be said, a server shuts its half of the connection, and the other half is read to
+//!           its end, so that the close is never overtaken by a reset.
 //! Bounds:   the message limit; [`OUTPUT_MESSAGES`] messages of that size waiting to be taken,
 //!           beyond which nothing is read; [`LINGER_BYTES`] passed over behind our close.
 //! Not here: the upgrade, listening, deadlines.
@@ -80,19 +80,19 @@ impl Peer {
     }
 
     /// Reads, answers and writes until the socket has no more to give or to take. `on_text` is
-    /// shown every text message.
+    /// shown every text message, and says whether it is returned.
     ///
     /// # Errors
     /// Those of the socket, unless our close is written: then its end is the connection's, however
     /// it comes.
-    pub(crate) fn turn(&mut self, on_text: impl FnMut(&str)) -> io::Result<Turn> {
+    pub(crate) fn turn(&mut self, on_text: impl FnMut(&str) -> bool) -> io::Result<Turn> {
         match self.serve(on_text) {
             Err(_) if self.is_closing() => Ok(Turn::Over),
             outcome => outcome,
         }
     }
 
-    fn serve(&mut self, mut on_text: impl FnMut(&str)) -> io::Result<Turn> {
+    fn serve(&mut self, mut on_text: impl FnMut(&str) -> bool) -> io::Result<Turn> {
         loop {
             self.echo(&mut on_text);
             self.stream.send(&mut self.output)?;
@@ -126,7 +126,7 @@ impl Peer {
     }
 
     /// Answers every whole message there is.
-    fn echo(&mut self, on_text: &mut impl FnMut(&str)) {
+    fn echo(&mut self, on_text: &mut impl FnMut(&str) -> bool) {
         while self.end.stage() == Stage::Open {
             let mask = self.masks.u32(..).to_ne_bytes();
             let out = self.output.tail();
@@ -136,8 +136,9 @@ impl Peer {
                     self.end.heed(&event, mask, out);
                     match event {
                         Event::Text(text) => {
-                            on_text(text);
-                            write_frame(self.we, Opcode::Text, text.as_bytes(), mask, out);
+                            if on_text(text) {
+                                write_frame(self.we, Opcode::Text, text.as_bytes(), mask, out);
+                            }
                         }
                         Event::Binary(bytes) => {
                             write_frame(self.we, Opcode::Binary, bytes, mask, out);

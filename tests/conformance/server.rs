@@ -111,7 +111,7 @@ impl Guest {
                     }
                 }
             }
-            Guest::Peer { mut peer, closing_since } => match peer.turn(|_| {}) {
+            Guest::Peer { mut peer, closing_since } => match peer.turn(|_| true) {
                 Ok(Turn::Wait) => {
                     let now = || peer.is_closing().then(Instant::now);
                     let closing_since = closing_since.or_else(now);

@@ -1,5 +1,5 @@
 //! `ws_client URL AGENT`: a WebSocket client for conformance suites, which returns every text and
-//! binary message. What it shares with calls: `peer`.
+//! binary message of each case. What it shares with calls: `peer`.
 
 mod client;
 mod peer;

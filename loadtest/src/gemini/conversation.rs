@@ -2,8 +2,8 @@
 //!
 //! In:       the setups of sessions and the handles in them; the states that sessions leave behind.
 //! Out:      for each session its script and the [`Course`] it takes up.
-//! Bounds:   one small state for every session there ever was; locked at setups, steps and ends,
-//!           never for a piece of audio.
+//! Bounds:   one small state for every session there ever was, with [`CALLS_MAX`] calls of tools;
+//!           locked at setups, steps and ends, never for a piece of audio.
 //! Not here: following a script (`gemini::session`).
 
 use std::collections::{HashMap, VecDeque};
@@ -15,6 +15,10 @@ use crate::signal::bits;
 
 /// A schedule that is further behind than this when it is taken up begins anew at that moment.
 const BEHIND_MAX: Nanos = SECONDS;
+
+/// Calls of tools that a conversation remembers. At the bound the oldest is forgotten, and an answer
+/// to it on a later connection is one that nobody waits for.
+const CALLS_MAX: usize = 16;
 
 /// How far a conversation has come.
 #[derive(Clone, Debug, Default)]
@@ -35,8 +39,22 @@ pub struct Course {
     pub faults: VecDeque<(Nanos, Step)>,
     /// Requests for tools so far.
     pub requests: u32,
+    /// Tools asked for on the connections before, the newest last: whoever takes the conversation
+    /// up may answer them, also where an answer was on its way when the connection ended.
+    pub asked: VecDeque<Call>,
     /// The model was asked to greet.
     pub greeted: bool,
+}
+
+/// A call of a tool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Call {
+    /// Its id; the client was told only if `told_id`.
+    pub id: String,
+    /// True if the message had the id.
+    pub told_id: bool,
+    /// The tool.
+    pub name: String,
 }
 
 /// What is left of a turn.
@@ -51,6 +69,12 @@ pub struct Rest {
 }
 
 impl Course {
+    /// Remembers calls of tools for the connections to come.
+    pub fn remember(&mut self, calls: impl Iterator<Item = Call>) {
+        self.asked.extend(calls);
+        self.asked.drain(..self.asked.len().saturating_sub(CALLS_MAX));
+    }
+
     /// Takes up the schedule at `now`: what is too far behind is planned anew from here.
     pub fn take_up(&mut self, now: Nanos) {
         if now.saturating_sub(self.step_at) > BEHIND_MAX {
@@ -265,6 +289,14 @@ mod tests {
             apart
         });
         assert_eq!(apart, [true, true, false, true, false]);
+    }
+
+    #[test]
+    fn a_conversation_remembers_its_newest_calls_of_tools() {
+        let call = |n: usize| Call { id: n.to_string(), told_id: true, name: "look".into() };
+        let mut course = Course::default();
+        course.remember((0..=CALLS_MAX).map(call));
+        assert_eq!((course.asked.len(), &course.asked[0]), (CALLS_MAX, &call(1)));
     }
 
     #[test]

@@ -12,4 +12,3 @@ pub mod scenario;
 pub mod script;
 pub mod server;
 pub mod session;
-mod tools;

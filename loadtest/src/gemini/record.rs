@@ -44,6 +44,8 @@ pub struct SessionRecord {
     pub events: Vec<(Nanos, Event)>,
     /// Every tool call asked for.
     pub tools: Vec<Asked>,
+    /// Answers to calls of the connections before: when, the id of the call, the `response`.
+    pub late_answers: Vec<(Nanos, String, Value)>,
     /// What the relay did wrong.
     pub complaints: Vec<Complaint>,
     /// How the relay closed, if it did.
@@ -71,10 +73,17 @@ impl SessionRecord {
             messages: Vec::new(),
             events: Vec::new(),
             tools: Vec::new(),
+            late_answers: Vec::new(),
             complaints: Vec::new(),
             ending: None,
             ended_at: None,
         }
+    }
+
+    /// When no answer could be heard any more; `None` while it goes on.
+    pub fn deaf_at(&self) -> Option<Nanos> {
+        let fatal = self.events.iter().find(|(_, event)| event.is_fatal()).map(|&(at, _)| at);
+        fatal.into_iter().chain(self.ended_at).min()
     }
 
     /// Every piece of speech: when it was due, and how late it was handed to the socket. What was

@@ -6,7 +6,9 @@
 //! Bounds:   audio is kept up to [`UPLINK_BYTES_MAX`], other messages up to [`MESSAGES_MAX`];
 //!           beyond it the record says so.
 //! Not here: the upgrade and the socket (`gemini::server`), what outlives the connection
-//!           (`gemini::conversation`).
+//!           (`gemini::conversation`), its tools (`tools`).
+
+mod tools;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -14,15 +16,13 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::activity::Detector;
-use super::conversation::{Conversations, Course, Rest};
+use super::conversation::{Call, Conversations, Course, Rest};
 use super::message::{self, Beside};
 use super::protocol::{self, ClientMessage, Complaint};
 pub use super::record::{Asked, Chunk, Entry, Event, SessionRecord, Spoken, Turn, Uplink};
 use super::script::{
-    BACKLOG_NANOS_MAX, Dialect, Invocation, Opcode, SAMPLES_PER_MS, Script, Speech, Step,
-    UNASKED_MS,
+    BACKLOG_NANOS_MAX, Dialect, Opcode, SAMPLES_PER_MS, Script, Speech, Step, UNASKED_MS,
 };
-use super::tools::{asked_for, filled_in};
 use crate::clock::{MILLIS, Nanos, SECONDS};
 use crate::net::link::Closing;
 use crate::schedule::on_grid;
@@ -85,6 +85,8 @@ pub struct Session {
     /// Hears whether somebody speaks, where the script says so.
     detector: Option<Detector>,
     turns: usize,
+    /// Tools that were asked for on the connections before, and may still be answered.
+    before: VecDeque<Call>,
     out: VecDeque<Output>,
     /// Every chunk that waits in `out`: its place in `record.spoken`, its plan, its end.
     unsent_chunks: VecDeque<(usize, Nanos, u64)>,
@@ -153,6 +155,7 @@ impl Session {
             doom: None,
             detector: None,
             turns: 0,
+            before: VecDeque::new(),
             out: VecDeque::new(),
             unsent_chunks: VecDeque::new(),
             record: SessionRecord::new(index, now),
@@ -346,6 +349,7 @@ impl Session {
         self.script = beginning.script;
         self.detector = self.script.detects_activity.map(Detector::new);
         self.course = beginning.course;
+        self.before.clone_from(&self.course.asked);
         if beginning.overlaps && self.script.refuses_overlap {
             self.complain(Complaint::Overlap);
             let reason = "Internal error encountered.".to_string();
@@ -401,21 +405,6 @@ impl Session {
         }
     }
 
-    /// Takes results of tools; each must be of a call that is waited for.
-    fn take_results(&mut self, now: Nanos, response: Value) {
-        let results = match protocol::tool_results(response) {
-            Ok(results) => results,
-            Err(complaint) => return self.refuse(now, complaint),
-        };
-        for result in results {
-            let Some(asked) = asked_for(&mut self.record.tools, &result) else {
-                let what = format!("{} {:?}: nobody waits for it", result.name, result.id);
-                return self.refuse(now, Complaint::Tool(what));
-            };
-            asked.answer = Some((now, Value::Object(result.response)));
-        }
-    }
-
     /// Closes the session the way the service does on a message it does not take.
     fn refuse(&mut self, now: Nanos, complaint: Complaint) {
         self.complain(complaint);
@@ -452,9 +441,13 @@ impl Session {
         self.out.push_back(Output::Message { text, chunk: false });
     }
 
+    /// Nobody who was told nothing asks for a tool: a session made ahead of its call waits with it,
+    /// and with what follows.
     fn next_fault(&self) -> Option<Nanos> {
-        let (at, _) = self.course.faults.front()?;
-        Some(self.course.began? + at)
+        let (at, step) = self.course.faults.front()?;
+        let was_told = self.course.greeted || !self.record.uplink.pcm.is_empty();
+        let waits = matches!(step, Step::ToolCall { .. }) && !was_told;
+        (!waits).then_some(self.course.began? + at)
     }
 
     /// When the script wants to go on by itself.
@@ -571,44 +564,6 @@ impl Session {
         if serde_json::from_slice::<serde::de::IgnoredAny>(message).is_err() {
             self.record.events.push((now, Event::Garbled));
         }
-    }
-
-    fn ask_tools(&mut self, now: Nanos, calls: &[Invocation], told_id: bool) {
-        self.course.requests += 1;
-        let (call, n) = (self.course.number, self.course.requests);
-        let mut asked = Vec::new();
-        for (place, invocation) in calls.iter().enumerate() {
-            let args = filled_in(&invocation.args, call, n);
-            let id = format!("fc-{call}-{n}-{place}");
-            let mut message = json!({ "name": invocation.name, "args": args });
-            if told_id {
-                message["id"] = json!(id);
-            }
-            asked.push(message);
-            let name = invocation.name.clone();
-            self.record.tools.push(Asked {
-                at: now,
-                id,
-                told_id,
-                name,
-                args,
-                answer: None,
-                withdrawn: false,
-            });
-        }
-        let content = json!({ "functionCalls": asked });
-        self.say(message::of_kind(&self.script.dialect, "toolCall", &content));
-    }
-
-    fn cancel_tools(&mut self) {
-        let pending = self.record.tools.iter_mut().filter(|asked| asked.answer.is_none());
-        let mut ids = Vec::new();
-        for asked in pending {
-            asked.withdrawn = true;
-            ids.push(asked.id.clone());
-        }
-        let content = json!({ "ids": ids });
-        self.say(message::of_kind(&self.script.dialect, "toolCallCancellation", &content));
     }
 
     /// Begins a turn, or the rest of one that is to have been played at `played`.
@@ -747,19 +702,24 @@ mod tests {
     use super::*;
     use crate::gemini::conversation::Order;
 
-    fn ready(script: Script) -> Session {
+    pub(super) fn ready(script: Script) -> Session {
         let conversations = Conversations::new(vec![Arc::new(script)], Order::OneCall, 1);
         let mut session = Session::new(0, Arc::new(conversations), 1, "models/m".into(), 0);
-        let setup = json!({ "setup": {
-            "model": "models/m",
-            "generationConfig": { "responseModalities": ["AUDIO"] },
-            "sessionResumption": {},
-        }});
-        session.handle_text(0, &setup.to_string());
+        session.handle_text(0, &setup(None));
         session
     }
 
-    fn said(session: &mut Session) -> Vec<Value> {
+    pub(super) fn setup(handle: Option<&str>) -> String {
+        let resumption = handle.map_or(json!({}), |handle| json!({ "handle": handle }));
+        let setup = json!({ "setup": {
+            "model": "models/m",
+            "generationConfig": { "responseModalities": ["AUDIO"] },
+            "sessionResumption": resumption,
+        }});
+        setup.to_string()
+    }
+
+    pub(super) fn said(session: &mut Session) -> Vec<Value> {
         std::iter::from_fn(|| session.pop_output())
             .filter_map(|output| match output {
                 Output::Message { text, .. } => Some(serde_json::from_str(&text).unwrap()),
@@ -769,7 +729,7 @@ mod tests {
     }
 
     /// Runs to `until`, and returns every message with the time it was said.
-    fn run(session: &mut Session, until: Nanos) -> Vec<(Nanos, Value)> {
+    pub(super) fn run(session: &mut Session, until: Nanos) -> Vec<(Nanos, Value)> {
         let mut all = Vec::new();
         let mut now = 0;
         loop {

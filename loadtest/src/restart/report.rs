@@ -264,10 +264,11 @@ impl fmt::Display for RestartReport {
         if let Some(bookings) = &audio.bookings {
             writeln!(
                 f,
-                "bookings     {} asked for, {} confirmed, {} unanswered; {} on disk, {} lost, \
-                 {} doubled",
+                "bookings     {} asked for, {} confirmed, {} cut, {} unanswered; {} on disk, \
+                 {} lost, {} doubled",
                 bookings.asked,
                 bookings.confirmed,
+                bookings.cut,
                 bookings.unanswered,
                 bookings.stored,
                 bookings.lost,
