@@ -361,8 +361,8 @@ impl Desk {
 }
 
 /// Whether the caller of a stream that ended so is expected back soon. A carrier asks what follows
-/// however its stream ended; a browser that closed its own in order was closed by somebody. One that
-/// was cut or replaced here is told by other means where to go.
+/// however its stream ended; a browser that closed its own in order was closed by somebody. One
+/// that was cut or replaced here is told by other means where to go.
 fn is_awaited(ending: Ending, call_sid: Option<&str>) -> bool {
     match ending {
         Ending::Drained | Ending::Replaced => false,

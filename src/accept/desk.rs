@@ -333,8 +333,8 @@ impl Desk {
     /// Tells what is still to come, once no more calls are taken. `requests`: how many are being
     /// answered; `connections`: how many there are that a request may come on.
     ///
-    /// A call whose ending has not been heard of may leave a caller to wait for: it is to come, too,
-    /// so that nobody takes the relay for empty in between. With a journal he could go on with
+    /// A call whose ending has not been heard of may leave a caller to wait for: it is to come,
+    /// too, so that nobody takes the relay for empty in between. With a journal he could go on with
     /// another process, but it is this one that is asked where, as long as none has taken over.
     pub(super) fn tell_outlook(
         &mut self,

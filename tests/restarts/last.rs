@@ -45,13 +45,3 @@ fn the_last_caller_whose_phone_is_lost_while_the_relay_drains_goes_on_with_it() 
         assert!(!log.contains("event=cut"), "{log}");
     }
 }
-
-#[test]
-fn a_last_caller_who_does_not_come_back_keeps_no_relay_from_stopping() {
-    let place = Place::new("last-gone");
-    let (relay, stream) = draining(&place, false);
-    drop(stream);
-    let (code, log) = relay.end();
-    assert_eq!(code, Some(0), "{log}");
-    assert!(!log.contains("event=cut"), "{log}");
-}
