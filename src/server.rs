@@ -499,7 +499,7 @@ pub struct Running {
 enum Drained {
     /// No call is left.
     Empty,
-    /// Calls are left, and their time is over.
+    /// Calls are left, or somebody may still come, and their time is over.
     TimedOut,
     /// The operator will not wait.
     Signal,

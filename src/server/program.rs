@@ -144,10 +144,11 @@ fn run_until_over(
                 Drained::Empty => None,
                 Drained::Broken(ended) => Some(ended),
                 Drained::TimedOut | Drained::Signal => {
-                    log::warn!(
-                        "event=cut calls={}: their time to drain is over",
-                        running.load.calls()
-                    );
+                    // Without any it only waited for somebody to come, or to come back.
+                    let calls = running.load.calls();
+                    if calls > 0 {
+                        log::warn!("event=cut calls={calls}: their time to drain is over");
+                    }
                     None
                 }
             }
