@@ -258,6 +258,9 @@ impl Desk {
             return Outcome::Answer(self.follow(now, &fields, proven, sequel, origin));
         }
         let call_sid = call_sid.to_owned();
+        if proven && is_over(&fields) {
+            self.legacies.expect_no_more(&call_sid);
+        }
         let is_asked_of_the_journal = self.may_be_journalled(now, &call_sid, &fields);
         let asked_before = request.query_has(ASKED_BEFORE);
         let question = Question { fields, proven, call_sid, origin, asked_before };

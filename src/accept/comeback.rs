@@ -11,18 +11,20 @@
 //! In:       what calls leave, tokens, who is let in.
 //! Out:      the worker is told to go on with a conversation, or a first line is ordered.
 //! Bounds:   [`LEGACIES_MAX`], [`LEGACY_KEPT`]; one heir a call that is inside; a relay that stops
-//!           waits for its callers for [`RETURN_WAIT`].
+//!           waits for its callers for [`RETURN_WAIT`](crate::limits::RETURN_WAIT), the last
+//!           [`LEGACIES_MAX`] of them.
 //! Not here: whether a caller is let in at all (`accept::desk`), how the call goes on
 //!           (`call::legacy`).
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::desk::{Desk, class_of};
 use crate::call::{CallId, Ending, Legacy, Opening};
 use crate::clock::{Nanos, unix_seconds};
 use crate::config::Secret;
-use crate::limits::{LEGACIES_MAX, LEGACY_KEPT, RETURN_WAIT};
+use crate::limits::{LEGACIES_MAX, LEGACY_KEPT};
 use crate::mail::{CallKey, WorkerLetter};
 use crate::wire::token::{mint, verify};
 
@@ -41,9 +43,13 @@ pub(super) struct Legacies<L = Box<Legacy>> {
     oldest_first: VecDeque<(Nanos, CallId)>,
     /// Who goes on with the conversation of a call that is still inside, by that call.
     heirs: HashMap<CallId, Heir>,
-    /// Who goes on with a conversation that was given to a call which had ended already: it is on
-    /// its way back. By conversation.
-    waiting: HashMap<CallId, Heir>,
+    /// Conversations that were given to calls which had ended already: they are on their way back.
+    returning: HashMap<CallId, Returning>,
+    /// Whom a relay that stops waits for, in the order in which it gives them up. One that is back
+    /// stands here still.
+    expected: VecDeque<(Nanos, CallId)>,
+    /// How long it does.
+    return_wait: Duration,
 }
 
 /// What a call has left.
@@ -64,6 +70,25 @@ struct Kept<L> {
     until: Nanos,
     /// A relay that stops waits for its caller until then.
     awaited_until: Nanos,
+}
+
+#[derive(Debug)]
+struct Returning {
+    /// Who goes on with it.
+    heir: Option<Heir>,
+    /// Its caller, where nobody does.
+    caller: Return,
+    /// It is given up then, unless there is an heir: the letter that brings it was lost.
+    until: Nanos,
+}
+
+/// Whether the caller of a stream that has ended is about to come back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Return {
+    /// A relay that stops waits for him.
+    Expected,
+    /// He may come all the same, while the relay is there.
+    NotExpected,
 }
 
 /// Callers who may be about to come back.
@@ -92,8 +117,9 @@ pub(super) struct Before {
     pub(super) generation: u32,
 }
 
-impl<L> Default for Legacies<L> {
-    fn default() -> Legacies<L> {
+impl<L> Legacies<L> {
+    /// `return_wait`: how long a relay that stops waits for a caller.
+    pub(super) fn new(return_wait: Duration) -> Legacies<L> {
         Legacies {
             kept: HashMap::new(),
             by_call_sid: HashMap::new(),
@@ -101,12 +127,12 @@ impl<L> Default for Legacies<L> {
             conversation_of: HashMap::new(),
             oldest_first: VecDeque::new(),
             heirs: HashMap::new(),
-            waiting: HashMap::new(),
+            returning: HashMap::new(),
+            expected: VecDeque::new(),
+            return_wait,
         }
     }
-}
 
-impl<L> Legacies<L> {
     /// Keeps what a call leaves. Returns how many were forgotten for it.
     fn keep(
         &mut self,
@@ -131,19 +157,65 @@ impl<L> Legacies<L> {
 
     /// The caller of a conversation that is kept is expected back soon.
     fn expect(&mut self, now: Nanos, id: CallId) {
+        let until = now.plus(self.return_wait);
         if let Some(kept) = self.kept.get_mut(&id) {
-            kept.awaited_until = now.plus(RETURN_WAIT);
+            kept.awaited_until = until;
+            self.note_expected(now, until, id);
         }
     }
 
+    /// The carrier says that the call is over. What is kept of it stays: he may be mistaken.
+    pub(super) fn expect_no_more(&mut self, call_sid: &str) {
+        let id = self.by_call_sid.get(call_sid);
+        if let Some(kept) = id.and_then(|id| self.kept.get_mut(id)) {
+            kept.awaited_until = Nanos::ZERO;
+        }
+    }
+
+    fn note_expected(&mut self, now: Nanos, until: Nanos, id: CallId) {
+        while self.expected.front().is_some_and(|&(until, _)| until <= now)
+            || self.expected.len() >= LEGACIES_MAX
+        {
+            self.expected.pop_front();
+        }
+        self.expected.push_back((until, id));
+    }
+
     /// Who is expected back at `now`.
-    pub(super) fn awaited(&self, now: Nanos) -> Awaited {
-        let awaited = self.kept.values().map(|kept| kept.awaited_until).filter(|&it| it > now);
-        let none = Awaited { callers: 0, until: Nanos::NEVER };
-        awaited.fold(none, |Awaited { callers, until }, one| Awaited {
-            callers: callers + 1,
-            until: until.min(one),
-        })
+    pub(super) fn awaited(&mut self, now: Nanos) -> Awaited {
+        while self.expected.front().is_some_and(|&it| it.0 <= now || !self.is_awaited(it)) {
+            self.expected.pop_front();
+        }
+        Awaited {
+            callers: self.expected.iter().filter(|&&it| self.is_awaited(it)).count(),
+            until: self.expected.front().map_or(Nanos::NEVER, |&(until, _)| until),
+        }
+    }
+
+    fn is_awaited(&self, (until, id): (Nanos, CallId)) -> bool {
+        let is_kept = self.kept.get(&id).is_some_and(|kept| kept.awaited_until == until);
+        is_kept
+            || self.returning.get(&id).is_some_and(|it| {
+                it.until == until && it.heir.is_none() && it.caller == Return::Expected
+            })
+    }
+
+    /// A conversation is on its way back: its heir goes on with it, or its caller may.
+    fn returns(&mut self, now: Nanos, id: CallId, heir: Option<Heir>, caller: Return) {
+        let until = now.plus(self.return_wait);
+        self.returning.retain(|_, it| it.heir.is_some() || it.until > now);
+        self.returning.insert(id, Returning { heir, caller, until });
+        self.note_expected(now, until, id);
+    }
+
+    /// An heir that has ended waits for nothing; `caller`: whether he is expected back.
+    fn heir_ended(&mut self, now: Nanos, id: CallId, caller: Return) {
+        self.heirs.retain(|_, heir| heir.id != id);
+        let is_his = |it: &Returning| it.heir.as_ref().is_some_and(|heir| heir.id == id);
+        let returning = self.returning.iter().find(|(_, it)| is_his(it));
+        if let Some((&conversation, _)) = returning {
+            self.returns(now, conversation, None, caller);
+        }
     }
 
     /// The conversation of a stream.
@@ -258,25 +330,18 @@ impl Desk {
         }
     }
 
-    /// A call that ended so has left this: its heir gets it, or it is kept.
-    pub(super) fn left_behind(&mut self, now: Nanos, id: CallId, ending: Ending, left: Left) {
+    /// A call that ended has left this: its heir gets it, or it is kept.
+    pub(super) fn left_behind(&mut self, now: Nanos, id: CallId, caller: Return, left: Left) {
         let Left { legacy, had_model } = left;
         let conversation = self.legacies.conversation(id);
         // It was to go on with that one, and ended before it heard of it.
         let comes_back = conversation != id && !had_model;
         self.legacies.stream_ended(id);
-        // An heir that has ended waits for nothing.
-        self.legacies.heirs.retain(|_, heir| heir.id != id);
-        self.legacies.waiting.retain(|_, heir| heir.id != id);
+        self.legacies.heir_ended(now, id, caller);
         match (self.legacies.heirs.remove(&id), legacy) {
-            (Some(heir), None) if comes_back => {
-                self.legacies.waiting.insert(conversation, heir);
-            }
+            (heir, None) if comes_back => self.legacies.returns(now, conversation, heir, caller),
             (Some(heir), legacy) => self.inherit(conversation, heir, legacy),
-            (None, Some(legacy)) => {
-                let is_awaited = is_awaited(ending, legacy.call_sid());
-                self.keep_for_caller(now, legacy, is_awaited);
-            }
+            (None, Some(legacy)) => self.keep_for_caller(now, legacy, caller),
             (None, None) => {}
         }
     }
@@ -284,9 +349,13 @@ impl Desk {
     /// A conversation comes back from a call that had ended before it heard of it.
     pub(super) fn unclaimed(&mut self, now: Nanos, legacy: Box<Legacy>) {
         let conversation = legacy.conversation();
-        match self.legacies.waiting.remove(&conversation) {
-            Some(heir) => self.inherit(conversation, heir, Some(legacy)),
-            None => self.keep_for_caller(now, legacy, true),
+        match self.legacies.returning.remove(&conversation) {
+            Some(Returning { heir: Some(heir), .. }) => {
+                self.inherit(conversation, heir, Some(legacy));
+            }
+            Some(Returning { caller, .. }) => self.keep_for_caller(now, legacy, caller),
+            // It was given up, or took longer than its call's end: how that ended is not known.
+            None => self.keep_for_caller(now, legacy, Return::Expected),
         }
     }
 
@@ -316,8 +385,7 @@ impl Desk {
         }
     }
 
-    /// `is_awaited`: he is expected back soon.
-    fn keep_for_caller(&mut self, now: Nanos, legacy: Box<Legacy>, is_awaited: bool) {
+    fn keep_for_caller(&mut self, now: Nanos, legacy: Box<Legacy>, caller: Return) {
         let (conversation, generation) = (legacy.conversation(), legacy.generation());
         // A stream that another has gone past leaves nothing.
         let (stream, newest) = self.legacies.newest(conversation);
@@ -328,7 +396,7 @@ impl Desk {
         let call_sid = legacy.call_sid().map(str::to_owned);
         let forgotten = self.legacies.keep(now, conversation, call_sid, generation, legacy);
         self.shared.comebacks.add("forgotten", forgotten);
-        if is_awaited {
+        if caller == Return::Expected {
             self.legacies.expect(now, conversation);
         }
     }
@@ -360,20 +428,25 @@ impl Desk {
     }
 }
 
-/// Whether the caller of a stream that ended so is expected back soon. A carrier asks what follows
-/// however its stream ended; a browser that closed its own in order was closed by somebody. One
-/// that was cut or replaced here is told by other means where to go.
-fn is_awaited(ending: Ending, call_sid: Option<&str>) -> bool {
-    match ending {
-        Ending::Drained | Ending::Replaced => false,
-        Ending::PhoneClosed { .. } => call_sid.is_some(),
-        _ => ending.may_return(),
+impl Return {
+    /// Of the caller whose stream ended so. A carrier asks what follows however its stream ended; a
+    /// browser that closed its own in order was closed by somebody. One that was cut or replaced
+    /// here is told by other means where to go.
+    pub(super) fn after(ending: Ending, call_sid: Option<&str>) -> Return {
+        let is_expected = match ending {
+            Ending::Drained | Ending::Replaced => false,
+            Ending::PhoneClosed { .. } => call_sid.is_some(),
+            _ => ending.may_return(),
+        };
+        if is_expected { Return::Expected } else { Return::NotExpected }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const WAIT: Duration = Duration::from_secs(5);
 
     fn kept(legacies: &Legacies<u64>, call_sid: &str) -> Option<u64> {
         let id = legacies.by_call_sid.get(call_sid)?;
@@ -382,7 +455,7 @@ mod tests {
 
     #[test]
     fn a_conversation_is_kept_for_its_time_and_taken_once() {
-        let mut legacies = Legacies::default();
+        let mut legacies = Legacies::new(WAIT);
         let sid = || Some("CA1".to_owned());
         assert_eq!(legacies.keep(Nanos(5), CallId(1), sid(), 1, 1_u64), 0);
         assert_eq!(kept(&legacies, "CA1"), Some(1));
@@ -400,7 +473,7 @@ mod tests {
 
     #[test]
     fn the_newest_stream_of_a_call_leaves_what_counts() {
-        let mut legacies = Legacies::default();
+        let mut legacies = Legacies::new(WAIT);
         let sid = || Some("CA1".to_owned());
         legacies.keep(Nanos(5), CallId(1), sid(), 1, 1_u64);
         legacies.keep(Nanos(6), CallId(2), sid(), 1, 2);
@@ -411,7 +484,7 @@ mod tests {
 
     #[test]
     fn a_conversation_that_is_lost_once_more_is_kept_for_its_whole_time() {
-        let mut legacies = Legacies::default();
+        let mut legacies = Legacies::new(WAIT);
         legacies.keep(Nanos(5), CallId(1), None, 1, 1_u64);
         legacies.take(CallId(1));
         let later = Nanos(5).plus(LEGACY_KEPT / 2);
@@ -423,7 +496,7 @@ mod tests {
 
     #[test]
     fn a_caller_is_awaited_until_he_is_back_or_has_had_his_time() {
-        let mut legacies = Legacies::default();
+        let mut legacies = Legacies::new(WAIT);
         let nobody = Awaited { callers: 0, until: Nanos::NEVER };
         for (at, id) in [(Nanos(5), CallId(1)), (Nanos(9), CallId(2)), (Nanos(9), CallId(3))] {
             legacies.keep(at, id, None, 1, id.0);
@@ -431,12 +504,58 @@ mod tests {
                 legacies.expect(at, id);
             }
         }
-        let (first, second) = (Nanos(5).plus(RETURN_WAIT), Nanos(9).plus(RETURN_WAIT));
+        let (first, second) = (Nanos(5).plus(WAIT), Nanos(9).plus(WAIT));
         assert_eq!(legacies.awaited(Nanos(9)), Awaited { callers: 2, until: first });
         assert_eq!(legacies.awaited(first), Awaited { callers: 1, until: second });
         assert_eq!(legacies.awaited(second), nobody);
         legacies.take(CallId(2));
         assert_eq!(legacies.awaited(first), nobody);
+    }
+
+    #[test]
+    fn of_more_callers_than_are_kept_the_last_are_awaited() {
+        let mut legacies = Legacies::new(WAIT);
+        for at in 1..=LEGACIES_MAX as u64 + 1 {
+            legacies.keep(Nanos(at), CallId(7), None, 1, at);
+            legacies.expect(Nanos(at), CallId(7));
+        }
+        assert_eq!(legacies.expected.len(), LEGACIES_MAX);
+        let last = Nanos(LEGACIES_MAX as u64 + 1);
+        assert_eq!(legacies.awaited(last), Awaited { callers: 1, until: last.plus(WAIT) });
+        assert_eq!(legacies.expected.len(), 1, "one caller, however often he was lost");
+    }
+
+    #[test]
+    fn a_caller_whose_call_is_over_for_the_carrier_is_not_awaited_but_what_he_left_is_kept() {
+        let mut legacies = Legacies::new(WAIT);
+        legacies.keep(Nanos(5), CallId(1), Some("CA1".into()), 1, 1_u64);
+        legacies.expect(Nanos(5), CallId(1));
+        legacies.expect_no_more("CA2");
+        assert_eq!(legacies.awaited(Nanos(6)).callers, 1);
+        legacies.expect_no_more("CA1");
+        assert_eq!(legacies.awaited(Nanos(6)), Awaited { callers: 0, until: Nanos::NEVER });
+        assert_eq!(kept(&legacies, "CA1"), Some(1));
+    }
+
+    #[test]
+    fn a_caller_whose_conversation_is_on_its_way_back_is_awaited_unless_somebody_has_it() {
+        let heir = || Heir {
+            call: CallKey { worker: 0, slot: 0, generation: 0 },
+            id: CallId(9),
+            opening: Opening::Fork { call_sid: "CA1".into(), token: None },
+        };
+        let mut legacies = Legacies::<u64>::new(WAIT);
+        legacies.returns(Nanos(5), CallId(1), None, Return::Expected);
+        legacies.returns(Nanos(5), CallId(2), None, Return::NotExpected);
+        legacies.returns(Nanos(5), CallId(3), Some(heir()), Return::Expected);
+        assert_eq!(legacies.awaited(Nanos(5)).callers, 1);
+        legacies.heir_ended(Nanos(6), CallId(9), Return::Expected);
+        assert_eq!(legacies.awaited(Nanos(6)).callers, 2);
+        // Letters that are lost keep nobody, and nothing.
+        let given_up = Nanos(6).plus(WAIT);
+        assert_eq!(legacies.awaited(given_up).callers, 0);
+        legacies.returns(given_up, CallId(4), None, Return::Expected);
+        assert_eq!(legacies.returning.len(), 1);
     }
 
     #[test]
@@ -452,14 +571,15 @@ mod tests {
             (Ending::Replaced, false, false),
             (Ending::Drained, false, false),
         ] {
-            let awaited = (is_awaited(ending, Some("CA1")), is_awaited(ending, None));
-            assert_eq!(awaited, (carriers, browsers), "{ending:?}");
+            let is_expected = |sid| Return::after(ending, sid) == Return::Expected;
+            let expected = (is_expected(Some("CA1")), is_expected(None));
+            assert_eq!(expected, (carriers, browsers), "{ending:?}");
         }
     }
 
     #[test]
     fn at_the_bound_the_oldest_is_forgotten() {
-        let mut legacies = Legacies::default();
+        let mut legacies = Legacies::new(WAIT);
         let forgotten: u64 = (0..=LEGACIES_MAX as u64)
             .map(|n| legacies.keep(Nanos(1), CallId(n), Some(format!("CA{n}")), 1, n))
             .sum();

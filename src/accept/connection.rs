@@ -40,7 +40,7 @@ use crate::clock::Nanos;
 use crate::limits::READ_BYTES_PER_TURN;
 use crate::limits::{
     ANSWER_TIMEOUT, BODY_MAX_BYTES, BODY_TIMEOUT, FIGURES_TIMEOUT, HEAD_TIMEOUT,
-    KEEP_ALIVE_TIMEOUT, PROXY_HEADER_TIMEOUT, RECALL_TIMEOUT, REQUESTS_PER_CONNECTION,
+    KEEP_ALIVE_TIMEOUT, PROXY_HEADER_TIMEOUT, RECALL_TIMEOUT, REQUESTS_PER_CONNECTION, RETURN_WAIT,
     TLS_HANDSHAKE_TIMEOUT,
 };
 use crate::net::{Received, Stream, TlsServer, tls};
@@ -56,7 +56,7 @@ const LINGER_BYTES_MAX: usize = 256 * 1024;
 /// From the last answer until the peer has read it and closes. Then: closed.
 const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How long each part of a connection's life may take.
+/// How long each part of a connection's life may take, and a caller to come back on another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deadlines {
     /// The header that a proxy puts before everything else, from the connection's start.
@@ -75,6 +75,8 @@ pub struct Deadlines {
     pub keep_alive: Duration,
     /// After the last answer, for the peer to read it: closing at once could take it back.
     pub linger: Duration,
+    /// While the relay drains, for a caller whose phone was lost: from that loss.
+    pub comeback: Duration,
 }
 
 impl Default for Deadlines {
@@ -89,6 +91,7 @@ impl Default for Deadlines {
             answer: ANSWER_TIMEOUT,
             keep_alive: KEEP_ALIVE_TIMEOUT,
             linger: LINGER_TIMEOUT,
+            comeback: RETURN_WAIT,
         }
     }
 }

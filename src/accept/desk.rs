@@ -17,7 +17,7 @@ use super::admission::{
 };
 use super::answer::Answer;
 use super::carrier::NO_CALL;
-use super::comeback::{Before, Heir, Left, Legacies};
+use super::comeback::{Before, Heir, Left, Legacies, Return};
 use super::descriptors::Descriptors;
 use super::endings::Endings;
 use super::guests::{Guests, Kept, Pass};
@@ -161,12 +161,14 @@ pub(super) struct Desk {
 }
 
 impl Desk {
+    /// `return_wait`: how long a relay that stops waits for a caller whose phone was lost.
     pub(super) fn new(
         config: Arc<Config>,
         load: Arc<Load>,
         shared: Arc<Shared>,
         neighbours: Neighbours,
         keys: &Keyring,
+        return_wait: Duration,
     ) -> Desk {
         let workers = neighbours.workers.len();
         let max_calls = max_calls(&config, workers);
@@ -185,7 +187,7 @@ impl Desk {
             token_key: token_key(&config, "calls", &keys.calls),
             fork_key: token_key(&config, "tracks", &keys.forks),
             return_key: token_key(&config, "returns", &keys.returns),
-            legacies: Legacies::default(),
+            legacies: Legacies::new(return_wait),
             recalls: Recalls::default(),
             used_tokens: UsedTokens::default(),
             successor: None,
@@ -596,7 +598,7 @@ impl Desk {
         let is_waited_for = self.legacies.has_heir(id) || self.recalls.wait_for(id);
         let is_kept = may_return || is_waited_for;
         let left = Left { legacy: left.legacy.filter(|_| is_kept), ..left };
-        self.left_behind(now, id, ending, left);
+        self.left_behind(now, id, Return::after(ending, call_sid.as_deref()), left);
         if let Some(fork) = gone.fork {
             self.tell_worker(fork, WorkerLetter::OriginalOver { call: fork });
         }

@@ -125,7 +125,7 @@ impl Inbound {
             tls,
             young: Young::new(room),
             shares: Shares::new(config.limits.max_handshakes_per_ip),
-            desk: Desk::new(config, load, shared, neighbours, &keys),
+            desk: Desk::new(config, load, shared, neighbours, &keys, deadlines.comeback),
             scratch: RecvBuf::new(),
             ciphertext: RecvBuf::new(),
             now: clock.now(),
