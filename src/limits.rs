@@ -265,8 +265,8 @@ pub const LEGACIES_MAX: usize = 4_096;
 pub const LEGACY_KEPT: Duration = Duration::from_secs(120);
 /// How long a relay that drains, and has no call left, waits for a caller whose phone was lost. A
 /// carrier asks what follows a stream within a second; a page that saw its connection break at
-/// once, and whose attempts fail at once, has made four by then. Whoever takes longer, as may a page
-/// that saw nothing but a stall of 4 s, comes to whoever is there by then.
+/// once, and whose attempts fail at once, has made four by then. Whoever takes longer, as may a
+/// page that saw nothing but a stall of 4 s, comes to whoever is there by then.
 pub const RETURN_WAIT: Duration = Duration::from_secs(5);
 /// How often a call is journalled at most, where only words have come.
 pub const JOURNAL_EVERY: Duration = Duration::from_secs(1);
