@@ -17,7 +17,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use rusqlite::{Connection, OpenFlags};
 use serde_json::Value;
 use vocaris::config::Config;
-use vocaris::control::appointments::store::{Open, Status, Store};
+use vocaris::control::appointments::store::{Status, Store};
+use vocaris::control::store::Open;
 
 use crate::clock::{Nanos, SECONDS};
 use crate::gemini::record::{Asked, SessionRecord};
