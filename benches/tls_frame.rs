@@ -15,8 +15,9 @@
 //! | `none` | no TLS: the copies that stand for system calls, and a message put to be sent |
 //! | `buffered` | rustls as `net::tls` uses it: ciphertext into it, plaintext out of it |
 //! | `unbuffered` | rustls's other interface: the worker's own buffers, lent for each record |
-//! | `bare` | the cipher with the keys agreed on, and no more: a floor, not TLS. It decrypts a |
-//! |  | record where it lies, and encrypts from the message into the record |
+//! | `bare` | the cipher with the keys agreed on, and no more: a floor, not TLS |
+//!
+//! `bare` decrypts a record where it lies, and encrypts from the message into the record.
 #![expect(clippy::print_stdout, reason = "a bench says what it found")]
 
 use std::fmt::Write as _;

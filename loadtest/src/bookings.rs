@@ -17,7 +17,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use rusqlite::{Connection, OpenFlags};
 use serde_json::Value;
 use vocaris::config::Config;
-use vocaris::control::appointments::store::{Open, Status, Store};
+use vocaris::control::appointments::store::{Status, Store};
+use vocaris::control::store::Open;
 
 use crate::clock::{Nanos, SECONDS};
 use crate::gemini::record::{Asked, SessionRecord};
@@ -35,9 +36,10 @@ const FIRST_DAY: u64 = 2;
 /// Days between the first and the second booking of one conversation.
 const DAYS_A_ROUND: u64 = 100;
 
-/// How long the relay may take to answer: its own tools give up after that. A session that heard
-/// nothing for longer was never answered; of one that ended before nobody can say.
-const ANSWER_DUE: Nanos = 5 * SECONDS;
+/// How long the relay may take to answer: its own tools have 10 s, and 2 s of grace, before the model
+/// is told that there is no answer. A session that heard nothing for longer was never answered; of one
+/// that ended before nobody can say.
+const ANSWER_DUE: Nanos = 13 * SECONDS;
 
 /// Date and time of the `n`th request, from 1 on, of conversation `call`: `YYYY-MM-DD`, `HH:MM`.
 pub fn slot(call: usize, n: u32) -> (String, String) {
@@ -112,10 +114,14 @@ pub fn judge<E: Display>(
 /// What became of one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
+    /// The model was told that it is booked.
     Confirmed,
+    /// The model was told anything else.
     Refused,
-    /// Its session ended before the answer was due, and no later one confirmed it.
+    /// It was withdrawn, or its session ended before the answer was due, and no later one confirmed
+    /// it.
     Cut,
+    /// The model waited for its answer until it was overdue.
     Unanswered,
 }
 
@@ -132,6 +138,7 @@ fn requests(sessions: &[SessionRecord]) -> Vec<(String, Fate)> {
         Some((_, response)) if is_confirmed(response) => Fate::Confirmed,
         Some(_) => Fate::Refused,
         None if late.contains(asked.id.as_str()) => Fate::Confirmed,
+        None if asked.withdrawn => Fate::Cut,
         None if session.deaf_at().is_some_and(|at| at < asked.at + ANSWER_DUE) => Fate::Cut,
         None => Fate::Unanswered,
     };
@@ -277,6 +284,14 @@ mod tests {
         assert_eq!(fate(&[session(Some(unsure()), 1)]), Fate::Refused);
         assert_eq!(fate(&[session(None, ANSWER_DUE - 1)]), Fate::Cut);
         assert_eq!(fate(&[session(None, ANSWER_DUE)]), Fate::Unanswered);
+        // It was withdrawn, and is owed no answer.
+        let mut withdrawn = session(None, 3 * ANSWER_DUE);
+        withdrawn.tools[0].withdrawn = true;
+        assert_eq!(fate(&[withdrawn]), Fate::Cut);
+        // It says nothing more of use, and hears.
+        let mut droning = session(None, 3 * ANSWER_DUE);
+        droning.events.push((ANSWER_DUE / 2, Event::Droned));
+        assert_eq!(fate(&[droning]), Fate::Unanswered);
         // It goes on, and cannot hear.
         let mut stalled = session(None, 3 * ANSWER_DUE);
         stalled.events.push((ANSWER_DUE / 2, Event::Stalled));

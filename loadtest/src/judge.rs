@@ -381,9 +381,10 @@ fn judge_parts(
         down.add(&downlink.alignment);
         of_carrier.down.add(&downlink.alignment);
         let is_whole = downlink.alignment.is_whole();
-        let of_downlink = match is_whole {
-            true => verify::downlink_latency(&downlink, &ready, &call.record, lead),
-            false => Latencies::unplaced(chunks(&ready)),
+        let of_downlink = if is_whole {
+            verify::downlink_latency(&downlink, &ready, &call.record, lead)
+        } else {
+            Latencies::unplaced(chunks(&ready))
         };
         if !is_whole && report.judged == Judgement::Exact {
             report.problems.push(fault("downlink", &call.record, &downlink.alignment));

@@ -295,7 +295,7 @@ fn a_burst_in_one_call_leaves_no_trace_in_the_audio_of_any_and_the_others_are_ti
     let [others, with_burst] = [counts(&apart.others), counts(&apart.apart)];
     assert_eq!(held, [others[0] + with_burst[0], others[1] + with_burst[1]], "{report}");
     let [meanwhile, _] = counts(&apart.others_meanwhile);
-    assert!(meanwhile > 0 && meanwhile < others[0] / 10, "{report}");
+    assert!(meanwhile > 0 && meanwhile < others[0], "{report}");
 }
 
 /// A session that does this after it has spoken; the next ones speak again.

@@ -2,14 +2,13 @@
 //!
 //! | the relay | says | HAProxy then |
 //! |---|---|---|
-//! | takes calls | `up 73%`: how many of its places are free | weighs the server by it |
+//! | takes calls | `up 73%`: the share of its places that is free | weighs the server by it |
 //! | drains, or has no room | `up 0%` | gives it no new calls, leaves those it has |
 //! | has a stuck media thread | `down #` and the reason | shows `DOWN (agent)` and that |
 //!
 //! A place is free as `Desk::welcome` has it: neither taken by a call nor kept for one whose
-//! webhook was answered, and on no media thread that is too late for another. While a call is taken
-//! at all the share is 1 at least. No room has a relay that is full, late, or out of descriptors or
-//! quota.
+//! webhook was answered, and on no media thread that is too late for another. A relay that takes
+//! calls says 1 at least; one that is full, late, or out of descriptors or quota has no room.
 //!
 //! The words `drain`, `maint` and `ready` are not said. They set the same administrative state as
 //! an operator at HAProxy's socket: only a `ready` ends a `drain`, so the process after one that

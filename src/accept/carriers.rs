@@ -4,7 +4,7 @@
 //! | carrier | sends | proves itself by |
 //! |---|---|---|
 //! | SignalWire | a form, as Twilio does | the secret in its address |
-//! | Telnyx | a form (TeXML) | Ed25519 over timestamp and body, the secret: all that is set |
+//! | Telnyx | a form (TeXML) | Ed25519 over timestamp and body, the secret, or both |
 //! | Plivo | a form | the secret in its address |
 //! | Exotel | a query | the secret in its address |
 //! | Vonage | a query, or a JSON object | the secret in its address |

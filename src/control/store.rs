@@ -47,7 +47,7 @@ pub enum StoreError {
     Busy,
     /// The disk or the file system failed.
     Disk,
-    /// A constraint of the schema refused: of the book, above all, that no seat is left.
+    /// A constraint of the schema refused the change.
     Refused,
     /// Of a database of several hosts.
     Database(DatabaseError),

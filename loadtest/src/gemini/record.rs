@@ -82,8 +82,11 @@ impl SessionRecord {
 
     /// When no answer could be heard any more; `None` while it goes on.
     pub fn deaf_at(&self) -> Option<Nanos> {
-        let fatal = self.events.iter().find(|(_, event)| event.is_fatal()).map(|&(at, _)| at);
-        fatal.into_iter().chain(self.ended_at).min()
+        let is_deaf = |event: &Event| {
+            matches!(event, Event::Closed(_) | Event::Cut | Event::Stalled | Event::Dismissed(_))
+        };
+        let deaf = self.events.iter().find(|(_, event)| is_deaf(event)).map(|&(at, _)| at);
+        deaf.into_iter().chain(self.ended_at).min()
     }
 
     /// Every piece of speech: when it was due, and how late it was handed to the socket. What was

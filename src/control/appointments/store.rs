@@ -15,8 +15,7 @@ use std::time::Duration;
 use super::{postgres, sqlite};
 use crate::config::StoreUrl;
 use crate::control::database::DatabaseError;
-pub use crate::control::store::Open;
-use crate::control::store::StoreError;
+use crate::control::store::{Open, StoreError};
 
 /// Letters and digits of references: 16 that are not mistaken for one another, and make no words.
 pub(super) const REFERENCE_LETTERS: &[u8; 16] = b"CFHJKLMRTWXY3479";
