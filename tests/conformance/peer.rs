@@ -135,10 +135,8 @@ impl Peer {
                 Ok((event, used)) => {
                     self.end.heed(&event, mask, out);
                     match event {
-                        Event::Text(text) => {
-                            if on_text(text) {
-                                write_frame(self.we, Opcode::Text, text.as_bytes(), mask, out);
-                            }
+                        Event::Text(text) if on_text(text) => {
+                            write_frame(self.we, Opcode::Text, text.as_bytes(), mask, out);
                         }
                         Event::Binary(bytes) => {
                             write_frame(self.we, Opcode::Binary, bytes, mask, out);
