@@ -3,7 +3,7 @@
 //! In:       the setups of sessions and the handles in them; the states that sessions leave behind.
 //! Out:      for each session its script and the [`Course`] it takes up.
 //! Bounds:   one small state for every session there ever was, with [`CALLS_MAX`] calls of tools;
-//!           locked at setups, steps and ends, never for a piece of audio.
+//!           locked at setups, steps, answers of tools and ends, never for a piece of audio.
 //! Not here: following a script (`gemini::session`).
 
 use std::collections::{HashMap, VecDeque};
@@ -16,7 +16,7 @@ use crate::signal::bits;
 /// A schedule that is further behind than this when it is taken up begins anew at that moment.
 const BEHIND_MAX: Nanos = SECONDS;
 
-/// Calls of tools that a conversation remembers. At the bound the oldest is forgotten, and an answer
+/// Calls of tools that are remembered of each session. At the bound the oldest is forgotten, and an answer
 /// to it on a later connection is one that nobody waits for.
 const CALLS_MAX: usize = 16;
 
@@ -39,8 +39,8 @@ pub struct Course {
     pub faults: VecDeque<(Nanos, Step)>,
     /// Requests for tools so far.
     pub requests: u32,
-    /// Tools asked for on the connections before, the newest last: whoever takes the conversation
-    /// up may answer them, also where an answer was on its way when the connection ended.
+    /// Tools asked for on this connection, the newest last: whoever takes the conversation up may
+    /// answer them, also where an answer was on its way when the connection ended.
     pub asked: VecDeque<Call>,
     /// The model was asked to greet.
     pub greeted: bool,
@@ -128,6 +128,8 @@ struct State {
 /// What a session has left behind so far.
 struct Left {
     course: Course,
+    /// The session whose conversation it goes on with.
+    from: Option<usize>,
     open: bool,
 }
 
@@ -172,7 +174,9 @@ impl Conversations {
         let overlaps = known.is_some_and(|left| left.open);
         let known = known.map(|left| left.course.clone());
         let mut course = match known {
-            Some(course) => Course { connections: course.connections + 1, ..course },
+            Some(course) => {
+                Course { connections: course.connections + 1, asked: VecDeque::new(), ..course }
+            }
             None => {
                 state.conversations += 1;
                 Course { number: state.conversations - 1, ..Course::default() }
@@ -191,7 +195,8 @@ impl Conversations {
         if course.began.is_none() {
             course.faults = self.faults(&script, course.number);
         }
-        state.left.insert(index, Left { course: course.clone(), open: true });
+        let from = from.filter(|_| script.carries_on);
+        state.left.insert(index, Left { course: course.clone(), from, open: true });
         Beginning { script, course, overlaps, apart: apart.is_some() }
     }
 
@@ -200,6 +205,18 @@ impl Conversations {
         if let Some(left) = self.lock().left.get_mut(&index) {
             left.course = course.clone();
         }
+    }
+
+    /// A call of a tool like this, asked for until now on a connection before session `index`; on
+    /// the latest of them that has one.
+    pub fn asked_before(&self, index: usize, is_meant: impl Fn(&Call) -> bool) -> Option<Call> {
+        let state = self.lock();
+        let left = |index: usize| state.left.get(&index);
+        let this = left(index)?;
+        let before = |of: &&Left| of.from.and_then(left);
+        let sessions = std::iter::successors(before(&this), before);
+        let calls = sessions.take(this.course.connections).map(|it| &it.course.asked);
+        calls.flatten().find(|call| is_meant(call)).cloned()
     }
 
     /// Session `index` is over.
@@ -278,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn a_conversation_remembers_its_newest_calls_of_tools() {
+    fn a_session_remembers_its_newest_calls_of_tools() {
         let call = |n: usize| Call { id: n.to_string(), told_id: true, name: "look".into() };
         let mut course = Course::default();
         course.remember((0..=CALLS_MAX).map(call));

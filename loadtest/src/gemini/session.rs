@@ -16,7 +16,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::activity::Detector;
-use super::conversation::{Call, Conversations, Course, Rest};
+use super::conversation::{Conversations, Course, Rest};
 use super::message::{self, Beside};
 use super::protocol::{self, ClientMessage, Complaint};
 pub use super::record::{Asked, Chunk, Entry, Event, SessionRecord, Spoken, Turn, Uplink};
@@ -85,8 +85,6 @@ pub struct Session {
     /// Hears whether somebody speaks, where the script says so.
     detector: Option<Detector>,
     turns: usize,
-    /// Tools that were asked for on the connections before, and may still be answered.
-    before: VecDeque<Call>,
     out: VecDeque<Output>,
     /// Every chunk that waits in `out`: its place in `record.spoken`, its plan, its end.
     unsent_chunks: VecDeque<(usize, Nanos, u64)>,
@@ -155,7 +153,6 @@ impl Session {
             doom: None,
             detector: None,
             turns: 0,
-            before: VecDeque::new(),
             out: VecDeque::new(),
             unsent_chunks: VecDeque::new(),
             record: SessionRecord::new(index, now),
@@ -349,7 +346,6 @@ impl Session {
         self.script = beginning.script;
         self.detector = self.script.detects_activity.map(Detector::new);
         self.course = beginning.course;
-        self.before.clone_from(&self.course.asked);
         if beginning.overlaps && self.script.refuses_overlap {
             self.complain(Complaint::Overlap);
             let reason = "Internal error encountered.".to_string();
@@ -467,7 +463,7 @@ impl Session {
     }
 
     fn waits_for_tools(&self) -> bool {
-        self.record.tools.iter().any(|asked| asked.answer.is_none() && !asked.withdrawn)
+        self.record.tools.iter().any(tools::is_open)
     }
 
     fn heard_ms(&self) -> u64 {

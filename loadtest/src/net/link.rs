@@ -4,7 +4,8 @@
 //! Out:      whole messages and, once, how the connection ended.
 //! Bounds:   [`MESSAGE_BYTES_MAX`] inbound, [`UNSENT_BYTES_MAX`] outbound; past the second a
 //!           message is refused and the caller of [`Link::send`] decides what that means. Pongs and
-//!           close frames may be as much again; a peer that makes more of them has broken the link.
+//!           close frames may be as much again; a peer that makes more of them has broken the link, and
+//!           [`Link::receive`] says so as soon as what has been read of the stream is taken.
 //! Not here: the upgrade (`net::http`), what a message means.
 
 use std::cell::RefCell;
@@ -47,13 +48,17 @@ pub struct Link {
 }
 
 /// The way to the stream: of messages, and of what the library writes by itself. Whatever the
-/// stream does not take waits here, in order, so that the library has nothing waiting: a gate that
-/// is shut swallows what it writes just then, which is a pong, and nothing else.
+/// stream does not take waits here, in order, so that the library has nothing waiting, except at the
+/// end of an overfull link: a gate that is shut swallows what it writes just then, which is a pong,
+/// and nothing else.
 struct Gate {
     stream: Stream,
     /// What the stream has not taken: the end of a frame, and the frames behind it.
     rest: VecDeque<u8>,
     shut: bool,
+    /// The library had more to write than may wait: nothing more is read. Its error goes to whoever
+    /// writes, and a pong has no other owner than the reader.
+    overfull: bool,
 }
 
 impl Gate {
@@ -79,6 +84,9 @@ impl Gate {
 
 impl Read for Gate {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        if self.overfull {
+            return Err(io::ErrorKind::QuotaExceeded.into());
+        }
         self.stream.read(buf)
     }
 }
@@ -89,6 +97,7 @@ impl Write for Gate {
             return Ok(buf.len());
         }
         if self.rest.len() + buf.len() > 2 * UNSENT_BYTES_MAX {
+            self.overfull = true;
             return Err(io::ErrorKind::QuotaExceeded.into());
         }
         self.put(buf)?;
@@ -167,7 +176,7 @@ impl Link {
             .max_write_buffer_size(UNSENT_BYTES_MAX)
             .max_message_size(Some(MESSAGE_BYTES_MAX))
             .max_frame_size(Some(MESSAGE_BYTES_MAX));
-        let gate = Gate { stream, rest: VecDeque::new(), shut: false };
+        let gate = Gate { stream, rest: VecDeque::new(), shut: false, overfull: false };
         let socket = WebSocket::from_partially_read(gate, early, role, Some(config));
         let masks = RandomState::new().build_hasher().finish();
         Link { socket, role, masks, ended: false, holds_pongs: false }
@@ -381,6 +390,21 @@ mod tests {
         std::iter::repeat_with(|| link.receive()).flatten().next().unwrap();
         let heard = read(&mut link, far, pieces + 1);
         assert_eq!(heard.last(), Some(&Message::Pong(Bytes::new())));
+    }
+
+    #[test]
+    fn a_peer_that_reads_nothing_and_asks_for_more_pongs_than_may_wait_has_broken_the_link() {
+        for room in [2, 6] {
+            let (mut link, mut far) = connected();
+            link.socket.get_mut().rest.resize(2 * UNSENT_BYTES_MAX - room, 0);
+            far.send(Message::Ping(Bytes::new())).unwrap();
+            let ping = std::iter::repeat_with(|| link.receive()).flatten().next().unwrap();
+            assert_eq!(ping, Received::Ping(Bytes::new()));
+            // A pong of a client is 6 bytes.
+            let broken = Received::Closed(Closing::Broken(io::ErrorKind::QuotaExceeded));
+            assert_eq!(link.receive(), (room < 6).then_some(broken), "room for {room} bytes");
+            assert_eq!(link.receive(), None);
+        }
     }
 
     #[test]

@@ -23,11 +23,11 @@ impl Session {
     /// Asks for tools; without ids the client is not told them.
     pub(super) fn ask_tools(&mut self, now: Nanos, calls: &[Invocation], told_id: bool) {
         self.course.requests += 1;
-        let (call, n) = (self.course.number, self.course.requests);
+        let (call, session, n) = (self.course.number, self.record.index, self.course.requests);
         let mut asked = Vec::new();
         for (place, invocation) in calls.iter().enumerate() {
             let args = filled_in(&invocation.args, call, n);
-            let id = format!("fc-{call}-{n}-{place}");
+            let id = format!("fc-{call}-{session}-{n}-{place}");
             let mut message = json!({ "name": invocation.name, "args": args });
             if told_id {
                 message["id"] = json!(id);
@@ -51,11 +51,11 @@ impl Session {
         self.say(message::of_kind(&self.script.dialect, "toolCall", &content));
     }
 
-    /// Takes back whatever is not answered.
+    /// Takes back what was asked for on this connection and is neither answered nor taken back. What
+    /// was asked for on a connection before stays as it is.
     pub(super) fn cancel_tools(&mut self) {
-        let pending = self.record.tools.iter_mut().filter(|asked| asked.answer.is_none());
         let mut ids = Vec::new();
-        for asked in pending {
+        for asked in self.record.tools.iter_mut().filter(|asked| is_open(asked)) {
             asked.withdrawn = true;
             ids.push(asked.id.clone());
         }
@@ -86,18 +86,25 @@ impl Session {
 
     /// The id of the call on a connection before that a result is of, once. What the service makes
     /// of one that it had heard already is not known, and a relay that was killed cannot know
-    /// whether it had.
-    fn asked_before(&mut self, result: &ToolResult) -> Option<String> {
-        let place = self.before.iter().position(|call| is_of(call, result))?;
-        self.before.remove(place).map(|call| call.id)
+    /// whether it had. Looked up when the result comes: the connection before may have asked after
+    /// this one was set up.
+    fn asked_before(&self, result: &ToolResult) -> Option<String> {
+        let is_new = |call: &Call| self.record.late_answers.iter().all(|it| it.1 != call.id);
+        let is_meant = |call: &Call| is_of(call, result) && is_new(call);
+        self.conversations.asked_before(self.record.index, is_meant).map(|call| call.id)
     }
+}
+
+/// Whether a call is neither answered nor taken back.
+pub(super) fn is_open(asked: &Asked) -> bool {
+    asked.answer.is_none() && !asked.withdrawn
 }
 
 /// The call that a result is of.
 fn asked_for<'a>(tools: &'a mut [Asked], result: &ToolResult) -> Option<&'a mut Asked> {
     tools
         .iter_mut()
-        .filter(|asked| asked.name == result.name && asked.answer.is_none() && !asked.withdrawn)
+        .filter(|asked| asked.name == result.name && is_open(asked))
         .find(|asked| is_its_id(&asked.id, asked.told_id, result))
 }
 
@@ -172,7 +179,7 @@ mod tests {
     #[test]
     fn who_takes_a_conversation_up_answers_its_open_calls_once_and_no_others() {
         for (ids, complaints) in
-            [(&["fc-0-1-0"][..], 0), (&["fc-0-1-0", "fc-0-1-0"], 1), (&["fc-1-1-0"], 1)]
+            [(&["fc-0-0-1-0"][..], 0), (&["fc-0-0-1-0"; 2], 1), (&["fc-1-0-1-0"], 1)]
         {
             let mut first = ready(that_looks(100));
             first.handle_text(0, GREET);
@@ -190,5 +197,43 @@ mod tests {
             let all = [first.into_record(None), record];
             assert_eq!((all[0].tools.len(), all[1].tools.len()), (1, 0));
         }
+    }
+
+    #[test]
+    fn what_is_asked_once_another_session_is_set_up_is_answered_there_under_an_id_of_its_own() {
+        let mut first = ready(that_looks(100));
+        let conversations = Arc::clone(&first.conversations);
+        let mut second = Session::new(1, conversations, 1, "models/m".into(), 50);
+        second.handle_text(50, &setup(Some("session-0-1")));
+        for session in [&mut first, &mut second] {
+            session.handle_text(50, GREET);
+            run(session, SECONDS);
+        }
+        first.end(SECONDS);
+        for id in ["fc-0-0-1-0", "fc-0-1-1-0"] {
+            second.handle_text(2 * SECONDS, &result(id));
+        }
+        let record = second.into_record(None);
+        assert_eq!(record.complaints, []);
+        assert_eq!(record.late_answers.len(), 1);
+        assert!(record.tools.len() == 1 && record.tools[0].answer.is_some());
+    }
+
+    #[test]
+    fn what_was_taken_back_is_not_taken_back_again_nor_answered_on_a_later_connection() {
+        let mut first = ready(that_looks(100));
+        let conversations = Arc::clone(&first.conversations);
+        let mut second = Session::new(1, conversations, 1, "models/m".into(), 50);
+        second.handle_text(50, &setup(Some("session-0-1")));
+        first.handle_text(0, GREET);
+        run(&mut first, SECONDS);
+        let mut taken_back = || {
+            first.cancel_tools();
+            said(&mut first).pop().unwrap()["toolCallCancellation"]["ids"].clone()
+        };
+        assert_eq!(taken_back(), json!(["fc-0-0-1-0"]));
+        assert_eq!(taken_back(), json!([]));
+        second.handle_text(2 * SECONDS, &result("fc-0-0-1-0"));
+        assert_eq!(second.into_record(None).complaints.len(), 1);
     }
 }
