@@ -5,6 +5,7 @@
 //! Bounds:   a file is at most [`FILE_BYTES_MAX`]; unknown keys are errors.
 //! Not here: the steps (`gemini::script`), the run (`run`).
 
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -28,6 +29,10 @@ pub const FILE_BYTES_MAX: u64 = 1 << 20;
 /// No booking is asked for earlier: the conversation has begun.
 const BOOKS_FROM_MS: u64 = 1000;
 
+/// Levels that a detector of speech can tell apart in 16 bits, in dBov.
+const LEVEL_DBOV: RangeInclusive<f64> = -90.0..=0.0;
+/// How long it may want to hear speech: from one piece of audio on.
+const SPEECH_MS: RangeInclusive<u32> = 10..=10_000;
 /// The quietest echo, in dB: below it there is nothing left in 16 bits.
 const LOSS_DB_MAX: f64 = 90.0;
 
@@ -360,6 +365,25 @@ impl Scenario {
         if !(0.0..=1.0).contains(&self.book) {
             return Err(format!("book {} is not between 0 and 1", self.book));
         }
+        let detectors = self.connections.iter().chain([&self.session]);
+        for activity in detectors.filter_map(|script| script.detects_activity) {
+            if !LEVEL_DBOV.contains(&activity.level_dbov)
+                || !SPEECH_MS.contains(&activity.speech_ms)
+            {
+                return Err(format!(
+                    "detects_activity has a level_dbov in {LEVEL_DBOV:?} and a speech_ms in \
+                     {SPEECH_MS:?}"
+                ));
+            }
+        }
+        if let Some(Unlike { calls, .. }) = self.apart {
+            if calls == 0 {
+                return Err("apart has calls above 0".into());
+            }
+            if !self.connections.is_empty() || !self.session.steps.is_empty() || self.book > 0.0 {
+                return Err("apart goes with no connections, steps or book".into());
+            }
+        }
         self.caller.check()
     }
 }
@@ -389,6 +413,12 @@ impl Caller {
         }
         if self.bursts.is_some_and(|it| it.pause_ms == 0 || it.pause_ms >= it.every_ms) {
             return Err("a burst's pause_ms is above 0 and below every_ms".into());
+        }
+        // What comes back of a line is kept until a frame is said that carries it.
+        if self.echo.is_some() && (self.suppress_silence.is_some() || self.bursts.is_some()) {
+            return Err(
+                "a line with an echo says every frame: no suppress_silence, no bursts".into()
+            );
         }
         if self.suppress_silence.is_some_and(|it| it.speech_ms == 0 || it.silence_ms == 0) {
             return Err("suppress_silence needs speech_ms and silence_ms above 0".into());
@@ -457,7 +487,6 @@ mod tests {
             bursts = { every_ms = 1000, pause_ms = 233 }
             suppress_silence = { speech_ms = 5, silence_ms = 400 }
             reads_nothing = [[1000, 500], [2000, 500]]
-            echo = { delay_ms = 120, loss_db = 20 }
             hangup = "silence"
             keys = [[500, "1"], [700, "#"]]
             [demands]
@@ -538,6 +567,14 @@ mod tests {
             "[caller]\nreads_nothing = [[100, 100], [150, 10]]",
             "[caller]\nhangup = \"politely\"",
             "[caller]\necho = { delay_ms = 1001, loss_db = 20 }",
+            "[caller]\necho = { delay_ms = 120, loss_db = 20 }\n\
+             suppress_silence = { speech_ms = 5, silence_ms = 400 }",
+            "[caller]\necho = { delay_ms = 120, loss_db = 20 }\n\
+             bursts = { every_ms = 1000, pause_ms = 233 }",
+            "[session]\ndetects_activity = { level_dbov = nan, speech_ms = 60 }",
+            "[session]\ndetects_activity = { level_dbov = -28.0, speech_ms = 0 }",
+            "[apart]\ncalls = 0\nanswer = { ms = 1000 }",
+            "book = 0.5\n[apart]\ncalls = 1\nanswer = { ms = 1000 }",
             "[caller]\necho = { delay_ms = 100, loss_db = -1 }",
             "[caller]\nkeys = [[1, \"x\"]]",
             "[caller]\nkeys = [[2, \"1\"], [1, \"1\"]]",
