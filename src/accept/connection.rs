@@ -26,6 +26,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use mio::event::Event;
 use mio::{Registry, Token};
 
 use super::answer::{Answer, Terms, status_label};
@@ -274,9 +275,9 @@ impl Connection {
         self.socket.register(registry, token)
     }
 
-    /// The socket has told that there is something to read.
-    pub(super) fn handle_readable(&mut self) {
-        self.may_read = true;
+    /// Notes what the kernel tells of the socket.
+    pub(super) fn note(&mut self, event: &Event) {
+        self.may_read |= self.socket.note(event);
     }
 
     /// Does everything that can be done without waiting, up to its share of a turn.

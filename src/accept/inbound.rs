@@ -178,9 +178,7 @@ impl Inbound {
                 Token(token) => {
                     let slot = token - FIRST_SLOT;
                     if let Some(connection) = self.young.at(slot) {
-                        if event.is_readable() || event.is_read_closed() || event.is_error() {
-                            connection.handle_readable();
-                        }
+                        connection.note(event);
                         self.ready.push(slot);
                     }
                 }

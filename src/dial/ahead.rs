@@ -107,7 +107,7 @@ impl Dial {
         self.ready -= 1;
         // It may have died, and the news of it may be behind this letter.
         let (shore, addresses) = self.shore();
-        if let Step::Failed(failure) = connection.handle_ready(&shore, addresses, now) {
+        if let Step::Failed(failure) = connection.handle_ready(&shore, addresses, now, None) {
             self.free.push(index);
             self.lost(&failure, now);
             return Some(Order { attempts: 0, silent: 0, ..order });

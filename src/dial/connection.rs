@@ -9,6 +9,7 @@
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 
+use mio::event::Event;
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 
@@ -113,14 +114,15 @@ impl Connection {
         self.converse(shore, now).unwrap_or_else(Step::Failed)
     }
 
-    /// The socket may be ready.
+    /// The socket may be ready. `event`: what the kernel has told of it, if it has.
     pub(super) fn handle_ready(
         &mut self,
         shore: &Shore<'_>,
         addresses: &mut Addresses,
         now: Nanos,
+        event: Option<&Event>,
     ) -> Step {
-        match self.advance(shore, addresses, now) {
+        match self.advance(shore, addresses, now, event) {
             Ok(step) => step,
             Err(failure) => Step::Failed(failure),
         }
@@ -131,6 +133,7 @@ impl Connection {
         shore: &Shore<'_>,
         addresses: &mut Addresses,
         now: Nanos,
+        event: Option<&Event>,
     ) -> Result<Step, Failure> {
         if let State::Connecting(socket) = &mut self.state {
             match connected(socket) {
@@ -140,6 +143,9 @@ impl Connection {
                     return self.try_next(shore, addresses, why).map(|()| Step::Waiting);
                 }
             }
+        }
+        if let (State::Open(stream), Some(event)) = (&mut self.state, event) {
+            stream.note(event);
         }
         self.converse(shore, now)
     }

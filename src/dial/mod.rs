@@ -38,6 +38,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crossbeam_channel::Sender;
+use mio::event::Event;
 use mio::{Events, Poll, Token, Waker};
 
 use crate::buf::SendBuf;
@@ -317,7 +318,7 @@ impl Dial {
         }
         self.take_token(now);
         for event in events.iter().filter(|event| event.token() != BELL) {
-            self.ready(event.token().0, now);
+            self.ready(event, now);
         }
         self.expire(now);
         self.fill_places(now);
@@ -569,7 +570,8 @@ impl Dial {
 
     /// A socket is ready. A place that is used again may be told of its former socket: nothing
     /// comes of it.
-    fn ready(&mut self, index: usize, now: Nanos) {
+    fn ready(&mut self, event: &Event, now: Nanos) {
+        let index = event.token().0;
         let Some(place) = self.places.get_mut(index).and_then(Option::take) else { return };
         let (is_kept, mut connection) = match place.stage {
             Stage::Dialling(connection) => (false, connection),
@@ -580,7 +582,7 @@ impl Dial {
             }
         };
         let (shore, addresses) = self.shore();
-        let step = connection.handle_ready(&shore, addresses, now);
+        let step = connection.handle_ready(&shore, addresses, now, Some(event));
         match is_kept {
             true => self.go_on_keeping(index, place.order, connection, step, now),
             false => self.go_on(index, place.order, connection, step, now),

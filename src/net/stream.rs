@@ -3,7 +3,7 @@
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::Shutdown;
 
-use mio::event::Source;
+use mio::event::{Event, Source};
 use mio::net::TcpStream;
 use mio::{Interest, Registry, Token};
 
@@ -18,6 +18,9 @@ pub struct Stream {
     /// `None`: TCP as it is. A proxy in front has taken the TLS off, the peer is on this machine,
     /// or it has not said a word of TLS yet.
     tls: Option<Box<Session>>,
+    /// The kernel has told that the peer has finished or the connection broke: behind the last bytes
+    /// there is an end to be read, of which nothing more will be told.
+    ending: bool,
 }
 
 /// What one read brought.
@@ -34,7 +37,7 @@ pub enum Received {
 impl Stream {
     /// TCP as it is.
     pub fn plain(socket: TcpStream) -> Stream {
-        Stream { socket, tls: None }
+        Stream { socket, tls: None, ending: false }
     }
 
     /// TLS to a server that must prove to be `host`. Bytes may be sent at once: they leave when the
@@ -44,7 +47,7 @@ impl Stream {
     /// `InvalidInput` if `host` is neither a DNS name nor an IP address.
     pub fn to_model(socket: TcpStream, config: &TlsConfig, host: &str) -> io::Result<Stream> {
         let session = Session::to_model(config, host)?;
-        Ok(Stream { socket, tls: Some(Box::new(session)) })
+        Ok(Stream { socket, tls: Some(Box::new(session)), ending: false })
     }
 
     /// Begins TLS with a client. `early`: what was read of it so far; what it comes to once it is
@@ -89,6 +92,13 @@ impl Stream {
         self.tls.as_ref().and_then(|tls| tls.agreement())
     }
 
+    /// Notes what the kernel tells of the socket. Returns whether reading may bring something.
+    pub fn note(&mut self, event: &Event) -> bool {
+        let ending = event.is_read_closed() || event.is_error();
+        self.ending |= ending;
+        ending || event.is_readable()
+    }
+
     /// Reads once, to the end of `into`, by way of `ciphertext` where TLS is on.
     ///
     /// # Errors
@@ -100,10 +110,12 @@ impl Stream {
         ciphertext: &mut RecvBuf,
         into: &mut RecvBuf,
     ) -> io::Result<Received> {
-        let Some(tls) = &mut self.tls else { return read_once(&mut self.socket, into) };
+        let Some(tls) = &mut self.tls else {
+            return read_once(&mut self.socket, into, self.ending);
+        };
         // A connection that broke may have left something there.
         ciphertext.consume(ciphertext.len_bytes());
-        let received = read_once(&mut self.socket, ciphertext)?;
+        let received = read_once(&mut self.socket, ciphertext, self.ending)?;
         tls.take_in(&mut self.socket, received, ciphertext, into)
     }
 
@@ -158,6 +170,8 @@ impl Stream {
     /// # Errors
     /// Those of the poll instance.
     pub fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        // Whoever watches anew is told anew.
+        self.ending = false;
         self.socket.register(registry, token, Interest::READABLE | Interest::WRITABLE)
     }
 
@@ -178,14 +192,15 @@ impl Stream {
     }
 }
 
-/// One read of at most [`READ_BYTES_PER_TURN`]. A short one has emptied the socket.
-fn read_once(socket: &mut impl Read, into: &mut RecvBuf) -> io::Result<Received> {
+/// One read of at most [`READ_BYTES_PER_TURN`]. A short one has emptied the socket, unless the peer
+/// has finished: then the end is still to be read.
+fn read_once(socket: &mut impl Read, into: &mut RecvBuf, ending: bool) -> io::Result<Received> {
     loop {
         match socket.read(into.space(READ_BYTES_PER_TURN)) {
             Ok(0) => return Ok(Received::End),
             Ok(n) => {
                 into.commit(n);
-                let emptied = n < READ_BYTES_PER_TURN;
+                let emptied = n < READ_BYTES_PER_TURN && !ending;
                 return Ok(if emptied { Received::All(n) } else { Received::Some(n) });
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(Received::All(0)),
@@ -260,19 +275,50 @@ mod tests {
     }
 
     #[test]
-    fn a_turn_reads_a_socket_once_and_a_short_read_has_emptied_it() {
-        for (arrived, expected) in [
-            (300, Received::All(300)),
-            (READ_BYTES_PER_TURN - 1, Received::All(READ_BYTES_PER_TURN - 1)),
-            (READ_BYTES_PER_TURN, Received::Some(READ_BYTES_PER_TURN)),
-            (64 * READ_BYTES_PER_TURN, Received::Some(READ_BYTES_PER_TURN)),
-            (0, Received::All(0)),
+    fn a_turn_reads_a_socket_once_and_a_short_read_has_emptied_it_unless_it_is_ending() {
+        for (ending, arrived, expected) in [
+            (false, 300, Received::All(300)),
+            (false, READ_BYTES_PER_TURN - 1, Received::All(READ_BYTES_PER_TURN - 1)),
+            (false, READ_BYTES_PER_TURN, Received::Some(READ_BYTES_PER_TURN)),
+            (false, 64 * READ_BYTES_PER_TURN, Received::Some(READ_BYTES_PER_TURN)),
+            (false, 0, Received::All(0)),
+            (true, 300, Received::Some(300)),
+            (true, 0, Received::All(0)),
         ] {
             let mut socket = Counted { arrived, ..Counted::default() };
             let mut into = RecvBuf::new();
-            assert_eq!(read_once(&mut socket, &mut into).unwrap(), expected);
+            assert_eq!(read_once(&mut socket, &mut into, ending).unwrap(), expected);
             assert_eq!((socket.asked, into.len_bytes()), (1, arrived.min(READ_BYTES_PER_TURN)));
         }
+    }
+
+    #[test]
+    fn what_came_with_the_end_is_read_and_the_end_behind_it() {
+        let mut poll = mio::Poll::new().unwrap();
+        let mut events = mio::Events::with_capacity(4);
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut peer = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (accepted, _) = listener.accept().unwrap();
+        accepted.set_nonblocking(true).unwrap();
+        let mut stream = Stream::plain(TcpStream::from_std(accepted));
+        // Both before the kernel is asked, so it tells of both at once.
+        peer.write_all(b"GET /hea").unwrap();
+        peer.shutdown(Shutdown::Write).unwrap();
+        stream.register(poll.registry(), Token(0)).unwrap();
+        let mut reads = Vec::new();
+        let (mut ciphertext, mut into) = (RecvBuf::new(), RecvBuf::new());
+        while reads.last() != Some(&Received::End) {
+            poll.poll(&mut events, None).unwrap();
+            assert!(events.iter().any(|event| stream.note(event)), "{reads:?}");
+            loop {
+                reads.push(stream.receive(&mut ciphertext, &mut into).unwrap());
+                if !matches!(reads.last(), Some(Received::Some(_))) {
+                    break;
+                }
+            }
+        }
+        assert_eq!(reads, [Received::Some(8), Received::End]);
+        assert_eq!(into.unused(), b"GET /hea");
     }
 
     #[test]

@@ -21,8 +21,6 @@ pub(super) struct Connection {
     unread: RecvBuf,
     /// Reading may bring something.
     readable: bool,
-    /// The peer will send no more; reading on will tell.
-    ending: bool,
     /// Writing may get something out.
     writable: bool,
     /// The peer has been told that nothing more follows.
@@ -47,7 +45,6 @@ impl Connection {
             socket,
             unread: RecvBuf::starting_with(unread),
             readable: true,
-            ending: false,
             writable: true,
             finished: false,
         }
@@ -55,8 +52,7 @@ impl Connection {
 
     /// Notes what the kernel tells.
     pub(super) fn note(&mut self, event: &Event) {
-        self.readable |= event.is_readable() || event.is_read_closed() || event.is_error();
-        self.ending |= event.is_read_closed() || event.is_error();
+        self.readable |= self.socket.note(event);
         self.writable |= event.is_writable();
     }
 
@@ -99,7 +95,6 @@ impl Connection {
         }
         match outcome {
             Ok(Received::Some(_)) => Brought::More,
-            Ok(Received::All(_)) if self.ending => Brought::More,
             Ok(Received::All(_)) => {
                 self.readable = false;
                 Brought::All

@@ -435,10 +435,13 @@ fn a_peer_that_only_finished_sending_still_gets_its_answer() {
     assert_eq!(client.response().body, "ok");
     assert_eq!(client.response().body, "ready");
     assert!(client.is_closed());
-    let mut client = relay.connect();
-    client.send("GET /hea");
-    client.socket.shutdown(Shutdown::Write).unwrap();
-    assert!(client.is_closed());
+    // Often the end arrives with the bytes before it, in one turn of the relay.
+    for _ in 0..100 {
+        let mut client = relay.connect();
+        client.send("GET /hea");
+        client.socket.shutdown(Shutdown::Write).unwrap();
+        assert!(client.is_closed());
+    }
 }
 
 #[test]
