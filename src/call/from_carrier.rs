@@ -64,7 +64,10 @@ impl Call {
             Inbound::Media(media) => self.take_carrier_media(&media, bench),
             Inbound::Mark { name } => self.take_mark(&name.to_cow()),
             Inbound::Dtmf { digit } => self.take_key(&digit.to_cow()),
-            Inbound::Stop => self.end(Ending::CallerHungUp),
+            Inbound::Stop => {
+                self.send_last_words(bench);
+                self.end(Ending::CallerHungUp);
+            }
             // Counted, but never held against a carrier: it may have learnt a new word.
             Inbound::Unknown => self.tally.note(Oddity::PhoneUnknown),
             Inbound::Complaint => self.tally.note(Oddity::PhoneComplaint),

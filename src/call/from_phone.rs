@@ -74,6 +74,7 @@ impl Call {
     fn handle_phone_event(&mut self, event: Event<'_>, bench: &mut Workbench) {
         if let Event::Close { code, .. } = event {
             let code = code.map(CloseCode::number);
+            self.send_last_words(bench);
             return self.end(Ending::PhoneClosed { code });
         }
         if self.is_over() {
@@ -96,7 +97,7 @@ impl Call {
     fn handle_phone_text(&mut self, text: &str, bench: &mut Workbench) {
         match self.class {
             Some(Class::Twilio) => self.handle_carrier_text(text, bench),
-            Some(Class::Web) => self.handle_browser_text(text),
+            Some(Class::Web) => self.handle_browser_text(text, bench),
             None => {
                 let carrier = self.listen_for_carrier(text);
                 self.class = Some(if carrier { Class::Twilio } else { Class::Web });
@@ -140,7 +141,7 @@ impl Call {
         self.requests.push_back(Request::Admit(opening));
     }
 
-    fn handle_browser_text(&mut self, text: &str) {
+    fn handle_browser_text(&mut self, text: &str, bench: &mut Workbench) {
         self.phone.speak_browser();
         match browser::decode(text) {
             Ok(FromBrowser::Hello { rate_hz, token, agent, resume }) => {
@@ -151,7 +152,10 @@ impl Call {
             }
             Ok(FromBrowser::Text { text }) => self.take_typed(&text.to_cow()),
             Ok(FromBrowser::Key { digit }) => self.take_key(&digit.to_cow()),
-            Ok(FromBrowser::Bye) => self.end(Ending::CallerHungUp),
+            Ok(FromBrowser::Bye) => {
+                self.send_last_words(bench);
+                self.end(Ending::CallerHungUp);
+            }
             Ok(FromBrowser::Unknown) => {
                 self.handle_phone_nonsense(Oddity::PhoneUnknown, CloseCode::POLICY);
             }

@@ -705,6 +705,12 @@ impl Call {
         self.audio.as_ref().is_some_and(|audio| audio.uplink.groups_waiting() > 0)
     }
 
+    /// Sends what the caller said just before the goodbye that is being read, as far as the model's
+    /// output has room: both may have come together.
+    fn send_last_words(&mut self, bench: &mut Workbench) {
+        while matches!(self.life, Life::Live { .. }) && self.send_uplink(bench) {}
+    }
+
     /// Whether caller audio waits that the model's output has room for: a socket that took what
     /// waited tells nobody else.
     pub fn has_uplink_to_send(&self) -> bool {

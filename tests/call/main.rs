@@ -21,6 +21,8 @@ use dsp::resample::{Conversion, FilterSet, Resampler};
 use harness::{STREAM, Stage, media, samples, settings, speech, start, voice};
 use serde_json::{Value, json};
 use tungstenite::Message;
+use tungstenite::protocol::CloseFrame;
+use tungstenite::protocol::frame::coding::CloseCode;
 use vocaris::call::{
     Afterwards, Again, Door, Dropped, Ending, LineFault, Oddity, Opening, Refusal, Report, Settings,
 };
@@ -268,6 +270,31 @@ fn hanging_up_closes_both_sides_in_order() {
     assert_eq!(stage.ending, Some(Ending::CallerHungUp));
     assert_eq!((stage.phone.close_code(), stage.agent.close_code()), (Some(1000), Some(1000)));
     assert!(!stage.call.needs_phone() && !stage.call.needs_agent(), "both sides answered");
+}
+
+#[test]
+fn what_the_caller_says_right_before_a_goodbye_is_heard_however_it_arrives() {
+    let stop = json!({"event": "stop", "streamSid": STREAM});
+    for (goodbye, ending) in
+        [(Some(stop), Ending::CallerHungUp), (None, Ending::PhoneClosed { code: Some(1000) })]
+    {
+        let mut stage = Stage::joined();
+        // More than moves in one turn.
+        let said = mulaw(20 * 160);
+        for (n, frame) in said.chunks(160).enumerate() {
+            stage.phone.say(media(n as u64 * 20, frame));
+        }
+        match goodbye {
+            Some(goodbye) => stage.phone.say(goodbye),
+            None => {
+                let frame = CloseFrame { code: CloseCode::Normal, reason: "".into() };
+                stage.phone.socket.close(Some(frame)).unwrap();
+            }
+        }
+        stage.settle();
+        assert_eq!(stage.ending, Some(ending));
+        assert_eq!(stage.heard_by_model(), upsampled(&said), "{ending:?}");
+    }
 }
 
 #[test]
