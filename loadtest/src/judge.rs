@@ -323,8 +323,8 @@ pub(crate) fn count_complaints(sessions: &[SessionRecord], report: &mut Report) 
 }
 
 /// The sessions of each stream, in order. A session belongs to the call whose voice it heard; one
-/// that heard nobody, to that of the session it was taken up from; and to the stream that the call
-/// had, or asked for, when it began.
+/// that heard nobody, to that of the session it was taken up from, or that took it up; and to the
+/// stream that the call had, or asked for, when it began.
 fn pair<'s>(parts: &[Part<'_>], sessions: &'s [SessionRecord]) -> Vec<Vec<&'s SessionRecord>> {
     pair_by_handle(parts, sessions, pairing::pair(parts, sessions))
 }
@@ -339,10 +339,18 @@ fn pair_by_handle<'s>(
         sessions.iter().enumerate().map(|(place, session)| (session.index, place)).collect();
     let mut in_order: Vec<usize> = (0..sessions.len()).collect();
     in_order.sort_by_key(|&place| sessions[place].index);
+    let before = |place: usize| {
+        let from = sessions[place].taken_up_from?;
+        place_of.get(&from).copied()
+    };
+    for &place in in_order.iter().rev() {
+        if let (Some(call), Some(before)) = (call_of[place], before(place)) {
+            call_of[before].get_or_insert(call);
+        }
+    }
     let mut sessions_of = vec![Vec::new(); parts.len()];
     for place in in_order {
-        let before = sessions[place].taken_up_from.and_then(|from| place_of.get(&from));
-        call_of[place] = call_of[place].or_else(|| call_of[*before?]);
+        call_of[place] = call_of[place].or_else(|| call_of[before(place)?]);
         if let Some(call) = call_of[place] {
             let part = comebacks::part_at(parts, call, sessions[place].accepted_at);
             sessions_of[part].push(&sessions[place]);
@@ -736,6 +744,17 @@ mod tests {
                 assert!(!report.is_good(), "{by:?} {missing:?}: {report}");
             }
         }
+    }
+
+    #[test]
+    fn a_session_that_heard_nobody_is_of_the_call_of_the_one_that_took_it_up() {
+        let (made, heard) = said_and_heard(0..0, 0);
+        let calls = [made];
+        let heard = SessionRecord { index: 1, taken_up_from: Some(0), ..heard };
+        let sessions = [SessionRecord::new(0, 0), heard, SessionRecord::new(2, 0)];
+        let sessions_of = pair(&comebacks::parts(&calls), &sessions);
+        let of_call: Vec<usize> = sessions_of[0].iter().map(|session| session.index).collect();
+        assert_eq!((sessions_of.len(), of_call), (1, vec![0, 1]));
     }
 
     #[test]
