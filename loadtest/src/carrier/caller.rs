@@ -621,12 +621,18 @@ impl Caller {
         Some(self.phone.began()? + self.resets.front()?)
     }
 
-    /// The network resets the connection of the caller, who knows nothing of it and talks on.
+    /// The network resets the connection of the caller, who knows nothing of it and talks on. However
+    /// late this thread comes to it, the caller has talked until then.
     fn reset(&mut self, now: Nanos, reactor: &Reactor) {
         self.resets.pop_front();
-        if let Phase::Talking { mut link } = std::mem::replace(&mut self.phase, Phase::Done) {
-            link.stream().reset_on_drop();
-        }
+        self.talk(now);
+        let (Phase::Talking { mut link } | Phase::Lingering { mut link, .. }) =
+            std::mem::replace(&mut self.phase, Phase::Done)
+        else {
+            return;
+        };
+        link.stream().reset_on_drop();
+        drop(link);
         self.closed(Closing::Broken(ErrorKind::ConnectionReset), now, reactor);
     }
 
