@@ -3,7 +3,7 @@
 //! In:       the program to run ([`Program`]) and the settings it gets by environment.
 //! Out:      a running [`Relay`] with its address, its process id, its last words.
 //! Bounds:   [`START_WAIT`] until it listens, [`STOP_WAIT`] until it has drained; then it is
-//!           killed. [`LAST_LINES`] of what it printed are kept.
+//!           killed. [`LAST_LINES`] of what it printed are kept. [`NAMES_TRIED`] for a directory.
 //! Not here: what it is asked to do (`run`, `harness`); the floor ([`null`]) and the honest peers
 //!           ([`peer`]) that can stand in its place.
 //!
@@ -34,6 +34,9 @@ pub const STOP_WAIT: Duration = Duration::from_secs(10);
 
 /// Lines of output kept for a report of failure.
 pub const LAST_LINES: usize = 40;
+
+/// Names that are tried for a new directory before there is none.
+pub const NAMES_TRIED: u32 = 1000;
 
 pub mod null;
 pub mod peer;
@@ -215,9 +218,11 @@ impl Relay {
 
     /// Asks it to stop and waits. An error says what was wrong with its end.
     pub fn stop(mut self) -> Result<(), String> {
-        let pid = rustix::process::Pid::from_child(&self.child);
-        // A process that has ended cannot be asked.
-        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        // One that was found to have ended cannot be asked: its number may be another's by now.
+        if matches!(self.child.try_wait(), Ok(None)) {
+            let pid = rustix::process::Pid::from_child(&self.child);
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        }
         let deadline = Instant::now() + STOP_WAIT;
         loop {
             match self.child.try_wait() {
@@ -295,11 +300,18 @@ impl Directory {
     /// A new, empty directory.
     pub fn new() -> io::Result<Directory> {
         static NUMBER: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
-        let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let name = format!("vocaris-loadtest-{}-{number}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(&path)?;
-        Ok(Directory { path })
+        let mut left = NAMES_TRIED;
+        loop {
+            let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            let name = format!("vocaris-loadtest-{}-{number}", std::process::id());
+            let path = std::env::temp_dir().join(name);
+            left -= 1;
+            match std::fs::create_dir(&path) {
+                // Left behind by a process that was killed and had our number.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && left > 0 => {}
+                made => return made.map(|()| Directory { path }),
+            }
+        }
     }
 
     /// Where it is.
