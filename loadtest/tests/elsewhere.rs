@@ -24,6 +24,7 @@ use loadtest::relay::{Directory, Program, Relay, RelayConfig};
 use loadtest::report::Report;
 use loadtest::run::RunSettings;
 use support::Fault;
+use support::nobody::Nobody;
 
 const LOADTEST: &str = env!("CARGO_BIN_EXE_loadtest");
 
@@ -222,11 +223,6 @@ fn the_relay_on_node_is_judged_by_what_its_audio_says() {
 
 // ------------------------------------------------------------------------- on the command line
 
-/// An address that was free a moment ago.
-fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}
-
 fn call(arguments: &[&str]) -> Command {
     let mut command = Command::new(LOADTEST);
     command.arg("call").args(arguments);
@@ -246,7 +242,9 @@ fn the_command_waits_for_the_relay_and_leaves_the_report_of_a_run() {
     let directory = Directory::new().unwrap();
     let [json, html, kept] =
         ["a.json", "a.html", "tls"].map(|name| directory.path().join(name).display().to_string());
-    let listen = free_address();
+    // The relay will listen there, and nobody else before.
+    let free = Nobody::anywhere();
+    let listen = free.address;
     let url = format!("http://{listen}/twilio/incoming");
     let mut child = call(&["--url", &url, "--stand-in", "127.0.0.1:0", "--stand-in-tls", &kept])
         .args(["--wait", "60", "--calls", "2", "--seconds", "3", "--turn-ms", "600"])
@@ -282,7 +280,8 @@ fn the_command_waits_for_the_relay_and_leaves_the_report_of_a_run() {
 
 #[test]
 fn a_relay_that_is_not_there_leaves_a_report_that_says_so() {
-    let url = format!("http://{}/twilio/incoming", free_address());
+    let nobody = Nobody::anywhere();
+    let url = format!("http://{}/twilio/incoming", nobody.address);
     let (code, told, why) =
         ended(&["--url", &url, "--stand-in", "127.0.0.1:0", "--calls", "2", "--seconds", "1"]);
     assert_eq!(code, Some(1), "{told}{why}");
@@ -295,7 +294,8 @@ fn a_relay_that_is_not_there_leaves_a_report_that_says_so() {
 #[test]
 fn a_relay_led_to_another_model_or_with_another_key_is_told_and_nothing_hangs() {
     let load = RunSettings { calls: 2, seconds: 2, ..load() };
-    let elsewhere = format!("ws://{}", free_address());
+    let nobody = Nobody::anywhere();
+    let elsewhere = format!("ws://{}", nobody.address);
     for (model_url, key, word) in
         [(Some(elsewhere), KEY, "nobody dialled"), (None, "another-key", "it objected: Key")]
     {

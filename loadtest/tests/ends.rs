@@ -5,7 +5,11 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::process::{Child, Command, Output, Stdio};
 
+use nobody::Nobody;
 use rustix::process::{Pid, Signal, kill_process};
+
+#[path = "support/nobody.rs"]
+mod nobody;
 
 fn loadtest(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_loadtest"));
@@ -160,17 +164,13 @@ fn a_relay_that_cannot_start_is_told_in_its_own_words() {
 
 #[test]
 fn a_stand_in_that_nobody_dials_is_told() {
-    let elsewhere = format!("VOCARIS_GEMINI_URL=ws://{}", free_address());
+    let nobody = Nobody::anywhere();
+    let elsewhere = format!("VOCARIS_GEMINI_URL=ws://{}", nobody.address);
     let (code, told, why) =
         ended(&["run", "--calls", "2", "--seconds", "2", "--relay-env", &elsewhere]);
     assert_eq!(code, Some(1), "{told}{why}");
     assert!(told.contains("no session reached the stand-in: nobody dialled it"), "{told}{why}");
     assert!(told.contains("calls        2 made"), "{told}");
-}
-
-/// An address that was free a moment ago, and that nobody listens on.
-fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
 /// A server that answers every request with this status, `requests` times.
@@ -198,7 +198,8 @@ fn called(url: &str) -> (Option<i32>, String) {
 
 #[test]
 fn calls_to_nobody_or_to_somebody_who_refuses_are_counted_by_what_happened() {
-    let nobody = free_address();
+    let bound = Nobody::anywhere();
+    let nobody = bound.address;
     let closed = refusing("404 Not Found", 3);
     let forbidden = refusing("403 Forbidden", 3);
     for (url, happened) in [

@@ -1,6 +1,8 @@
 //! A plain relay for testing the instrument: a thread a call, tungstenite on both sides, the
 //! portable kernels in between. It is faithful, or errs in one way that must be noticed.
 
+pub(crate) mod nobody;
+
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
