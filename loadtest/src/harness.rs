@@ -33,7 +33,7 @@ use crate::schedule::MediaPlan;
 use crate::signal::CallerVoice;
 
 /// How long a session is waited for.
-pub const SESSION_WAIT: Duration = Duration::from_secs(10);
+pub const SESSION_WAIT: Duration = Duration::from_secs(30);
 
 /// The origin that carriers see. It exists nowhere: callers know that it is the relay.
 pub const PUBLIC_URL: &str = "https://relay.test";

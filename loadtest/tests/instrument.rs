@@ -16,6 +16,7 @@ use loadtest::clock::{Clock, MILLIS};
 use loadtest::gemini::record::SessionRecord;
 use loadtest::gemini::script::{Handshake, Script, Speech, Step};
 use loadtest::gemini::server::{StandIn, StandInConfig};
+use loadtest::harness::SESSION_WAIT;
 use loadtest::judge::{self, Judgement, Made};
 use loadtest::net::http::HttpError;
 use loadtest::net::link::Closing;
@@ -25,6 +26,7 @@ use loadtest::schedule::{Bursts, Hole, MediaPlan};
 use loadtest::signal::CallerVoice;
 use loadtest::verify::LEAD;
 use support::Fault;
+use support::nobody::Nobody;
 
 const SEED: u64 = 11;
 
@@ -96,7 +98,7 @@ fn make_with(
     let records = fleet.join().unwrap();
     let mut sessions = Vec::new();
     while sessions.len() < calls {
-        let session = stand_in.next_record(std::time::Duration::from_secs(10));
+        let session = stand_in.next_record(SESSION_WAIT);
         sessions.push(session.expect("every call leaves a session behind"));
     }
     let made = records.into_iter().map(|record| Made {
@@ -113,21 +115,22 @@ fn conversation() -> Script {
 
 #[test]
 fn a_faithful_relay_passes() {
-    let (report, records) = run(Fault::None, conversation(), 4, MediaPlan::steady(2000));
+    let (report, records) = run(Fault::None, conversation(), 4, MediaPlan::steady(3000));
     assert!(report.is_good(), "{report}");
-    assert_eq!(report.uplink.matched, 4 * 2000 * 16);
+    assert_eq!(report.uplink.matched, 4 * 3000 * 16);
     assert_eq!(report.downlink.matched, 4 * 2 * 400 * 8);
-    assert_eq!(report.uplink.corrected.count + report.uplink.early, 4 * 100);
+    assert_eq!(report.uplink.corrected.count + report.uplink.early, 4 * 150);
     assert_eq!(report.downlink.corrected.count + report.downlink.early, 4 * 2 * 10);
     assert!(report.marks_returned > 0);
     assert!(records.iter().all(|record| record.outcome == Outcome::HungUp));
 }
 
-/// Twelve calls of four and a half seconds, of which ten are probes, through a relay with `fault`.
+/// Twelve calls of six seconds, of which ten are probes, through a relay with `fault`. The model has
+/// spoken after less than four.
 fn mostly_probes(fault: Fault) -> (Report, Vec<Made>, Vec<SessionRecord>) {
     let probes = Probes::of(12, 8);
     let script = Script::converse(2, Speech::real_time(1600), 400 * MILLIS);
-    let (made, sessions) = make_with(probes, fault, script, 12, MediaPlan::steady(4500));
+    let (made, sessions) = make_with(probes, fault, script, 12, MediaPlan::steady(6000));
     let report = judge::judge(&made, &sessions, SEED, LEAD);
     (report, made, sessions)
 }
@@ -136,14 +139,14 @@ fn mostly_probes(fault: Fault) -> (Report, Vec<Made>, Vec<SessionRecord>) {
 fn what_is_read_late_is_judged_in_full_and_gives_no_times() {
     let (report, made, sessions) = mostly_probes(Fault::None);
     assert!(report.is_good(), "{report}");
-    assert_eq!(report.uplink.matched, 12 * 4500 * 16);
+    assert_eq!(report.uplink.matched, 12 * 6000 * 16);
     assert_eq!(report.downlink.matched, 12 * 2 * 1600 * 8);
     assert_eq!((report.probes.calls, report.probes.sessions), (10, 10));
     // Every piece of every probe is timed, unless nobody was ready for it; none of the others.
     let [up, down] = [&report.uplink, &report.downlink];
-    assert_eq!(up.corrected.count + up.read_late + up.early, 12 * 225);
+    assert_eq!(up.corrected.count + up.read_late + up.early, 12 * 300);
     assert_eq!(down.corrected.count + down.read_late + down.early, 12 * 80);
-    assert!(up.corrected.count + up.early >= 10 * 225, "{report}");
+    assert!(up.corrected.count + up.early >= 10 * 300, "{report}");
     assert!(down.corrected.count + down.early >= 10 * 80, "{report}");
     assert!(up.read_late > 0 && down.read_late > 0, "{report}");
     // A probe is read message by message, the others several at a time.
@@ -154,7 +157,7 @@ fn what_is_read_late_is_judged_in_full_and_gives_no_times() {
     }
     for session in &sessions {
         let arrivals = session.uplink.arrivals.len();
-        assert_eq!(session.probe, arrivals == 225, "session {}: {arrivals}", session.index);
+        assert_eq!(session.probe, arrivals == 300, "session {}: {arrivals}", session.index);
     }
 }
 
@@ -267,10 +270,10 @@ fn a_model_that_refuses_is_seen_by_the_caller_as_the_relay_closes() {
 #[test]
 fn a_relay_that_is_not_there_fails_every_call_at_once() {
     let clock = Clock::start();
-    // A port that was free a moment ago, and that nobody listens on.
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let nobody = Nobody::anywhere();
     let media = Arc::new(MediaPlan::steady(1000));
-    let records = Fleet::start(clock, specs(clock, nobody, 3, &media, Probes::default()), 1);
+    let records =
+        Fleet::start(clock, specs(clock, nobody.address, 3, &media, Probes::default()), 1);
     let records = records.unwrap().join().unwrap();
     assert_eq!(records.len(), 3);
     let refused = HttpError::Io(std::io::ErrorKind::ConnectionRefused);

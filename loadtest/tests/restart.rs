@@ -10,11 +10,19 @@ use serde_json::Value;
 #[allow(dead_code, reason = "the tests of the database ask more of it")]
 mod server;
 
+/// A carrier that asks once a second, whatever a busy machine needs to start a relay, and a caller
+/// who stays for long enough to hear the model after the last answer.
+const PATIENT: [&str; 6] =
+    ["--webhook-retries", "5", "--webhook-retry-after", "1s", "--after", "8"];
+
+/// A caller who does not wait for what does not come.
+const BRIEF: [&str; 2] = ["--after", "4"];
+
 /// Runs it with a few calls; its output, and the report.
 fn restart(name: &str, arguments: &[&str]) -> (Output, Value) {
     let file = std::env::temp_dir().join(format!("restart-{name}-{}.json", std::process::id()));
     let mut command = Command::new(env!("CARGO_BIN_EXE_loadtest"));
-    command.arg("restart").args(["--ramp", "20", "--before", "3", "--after", "4", "--book", "1"]);
+    command.arg("restart").args(["--ramp", "20", "--before", "3", "--book", "1"]);
     command.args(arguments).arg("--json").arg(&file);
     let output = command.output().expect("the program runs");
     let text = std::fs::read_to_string(&file).unwrap_or_else(|error| {
@@ -36,8 +44,7 @@ fn told(output: &Output) -> String {
 
 #[test]
 fn calls_of_a_relay_that_was_killed_come_back_and_their_bookings_are_on_its_disk() {
-    // A machine that is busy may take longer than the carrier until its first question.
-    let arguments = ["--calls", "4", "--within", "10s", "--webhook-retry-after", "2s"];
+    let arguments = [&["--calls", "4", "--within", "10s"], &PATIENT[..]].concat();
     let (output, report) = restart("one", &arguments);
     let told = told(&output);
     assert_eq!((&report["talking"], &report["struck"]), (&4.into(), &4.into()), "{told}");
@@ -55,7 +62,7 @@ fn calls_of_a_relay_that_was_killed_come_back_and_their_bookings_are_on_its_disk
 fn what_a_process_kept_in_its_memory_alone_is_gone_with_it() {
     let forgets = "VOCARIS_JOURNAL_ENABLED=false";
     let arguments = ["--calls", "4", "--within", "10s", "--relay-env", forgets];
-    let (output, report) = restart("forgotten", &arguments);
+    let (output, report) = restart("forgotten", &[&arguments, &BRIEF[..]].concat());
     let told = told(&output);
     assert_eq!((&report["talking"], &report["struck"]), (&4.into(), &4.into()), "{told}");
     assert_eq!((&report["back"], lost(&report)), (&0.into(), 4), "{told}");
@@ -68,7 +75,7 @@ fn what_a_process_kept_in_its_memory_alone_is_gone_with_it() {
 fn a_relay_that_nobody_starts_again_in_time_leaves_every_question_without_an_answer() {
     // Asked at once and never again: the process cannot be there yet.
     let arguments = ["--calls", "2", "--webhook-retries", "0", "--ask-after", "0ms"];
-    let (output, report) = restart("refused", &arguments);
+    let (output, report) = restart("refused", &[&arguments, &BRIEF[..]].concat());
     let told = told(&output);
     assert_eq!((&report["struck"], &report["back"]), (&2.into(), &0.into()), "{told}");
     assert_eq!(lost(&report), 2, "{told}");
@@ -85,8 +92,8 @@ fn kill_one_of_two(name: &str, arguments: &[&str]) {
         let _ = writeln!(std::io::stderr(), "SKIPPED: no HAProxy");
         return;
     }
-    let two = ["--calls", "6", "--hosts", "2", "--webhook-retry-after", "2s"];
-    let (output, report) = restart(name, &[&two, arguments].concat());
+    let two = ["--calls", "6", "--hosts", "2"];
+    let (output, report) = restart(name, &[&two, &PATIENT[..], arguments].concat());
     let told = told(&output);
     assert_eq!(report["talking"], 6, "{told}");
     let struck = report["struck"].as_u64().unwrap();

@@ -22,7 +22,7 @@ use tungstenite::{ClientRequestBuilder, Error, HandshakeError, Message, WebSocke
 type Tls = StreamOwned<ClientConnection, TcpStream>;
 
 /// A read that takes longer than this has hung.
-const HUNG: Duration = Duration::from_secs(10);
+const HUNG: Duration = Duration::from_secs(60);
 
 fn start(script: Script) -> StandIn {
     StandIn::start(Clock::start(), StandInConfig::local(script)).unwrap()
@@ -290,7 +290,8 @@ fn a_ping_is_answered_and_noted() {
 #[test]
 fn a_pong_can_be_late() {
     let mut script = Script::listen();
-    script.pong_after = Some(300 * MILLIS);
+    // Three updates come before it, unless the stand-in gets no time for a second.
+    script.pong_after = Some(1200 * MILLIS);
     script.updates_every = Some(50 * MILLIS);
     let stand_in = start(script);
     let mut socket = open(&stand_in);
@@ -300,7 +301,7 @@ fn a_pong_can_be_late() {
     while !matches!(socket.read().unwrap(), Message::Pong(payload) if payload.as_ref() == [7]) {
         before += 1;
     }
-    assert!(clock.now() >= 300 * MILLIS, "it was held back");
+    assert!(clock.now() >= 1200 * MILLIS, "it was held back");
     assert!(before >= 3, "and nothing else was");
 }
 

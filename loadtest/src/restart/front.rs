@@ -22,7 +22,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// How long HAProxy may take until it listens.
-pub const START_WAIT: Duration = Duration::from_secs(5);
+pub const START_WAIT: Duration = Duration::from_secs(20);
 
 /// Runs HAProxy with the file named by its first argument until that ends, or standard input does.
 /// In the foreground, and quiet: what HAProxy cannot read of its file it says. A program in the
