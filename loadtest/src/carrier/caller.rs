@@ -190,15 +190,17 @@ impl Caller {
 
     /// The time of [`Caller::next_timeout`] has come.
     pub fn handle_timeout(&mut self, now: Nanos, reactor: &Reactor) {
+        if let (Phase::Talking { .. }, Some(at)) = (&self.phase, self.reset_at())
+            && at <= now
+        {
+            return self.reset(at, reactor);
+        }
         match &self.phase {
             Phase::Waiting => self.begin(now, reactor),
             Phase::Pausing { next: Next::Ask(stage), .. } => self.ask(*stage, reactor),
             Phase::Pausing { next: Next::Dial, .. } => self.dial(reactor),
             Phase::Asking { .. } => self.unanswered(Failure::Late("webhook")),
             Phase::Dialling { .. } => self.fail(Failure::Late("upgrade")),
-            Phase::Talking { .. } if self.reset_at().is_some_and(|at| at <= now) => {
-                self.reset(now, reactor);
-            }
             Phase::Lingering { until, .. } if *until <= now => self.leave(now),
             Phase::Talking { .. } | Phase::Lingering { .. } => {
                 self.talk(now);
@@ -621,11 +623,12 @@ impl Caller {
         Some(self.phone.began()? + self.resets.front()?)
     }
 
-    /// The network resets the connection of the caller, who knows nothing of it and talks on. However
-    /// late this thread comes to it, the caller has talked until then.
-    fn reset(&mut self, now: Nanos, reactor: &Reactor) {
+    /// The network has reset the connection of the caller at `at`, who knows nothing of it: until
+    /// then he has talked, and behind it he talks on, however late this thread comes to it.
+    fn reset(&mut self, at: Nanos, reactor: &Reactor) {
         self.resets.pop_front();
-        self.talk(now);
+        // What is due in the same moment is lost already.
+        self.talk(at.saturating_sub(1));
         let (Phase::Talking { mut link } | Phase::Lingering { mut link, .. }) =
             std::mem::replace(&mut self.phase, Phase::Done)
         else {
@@ -633,7 +636,7 @@ impl Caller {
         };
         link.stream().reset_on_drop();
         drop(link);
-        self.closed(Closing::Broken(ErrorKind::ConnectionReset), now, reactor);
+        self.closed(Closing::Broken(ErrorKind::ConnectionReset), at, reactor);
     }
 
     /// The caller hangs up, in its own way.
