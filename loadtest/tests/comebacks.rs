@@ -23,7 +23,8 @@ struct Outlook {
 }
 
 /// So many calls of `ms` milliseconds whose carrier does as `endurance` says; the model speaks by
-/// turns of 400 ms.
+/// turns of 400 ms, one every 700 ms. A call that is to be whole says whole frames, and hangs up,
+/// 250 ms behind them, in the middle of a pause.
 fn calls(count: usize, ms: u64, carrier: Carrier, endurance: &Endurance) -> Outlook {
     let scenario = Scenario::read("[session]\nupdates_every_ms = 100").unwrap();
     let scripts = scenario.scripts(20, &Speech::real_time(400), 300 * MILLIS);
@@ -61,7 +62,7 @@ fn lost_at(ms: &[u64]) -> Endurance {
 
 #[test]
 fn callers_whose_connection_is_reset_come_back_and_hear_the_model_again_without_a_greeting() {
-    let Outlook { report, records, .. } = calls(3, 5000, Carrier::Twilio, &lost_at(&[1500, 3200]));
+    let Outlook { report, records, .. } = calls(3, 5200, Carrier::Twilio, &lost_at(&[1500, 3200]));
     assert!(report.is_good(), "{report}");
     let comebacks = report.comebacks.as_ref().expect("streams were lost");
     assert_eq!((comebacks.calls, comebacks.streams), (3, 6), "{report}");
@@ -84,7 +85,7 @@ fn callers_whose_connection_is_reset_come_back_and_hear_the_model_again_without_
 #[test]
 fn a_caller_that_comes_back_as_slowly_as_on_the_one_real_call_is_told_no_greeting_either() {
     let endurance = Endurance { lost_at: vec![1500 * MILLIS], ..Endurance::as_measured() };
-    let Outlook { report, sessions, .. } = calls(1, 3650, Carrier::Twilio, &endurance);
+    let Outlook { report, sessions, .. } = calls(1, 3780, Carrier::Twilio, &endurance);
     assert!(report.is_good(), "{report}");
     let comebacks = report.comebacks.expect("a stream was lost");
     assert_eq!((comebacks.resumed, comebacks.greeted_again), (1, 0));

@@ -184,7 +184,10 @@ impl Call {
     /// False once the call is over.
     fn phone_says(&mut self, message: Value, model: &mut WebSocket<TcpStream>) -> bool {
         match message["event"].as_str().unwrap() {
-            "start" => self.stream_sid = message["streamSid"].as_str().unwrap().to_string(),
+            "start" => {
+                self.stream_sid = message["streamSid"].as_str().unwrap().to_string();
+                self.greet(model);
+            }
             "media" if !self.ready => self.early.push(message),
             "media" => return self.media(&message, model),
             "stop" => return false,
@@ -231,15 +234,23 @@ impl Call {
         let _ = model.send(Message::text(text));
     }
 
+    /// Has the model greet the caller once both are there, whoever came first.
+    fn greet(&mut self, model: &mut WebSocket<TcpStream>) {
+        if !self.ready || self.stream_sid.is_empty() {
+            return;
+        }
+        let content = json!({ "clientContent": { "turns": [], "turnComplete": true } });
+        model.send(Message::text(content.to_string())).unwrap();
+        for early in std::mem::take(&mut self.early) {
+            self.media(&early, model);
+        }
+    }
+
     fn model_says(&mut self, bytes: &[u8], model: &mut WebSocket<TcpStream>) {
         let message: Value = serde_json::from_slice(bytes).unwrap();
         if message.get("setupComplete").is_some() {
             self.ready = true;
-            let content = json!({ "clientContent": { "turns": [], "turnComplete": true } });
-            model.send(Message::text(content.to_string())).unwrap();
-            for early in std::mem::take(&mut self.early) {
-                self.media(&early, model);
-            }
+            self.greet(model);
         }
         let content = &message["serverContent"];
         if content["interrupted"] == true {
@@ -307,7 +318,10 @@ impl Call {
 
 fn is_timeout(error: &Error) -> bool {
     matches!(error, Error::Io(error)
-        if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut))
+    if matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted
+    ))
 }
 
 fn finish(socket: &mut WebSocket<TcpStream>) {
