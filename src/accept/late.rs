@@ -76,7 +76,7 @@ impl Late {
 mod tests {
     use super::*;
 
-    const THRESHOLD: Duration = Duration::from_millis(20);
+    const THRESHOLD: Duration = Duration::from_millis(10);
 
     /// Makes `worker` exactly so late at that moment.
     fn make_late(lateness: &Lateness, worker: usize, now: Nanos, late: Duration) {
@@ -98,11 +98,11 @@ mod tests {
             make_late(&lateness, 0, now, Duration::from_secs_f64(late_ms / 1e3));
             (late.look(now, &lateness), lateness.is_spared(0))
         };
-        assert_eq!(at(19.5), (false, false));
-        assert_eq!(at(20.0), (true, true));
-        assert_eq!(at(10.5), (true, true), "not yet");
         assert_eq!(at(9.5), (false, false));
-        assert_eq!(at(19.5), (false, false), "and from the whole threshold on again");
+        assert_eq!(at(10.0), (true, true));
+        assert_eq!(at(5.5), (true, true), "not yet");
+        assert_eq!(at(4.5), (false, false));
+        assert_eq!(at(9.5), (false, false), "and from the whole threshold on again");
     }
 
     #[test]
