@@ -16,7 +16,7 @@ use std::ops::Range;
 
 use crate::carrier::Carrier;
 use crate::carrier::playout::Playout;
-use crate::carrier::record::CallRecord;
+use crate::carrier::record::{CallRecord, Outcome};
 use crate::clock::{MILLIS, Nanos, SECONDS};
 use crate::format::Format;
 use crate::gemini::record::{SessionRecord, Spoken, Turn};
@@ -383,6 +383,7 @@ fn phone_samples(at_24k: u64, format: Format) -> u64 {
 ///
 /// Turns must be heard whole and in order. Where the model was interrupted, the phone may have
 /// heard any part of what was said since the last interruption, from its start, up to a `clear`.
+/// What was said within [`UNDER_WAY`] of the caller's goodbye may be unheard.
 /// Where a connection came to its end in the middle of a turn, the end of that turn may be missing.
 pub fn downlink(seed: u64, sessions: &[&SessionRecord], call: &CallRecord) -> Downlink {
     let format = call.formats.down;
@@ -431,7 +432,9 @@ pub fn downlink(seed: u64, sessions: &[&SessionRecord], call: &CallRecord) -> Do
                     before.truncate(before.len().saturating_sub(unheard));
                     same
                 }
-                None if same == rest.len() && hung_up_on(call) => {
+                None if same == rest.len()
+                    && (hung_up_on(call) || was_just_said(&turns, same, call)) =>
+                {
                     result.alignment.voided += (expected.len() - same) as u64;
                     same
                 }
@@ -473,6 +476,24 @@ pub(crate) fn hung_up_on(call: &CallRecord) -> bool {
     // What was read late may have begun to play so much earlier.
     let unsure = if call.probe { 0 } else { LATE };
     died || call.times.closed.is_some_and(|closed| left_to_play(call, closed) > unsure)
+}
+
+/// How long before the caller's goodbye a chunk may be said and not be on its way yet.
+const UNDER_WAY: Nanos = LATE;
+
+/// True if the caller hung up within [`UNDER_WAY`] of the chunk of which sample `unheard` of these
+/// turns is the first that was not heard. `turns`: each with where it begins and how long it is.
+fn was_just_said(turns: &[(Turn, usize, usize)], unheard: usize, call: &CallRecord) -> bool {
+    let Some(closed) = call.times.closed.filter(|_| call.outcome == Outcome::HungUp) else {
+        return false;
+    };
+    let ends = |from: usize, to_sample| from as u64 + phone_samples(to_sample, call.formats.down);
+    let mut chunks = turns.iter().flat_map(|(turn, from, _)| {
+        turn.chunks.iter().map(|chunk| (chunk.sent, ends(*from, chunk.to_sample)))
+    });
+    chunks
+        .find(|&(_, ends)| ends > unheard as u64)
+        .is_some_and(|(sent, _)| sent + UNDER_WAY > closed)
 }
 
 /// When each chunk was heard whole by the phone. `lead`: how far ahead of real time a relay passes
@@ -730,6 +751,32 @@ mod tests {
         let mut more = heard;
         more.extend([0xFF; 160]);
         assert_eq!(downlink(7, &[&record], &call(more, &[])).alignment.foreign, 160);
+    }
+
+    #[test]
+    fn what_is_said_at_the_moment_of_the_goodbye_may_be_unheard_and_nothing_before_it() {
+        let chunks = (1..=3)
+            .map(|n| Chunk { planned: 0, sent: n * 100 * MILLIS, to_sample: n * 2400 })
+            .collect();
+        let last = Turn { chunks, ..turn(0, 7200, false) };
+        let code = turn_code(7, 5, &last, Format::PCMU);
+        let record = session(5, Vec::new(), vec![Spoken::Turn(last)]);
+        let hung_up = |heard: usize, closed_ms: u64| {
+            let mut call = call(code[..heard].to_vec(), &[]);
+            (call.outcome, call.times.closed) = (Outcome::HungUp, Some(closed_ms * MILLIS));
+            call
+        };
+        let judged = |call: &CallRecord| downlink(7, &[&record], call).alignment;
+        // The second chunk ends at sample 1,600, the third was sent at 300 ms.
+        for (heard, closed_ms, whole) in
+            [(1600, 459, true), (1600, 460, false), (1599, 359, true), (1599, 360, false)]
+        {
+            let judged = judged(&hung_up(heard, closed_ms));
+            assert_eq!(judged.is_whole(), whole, "{heard} samples, {closed_ms} ms");
+            assert_eq!(judged.voided == (code.len() - heard) as u64, whole);
+        }
+        let gone = Outcome::ClosedByRelay(Closing::Frame { code: 1000, reason: String::new() });
+        assert!(!judged(&CallRecord { outcome: gone, ..hung_up(1600, 310) }).is_whole());
     }
 
     #[test]

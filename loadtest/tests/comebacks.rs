@@ -84,7 +84,7 @@ fn callers_whose_connection_is_reset_come_back_and_hear_the_model_again_without_
 #[test]
 fn a_caller_that_comes_back_as_slowly_as_on_the_one_real_call_is_told_no_greeting_either() {
     let endurance = Endurance { lost_at: vec![1500 * MILLIS], ..Endurance::as_measured() };
-    let Outlook { report, sessions, .. } = calls(1, 4000, Carrier::Twilio, &endurance);
+    let Outlook { report, sessions, .. } = calls(1, 3650, Carrier::Twilio, &endurance);
     assert!(report.is_good(), "{report}");
     let comebacks = report.comebacks.expect("a stream was lost");
     assert_eq!((comebacks.resumed, comebacks.greeted_again), (1, 0));
