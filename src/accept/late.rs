@@ -78,7 +78,7 @@ mod tests {
 
     const THRESHOLD: Duration = Duration::from_millis(10);
 
-    /// Makes `worker` exactly so late at that moment.
+    /// Makes `worker` so late at that moment, to a nanosecond.
     fn make_late(lateness: &Lateness, worker: usize, now: Nanos, late: Duration) {
         // Of a time so long ago that nothing is left of it.
         let long_ago = Nanos(1);
@@ -99,7 +99,7 @@ mod tests {
             (late.look(now, &lateness), lateness.is_spared(0))
         };
         assert_eq!(at(9.5), (false, false));
-        assert_eq!(at(10.0), (true, true));
+        assert_eq!(at(10.1), (true, true));
         assert_eq!(at(5.5), (true, true), "not yet");
         assert_eq!(at(4.5), (false, false));
         assert_eq!(at(9.5), (false, false), "and from the whole threshold on again");
@@ -109,10 +109,11 @@ mod tests {
     fn calls_are_taken_while_one_thread_is_in_time() {
         let (lateness, mut late) = (Lateness::new(2), Late::new(THRESHOLD, 2));
         let now = Nanos::from_millis(100_000);
-        make_late(&lateness, 0, now, THRESHOLD);
+        let late_enough = THRESHOLD + Duration::from_micros(1);
+        make_late(&lateness, 0, now, late_enough);
         assert!(!late.look(now, &lateness));
         assert_eq!((late.is(0), late.is(1)), (true, false));
-        make_late(&lateness, 1, now, THRESHOLD);
+        make_late(&lateness, 1, now, late_enough);
         assert!(late.look(now, &lateness));
         assert!(!late.look(now.plus(Duration::from_secs(10)), &lateness), "it passes by itself");
     }
