@@ -44,6 +44,8 @@ impl Relay {
             .env("VOCARIS_SERVER_WORKERS", "1")
             .env("VOCARIS_SERVER_PIN", "false")
             .env("VOCARIS_SERVER_DRAIN_TIMEOUT", "0ms")
+            // However late the machine makes it, nobody is turned away for that.
+            .env("VOCARIS_LIMITS_MAX_LATENESS", "0s")
             .env("VOCARIS_GEMINI_URL", format!("ws://127.0.0.1:{model}"))
             .env("VOCARIS_TWILIO_SIGNATURE", "warn")
             .env("VOCARIS_ADMIN_TOKEN", ADMIN_TOKEN)

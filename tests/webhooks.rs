@@ -3,14 +3,15 @@
 //! Nothing here sleeps: a service that hangs waits for its client to give up.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aws_lc_rs::hmac;
 use serde_json::{Value, json};
+use socket2::{Domain, Socket, Type};
 use vocaris::call::{CallId, Class, ToolOrder, ToolOutcome, ToolReply};
 use vocaris::clock::{Clock, unix_seconds};
 use vocaris::config::{
@@ -275,7 +276,14 @@ fn a_service_that_does_not_answer_or_drips_is_cut_off_at_its_time() {
     let (outcome, told) = room.ask(&dripping.tool(brief));
     assert_eq!(outcome, ToolOutcome::TimedOut);
     assert!(told["error"].as_str().unwrap().contains("not known"), "{told}");
-    assert_eq!(silent.requests().len() + dripping.requests().len(), 2, "asked once each");
+    // Whoever asked may have gone before the service got to hear him.
+    let asked = || silent.requests().len() + dripping.requests().len();
+    let start = Instant::now();
+    while asked() < 2 {
+        assert!(start.elapsed() < SOON, "never asked");
+        thread::yield_now();
+    }
+    assert_eq!(asked(), 2, "asked once each");
 }
 
 #[test]
@@ -374,8 +382,11 @@ fn a_service_that_took_a_request_and_went_may_have_done_it() {
 #[test]
 fn nobody_there_and_an_address_that_may_not_be_asked_leave_nothing_done() {
     let room = Room::new();
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let nobody = Service { port: closed, heard: Arc::default() };
+    // Bound, so that nobody else can listen there meanwhile.
+    let bound = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    bound.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let port = bound.local_addr().unwrap().as_socket().unwrap().port();
+    let nobody = Service { port, heard: Arc::default() };
     let (outcome, told) = room.ask(&nobody.tool(|_| {}));
     assert_eq!(outcome, ToolOutcome::Unreachable);
     assert!(told["error"].as_str().unwrap().contains("nothing was done"));

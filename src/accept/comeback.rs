@@ -78,6 +78,8 @@ struct Returning {
     heir: Option<Heir>,
     /// Its caller, where nobody does.
     caller: Return,
+    /// Of the stream that will go on with it.
+    generation: u32,
     /// It is given up then, unless there is an heir: the letter that brings it was lost.
     until: Nanos,
 }
@@ -111,7 +113,8 @@ pub(super) struct Heir {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Before {
     pub(super) conversation: CallId,
-    /// The stream it has, as far as we know; `None`: that has ended, and what it left is kept.
+    /// The stream it has, as far as we know; `None`: that has ended, and what it left is kept, or
+    /// on its way back.
     pub(super) inside: Option<CallId>,
     /// Of the stream that goes on with it.
     pub(super) generation: u32,
@@ -201,10 +204,17 @@ impl<L> Legacies<L> {
     }
 
     /// A conversation is on its way back: its heir goes on with it, or its caller may.
-    fn returns(&mut self, now: Nanos, id: CallId, heir: Option<Heir>, caller: Return) {
+    fn returns(
+        &mut self,
+        now: Nanos,
+        id: CallId,
+        heir: Option<Heir>,
+        caller: Return,
+        generation: u32,
+    ) {
         let until = now.plus(self.return_wait);
         self.returning.retain(|_, it| it.heir.is_some() || it.until > now);
-        self.returning.insert(id, Returning { heir, caller, until });
+        self.returning.insert(id, Returning { heir, caller, generation, until });
         self.note_expected(now, until, id);
     }
 
@@ -213,9 +223,15 @@ impl<L> Legacies<L> {
         self.heirs.retain(|_, heir| heir.id != id);
         let is_his = |it: &Returning| it.heir.as_ref().is_some_and(|heir| heir.id == id);
         let returning = self.returning.iter().find(|(_, it)| is_his(it));
-        if let Some((&conversation, _)) = returning {
-            self.returns(now, conversation, None, caller);
+        if let Some((&conversation, &Returning { generation, .. })) = returning {
+            self.returns(now, conversation, None, caller, generation);
         }
+    }
+
+    /// The generation of the stream that may go on with a conversation which is on its way back.
+    fn on_its_way(&mut self, now: Nanos, id: CallId) -> Option<u32> {
+        self.returning.retain(|_, it| it.heir.is_some() || it.until > now);
+        self.returning.get(&id).map(|it| it.generation)
     }
 
     /// The conversation of a stream.
@@ -307,6 +323,9 @@ impl Desk {
         if let Some(&Kept { generation, .. }) = self.legacies.kept.get(&conversation) {
             return Some(Before { conversation, inside: None, generation });
         }
+        if let Some(generation) = self.legacies.on_its_way(now, conversation) {
+            return Some(Before { conversation, inside: None, generation });
+        }
         let (stream, generation) = self.legacies.newest(conversation);
         self.guests.key_of(stream)?;
         Some(Before { conversation, inside: Some(stream), generation: generation + 1 })
@@ -323,10 +342,20 @@ impl Desk {
                 }
                 self.tell_worker(key, WorkerLetter::Replaced { call: key });
             }
-            None => {
-                let legacy = self.legacies.take(conversation);
-                self.inherit(conversation, heir, legacy);
-            }
+            None => match (self.legacies.take(conversation), heir) {
+                (None, heir) if self.legacies.returning.contains_key(&conversation) => {
+                    self.wait_for_return(conversation, heir);
+                }
+                (legacy, heir) => self.inherit(conversation, heir, legacy),
+            },
+        }
+    }
+
+    /// The heir gets the conversation when it is back, in the place of one that waits for it.
+    fn wait_for_return(&mut self, conversation: CallId, heir: Heir) {
+        let returning = self.legacies.returning.get_mut(&conversation);
+        if let Some(Heir { call, .. }) = returning.and_then(|it| it.heir.replace(heir)) {
+            self.tell_worker(call, WorkerLetter::Replaced { call });
         }
     }
 
@@ -336,10 +365,13 @@ impl Desk {
         let conversation = self.legacies.conversation(id);
         // It was to go on with that one, and ended before it heard of it.
         let comes_back = conversation != id && !had_model;
+        let (_, generation) = self.legacies.newest(conversation);
         self.legacies.stream_ended(id);
         self.legacies.heir_ended(now, id, caller);
         match (self.legacies.heirs.remove(&id), legacy) {
-            (heir, None) if comes_back => self.legacies.returns(now, conversation, heir, caller),
+            (heir, None) if comes_back => {
+                self.legacies.returns(now, conversation, heir, caller, generation);
+            }
             (Some(heir), legacy) => self.inherit(conversation, heir, legacy),
             (None, Some(legacy)) => self.keep_for_caller(now, legacy, caller),
             (None, None) => {}
@@ -545,16 +577,16 @@ mod tests {
             opening: Opening::Fork { call_sid: "CA1".into(), token: None },
         };
         let mut legacies = Legacies::<u64>::new(WAIT);
-        legacies.returns(Nanos(5), CallId(1), None, Return::Expected);
-        legacies.returns(Nanos(5), CallId(2), None, Return::NotExpected);
-        legacies.returns(Nanos(5), CallId(3), Some(heir()), Return::Expected);
+        legacies.returns(Nanos(5), CallId(1), None, Return::Expected, 1);
+        legacies.returns(Nanos(5), CallId(2), None, Return::NotExpected, 1);
+        legacies.returns(Nanos(5), CallId(3), Some(heir()), Return::Expected, 1);
         assert_eq!(legacies.awaited(Nanos(5)).callers, 1);
         legacies.heir_ended(Nanos(6), CallId(9), Return::Expected);
         assert_eq!(legacies.awaited(Nanos(6)).callers, 2);
         // Letters that are lost keep nobody, and nothing.
         let given_up = Nanos(6).plus(WAIT);
         assert_eq!(legacies.awaited(given_up).callers, 0);
-        legacies.returns(given_up, CallId(4), None, Return::Expected);
+        legacies.returns(given_up, CallId(4), None, Return::Expected, 1);
         assert_eq!(legacies.returning.len(), 1);
     }
 

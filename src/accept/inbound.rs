@@ -129,8 +129,9 @@ impl Inbound {
             scratch: RecvBuf::new(),
             ciphertext: RecvBuf::new(),
             now: clock.now(),
-            may_accept: true,
-            may_check: true,
+            // Of those that wait already the poll tells, behind the letters that came before them.
+            may_accept: false,
+            may_check: false,
             accept_after: Nanos::ZERO,
             may_have_mail: true,
             ready: Vec::new(),

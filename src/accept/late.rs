@@ -76,9 +76,9 @@ impl Late {
 mod tests {
     use super::*;
 
-    const THRESHOLD: Duration = Duration::from_millis(20);
+    const THRESHOLD: Duration = Duration::from_millis(10);
 
-    /// Makes `worker` exactly so late at that moment.
+    /// Makes `worker` so late at that moment, to a nanosecond.
     fn make_late(lateness: &Lateness, worker: usize, now: Nanos, late: Duration) {
         // Of a time so long ago that nothing is left of it.
         let long_ago = Nanos(1);
@@ -98,21 +98,22 @@ mod tests {
             make_late(&lateness, 0, now, Duration::from_secs_f64(late_ms / 1e3));
             (late.look(now, &lateness), lateness.is_spared(0))
         };
-        assert_eq!(at(19.5), (false, false));
-        assert_eq!(at(20.0), (true, true));
-        assert_eq!(at(10.5), (true, true), "not yet");
         assert_eq!(at(9.5), (false, false));
-        assert_eq!(at(19.5), (false, false), "and from the whole threshold on again");
+        assert_eq!(at(10.1), (true, true));
+        assert_eq!(at(5.5), (true, true), "not yet");
+        assert_eq!(at(4.5), (false, false));
+        assert_eq!(at(9.5), (false, false), "and from the whole threshold on again");
     }
 
     #[test]
     fn calls_are_taken_while_one_thread_is_in_time() {
         let (lateness, mut late) = (Lateness::new(2), Late::new(THRESHOLD, 2));
         let now = Nanos::from_millis(100_000);
-        make_late(&lateness, 0, now, THRESHOLD);
+        let late_enough = THRESHOLD + Duration::from_micros(1);
+        make_late(&lateness, 0, now, late_enough);
         assert!(!late.look(now, &lateness));
         assert_eq!((late.is(0), late.is(1)), (true, false));
-        make_late(&lateness, 1, now, THRESHOLD);
+        make_late(&lateness, 1, now, late_enough);
         assert!(late.look(now, &lateness));
         assert!(!late.look(now.plus(Duration::from_secs(10)), &lateness), "it passes by itself");
     }

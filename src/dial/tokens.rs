@@ -233,7 +233,11 @@ fn run(
         }
     };
     match read.recv_timeout(at_most) {
-        Ok(token) => status_of(&mut child, at_most).and(token),
+        Ok(token) => {
+            // It has told all and ends now; the next one is not to find it on its way out.
+            let _ = reader.take().map(JoinHandle::join);
+            status_of(&mut child, at_most).and(token)
+        }
         Err(_) => {
             end(&mut child);
             Err(TokenFault::Timeout)
@@ -302,11 +306,17 @@ mod tests {
 
     #[test]
     fn no_second_reader_is_begun_while_the_first_still_waits() {
-        let mut reader = None;
-        // What it leaves behind holds the output.
-        let leaves = shell("sleep 20 & exec sleep 1000");
-        let first = run(&leaves, Duration::from_millis(200), &mut reader);
-        assert!(matches!(first, Err(TokenFault::Timeout)) && reader.is_some());
+        let left = format!("vocaris-left-{}-{:016x}", std::process::id(), fastrand::u64(..));
+        let left = std::env::temp_dir().join(left);
+        // What it leaves behind holds the output, if it came to leave anything in its time.
+        let leaves = shell(&format!("sleep 20 & : > {}; exec sleep 1000", left.display()));
+        let (mut reader, mut at_most) = (None, Duration::from_millis(100));
+        while !left.exists() {
+            (reader, at_most) = (None, at_most * 2);
+            let first = run(&leaves, at_most, &mut reader);
+            assert!(matches!(first, Err(TokenFault::Timeout)) && reader.is_some());
+        }
+        std::fs::remove_file(left).unwrap();
         let second = run(&shell("echo token"), LONG, &mut reader);
         assert!(matches!(second, Err(TokenFault::Timeout)));
     }

@@ -22,8 +22,9 @@ use crate::clock::Nanos;
 
 /// The time after which a turn counts for 37 % of what it counted at its end.
 const MEMORY: Duration = Duration::from_secs(2);
-/// A longer turn counts as one of this length.
-pub const TURN_MAX: Duration = Duration::from_millis(200);
+/// A longer turn counts as one of this length: 11 ms, about half of what turns callers away unless
+/// the settings say otherwise.
+pub const TURN_MAX: Duration = Duration::from_millis(150);
 /// A turn that has not ended after so long: the thread is as late as that.
 pub const STUCK: Duration = Duration::from_secs(1);
 /// One that lasts so long will not end, or its callers' audio is lost anyway: the thread is no
@@ -176,7 +177,10 @@ mod tests {
         let lateness = Lateness::new(1);
         lateness.begin(0, Nanos(MS));
         lateness.end(0, Nanos(MS), Nanos(MS), Nanos(5_001 * MS));
-        assert_eq!(late_ms(&lateness, Nanos(5_001 * MS)), 20.0);
+        let turn_max_ms = TURN_MAX.as_secs_f64() * 1e3;
+        let counted = turn_max_ms * turn_max_ms / 2_000.0;
+        assert_eq!(late_ms(&lateness, Nanos(5_001 * MS)), counted);
+        assert!(counted < 0.6 * 20.0, "alone it turns nobody away: {counted} ms");
         assert!(late_ms(&lateness, Nanos(10_001 * MS)) < 2.0);
     }
 

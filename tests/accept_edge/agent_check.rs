@@ -9,6 +9,7 @@ use vocaris::config::Config;
 use vocaris::mail::{AcceptLetter, mailbox_without_bell};
 
 use crate::harness::{PATIENCE, Relay, until};
+use crate::shedding::make_one_late;
 use crate::upgrade::try_upgrade;
 
 /// Two media threads with two places each.
@@ -56,13 +57,9 @@ fn the_weight_is_the_share_of_places_that_is_free() {
 #[test]
 fn a_late_media_thread_has_no_free_place_and_late_ones_alone_take_the_weight_away() {
     let relay = Relay::with(four_places);
-    let late = |worker| {
-        let long_after = Nanos::from_millis(3_600_000);
-        relay.load.lateness().end(worker, Nanos(1), Nanos(1), long_after);
-    };
-    late(0);
+    make_one_late(&relay, 0);
     assert_eq!(check(&relay), "up 50%\n");
-    late(1);
+    make_one_late(&relay, 1);
     assert_eq!(check(&relay), "up 0%\n");
 }
 

@@ -116,14 +116,34 @@ impl Relay {
         }
     }
 
+    /// With clients whose first bytes are there before it runs: however long the machine pauses,
+    /// no deadline passes between a connection and what it begins with.
+    pub(crate) fn with_early<const N: usize>(
+        deadlines: Deadlines,
+        first: [&str; N],
+    ) -> (Relay, [Client; N]) {
+        let mut clients = None;
+        let relay = Relay::with_accept(
+            |_| {},
+            |accept| {
+                let begun = |bytes| {
+                    let mut client = Client::of(accept.local_addr());
+                    client.send(bytes);
+                    client
+                };
+                clients = Some(first.map(begun));
+                accept.with_deadlines(deadlines)
+            },
+        );
+        (relay, clients.expect("made before the relay ran"))
+    }
+
     pub(crate) fn connect(&self) -> Client {
         self.connect_to(self.address)
     }
 
     pub(crate) fn connect_to(&self, address: SocketAddr) -> Client {
-        let socket = TcpStream::connect(address).unwrap();
-        socket.set_read_timeout(Some(PATIENCE)).unwrap();
-        Client { socket, unread: Vec::new() }
+        Client::of(address)
     }
 
     /// One request on a connection of its own.
@@ -332,6 +352,14 @@ pub(crate) struct Client<S = TcpStream> {
     pub(crate) unread: Vec<u8>,
 }
 
+impl Client {
+    fn of(address: SocketAddr) -> Client {
+        let socket = TcpStream::connect(address).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        Client { socket, unread: Vec::new() }
+    }
+}
+
 impl<S: Read + Write> Client<S> {
     /// Sends, unless the relay has already closed.
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
@@ -382,6 +410,8 @@ impl<S: Read + Write> Client<S> {
                 n > 0
             }
             Err(error) if error.kind() == ErrorKind::ConnectionReset => false,
+            // The tests were stopped for a while, and go on.
+            Err(error) if error.kind() == ErrorKind::Interrupted => true,
             Err(error) => panic!("nothing came: {error}; so far {:?}", self.unread_text()),
         }
     }

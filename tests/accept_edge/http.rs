@@ -1,5 +1,6 @@
 //! Requests good and bad, slow and many.
 
+use std::io::ErrorKind;
 use std::net::Shutdown;
 
 use vocaris::accept::Deadlines;
@@ -8,7 +9,7 @@ use vocaris::limits::{BODY_MAX_BYTES, FIGURES_WAITING_MAX, REQUESTS_PER_CONNECTI
 use vocaris::mail::AcceptLetter;
 use vocaris::wire::http::{CHUNK_LINE_MAX, TRAILERS_MAX};
 
-use crate::harness::{Relay, SHORT, get, post, until};
+use crate::harness::{PATIENCE, Relay, SHORT, get, post, until};
 
 const FORM: &str = "From=%2B1234567890&To=%2B0987654321";
 
@@ -345,30 +346,28 @@ fn a_body_that_is_no_form_is_told_so() {
 #[test]
 fn a_slow_head_is_cut_with_408_however_steadily_it_drips() {
     let deadlines = Deadlines { head: SHORT, ..Deadlines::default() };
-    let relay = Relay::with_deadlines(deadlines, |_| {});
-    let mut client = relay.connect();
-    client.send("GET /healthz HT");
+    let (relay, [mut client]) = Relay::with_early(deadlines, ["GET /healthz HT"]);
     assert_eq!(client.response().status, 408);
     assert!(client.is_closed());
     assert_eq!(relay.shared.connections.of("slow_head"), 1);
     // A byte at a time, for ever: every byte comes in time, the head never.
-    let mut client = relay.connect();
+    let begun = "GET /healthz HTTP/1.1\r\nHost: h\r\nX: ";
+    let (relay, [mut client]) = Relay::with_early(deadlines, [begun]);
     client.socket.set_nodelay(true).unwrap();
-    client.send("GET /healthz HTTP/1.1\r\nHost: h\r\nX: ");
     // Far fewer bytes than a head may have before its time is over.
     client.socket.set_read_timeout(Some(SHORT / 10)).unwrap();
     let mut answer = [0; 12];
-    while std::io::Read::read_exact(&mut client.socket, &mut answer).is_err() {
+    while let Err(error) = std::io::Read::read_exact(&mut client.socket, &mut answer) {
+        assert_eq!(error.kind(), ErrorKind::WouldBlock, "closed without an answer");
         client.send("x");
     }
     assert_eq!(&answer, b"HTTP/1.1 408");
-    assert_eq!(relay.shared.connections.of("slow_head"), 2);
+    assert_eq!(relay.shared.connections.of("slow_head"), 1);
 }
 
 #[test]
 fn an_answer_to_head_never_has_a_body_not_even_an_error() {
     let deadlines = Deadlines { head: SHORT, ..Deadlines::default() };
-    let relay = Relay::with_deadlines(deadlines, |_| {});
     let requests = [
         ("HEAD /healthz HTTP/1.1\r\nHos", 408),
         ("HEAD /healthz HTTP/1.1\r\n\r\n", 400),
@@ -377,9 +376,8 @@ fn an_answer_to_head_never_has_a_body_not_even_an_error() {
         ("HEAD /healthz HTTP/1.1\r\nHost: a%zz\r\n\r\n", 400),
         ("HEAD /nowhere HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", 404),
     ];
-    for (request, status) in requests {
-        let mut client = relay.connect();
-        client.send(request);
+    let (_relay, clients) = Relay::with_early(deadlines, requests.map(|(request, _)| request));
+    for (mut client, (request, status)) in clients.into_iter().zip(requests) {
         assert_eq!(client.response_to(true).status, status, "{request}");
         assert!(client.is_closed(), "{request}");
     }
@@ -521,7 +519,9 @@ fn figures_are_answered_when_they_come() {
 
 #[test]
 fn figures_that_never_come_are_answered_503_and_so_is_a_crowd_of_askers() {
-    let relay = Relay::start();
+    // Nobody's time is up before the last has asked.
+    let deadlines = Deadlines { figures: PATIENCE, ..Deadlines::default() };
+    let relay = Relay::with_deadlines(deadlines, |_| {});
     let mut askers: Vec<_> = (0..FIGURES_WAITING_MAX).map(|_| relay.connect()).collect();
     for asker in &mut askers {
         asker.send(get("/metrics"));

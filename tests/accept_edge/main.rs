@@ -12,6 +12,7 @@ mod http;
 mod journal;
 mod last;
 mod proxied;
+mod returns;
 mod shedding;
 mod status;
 mod tls;

@@ -16,7 +16,6 @@ use rustls::{
 use vocaris::accept::Deadlines;
 use vocaris::config::{CertificateFiles, Config, Networks, ProxyProtocol};
 use vocaris::control::certificates::reload;
-use vocaris::mail::WorkerLetter;
 use vocaris::metrics::Shared;
 use vocaris::net::tls::{CertificateFault, CertificateFile};
 use vocaris::net::{TlsServer, TlsServerError};
@@ -24,6 +23,7 @@ use vocaris::net::{TlsServer, TlsServerError};
 use crate::authority::{Authority, Issued, Secured, secure};
 use crate::harness::{Client, PATIENCE, Relay, SHORT, get, until};
 use crate::proxied::{behind, v1, v2};
+use crate::upgrade::new_call;
 
 /// The hosts of the first certificate.
 const HOSTS: [&str; 2] = ["voice.example.com", "127.0.0.1"];
@@ -115,8 +115,7 @@ fn a_websocket_goes_to_its_worker_with_its_tls() {
     let socket = edge.any_client().socket;
     let (mut websocket, _) =
         tungstenite::client(format!("wss://{}/twilio/media", HOSTS[0]), socket).unwrap();
-    let call = (0..2).find_map(|worker| edge.relay.workers[worker].wait(SHORT));
-    let Some(WorkerLetter::Call(mut call)) = call else { panic!("no call but {call:?}") };
+    let mut call = new_call(&edge.relay, 0);
     assert!(call.socket.is_tls() && !call.socket.is_handshaking());
     assert_eq!(call.socket.agreement(), Some("tls1.3"));
     // It still speaks TLS: the worker says something, and the client reads it.

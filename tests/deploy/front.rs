@@ -6,10 +6,11 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use rustls::pki_types::CertificateDer;
 
@@ -75,12 +76,12 @@ impl Front {
             .map(|host| Relay::start_with(host, &folder.join(host), settings))
             .collect();
         let certificate = certify(&folder);
-        let port = free_port();
-        let text = change(templated(kind, &folder, port, &relays));
+        let address = free_address();
+        let text = change(templated(kind, &folder, address, &relays));
         let config = folder.join(format!("{name}.conf"));
         fs::write(&config, text).unwrap();
         let child = run(kind, &program, &folder, &config);
-        let caller = Caller::new(port, certificate);
+        let caller = Caller::new(address, certificate);
         let mut front = Front { kind, child, config, relays, caller, reloads: 0 };
         until("the proxy answers", || {
             assert_eq!(front.child.try_wait().unwrap(), None, "{kind:?} ended");
@@ -143,13 +144,13 @@ impl Drop for Front {
 }
 
 /// The file of `deploy/`, with what a test must change.
-fn templated(kind: Kind, folder: &Path, port: u16, relays: &[Relay]) -> String {
+fn templated(kind: Kind, folder: &Path, address: SocketAddr, relays: &[Relay]) -> String {
     let path = |name: &str| folder.join(name).display().to_string();
     let (file, mut changes) = match kind {
         Kind::Haproxy => (
             "haproxy.cfg",
             vec![
-                ("bind :443 ".to_owned(), format!("bind 127.0.0.1:{port} ")),
+                ("bind :443 ".to_owned(), format!("bind {address} ")),
                 ("/etc/haproxy/certs/voice.pem".into(), path("both.pem")),
                 // Relative: the path of a Unix socket is short.
                 ("/run/haproxy/admin.sock".into(), "unix@admin.sock".into()),
@@ -159,7 +160,7 @@ fn templated(kind: Kind, folder: &Path, port: u16, relays: &[Relay]) -> String {
         Kind::Nginx => (
             "nginx.conf",
             vec![
-                ("listen 443 ".to_owned(), format!("listen 127.0.0.1:{port} ")),
+                ("listen 443 ".to_owned(), format!("listen {address} ")),
                 ("/etc/nginx/certs/voice.pem".into(), path("voice.pem")),
                 ("/etc/nginx/certs/voice.key".into(), path("voice.key")),
                 ("user www-data;\n".into(), String::new()),
@@ -230,10 +231,12 @@ fn certify(folder: &Path) -> CertificateDer<'static> {
     made.cert.der().clone()
 }
 
-/// A port that nobody listens on now.
-pub(crate) fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().map(|address: SocketAddr| address.port()).unwrap()
+/// Where a proxy can listen a while later: at a host of its own, for at 127.0.0.1 whoever asks for
+/// any port in between may be given that one.
+pub(crate) fn free_address() -> SocketAddr {
+    static HOSTS: AtomicU8 = AtomicU8::new(1);
+    let host = Ipv4Addr::new(127, 1, 0, HOSTS.fetch_add(1, Ordering::Relaxed));
+    TcpListener::bind((host, 0)).unwrap().local_addr().unwrap()
 }
 
 /// Says that a test was left out. Print macros would write to the test harness, which keeps it to

@@ -44,8 +44,7 @@ pub(crate) struct Caller {
 }
 
 impl Caller {
-    pub(crate) fn new(port: u16, certificate: CertificateDer<'static>) -> Caller {
-        let front = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    pub(crate) fn new(front: SocketAddr, certificate: CertificateDer<'static>) -> Caller {
         Caller { front, tls: trusting(certificate), from: Ipv4Addr::new(127, 0, 0, 2) }
     }
 

@@ -4,9 +4,9 @@
 //! The states and weights are those that HAProxy itself shows at its stats socket.
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 
-use crate::front::{ENTRY, Front, HOSTS, Kind, free_port};
+use crate::front::{ENTRY, Front, HOSTS, Kind, free_address};
 use crate::phone::{Phone, until};
 use crate::relay::Relay;
 
@@ -15,12 +15,12 @@ const PLACES: usize = 4;
 
 /// HAProxy's socket for its administrator.
 struct Stats {
-    port: u16,
+    address: SocketAddr,
 }
 
 impl Stats {
     fn say(&self, command: &str) -> String {
-        let mut socket = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        let mut socket = TcpStream::connect(self.address).unwrap();
         writeln!(socket, "{command}").unwrap();
         let mut answer = String::new();
         socket.read_to_string(&mut answer).unwrap();
@@ -52,15 +52,15 @@ fn start(folder: &str) -> Option<(Front, Stats)> {
 /// The same with a configuration that has been changed once more.
 fn start_with(folder: &str, change: impl FnOnce(String) -> String) -> Option<(Front, Stats)> {
     let places = PLACES.to_string();
-    let port = free_port();
+    let address = free_address();
     let settings = [("VOCARIS_LIMITS_MAX_CALLS", places.as_str())];
     let front = Front::start_with(Kind::Haproxy, folder, &settings, |text| {
         assert_eq!(text.matches("agent-inter 2s").count(), 2, "the entry's and the browsers'");
         let text = text.replace("agent-inter 2s", "agent-inter 50ms");
-        let socket = format!("global\n    stats socket ipv4@127.0.0.1:{port} level admin\n");
+        let socket = format!("global\n    stats socket ipv4@{address} level admin\n");
         change(text.replacen("global\n", &socket, 1))
     })?;
-    Some((front, Stats { port }))
+    Some((front, Stats { address }))
 }
 
 /// A call that is up on a host.

@@ -4,13 +4,14 @@ mod ahead;
 mod vertex;
 
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use serde_json::Value;
+use socket2::{Domain, Socket, Type};
 use tungstenite::handshake::derive_accept_key;
 use tungstenite::protocol::frame::coding::CloseCode;
 use tungstenite::protocol::{CloseFrame, Role};
@@ -202,6 +203,15 @@ fn field<'h>(head: &'h str, name: &str) -> Option<&'h str> {
     fields.filter(|(field, _)| field.eq_ignore_ascii_case(name)).map(|(_, value)| value).next()
 }
 
+/// The answer that takes the upgrade which `head` asks for.
+fn accept_of(head: &str) -> String {
+    let accept = derive_accept_key(field(head, "Sec-WebSocket-Key").unwrap().as_bytes());
+    format!(
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
+         Connection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n\r\n"
+    )
+}
+
 /// A server that answers every request with these bytes.
 fn serve_bytes(answer: &'static [u8]) -> ModelUrl {
     serve(move |_, mut socket| {
@@ -228,14 +238,9 @@ fn a_call_gets_a_model_that_was_set_up_as_the_service_wants_it() {
     let (seen, requests) = channel();
     let url = serve(move |_, mut socket| {
         let head = read_head(&mut socket);
-        let accept = derive_accept_key(field(&head, "Sec-WebSocket-Key").unwrap().as_bytes());
+        let accept = accept_of(&head);
         seen.send(head).unwrap();
-        write!(
-            socket,
-            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
-             Connection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n\r\n"
-        )
-        .unwrap();
+        socket.write_all(accept.as_bytes()).unwrap();
         let mut session = WebSocket::from_raw_socket(socket, Role::Server, None);
         let setup = session.read().unwrap();
         assert!(setup.is_text());
@@ -363,7 +368,10 @@ fn a_model_that_never_gets_ready_is_asked_twice_and_left_politely() {
 
 #[test]
 fn a_port_nobody_listens_on_is_tried_until_the_attempts_are_used_up() {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    // Bound, so that nobody else can listen there meanwhile.
+    let bound = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    bound.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let port = bound.local_addr().unwrap().as_socket().unwrap().port();
     let outbound = Outbound::to(plain(port), PATIENT);
     outbound.order(3);
     assert_eq!(outbound.fault(), LineFault::Connect);
@@ -712,14 +720,17 @@ fn a_connection_made_ahead_that_died_is_replaced_without_a_word() {
 #[test]
 fn a_connection_made_ahead_that_answers_nothing_is_replaced_without_a_word() {
     let (began, upgrades) = channel();
-    let url = serve(move |index, socket| {
+    let url = serve(move |index, mut socket| {
+        if index > 0 {
+            // Ready with the upgrade: however slow the machine is, this one is never late.
+            let accept = accept_of(&read_head(&mut socket));
+            let ready = [&[0x81, COMPLETE.len() as u8], COMPLETE.as_bytes()].concat();
+            socket.write_all(&[accept.into_bytes(), ready].concat()).unwrap();
+            return hold(socket);
+        }
         let mut session = tungstenite::accept(socket).unwrap();
         began.send(()).unwrap();
-        let setup = session.read();
-        if index > 0 && setup.is_ok() {
-            session.send(Message::text(COMPLETE)).unwrap();
-        }
-        let _ = session.read();
+        while session.read().is_ok() {}
     });
     let outbound = Outbound::to(url, Patience { setup: SHORT, ..PATIENT });
     outbound.order_spare(3);

@@ -32,13 +32,7 @@ fn serve_heads(
             write!(socket, "HTTP/1.1 {status} No\r\n\r\n").unwrap();
             return hold(socket);
         }
-        let accept = derive_accept_key(field(&head, "Sec-WebSocket-Key").unwrap().as_bytes());
-        write!(
-            socket,
-            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
-             Connection: Upgrade\r\nSec-WebSocket-Accept: {accept}\r\n\r\n"
-        )
-        .unwrap();
+        socket.write_all(accept_of(&head).as_bytes()).unwrap();
         let mut session = WebSocket::from_raw_socket(socket, Role::Server, None);
         let setup: Value =
             serde_json::from_str(session.read().unwrap().to_text().unwrap()).unwrap();

@@ -1,7 +1,9 @@
 //! `vocaris check`: what it shows, what it finds, and with which code it ends.
 
 use std::fs;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
+
+use socket2::{Domain, Socket, Type};
 
 use super::harness::{Model, contents, folder, program, run};
 
@@ -69,19 +71,22 @@ fn offline_nothing_is_dialled() {
 #[test]
 fn a_model_that_cannot_be_had_is_told_with_what_to_do() {
     let folder = folder("check-model");
-    // Nobody listens there any more.
-    let gone = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    // Bound, so that nobody else can listen there meanwhile.
+    let bound = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    bound.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let gone = bound.local_addr().unwrap().as_socket().unwrap();
     let refuses = refusing();
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
-    for (url, says) in [
-        (format!("ws://{gone}"), ["connect", "check gemini.url, route, firewall"]),
-        (refuses, ["API key not valid", "check GEMINI_API_KEY"]),
-        (format!("ws://{}", silent.local_addr().unwrap()), ["connect", "check gemini.url"]),
+    // Who answers has the time he has in a call; who does not is waited for.
+    let (usual, brief) = (None, Some(("VOCARIS_TIMERS_UPGRADE", "100ms")));
+    for (url, patience, says) in [
+        (format!("ws://{gone}"), usual, ["connect", "check gemini.url, route, firewall"]),
+        (refuses, usual, ["API key not valid", "check GEMINI_API_KEY"]),
+        (format!("ws://{}", silent.local_addr().unwrap()), brief, ["connect", "check gemini.url"]),
     ] {
         let mut command = program(&folder);
         command.env("GEMINI_API_KEY", "key-that-nobody-sees").env("VOCARIS_GEMINI_URL", &url);
-        command.env("VOCARIS_TIMERS_TCP", "100ms").env("VOCARIS_TIMERS_UPGRADE", "100ms");
-        let (code, said, _) = run(command.env("VOCARIS_TIMERS_SETUP", "1s").arg("check"));
+        let (code, said, _) = run(command.envs(patience).arg("check"));
         let line = said.lines().find(|line| line.starts_with("error: model: no session of "));
         let line = line.unwrap_or_else(|| panic!("{url}: {said}"));
         assert!(says.iter().all(|part| line.contains(part)), "{url}: {line}");

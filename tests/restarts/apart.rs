@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::harness::{Relay, Stream, fresh, until};
-use crate::place::{Kept, Place, after, after_again, call, figure, stream_again};
+use crate::place::{Kept, Place, after, after_again, call, figure, led_back, stream_again};
 use crate::server::{Server, server};
 
 const ELSEWHERE: &str = "vocaris_comebacks_total{outcome=\"elsewhere\"}";
@@ -15,7 +15,7 @@ const SUPERSEDED: &str = "vocaris_journal_entries_total{outcome=\"superseded\"}"
 fn crossed(place: &Place, one: &Relay, two: &Relay) -> Stream {
     drop(call(&one.address, "CA1"));
     place.await_row("parted", "handle-0");
-    let twiml = after(&two.address, "CA1");
+    let twiml = led_back(&two.address, "CA1");
     let mut stream = stream_again(&two.address, "CA1", &twiml);
     stream.hear().unwrap();
     stream
@@ -31,7 +31,7 @@ fn a_call_that_comes_back_to_its_first_host_goes_on_from_where_the_second_had_co
         place.await_row("open", "number seven");
         drop(stream);
         place.await_row("parted", "handle-1");
-        let twiml = after(&one.address, "CA1");
+        let twiml = led_back(&one.address, "CA1");
         let mut stream = stream_again(&one.address, "CA1", &twiml);
         stream.hear().unwrap();
         let handles = [None, Some("handle-0".to_owned()), Some("handle-1".to_owned())];
@@ -49,7 +49,7 @@ fn a_call_that_was_ended_at_the_second_host_is_over_at_the_first_that_still_reme
         let mut stream = crossed(&place, &one, &two);
         stream.hang_up().unwrap();
         place.await_row("closed", "hangup");
-        let twiml = after(&one.address, "CA1");
+        let twiml = led_back(&one.address, "CA1");
         assert!(twiml.contains("<Hangup/>"), "{twiml}");
     }
 }

@@ -4,7 +4,7 @@ use std::thread::park_timeout;
 use std::time::Duration;
 
 use crate::harness::{Relay, Stream, ask, get, token_in, until};
-use crate::place::{Place, after, call, stream_again};
+use crate::place::{Place, call, led_back, stream_again};
 
 /// From the end of a stream to the carrier's question of what follows, as on a real call.
 const ASKED_AFTER: Duration = Duration::from_millis(365);
@@ -29,7 +29,7 @@ fn the_last_caller_whose_phone_is_lost_while_the_relay_drains_goes_on_with_it() 
         drop(stream);
         // A question sooner than a carrier's would itself keep the relay up.
         park_timeout(ASKED_AFTER);
-        let twiml = after(&relay.address, "CA1");
+        let twiml = led_back(&relay.address, "CA1");
         let mut stream = match has_journal {
             true => stream_again(&relay.address, "CA1", &twiml),
             false => {

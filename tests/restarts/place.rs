@@ -136,6 +136,19 @@ pub(crate) fn after_again(address: &str, call_sid: &str) -> String {
     after_at(address, "/twilio/after?asked_before=1", call_sid)
 }
 
+/// What follows the stream of a call that nobody goes on with: asked twice where the machine is so
+/// slow that the journal's first answer came too late.
+pub(crate) fn led_back(address: &str, call_sid: &str) -> String {
+    let twiml = after(address, call_sid);
+    if !twiml.contains("asked_before=1</Redirect>") {
+        return twiml;
+    }
+    until("nobody holds it, the answer was late", || {
+        figure(address, "vocaris_journal_recalls_total{outcome=\"late\"}") >= 1.0
+    });
+    after_again(address, call_sid)
+}
+
 fn after_at(address: &str, path: &str, call_sid: &str) -> String {
     let form = format!("CallSid={call_sid}&CallStatus=in-progress&From=%2B15550100&To=%2B15550101");
     ask(address, &post(path, &form)).1

@@ -248,8 +248,8 @@ fn an_heir_listens_where_its_own_settings_say() {
             .env("VOCARIS_ADMIN_LISTEN", "127.0.0.1:0"),
     );
     // Addresses that nobody has: those of the elder are not they.
-    let free = || TcpListener::bind("127.0.0.2:0").unwrap().local_addr().unwrap().to_string();
-    let (main, admin) = (free(), free());
+    let free = [0, 1].map(|_| TcpListener::bind("127.0.0.2:0").unwrap());
+    let [main, admin] = free.map(|listener| listener.local_addr().unwrap().to_string());
     let heir = Relay::start(heir_of(&main, &socket).env("VOCARIS_ADMIN_LISTEN", &admin));
     assert_eq!(heir.address, main);
     assert_eq!(ask(&admin, &get("/metrics")).0, 200);

@@ -74,7 +74,14 @@ fn path_of(journal: &Path, name: &str) -> PathBuf {
 
 fn is_held(path: &Path) -> bool {
     let Ok(file) = OpenOptions::new().write(true).open(path) else { return false };
-    matches!(file.try_lock(), Err(TryLockError::WouldBlock))
+    match file.try_lock() {
+        Ok(()) => {
+            // Not by closing it: a child that is being started may have a copy for a moment.
+            let _ = file.unlock();
+            false
+        }
+        Err(error) => matches!(error, TryLockError::WouldBlock),
+    }
 }
 
 /// Takes away what processes have left that are gone. What cannot be taken away stays.
