@@ -268,6 +268,43 @@ fn a_recorded_message_changed_in_any_byte_is_refused_or_means_what_a_full_parser
 }
 
 #[test]
+fn audio_means_the_same_however_it_is_written() {
+    let seed = fastrand::u64(..);
+    let mut random = fastrand::Rng::with_seed(seed);
+    let mut taken = 0;
+    for _ in 0..50_000 {
+        let mut data = vec![r#""data":"AAEC""#, r#""mimeType":"audio/pcm;rate=16000""#];
+        data.push([r#""mimeType":"image/png""#, r#""x":"y""#, r#""x":7"#][random.usize(..3)]);
+        random.shuffle(&mut data);
+        data.truncate(random.usize(1..4));
+        let mut part = vec![format!(r#""inlineData":{{{}}}"#, data.join(",\n  "))];
+        part.push(r#""thought":true"#.to_string());
+        part.truncate(if random.u8(..8) == 0 { 2 } else { 1 });
+        let part = format!("{{{}}}", part.join(","));
+        let parts = if random.u8(..8) == 0 { format!("{part},{part}") } else { part };
+        let mut turn = vec![format!(r#""parts" : [{parts}]"#), r#""role":"model""#.to_string()];
+        random.shuffle(&mut turn);
+        turn.truncate(random.usize(1..3));
+        let more = ["", r#","turnComplete":true"#, r#","modelTurn":null"#];
+        let more = if random.u8(..8) == 0 { more[random.usize(..3)] } else { "" };
+        let turn = turn.join(",");
+        let mut plain = format!("{{\"serverContent\":{{\"modelTurn\":{{{turn}}}{more}}}}}");
+        if random.bool() {
+            let at = random.usize(..plain.len());
+            let byte = char::from(random.u8(..0x80));
+            plain.replace_range(at..=at, byte.encode_utf8(&mut [0]));
+        }
+        // One escape in a key, and no short way through the message is left.
+        let escaped = plain.replace(r#""serverContent""#, r#""\u0073erverContent""#);
+        let read = gemini::decode(&plain).ok().map(|message| shown(&message));
+        let by_the_long_way = gemini::decode(&escaped).ok().map(|message| shown(&message));
+        assert_eq!(read, by_the_long_way, "seed {seed}: {plain}");
+        taken += usize::from(read.is_some_and(|read| read.get("serverContent").is_some()));
+    }
+    assert!(taken > 10_000, "seed {seed}: only {taken} were taken: this would show little");
+}
+
+#[test]
 fn the_time_left_is_what_go_away_says() {
     let events = recorded("js3", "s2c");
     let event = find(&events, |value| value.get("goAway").is_some());

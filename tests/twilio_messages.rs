@@ -375,6 +375,61 @@ fn a_message_changed_in_any_byte_is_refused_or_means_what_a_full_parser_reads() 
     assert!(taken > 5_000, "only {taken} were taken: this would show little");
 }
 
+/// Audio as carriers write it, with members in any order, some of them twice or of another kind.
+fn any_media(random: &mut fastrand::Rng) -> String {
+    const NUMBERS: [&str; 9] =
+        ["7", "\"7\"", "0", "\"007\"", "\"\"", "1e2", "-1", "null", "12345678901234567890"];
+    let space = |random: &mut fastrand::Rng| if random.u8(..8) == 0 { "\r\n\t " } else { "" };
+    let number = |random: &mut fastrand::Rng| match random.u8(..4) {
+        0 => NUMBERS[random.usize(..NUMBERS.len())].to_string(),
+        1 => format!("{}", random.u64(..)),
+        _ => format!("\"{}\"", random.u32(..)),
+    };
+    let object = |random: &mut fastrand::Rng, mut members: Vec<String>| {
+        random.shuffle(&mut members);
+        if random.u8(..8) == 0 {
+            members.push(members[random.usize(..members.len())].clone());
+        }
+        let comma = format!("{},{}", space(random), space(random));
+        format!("{{{}{}{}}}", space(random), members.join(&comma), space(random))
+    };
+    let track = ["inbound", "outbound_track", "x"][random.usize(..3)];
+    let mut audio = vec![r#""payload":"//8=""#.to_string(), format!(r#""track":"{track}""#)];
+    audio.push(format!(r#""chunk":{}"#, number(random)));
+    audio.push(format!(r#""timestamp":{}{}"#, space(random), number(random)));
+    audio.truncate(random.usize(1..5));
+    let mut members = vec![format!(r#""media"{}:{}"#, space(random), object(random, audio))];
+    members.push(r#""event":"media""#.to_string());
+    members.push(format!(r#""sequenceNumber":{}"#, number(random)));
+    members.push(format!(r#""streamSid":{}"#, if random.u8(..8) == 0 { "7" } else { "\"MZ\"" }));
+    members.push([r#""start":"no""#, r#""more":[{}]"#, r#""name":"é""#][random.usize(..3)].into());
+    members.truncate(random.usize(2..6));
+    object(random, members)
+}
+
+#[test]
+fn audio_means_the_same_however_it_is_written() {
+    let seed = fastrand::u64(..);
+    let mut random = fastrand::Rng::with_seed(seed);
+    let mut taken = 0;
+    for _ in 0..50_000 {
+        let mut plain = any_media(&mut random);
+        if random.bool() {
+            let at = random.usize(..plain.len());
+            if plain.is_char_boundary(at) && plain.is_char_boundary(at + 1) {
+                let byte = char::from(random.u8(..0x80));
+                plain.replace_range(at..=at, byte.encode_utf8(&mut [0]));
+            }
+        }
+        // One escape in a key, and no short way through the message is left.
+        let escaped = plain.replace(r#""event""#, r#""\u0065vent""#);
+        let (read, by_the_long_way) = (decode(&plain).ok(), decode(&escaped).ok());
+        assert_eq!(read, by_the_long_way, "seed {seed}: {plain}");
+        taken += usize::from(matches!(read, Some(Inbound::Media(_))));
+    }
+    assert!(taken > 10_000, "seed {seed}: only {taken} were taken: this would show little");
+}
+
 #[test]
 fn hostile_nesting_is_refused_wherever_it_stands() {
     let deep = "[".repeat(100_000);

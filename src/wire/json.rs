@@ -451,7 +451,7 @@ const SHORT_STRING_EIGHTS: usize = 4;
 
 /// The index of the first byte from `from` on that does not stand for itself in a string: a
 /// quotation mark, a backslash, a control character, or the end of the text.
-fn plain_until(bytes: &[u8], from: usize) -> usize {
+pub(super) fn plain_until(bytes: &[u8], from: usize) -> usize {
     let (eights, rest) = bytes[from..].as_chunks::<8>();
     for (count, eight) in eights.iter().enumerate().take(SHORT_STRING_EIGHTS) {
         if let Some(place) = special_in(u64::from_le_bytes(*eight)) {

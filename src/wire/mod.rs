@@ -9,6 +9,7 @@ pub mod http;
 pub mod json;
 pub mod markup;
 pub mod pcm_stream;
+mod plain;
 pub mod proxy;
 pub mod signature;
 pub mod telnyx;

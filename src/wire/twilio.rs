@@ -16,6 +16,7 @@ use std::fmt;
 
 pub use super::json::MessageError;
 use super::json::{JsonError, Kind, NameSpare, Scanner, Sink, Text};
+use super::plain::Plain;
 
 /// A message from the carrier.
 #[derive(Clone, Debug, PartialEq)]
@@ -191,6 +192,14 @@ pub fn decode(text: &str) -> Result<Inbound<'_>, MessageError> {
 /// event means nothing: `event`, `start.streamSid`, `start.callSid`, `media.payload`, `mark.name`,
 /// `dtmf.digit`, and the object that holds it. Fields are named as Twilio spells them.
 pub fn decode_as<'b>(spelling: &Spelling, text: &'b str) -> Result<Inbound<'b>, MessageError> {
+    match read_plain_media(spelling, text) {
+        Some(media) => Ok(Inbound::Media(media)),
+        None => decode_any(spelling, text),
+    }
+}
+
+/// Reads a message however it is written.
+fn decode_any<'b>(spelling: &Spelling, text: &'b str) -> Result<Inbound<'b>, MessageError> {
     let mut outline = Outline::read(spelling, text)?;
     let event = outline.event.ok_or(MessageError::Missing { field: "event" })?;
     let missing = |field| MessageError::Missing { field };
@@ -224,6 +233,47 @@ pub fn decode_as<'b>(spelling: &Spelling, text: &'b str) -> Result<Inbound<'b>, 
         event if spelling.complaint == Some(event) => Ok(Inbound::Complaint),
         _ => Ok(Inbound::Unknown),
     }
+}
+
+/// A whole message that is audio, where it is written as carriers do: strings without escapes, whole
+/// numbers. What it does not know is passed over where it is a string.
+fn read_plain_media<'b>(spelling: &Spelling, text: &'b str) -> Option<Media<'b>> {
+    let mut plain = Plain::new(text);
+    let (mut event, mut media, mut sequence) = (None, None, None);
+    plain.eat(b'{')?;
+    loop {
+        match plain.key()? {
+            "event" => event = Some(plain.word().filter(|event| *event == "media")?),
+            "media" => media = Some(read_plain_audio(&mut plain)?),
+            key if key == spelling.sequence => sequence = Some(plain.decimal()?),
+            _ => drop(plain.word()?),
+        }
+        if !plain.more_before(b'}')? {
+            break;
+        }
+    }
+    plain.finish()?;
+    event.and(media).map(|media| Media { sequence, ..media })
+}
+
+/// The object `media` of such a message.
+fn read_plain_audio<'b>(plain: &mut Plain<'b>) -> Option<Media<'b>> {
+    let (mut track, mut chunk, mut timestamp_ms, mut payload) = (None, None, None, None);
+    plain.eat(b'{')?;
+    loop {
+        match plain.key()? {
+            "track" => track = Some(track_of(plain.word()?)),
+            "chunk" => chunk = Some(plain.decimal()?),
+            "timestamp" => timestamp_ms = Some(plain.decimal()?),
+            "payload" => payload = Some(Text::plain(plain.word()?)),
+            _ => drop(plain.word()?),
+        }
+        if !plain.more_before(b'}')? {
+            break;
+        }
+    }
+    let track = track.unwrap_or(Track::Inbound);
+    Some(Media { track, chunk, timestamp_ms, payload: payload?, sequence: None })
 }
 
 /// The top level of a message. The object of each event is read where it stands, before or after
@@ -287,13 +337,9 @@ fn read_media<'b>(scanner: &mut Scanner<'b>) -> Result<Media<'b>, MessageError> 
     while let Some(key) = scanner.next_key()? {
         match key.name(&mut NameSpare::new()) {
             "track" => {
-                track = scanner.optional(Scanner::text)?.map_or(Track::Inbound, |name| match name
-                    .name(&mut NameSpare::new())
-                {
-                    "inbound" | "inbound_track" => Track::Inbound,
-                    "outbound" | "outbound_track" => Track::Outbound,
-                    _ => Track::Unknown,
-                });
+                let name = scanner.optional(Scanner::text)?;
+                let name = name.map(|name| track_of(name.name(&mut NameSpare::new())));
+                track = name.unwrap_or(Track::Inbound);
             }
             "chunk" => chunk = scanner.optional(Scanner::unsigned)?,
             "timestamp" => timestamp_ms = scanner.optional(Scanner::unsigned)?,
@@ -303,6 +349,14 @@ fn read_media<'b>(scanner: &mut Scanner<'b>) -> Result<Media<'b>, MessageError> 
     }
     let payload = payload.ok_or(MessageError::Missing { field: "media.payload" })?;
     Ok(Media { track, chunk, timestamp_ms, payload, sequence: None })
+}
+
+fn track_of(name: &str) -> Track {
+    match name {
+        "inbound" | "inbound_track" => Track::Inbound,
+        "outbound" | "outbound_track" => Track::Outbound,
+        _ => Track::Unknown,
+    }
 }
 
 /// The object `start`; its stream id may be empty, as it stands beside the object too.

@@ -11,6 +11,7 @@
 use std::time::Duration;
 
 use super::super::json::{JsonError, Kind, MessageError, NameSpare, Scanner, Text};
+use super::super::plain::Plain;
 
 /// The rate of model audio that does not name one.
 pub const DEFAULT_AUDIO_RATE_HZ: u32 = 24_000;
@@ -185,6 +186,13 @@ impl<'b> ServerMessage<'b> {
 /// # Errors
 /// Text that is not JSON, not an object, or a field we use of another kind than it has.
 pub fn decode(text: &str) -> Result<ServerMessage<'_>, MessageError> {
+    let Some(audio) = read_plain_turn(text) else { return decode_any(text) };
+    let parts = Parts { first_audio: Some(audio), rest: None };
+    Ok(ServerMessage { model_turn: true, parts, ..ServerMessage::default() })
+}
+
+/// Reads a message however it is written.
+fn decode_any(text: &str) -> Result<ServerMessage<'_>, MessageError> {
     let mut message = ServerMessage::default();
     let mut has_content = false;
     let mut bare_error = ServerError::default();
@@ -236,6 +244,54 @@ pub fn decode(text: &str) -> Result<ServerMessage<'_>, MessageError> {
         message.error = Some(bare_error);
     }
     Ok(message)
+}
+
+/// A whole message that is one part of a turn, and that part audio, written without escapes.
+fn read_plain_turn(text: &str) -> Option<AudioPart<'_>> {
+    let mut plain = Plain::new(text);
+    plain.eat(b'{')?;
+    plain.expect("serverContent")?;
+    plain.eat(b'{')?;
+    plain.expect("modelTurn")?;
+    plain.eat(b'{')?;
+    let mut audio = None;
+    loop {
+        match plain.key()? {
+            "parts" => audio = Some(read_plain_part(&mut plain)?),
+            // What it does not know, such as `role`.
+            _ => drop(plain.word()?),
+        }
+        if !plain.more_before(b'}')? {
+            break;
+        }
+    }
+    plain.eat(b'}')?;
+    plain.eat(b'}')?;
+    plain.finish()?;
+    audio
+}
+
+/// A list of one part, and that part audio.
+fn read_plain_part<'b>(plain: &mut Plain<'b>) -> Option<AudioPart<'b>> {
+    plain.eat(b'[')?;
+    plain.eat(b'{')?;
+    plain.expect("inlineData")?;
+    plain.eat(b'{')?;
+    let (mut rate_hz, mut base64) = (None, None);
+    loop {
+        match plain.key()? {
+            "mimeType" => rate_hz = Some(pcm_rate_hz(Text::plain(plain.word()?))?),
+            "data" => base64 = Some(Text::plain(plain.word()?)),
+            _ => drop(plain.word()?),
+        }
+        if !plain.more_before(b'}')? {
+            break;
+        }
+    }
+    plain.eat(b'}')?;
+    plain.eat(b']')?;
+    let rate_hz = rate_hz.unwrap_or(DEFAULT_AUDIO_RATE_HZ);
+    base64.map(|base64| AudioPart { rate_hz, base64 })
 }
 
 /// Reads `serverContent` into `message`.
@@ -399,6 +455,10 @@ fn read_inline_data<'b>(scanner: &mut Scanner<'b>) -> Result<Option<AudioPart<'b
 
 /// The rate of `audio/pcm;rate=24000`; `None` if it is not PCM at all.
 fn pcm_rate_hz(mime_type: Text<'_>) -> Option<u32> {
+    // As nearly every message has it.
+    if mime_type.as_plain() == Some("audio/pcm;rate=24000") {
+        return Some(24_000);
+    }
     let mut spare = NameSpare::new();
     let mut pieces = mime_type.name(&mut spare).split(';').map(str::trim);
     if !pieces.next()?.eq_ignore_ascii_case("audio/pcm") {
